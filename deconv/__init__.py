@@ -1,0 +1,42 @@
+"""See what every layer of a convolutional network looks for (Zeiler & Fergus, arXiv:1311.2901).
+
+model = models.LeNet5(weights="mnist")
+net = deconv.Deconvnet(model)
+pictures = net.project(images, layer="conv2", channel=7)
+"""
+
+from deconv.mirror import RULES, identity, mirror
+from deconv.occlusion import OcclusionMaps, occlusion_maps, pixel_map
+from deconv.ops import max_pool_with_switches, rectify, transpose_conv, unpool
+from deconv.pooling import PoolingComparison, compare_pooling, energy_kept
+from deconv.projection import Deconvnet, Record, select
+from deconv.topk import TopActivations, top_activations
+from deconv.verify import Verification, collision_rate, verify
+from deconv.windows import receptive_windows
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "RULES",
+    "Deconvnet",
+    "OcclusionMaps",
+    "PoolingComparison",
+    "Record",
+    "TopActivations",
+    "Verification",
+    "collision_rate",
+    "compare_pooling",
+    "energy_kept",
+    "identity",
+    "max_pool_with_switches",
+    "mirror",
+    "occlusion_maps",
+    "pixel_map",
+    "receptive_windows",
+    "rectify",
+    "select",
+    "top_activations",
+    "transpose_conv",
+    "unpool",
+    "verify",
+]

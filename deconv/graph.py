@@ -1,0 +1,238 @@
+"""A model as a list of steps from the input up, with nested models laid open.
+
+Keras keeps a model as layers inside models inside models; a deconvnet walks one flat chain downwards. `walk` makes
+the chain once: every call of a layer is a `Step`, every tensor between them an `Edge`. A layer inside a nested model
+is named with its path, `"base/conv5"`; the second call of a shared layer is named `"conv5:2"`.
+"""
+
+import difflib
+import inspect
+from numbers import Integral
+from typing import Any, NamedTuple
+
+import keras
+
+
+class Edge:
+    """A tensor between two steps: its static `shape` without the batch, and its `dtype`."""
+
+    def __init__(self, shape, dtype):
+        self.shape, self.dtype = tuple(shape), dtype
+
+
+class Step(NamedTuple):
+    """One call of one layer."""
+
+    name: str
+    layer: keras.layers.Layer
+    inputs: tuple[Edge, ...]
+    outputs: tuple[Edge, ...]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    @property
+    def output(self):
+        return self.outputs[0]
+
+
+class Graph(NamedTuple):
+    """A model's steps in the order in which they can run."""
+
+    name: str
+    inputs: tuple[Edge, ...]
+    steps: tuple[Step, ...]
+    layers: tuple[str, ...] = ()
+    """The model's own layers in Keras's order, for those who count them."""
+    aliases: dict[str, str] | None = None
+    """The step that makes the output of each nested model."""
+
+
+def walk(model, input_shape=None):
+    """Lay a functional or Sequential model open, nested models included.
+
+    Args:
+        model: A built `keras.Model` with a graph.
+        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+
+    Returns:
+        A `Graph`.
+
+    Raises:
+        ValueError: If the model has no graph, or no fixed input size and none is given.
+    """
+    inputs, _ = _ends(model)
+    edges = {}
+    for tensor in inputs:
+        shape = tensor.shape[1:] if input_shape is None else tuple(input_shape)
+        if len(shape) != len(tensor.shape[1:]) or any(
+            fixed not in (None, size) for fixed, size in zip(tensor.shape[1:], shape, strict=True)
+        ):
+            raise ValueError(
+                f"Model '{model.name}' takes images of shape {tensor.shape[1:]}; received input_shape={input_shape}."
+            )
+        if None in shape:
+            raise ValueError(
+                f"Model '{model.name}' leaves its input size open: {tensor.shape[1:]}. "
+                "Say which size to look at, for example input_shape=(224, 224, 3)."
+            )
+        edges[id(tensor)] = Edge(shape, tensor.dtype)
+    graph_inputs = tuple(edges.values())
+    laid = Graph(model.name, graph_inputs, [], tuple(layer.name for layer in model.layers), {})
+    _lay_open(model, edges, "", laid, {}, resize=input_shape is not None)
+    return laid._replace(steps=tuple(laid.steps))
+
+
+def find(graph, layer):
+    """The step that is called `layer`: a name, a path, or an index into `model.layers`.
+
+    Raises:
+        ValueError: If there is none; the message names the nearest and lists all.
+    """
+    names = [step.name for step in graph.steps]
+    known = ", ".join(names)
+    wanted = layer
+    if isinstance(layer, Integral) and not isinstance(layer, bool):
+        if not -len(graph.layers) <= layer < len(graph.layers):
+            raise ValueError(
+                f"Model '{graph.name}' has layers 0 to {len(graph.layers) - 1}; received layer {layer}. "
+                f"Its layers are: {known}."
+            )
+        wanted = graph.layers[layer]
+    aliases = graph.aliases or {}
+    wanted = aliases.get(wanted, wanted) if isinstance(wanted, str) else wanted
+    if wanted in names:
+        return graph.steps[names.index(wanted)]
+    near = difflib.get_close_matches(str(wanted), [*names, *aliases], n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    if isinstance(layer, Integral):
+        hint = " It is the input." + hint
+    raise ValueError(f"Model '{graph.name}' has no layer {wanted!r}.{hint} Its layers are: {known}.")
+
+
+def below(graph, *tops):
+    """The part of the graph that the steps `tops` need; the last of them comes last.
+
+    Raises:
+        ValueError: If they depend on more than one input of the model: a projection needs one image to go down to.
+    """
+    wanted = {edge for step in tops for edge in step.outputs}
+    steps = []
+    for step in reversed(graph.steps):
+        if wanted.intersection(step.outputs):
+            steps.append(step)
+            wanted.update(step.inputs)
+    inputs = tuple(edge for edge in graph.inputs if edge in wanted)
+    if len(inputs) != 1:
+        raise ValueError(
+            f"Layer '{tops[0].name}' of model '{graph.name}' depends on {len(inputs)} inputs; a projection goes down "
+            "to exactly one image. Cut the model with keras.Model(inputs, outputs) so that one input is left."
+        )
+    return Graph(graph.name, inputs, tuple(reversed(steps)))
+
+
+def run(graph, images, call=None):
+    """Run the graph on a batch, in inference mode.
+
+    Args:
+        graph: A `Graph` with one input.
+        images: Tensor `(batch, *input shape)`.
+        call: `call(step, *args, **kwargs)`, asked instead of the layer itself.
+
+    Returns:
+        `{edge: tensor}` for every edge of the graph.
+    """
+    call = call or call_layer
+    values = {graph.inputs[0]: images}
+    for step in graph.steps:
+        args, kwargs = keras.tree.map_structure(
+            lambda leaf: values[leaf] if isinstance(leaf, Edge) else leaf, (step.args, step.kwargs)
+        )
+        for edge, value in zip(step.outputs, keras.tree.flatten(call(step, *args, **kwargs)), strict=True):
+            values[edge] = value
+    return values
+
+
+def call_layer(step, *args, **kwargs):
+    """Call the step's own layer in inference mode."""
+    if "training" in inspect.signature(step.layer.call).parameters:
+        kwargs = {**kwargs, "training": False}
+    return step.layer(*args, **kwargs)
+
+
+def _lay_open(model, edges, path, laid, names, resize):
+    """Append the steps of `model` to `laid`; `edges` maps the ids of its tensors to edges and is filled on the way."""
+    for node in _nodes(model):
+        args, kwargs = keras.tree.map_structure(
+            lambda leaf: edges[id(leaf)] if isinstance(leaf, keras.KerasTensor) else leaf,
+            (tuple(node.arguments.args), dict(node.arguments.kwargs)),
+        )
+        inputs = tuple(edges[id(tensor)] for tensor in node.input_tensors)
+        name = _unique(path + node.operation.name, names)
+        if isinstance(node.operation, keras.Model) and _has_graph(node.operation):
+            inner_inputs, inner_outputs = _ends(node.operation)
+            inner = {id(tensor): edge for tensor, edge in zip(inner_inputs, inputs, strict=True)}
+            _lay_open(node.operation, inner, name + "/", laid, names, resize)
+            edges.update((id(tensor), inner[id(end)]) for tensor, end in zip(node.outputs, inner_outputs, strict=True))
+            ends = [step.name for step in laid.steps if inner[id(inner_outputs[0])] in step.outputs]
+            laid.aliases.update((name, end) for end in ends)
+            continue
+        shapes = _output_shapes(node, args, kwargs) if resize else [tensor.shape for tensor in node.outputs]
+        outputs = tuple(Edge(shape[1:], tensor.dtype) for shape, tensor in zip(shapes, node.outputs, strict=True))
+        edges.update((id(tensor), edge) for tensor, edge in zip(node.outputs, outputs, strict=True))
+        laid.steps.append(Step(name, node.operation, inputs, outputs, args, kwargs))
+
+
+def _nodes(model):
+    """The calls inside a model, each after those that it needs."""
+    inputs, outputs = _ends(model)
+    ready = {id(tensor) for tensor in inputs}
+    order, waiting = [], [(node, False) for node in reversed([_maker(tensor) for tensor in outputs])]
+    seen = set()
+    while waiting:
+        node, parents_done = waiting.pop()
+        if parents_done:
+            order.append(node)
+        elif id(node) not in seen and not node.is_input:
+            seen.add(id(node))
+            waiting.append((node, True))
+            needed = [_maker(tensor) for tensor in node.input_tensors if id(tensor) not in ready]
+            waiting.extend((parent, False) for parent in reversed(needed))
+    return order
+
+
+def _maker(tensor):
+    """The node that made a symbolic tensor (the record that Keras itself walks, `keras/src/ops/function.py`)."""
+    history = tensor._keras_history
+    return history.operation._inbound_nodes[history.node_index]
+
+
+def _ends(model):
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"A keras.Model is needed; received {type(model).__name__}.")
+    if not _has_graph(model):
+        raise ValueError(
+            f"Model '{model.name}' ({type(model).__name__}) has no graph to walk. A Sequential model needs an Input or "
+            "model.build((None, height, width, channels)); a subclassed one must be rewritten with the functional API."
+        )
+    return keras.tree.flatten(model.inputs), keras.tree.flatten(model.outputs)
+
+
+def _has_graph(model):
+    try:
+        return bool(model.inputs) and bool(model.outputs)
+    except (AttributeError, ValueError):  # Keras raises one or the other for a model that was never built
+        return False
+
+
+def _output_shapes(node, args, kwargs):
+    """Shapes for an input size that the model itself leaves open, the batch first."""
+    args, kwargs = keras.tree.map_structure(
+        lambda leaf: keras.KerasTensor((None, *leaf.shape), leaf.dtype) if isinstance(leaf, Edge) else leaf,
+        (args, kwargs),
+    )
+    return [tensor.shape for tensor in keras.tree.flatten(node.operation.compute_output_spec(*args, **kwargs))]
+
+
+def _unique(name, names):
+    names[name] = names.get(name, 0) + 1
+    return name if names[name] == 1 else f"{name}:{names[name]}"
