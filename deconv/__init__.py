@@ -10,6 +10,7 @@ from deconv.occlusion import OcclusionMaps, occlusion_maps, pixel_map
 from deconv.ops import max_pool_with_switches, rectify, transpose_conv, unpool
 from deconv.pooling import PoolingComparison, compare_pooling, energy_kept
 from deconv.projection import Deconvnet, Record, select
+from deconv.recording import activations
 from deconv.topk import TopActivations, top_activations
 from deconv.verify import Verification, collision_rate, verify
 from deconv.windows import receptive_windows
@@ -24,6 +25,7 @@ __all__ = [
     "Record",
     "TopActivations",
     "Verification",
+    "activations",
     "collision_rate",
     "compare_pooling",
     "energy_kept",

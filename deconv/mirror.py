@@ -217,7 +217,7 @@ def _activation(step):
     layer = step.layer
     activation = layer if isinstance(layer, keras.layers.ReLU | keras.layers.Softmax) else layer.activation
     known = keras.activations
-    plain_relu = isinstance(activation, keras.layers.ReLU) and not activation.negative_slope + activation.threshold
+    plain_relu = isinstance(activation, keras.layers.ReLU) and not (activation.negative_slope or activation.threshold)
     if plain_relu or activation in (known.relu, known.relu6):
         return [Rectify(**_named(step, "rectify"))]
     if isinstance(activation, keras.layers.Softmax):
@@ -226,9 +226,9 @@ def _activation(step):
         return []
     name = getattr(activation, "__name__", type(activation).__name__)
     raise ValueError(
-        f"Layer '{step.name}' ({type(layer).__name__}) has the activation {name!r}; a deconvnet knows only rectified and "
-        f"linear maps (relu, relu6, linear, softmax, sigmoid). Give it a rule with rules={{{step.name!r}: rule}}, where "
-        "rule(step) returns the Keras layers that lead its signal down."
+        f"Layer '{step.name}' ({type(layer).__name__}) has the activation {name!r}; a deconvnet knows only rectified "
+        f"and linear maps (relu, relu6, linear, softmax, sigmoid). Give it a rule with rules={{{step.name!r}: rule}}, "
+        "where rule(step) returns the Keras layers that lead its signal down."
     )
 
 

@@ -1,9 +1,11 @@
 """The way up, written down: activations of layers, and the switches of the max poolings below them (section 2.1)."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from deconv import graph, ops
+from deconv.inputs import check_images, check_positive
 
 POOLS = (keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D)
 
@@ -36,6 +38,30 @@ def recorder(laid, layers, switches=()):
         return [values[step.output] for step in layers], [seen[step.name] for step in switches]
 
     return tf.function(forward, input_signature=[tf.TensorSpec((None, *image.shape), image.dtype)])
+
+
+def activations(model, images, layers, *, batch_size=64, input_shape=None):
+    """What layers put out for some images, all in one pass.
+
+    Args:
+        model: A functional or Sequential `keras.Model`.
+        images: Float array `(n, height, width, channels)`, preprocessed as the model expects.
+        layers: One layer or a sequence of them: names, paths or indices.
+        batch_size: How many images are computed at a time.
+        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+
+    Returns:
+        `{layer: (n, rows, columns, channels) or (n, channels)}`, with the layers as they were given.
+    """
+    layers = [layers] if isinstance(layers, str | int) else list(layers)
+    laid = graph.walk(model, input_shape)
+    steps = [graph.find(laid, layer) for layer in layers]
+    laid = graph.below(laid, *steps)
+    images = check_images(images, laid.inputs[0].shape, laid.inputs[0].dtype)
+    forward = recorder(laid, steps)
+    starts = range(0, len(images), check_positive("batch_size", batch_size))
+    parts = [[maps.numpy() for maps in forward(images[start : start + batch_size])[0]] for start in starts]
+    return {layer: np.concatenate(part) for layer, part in zip(layers, zip(*parts, strict=True), strict=True)}
 
 
 def pool_with_switches(step, maps):

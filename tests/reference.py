@@ -14,10 +14,8 @@ def border_of(input_shape, extents, strides, padding):
     """Cells that SAME adds around a plane, `((top, bottom), (left, right))`; none for VALID."""
     if padding == "valid":
         return (0, 0), (0, 0)
-    axes = zip(input_shape, extents, strides)
-    totals = [
-        max((-(-length // stride) - 1) * stride + extent - length, 0) for length, extent, stride in axes
-    ]
+    axes = zip(input_shape, extents, strides, strict=True)
+    totals = [max((-(-length // stride) - 1) * stride + size - length, 0) for length, size, stride in axes]
     return tuple((total // 2, total - total // 2) for total in totals)
 
 
@@ -61,7 +59,7 @@ def plane(values, channels):
 
 def prepare(images, kernel, strides, padding, dilation):
     """Planes with the border a filter needs, that border, and the window arguments."""
-    extents = [(size - 1) * rate + 1 for size, rate in zip(kernel.shape[:2], dilation)]
+    extents = [(size - 1) * rate + 1 for size, rate in zip(kernel.shape[:2], dilation, strict=True)]
     border = border_of(images.shape[1:3], extents, strides, padding)
     return zero_pad(images, border), border, (extents, strides, dilation)
 
@@ -71,7 +69,7 @@ def conv2d(images, kernel, bias=None, strides=(1, 1), padding="valid", dilation=
     padded, _, settings = prepare(images, kernel, strides, padding, dilation)
     filters, values = np.split(kernel, groups, axis=-1), {}
     for row, col, window in windows_of(padded, *settings):
-        pairs = zip(np.split(window, groups, axis=-1), filters)
+        pairs = zip(np.split(window, groups, axis=-1), filters, strict=True)
         values[row, col] = np.concatenate([np.einsum("nhwi,hwio->no", *pair) for pair in pairs], axis=-1)
     return plane(values, kernel.shape[-1]) + (0 if bias is None else bias)
 
@@ -82,7 +80,7 @@ def transpose_conv(maps, kernel, input_shape, strides=(1, 1), padding="valid", d
     padded, border, settings = prepare(images, kernel, strides, padding, dilation)
     filters = np.split(kernel, groups, axis=-1)
     for row, col, window in windows_of(padded, *settings):
-        pairs = zip(np.split(maps[:, row, col], groups, axis=-1), filters)
+        pairs = zip(np.split(maps[:, row, col], groups, axis=-1), filters, strict=True)
         window += np.concatenate([np.einsum("no,hwio->nhwi", *pair) for pair in pairs], axis=-1)
     return crop(padded, border)
 
@@ -152,10 +150,10 @@ def unpool(pooled, switches, input_shape, collisions="sum"):
 
 def average_pool(maps, pool_size=(2, 2), strides=(2, 2), padding="valid"):
     """Mean of the cells of every window that lie inside the image, as TensorFlow counts them."""
-    places = cells_of(maps.shape[1:], pool_size, strides, padding)
-    return plane(
-        {(row, col): maps[:, rows, cols].mean((1, 2)) for row, col, rows, cols in places}, maps.shape[3]
-    )
+    values = {}
+    for row, col, rows, cols in cells_of(maps.shape[1:], pool_size, strides, padding):
+        values[row, col] = maps[:, rows, cols].mean(axis=(1, 2))
+    return plane(values, maps.shape[3])
 
 
 def transpose_average_pool(pooled, input_shape, pool_size=(2, 2), strides=(2, 2), padding="valid"):
@@ -326,7 +324,7 @@ def record(model, images, collisions="sum"):
 def forward(model, images):
     """Output of every layer by path, "base/conv1" for layer "conv1" of the nested model "base"."""
     calls, outputs, _ = record(model, images)
-    return {path: output for (path, _, _), output in zip(calls, outputs)}
+    return {path: output for (path, _, _), output in zip(calls, outputs, strict=True)}
 
 
 def project(model, images, layer, top, collisions="sum"):
@@ -341,7 +339,7 @@ def project(model, images, layer, top, collisions="sum"):
         if place in signals:
             _, mirrored, sources = calls[place]
             signal = rectify(signals[place]) if activation_of(mirrored) == "relu" else signals[place]
-            for source, below in zip(sources, ways_down[place](signal)):
+            for source, below in zip(sources, ways_down[place](signal), strict=True):
                 signals[source] = signals.get(source, 0.0) + below
     return signals[0]
 
@@ -350,7 +348,7 @@ def project(model, images, layer, top, collisions="sum"):
 
 
 def top_activations(activations, ids, k):
-    """The `k` images that excite each channel most, best first: `values, ids, rows, cols`, all `(channels, k)`.
+    """The `k` images that excite each channel most, best first: `values, ids, rows, cols`, `(channels, k)`.
 
     `activations` are `(n, rows, cols, channels)`. An image enters once per channel, with its first maximum in
     row-major order; equal values go to the smaller id.
@@ -358,7 +356,7 @@ def top_activations(activations, ids, k):
     ranking = []
     for channel in range(activations.shape[3]):
         entries = []
-        for image, maps in zip(ids, activations[..., channel]):
+        for image, maps in zip(ids, activations[..., channel], strict=True):
             row, col = divmod(int(maps.argmax()), maps.shape[1])
             entries.append((-maps[row, col], image, row, col))
         ranking.append(sorted(entries)[:k])

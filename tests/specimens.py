@@ -125,9 +125,8 @@ def dilated():
     maps = conv(4, 3, "conv1", dilation_rate=2, padding="same")(image)
     maps = layers.MaxPooling2D(2, name="pool1")(maps)
     maps = conv(6, 3, "conv2", dilation_rate=2)(maps)
-    return keras.Model(
-        image, conv(5, (2, 3), "conv3", dilation_rate=(2, 1), padding="same")(maps), name="dilated"
-    )
+    maps = conv(5, (2, 3), "conv3", dilation_rate=(2, 1), padding="same")(maps)
+    return keras.Model(image, maps, name="dilated")
 
 
 @specimen("conv2")
@@ -169,9 +168,8 @@ def nested():
     base = keras.Model(pixels, conv(5, 2, "conv2")(block(maps)), name="base")
 
     image = start(20, 16, 3)
-    maps = base(
-        layers.ZeroPadding2D(((0, 1), (1, 0)), name="padding")(conv(3, 4, "stem", activation=None)(image))
-    )
+    maps = conv(3, 4, "stem", activation=None)(image)
+    maps = base(layers.ZeroPadding2D(((0, 1), (1, 0)), name="padding")(maps))
     vector = layers.GlobalAveragePooling2D(name="pool")(conv(4, 1, "head")(maps))
     return keras.Model(image, layers.Dense(3, name="logits")(vector), name="nested")
 

@@ -1,0 +1,63 @@
+"""Where pictures come from: each source gives a finite stream of `(image, label, id)` and says what it is.
+
+`load` is the one door; it never falls back silently from one source to another.
+"""
+
+import difflib
+import os
+from pathlib import Path
+
+from deconv.datasets import embedded, folder, tfds
+from deconv.datasets.image_set import SPLITS, ImageSet, arrays, check_image_size
+
+__all__ = ["ImageSet", "arrays", "load"]
+
+_NAMES = ("mnist-5k", "mnist", "tfds:NAME")
+
+
+def load(name, split="test", *, data_dir=None, download=False, image_size=None, channels=None):
+    """Load a set of labelled images.
+
+    | name        | what                                        | needs                                          |
+    |-------------|---------------------------------------------|------------------------------------------------|
+    | `mnist-5k`  | 5,000 digits of MNIST, 500 of each class    | the extra `samples`; no network                |
+    | `mnist`     | all of MNIST                                | prepared by TFDS, or `download=True`           |
+    | `tfds:NAME` | an image classification set of TFDS         | the same; NAME as in `tfds.load`               |
+    | a path      | png, jpg, bmp and gif files                 | one sub-folder per class, or none (label -1)   |
+
+    Args:
+        name: One of the names above, or the path of a folder.
+        split: `"train"`, `"test"` or `"all"` (the training images, then the test images, or as they lie in a
+            folder). The test images are held out: no image is in both.
+        data_dir: For TFDS, the folder that holds its data sets; else the environment's `TFDS_DATA_DIR`; else
+            TFDS's own default.
+        download: Whether TFDS may fetch what is not there.
+        image_size: `(height, width)` to resize to: the shorter side is resized, then the centre is cropped (as in
+            arXiv:1311.2901, section 3). Needed where images differ in size.
+        channels: 1 for grey, 3 for colour; `None` leaves them as they are.
+
+    Returns:
+        An `ImageSet`.
+
+    Raises:
+        ValueError: If the name is unknown, the data are not there, or they cannot be given in the form asked for.
+        ImportError: If a package is missing; the message says how to install it.
+        ConnectionError: If `download=True` and there is no network.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"Unknown split {split!r}: expected one of {', '.join(map(repr, SPLITS))}.")
+    image_size = check_image_size(image_size)
+    if channels not in (None, 1, 3):
+        raise ValueError(f"`channels` must be 1 (grey), 3 (colour) or None, got {channels!r}.")
+    if not isinstance(name, str | os.PathLike):
+        raise ValueError(f"A data set is named by a string or a path, got {name!r}.")
+    text = os.fspath(name)
+    if text == "mnist-5k":
+        return embedded.mnist_5k(split, image_size, channels)
+    if text == "mnist" or text.startswith("tfds:"):
+        return tfds.prepared(text.removeprefix("tfds:"), split, data_dir, download, image_size, channels)
+    if isinstance(name, os.PathLike) or Path(text).exists() or os.sep in text or text.startswith((".", "~")):
+        return folder.pictures(Path(text).expanduser(), split, image_size, channels)
+    close = difflib.get_close_matches(text, _NAMES[:2], n=1, cutoff=0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"Unknown data set {text!r}.{hint} Known are {', '.join(_NAMES)}, and the path of a folder.")

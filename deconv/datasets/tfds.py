@@ -1,0 +1,193 @@
+"""Image classification sets of TensorFlow Datasets. Looked for first; fetched only when asked to."""
+
+import difflib
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import tensorflow as tf
+
+from deconv.datasets.image_set import ImageSet, fit_image
+
+_CONNECT_SECONDS = 5
+_NAME = re.compile(r"[\w-]+(/[\w.+-]+)?(:[\d.*]+)?")
+
+
+def prepared(name, split="test", data_dir=None, download=False, image_size=None, channels=None):
+    """A set of TFDS that lies prepared in its folder, or is fetched into it.
+
+    The id of an image is its position in the files of its split; with `split="all"` the test images count on
+    after the training images. The test images are the builder's `test` split, or its `validation` split where it
+    has no test split or one without labels.
+
+    Args:
+        name: As in `tfds.load`: `"mnist"`, `"imagenette/320px-v2"`, `"cifar10:3.0.2"`.
+        split: `"train"`, `"test"` or `"all"`.
+        data_dir: Folder of the data sets; else `TFDS_DATA_DIR`; else TFDS's default.
+        download: Whether to fetch and prepare the set if it is not there.
+        image_size: `(height, width)` to resize to; needed where images differ in size.
+        channels: 1, 3 or None.
+
+    Returns:
+        An `ImageSet`.
+
+    Raises:
+        ValueError: If the set is unknown, not there, or no image classification set.
+        ImportError: If TFDS, or a package it needs, is missing.
+        ConnectionError: If it is to be fetched and the network does not answer.
+    """
+    tfds = _tfds()
+    builder = _builder(tfds, name, data_dir)
+    if not _is_prepared(builder):
+        if not download:
+            raise ValueError(_not_there(builder, name))
+        _fetch(builder, name)
+    _check_features(tfds, builder, name)
+    features = builder.info.features
+    datasets, size = [], 0
+    for part in ("train", "test") if split == "all" else (split,):
+        part = _part(builder, part, name)
+        examples = builder.as_dataset(
+            split=part,
+            shuffle_files=False,
+            decoders=tfds.decode.PartialDecoding({"image": True, "label": True}),
+            read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+        )
+        datasets.append(examples.enumerate(size))
+        size += builder.info.splits[part].num_examples
+    shape = _image_shape(features["image"].shape, datasets[0], image_size, channels)
+
+    def example(position, features):
+        image = fit_image(features["image"], image_size, channels)
+        same = tf.reduce_all(tf.equal(tf.shape(image), shape))
+        message = f"ValueError: The images of '{name}' differ in size: the first is {shape}. Give image_size=(h, w)."
+        with tf.control_dependencies([tf.debugging.Assert(same, [message, tf.shape(image)])]):
+            image = tf.ensure_shape(tf.identity(image), shape)
+        return image, tf.cast(features["label"], tf.int32), position
+
+    dataset = datasets[0] if len(datasets) == 1 else datasets[0].concatenate(datasets[1])
+    return ImageSet(
+        name=name if name == "mnist" else f"tfds:{name}",
+        split=split,
+        dataset=dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True),
+        class_names=tuple(features["label"].names),
+        size=size,
+        image_shape=shape,
+        source=f"{builder.info.full_name} of TensorFlow Datasets, {_described(builder, split, name)}, {size:,} images.",
+    )
+
+
+def _tfds():
+    try:
+        import tensorflow_datasets
+    except ImportError as error:
+        raise ImportError(
+            f"TensorFlow Datasets cannot be imported ({error}). Install what it needs with: "
+            'pip install tensorflow-datasets importlib_resources. Without it, "mnist-5k" and a folder of pictures work.'
+        ) from error
+    return tensorflow_datasets
+
+
+def _builder(tfds, name, data_dir):
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"'{name}' is not the name of a TFDS set; expected NAME, NAME/CONFIG or NAME:VERSION.")
+    data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
+    data_dir = None if data_dir is None else Path(data_dir).expanduser()
+    if data_dir is not None and data_dir.exists() and not data_dir.is_dir():
+        raise ValueError(f"The data folder '{data_dir}' is a file.")
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except tfds.core.registered.DatasetNotFoundError:
+        close = difflib.get_close_matches(name, tfds.list_builders(with_community_datasets=False), n=1)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        place = f" It is not in '{data_dir}' either." if data_dir else ""
+        raise ValueError(f"TFDS knows no data set '{name}'.{hint}{place}") from None
+    except ImportError as error:
+        raise ImportError(f"TFDS needs a package that is missing: {error}. Install it with pip.") from error
+    except Exception as error:  # a wrong config or version: TFDS raises its own kinds, with long texts
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"TFDS cannot open '{name}': {first}") from error
+
+
+def _is_prepared(builder):
+    return Path(builder.data_dir).is_dir() and bool(builder.info.splits)
+
+
+def _not_there(builder, name):
+    root = Path(builder.data_dir_root)
+    others = []
+    family = root / builder.name
+    if builder.builder_config is not None and family.is_dir():
+        others = sorted(f"{builder.name}/{path.name}" for path in family.iterdir() if path.is_dir())
+    there = f" There is {', '.join(others)} in it." if others else ""
+    return (
+        f"The data set '{name}' is not prepared in '{root}'.{there} Name the right folder with --data-dir (data_dir=, "
+        "or the environment's TFDS_DATA_DIR); let TFDS fetch it with --download (download=True); "
+        "or take --dataset mnist-5k, which needs no network."
+    )
+
+
+def _fetch(builder, name):
+    """Download and prepare, after seeing that the network answers: TFDS itself would try for minutes."""
+    import requests
+
+    urls = {urlsplit(url).netloc: url for url in builder.url_infos if url.startswith("http")}
+    for host, url in urls.items():
+        try:
+            requests.head(url, timeout=_CONNECT_SECONDS, allow_redirects=False)
+        except requests.RequestException:
+            raise ConnectionError(
+                f"The data set '{name}' cannot be fetched: '{host}' does not answer. Connect to the network, name a "
+                "folder that holds the set with --data-dir (data_dir=), or take --dataset mnist-5k."
+            ) from None
+    try:
+        builder.download_and_prepare()
+    except ImportError as error:
+        raise ImportError(f"TFDS needs a package that is missing: {error}. Install it with pip.") from error
+    except Exception as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise OSError(f"TFDS could not fetch and prepare '{name}': {first}") from error
+
+
+def _check_features(tfds, builder, name):
+    features = builder.info.features
+    known = dict(features.items()) if isinstance(features, tfds.features.FeaturesDict) else {}
+    image, label = known.get("image"), known.get("label")
+    if not (isinstance(image, tfds.features.Image) and isinstance(label, tfds.features.ClassLabel)):
+        raise ValueError(
+            f"'{name}' is not a set of labelled images: expected the features 'image' and 'label', "
+            f"got {', '.join(known) or 'none'}."
+        )
+    if image.np_dtype != np.uint8 or image.shape[-1] not in (1, 3):
+        raise ValueError(
+            f"The images of '{name}' must be uint8 with 1 or 3 channels, got {image.np_dtype} {image.shape}."
+        )
+
+
+def _part(builder, part, name):
+    """The builder's own name of our split."""
+    splits = builder.info.splits
+    for candidate in ("train",) if part == "train" else ("test", "validation"):
+        if candidate in splits and (part == "train" or _has_labels(builder, candidate)):
+            return candidate
+    raise ValueError(f"'{name}' has no labelled {part} images; its splits are {', '.join(splits)}.")
+
+
+def _has_labels(builder, split):
+    example = next(iter(builder.as_dataset(split=split, shuffle_files=False).take(1)), None)
+    return example is not None and int(example["label"]) >= 0
+
+
+def _image_shape(declared, examples, image_size, channels):
+    """The shape after fitting; where TFDS declares none, that of the first image."""
+    height, width = image_size or declared[:2]
+    if height is None or width is None:
+        height, width = next(iter(examples.take(1)))[1]["image"].shape[:2]
+    return (height, width, channels or declared[2])
+
+
+def _described(builder, split, name):
+    parts = ("train", "test") if split == "all" else (split,)
+    return "split " + " and ".join(f"'{_part(builder, part, name)}'" for part in parts)

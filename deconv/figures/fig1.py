@@ -1,0 +1,102 @@
+"""Fig. 1: a convnet and the deconvnet attached to it, drawn from the model with the maps that it really computed."""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from deconv import graph
+from deconv.figures.record import Picture
+from deconv.layers import Rectify, TransposeConv, Unpool
+from deconv.plotting import scheme
+from deconv.projection import Deconvnet, select
+from deconv.recording import POOLS, activations
+
+
+class Scheme(NamedTuple):
+    """Stages `(text, map)` upwards and downwards, and pairs of stages between which switches pass."""
+
+    up: list[tuple[str, np.ndarray]]
+    down: list[tuple[str, np.ndarray]]
+    links: list[tuple[int, int]]
+    channel: int
+
+
+def scheme_data(model, image, layer):
+    """Run one image up to `layer` and its strongest unit down again, and keep a map of every stage.
+
+    Args:
+        model: A functional or Sequential `keras.Model`.
+        image: `(height, width, channels)`, preprocessed.
+        layer: Name of the layer to turn round at.
+    """
+    net = Deconvnet(model)
+    laid = graph.below(net.graph, graph.find(net.graph, layer))
+    seen = activations(model, image[None], [step.name for step in laid.steps])
+    record = net.record(image[None], layer)
+    signal = select(record.activations)
+    channel = int(np.argmax(np.abs(signal[0]).reshape(-1, signal.shape[-1]).max(axis=0)))
+
+    up, switch_stage = [(f"image\n{_size(image)}", image[..., 0])], {}
+    for step in laid.steps:
+        maps = seen[step.name][0]
+        if isinstance(step.layer, POOLS):
+            switch_stage[step.name] = len(up)
+        up.append((f"{step.name}: {_what(step.layer)}\n{_size(maps)}", _strongest(maps)))
+
+    mirror = net.mirror(layer)
+    stages = [face for face in mirror.layers if not isinstance(face, keras.layers.InputLayer)]
+    signals = keras.Model(mirror.inputs, [face.output for face in stages])(
+        [signal, *record.switches.values()], training=False
+    )
+    down, links = [(f"one unit of {layer},\nall others set to zero", _strongest(signal[0]))], []
+    for face, maps in zip(stages, [maps.numpy()[0] for maps in signals], strict=True):
+        if isinstance(face, Unpool):
+            links.append((switch_stage[face.name.removesuffix("_unpool")], len(down)))
+        down.append((f"{face.name}: {_what(face)}\n{_size(maps)}", _strongest(maps)))
+    down[-1] = (down[-1][0] + ", in pixels", down[-1][1])
+    return Scheme(up, down, links, channel)
+
+
+def scheme_pictures(subject):
+    layer = subject.pools()[-1]
+    images, labels, ids = subject.examples()
+    number = int(np.random.default_rng(subject.seed).integers(len(images)))
+    found = scheme_data(subject.model, subject.preprocess(images[number : number + 1])[0], layer)
+    name = subject.data.class_names[labels[number]]
+    title = f"The deconvnet attached to {layer} of {subject.model.name}, at work on an image of class {name}"
+    caption = (
+        "After the paper's Fig. 1, drawn from the model. Right, upwards: the convnet; every box shows the channel "
+        "with the largest value in it. Left, downwards: the strongest unit alone is sent back; max unpooling puts "
+        "it where the switches point, rectification removes what is negative, and the transposed filters lead one "
+        "layer down. Signals on the left are signed, grey is zero."
+    )
+    figure = scheme(found.up, found.down, found.links, title)
+    numbers = {"layer": layer, "channel": found.channel, "image_id": ids[number], "label": labels[number]}
+    numbers["stages_up"], numbers["stages_down"] = [text for text, _ in found.up], [text for text, _ in found.down]
+    yield Picture("fig1_scheme", title, caption, figure, numbers)
+
+
+def _strongest(maps):
+    """The channel with the largest magnitude, `(rows, columns)`."""
+    maps = maps if maps.ndim == 3 else maps.reshape(1, 1, -1)
+    return maps[..., int(np.abs(maps).reshape(-1, maps.shape[-1]).max(axis=0).argmax())]
+
+
+def _what(layer):
+    if isinstance(layer, Unpool):
+        return "max unpooling"
+    if isinstance(layer, Rectify):
+        return "rectification"
+    if isinstance(layer, TransposeConv):
+        return "transposed filters"
+    if isinstance(layer, POOLS):
+        return "max pooling"
+    if isinstance(layer, keras.layers.Conv2D):
+        rows, columns = layer.kernel_size
+        return f"{layer.filters} filters {rows}×{columns}, rectified"
+    return type(layer).__name__
+
+
+def _size(maps):
+    return "×".join(str(size) for size in maps.shape)

@@ -1,0 +1,107 @@
+"""A picture on disk: PNG, its numbers, and what both were made of."""
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+PACKAGES = ("deconvnet", "tensorflow", "keras", "numpy", "matplotlib")
+
+
+class Picture(NamedTuple):
+    """One picture of a recipe.
+
+    Attributes:
+        name: File name without ending.
+        title: One line.
+        caption: What it shows and how to read it.
+        figure: The Matplotlib figure.
+        numbers: What was drawn, a dict of arrays and numbers.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: Any
+    numbers: dict[str, Any]
+
+
+def save(picture, folder, provenance, dpi=130):
+    """Write `<name>.png` and `<name>.json`, each under a temporary name first, and close the figure.
+
+    Returns:
+        The dict that the JSON holds, without its numbers.
+    """
+    import matplotlib.pyplot as plt
+
+    folder = Path(folder)
+    about = {"name": picture.name, "title": picture.title, "caption": picture.caption, "provenance": provenance}
+    with replacing(folder / f"{picture.name}.png") as temporary:
+        picture.figure.savefig(temporary, dpi=dpi, format="png", metadata={"Title": picture.title})
+    with replacing(folder / f"{picture.name}.json") as temporary:
+        temporary.write_text(json.dumps({**about, "numbers": _plain(picture.numbers)}) + "\n", encoding="utf-8")
+    plt.close(picture.figure)
+    return about
+
+
+def provenance(subject):
+    """What the pictures of a subject are made of, ready for JSON."""
+    return {
+        "model": subject.model.name,
+        "weights": subject.weights,
+        "weights_sha256": weights_hash(subject.model),
+        "data": subject.data.name,
+        "split": subject.data.split,
+        "images": subject.data.size,
+        "data_source": subject.data.source,
+        "seed": subject.seed,
+        "python": platform.python_version(),
+        **{name: version(name) for name in PACKAGES},
+    }
+
+
+def weights_hash(model):
+    """SHA-256 over names, shapes and float32 values of all weights."""
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        values = np.ascontiguousarray(weight.numpy(), np.float32)
+        digest.update(f"{weight.path}{values.shape}".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def replacing(path):
+    """`with replacing(path) as temporary:` write there; it takes the place of `path` only if all went well."""
+    path = Path(path)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _plain(value):
+    """Arrays as lists of numbers with five significant digits; NaN as null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, float | np.floating):
+        return float(f"{value:.5g}") if np.isfinite(value) else None
+    if isinstance(value, np.integer):
+        return int(value)
+    return value

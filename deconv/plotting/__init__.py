@@ -1,0 +1,26 @@
+"""Arrays in, Matplotlib figures out; nothing is ever shown or saved here. Needs Matplotlib, which it loads."""
+
+from deconv.plotting.display import crop, mosaic, pixels, signed
+from deconv.plotting.grids import (
+    activation_sheet,
+    occlusion_sheet,
+    pooling_sheet,
+    show_picture,
+    top_sheet,
+    unit_strips,
+)
+from deconv.plotting.scheme import scheme
+
+__all__ = [
+    "activation_sheet",
+    "crop",
+    "mosaic",
+    "occlusion_sheet",
+    "pixels",
+    "pooling_sheet",
+    "scheme",
+    "show_picture",
+    "signed",
+    "top_sheet",
+    "unit_strips",
+]

@@ -1,0 +1,65 @@
+"""The scheme of Fig. 1, drawn from a real model: the convnet upwards beside its deconvnet downwards."""
+
+from itertools import pairwise
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.patches import FancyBboxPatch
+
+from deconv.plotting.grids import MAPS
+
+
+def scheme(up, down, links, title):
+    """Draw both ways side by side, each stage with the map that it really computed.
+
+    Args:
+        up: Stages of the convnet from the image up, each `(text, map)`; a map is `(rows, columns)`.
+        down: Stages of the deconvnet from the top down, each `(text, map)`; signed.
+        links: Pairs `(stage of up, stage of down)` between which switches pass.
+        title: Title of the figure.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    stages = max(len(up), len(down))
+    fig, ax = plt.subplots(figsize=(8.6, 1.1 * stages + 0.9), layout="constrained")
+    ax.set(xlim=(0, 10), ylim=(-0.2, stages + 0.35))
+    ax.axis("off")
+    right = [_stage(ax, 5.6, place, *stage, signed=False) for place, stage in enumerate(up)]
+    left = [_stage(ax, 0.1, stages - 1 - place, *stage, signed=True) for place, stage in enumerate(down)]
+    for column, order in ((right, 1), (left, -1)):
+        for (x, y), (_, following) in pairwise(column):
+            ax.annotate(
+                "",
+                (x, following - 0.4 * order),
+                (x, y + 0.4 * order),
+                arrowprops={"arrowstyle": "-|>", "color": "0.3"},
+            )
+    for above, below in links:
+        start, end = (right[above][0] - 2.15, right[above][1]), (left[below][0] + 2.15, left[below][1])
+        ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": "tab:red", "linewidth": 1.4})
+        middle = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2
+        ax.text(*middle, "switches", color="tab:red", ha="center", va="center", fontsize=9, backgroundcolor="white")
+    ax.text(left[0][0], stages + 0.1, "deconvnet, downwards", ha="center", weight="bold")
+    ax.text(right[0][0], stages + 0.1, "convnet, upwards", ha="center", weight="bold")
+    fig.suptitle(title)
+    return fig
+
+
+def _stage(ax, x, y, text, picture, signed):
+    """A box with its text and its map; returns the middle of the box."""
+    width, height = 4.3, 0.8
+    ax.add_patch(
+        FancyBboxPatch(
+            (x, y + 0.5 - height / 2), width, height, boxstyle="round,pad=0,rounding_size=0.08", fc="0.97", ec="0.5"
+        )
+    )
+    ax.text(x + 1.1, y + 0.5, text, va="center", fontsize=9)
+    inset = ax.inset_axes((x + 0.1, y + 0.5 - 0.37, 0.85, 0.74), transform=ax.transData)
+    if signed:
+        largest = np.abs(picture).max() or 1
+        inset.imshow(picture, cmap="gray", vmin=-largest, vmax=largest)
+    else:
+        inset.imshow(picture, cmap=MAPS, vmin=0)
+    inset.set_axis_off()
+    return x + width / 2, y + 0.5

@@ -1,0 +1,17 @@
+"""Networks to look into, in the manner of `keras.applications`.
+
+Each network is a function that returns a `keras.Model`; the module of the same name holds what belongs to it:
+
+    import models
+
+    model = models.LeNet5(weights="mnist")
+    images = models.lenet5.preprocess_input(pixels)
+    models.lenet5.decode_predictions(model.predict(images))
+
+This package does not know `deconv`: any Keras model can be looked into, and these can be used without it.
+"""
+
+from models import lenet5
+from models.lenet5 import LeNet5
+
+__all__ = ["LeNet5", "lenet5"]

@@ -1,0 +1,213 @@
+"""LeNet-5 with rectifiers and max pooling, the form of it that a deconvnet can look into.
+
+LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", 1998. Where we differ
+from the paper, as nearly everyone does today: ReLU instead of a scaled tanh, max pooling instead of trained
+averages, a conv2 that sees all six maps of pool1, softmax instead of Gaussian connections. The original has neither
+switches nor rectification, and so nothing for a deconvnet to reverse.
+"""
+
+import difflib
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from models import weight_files
+
+_SHIPPED = {"mnist": Path(__file__).parent / "weights" / "lenet5_mnist.npz"}
+_SHIPPED_CLASSES = 10
+_SHIPPED_INPUT_SHAPE = (28, 28, 1)
+_SMALLEST_SIDE = 12  # a smaller image leaves nothing after pool2
+_DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def LeNet5(
+    weights="mnist",
+    input_shape=(28, 28, 1),
+    classes=10,
+    dropout=0.0,
+    include_top=True,
+    classifier_activation="softmax",
+    name="lenet5",
+):
+    """LeNet-5: two convolutions, two poolings, three dense layers; 61,706 parameters.
+
+    | layer       | operation                       | output     | parameters | sees    | every |
+    |-------------|---------------------------------|------------|------------|---------|-------|
+    | image       | pixels in [0, 1]                | 28, 28, 1  |            | 1 x 1   | 1     |
+    | conv1       | 6 filters 5x5, padded by 2, ReLU| 28, 28, 6  | 156        | 5 x 5   | 1     |
+    | pool1       | max 2x2, stride 2               | 14, 14, 6  |            | 6 x 6   | 2     |
+    | conv2       | 16 filters 5x5, ReLU            | 10, 10, 16 | 2,416      | 14 x 14 | 2     |
+    | pool2       | max 2x2, stride 2               | 5, 5, 16   |            | 16 x 16 | 4     |
+    | flatten     |                                 | 400        |            | all     |       |
+    | fc3         | dense, ReLU                     | 120        | 48,120     | all     |       |
+    | fc4         | dense, ReLU                     | 84         | 10,164     | all     |       |
+    | predictions | dense, softmax                  | 10         | 850        | all     |       |
+
+    "sees" is the receptive field of one unit in pixels, "every" the distance in pixels between the fields of two
+    neighbouring units. Padding by 2 is the 32x32 input of 1998. It pads with 0, which is background: see
+    `preprocess_input`.
+
+    Args:
+        weights: `"mnist"`, trained on the 60,000 digits of MNIST's training part by `scripts/train_lenet5.py`
+            (`models/weights/lenet5_mnist.json` says how); `None` for random values; or the path of a `.keras`,
+            `.weights.h5` or `.npz` file. With `include_top=False` only the convolutions are read from it.
+        input_shape: `(height, width, channels)`, at least 12 x 12.
+        classes: Number of classes.
+        dropout: Share of fc3 and of fc4 that is dropped in training, in [0, 1). With 0 there are no Dropout layers.
+        include_top: With `False` the network ends at pool2.
+        classifier_activation: Activation of the last layer; `None` gives logits.
+        name: Name of the model.
+
+    Returns:
+        A functional `keras.Model`, not compiled.
+
+    Raises:
+        ValueError: If an argument is out of range, or `weights` is unknown, unreadable, or does not fit.
+    """
+    input_shape = _checked_shape(input_shape)
+    if isinstance(classes, bool) or not isinstance(classes, int | np.integer) or classes < 1:
+        raise ValueError(f"LeNet5: `classes` must be a positive whole number, got {classes!r}.")
+    if isinstance(dropout, bool) or not isinstance(dropout, int | float | np.number) or not 0 <= dropout < 1:
+        raise ValueError(f"LeNet5: `dropout` must be a number in [0, 1), got {dropout!r}.")
+    weights_file = _weights_file(weights, input_shape, classes, include_top)
+
+    layers = keras.layers
+    image = keras.Input(input_shape, name="image")
+    x = layers.Conv2D(6, 5, padding="same", activation="relu", name="conv1")(image)
+    x = layers.MaxPooling2D(2, name="pool1")(x)
+    x = layers.Conv2D(16, 5, activation="relu", name="conv2")(x)
+    x = layers.MaxPooling2D(2, name="pool2")(x)
+    if include_top:
+        x = layers.Flatten(name="flatten")(x)
+        x = layers.Dense(120, activation="relu", name="fc3")(x)
+        if dropout:
+            x = layers.Dropout(dropout, name="dropout3")(x)
+        x = layers.Dense(84, activation="relu", name="fc4")(x)
+        if dropout:
+            x = layers.Dropout(dropout, name="dropout4")(x)
+        x = layers.Dense(classes, activation=classifier_activation, name="predictions")(x)
+    model = keras.Model(image, x, name=name)
+    if weights_file is not None:
+        weight_files.load(model, weights_file, beside=() if include_top else ("fc3", "fc4", "predictions"))
+    return model
+
+
+def preprocess_input(images):
+    """Pixels as LeNet-5 expects them: float32 in [0, 1], a light digit on a background of 0.
+
+    Nothing is subtracted, so that the zeros with which conv1 pads the image are background like the rest of it.
+
+    Args:
+        images: Pixel values in [0, 255], any number type: an array or a tensor `(h, w)`, `(h, w, channels)`,
+            `(n, h, w)` or `(n, h, w, channels)`. A last axis of length 1 or 3 is read as channels.
+
+    Returns:
+        float32 of the same shape, ending with the channels: `(h, w)` becomes `(h, w, 1)`, and `(n, h, w)`
+        `(n, h, w, 1)`. An array for an array, a tensor for a tensor. The input is not changed.
+
+    Raises:
+        ValueError: If `images` has another number of axes, or is not made of numbers.
+    """
+    is_tensor = keras.ops.is_tensor(images)
+    images = images if is_tensor else np.asarray(images)
+    if not is_tensor and images.dtype.kind not in "uif":
+        raise ValueError(f"preprocess_input expects pixel values in [0, 255], got dtype {images.dtype}.")
+    axes = len(images.shape)
+    if axes not in (2, 3, 4):
+        raise ValueError(
+            "preprocess_input expects (h, w), (h, w, channels), (n, h, w) or (n, h, w, channels), "
+            f"got shape {tuple(images.shape)}."
+        )
+    if axes == 2 or (axes == 3 and images.shape[-1] not in (1, 3, None)):
+        images = images[..., None]
+    if is_tensor:
+        return keras.ops.cast(images, "float32") / 255.0
+    return images.astype(np.float32) / np.float32(255)
+
+
+def to_pixels(images):
+    """The way back from `preprocess_input`, for display: numbers in [0, 1] to uint8 in [0, 255], rounded and clipped.
+
+    Args:
+        images: Array or tensor of any shape.
+
+    Returns:
+        NumPy array of the same shape, uint8.
+    """
+    images = keras.ops.convert_to_numpy(images)
+    return np.clip(np.rint(images * 255.0), 0, 255).astype(np.uint8)
+
+
+def decode_predictions(predictions, top=5):
+    """Name the digits that a LeNet-5 of ten classes finds most probable.
+
+    Args:
+        predictions: Array or tensor `(n, 10)`, the output of the model.
+        top: How many to name, 1 to 10.
+
+    Returns:
+        For each image a list of `top` tuples `(class_name, description, score)`, the highest score first,
+        e.g. `("7", "seven", 0.98)`.
+
+    Raises:
+        ValueError: If `predictions` is not of shape `(n, 10)`, or `top` is out of range.
+    """
+    predictions = keras.ops.convert_to_numpy(predictions)
+    if predictions.ndim != 2 or predictions.shape[1] != len(_DIGIT_NAMES):
+        raise ValueError(
+            f"decode_predictions expects the scores of ten digits, shape (n, 10), got shape {predictions.shape}."
+        )
+    if not 1 <= top <= len(_DIGIT_NAMES):
+        raise ValueError(f"decode_predictions: `top` must be 1 to 10, got {top!r}.")
+    order = np.argsort(-predictions, axis=1, kind="stable")[:, :top]
+    return [
+        [(str(digit), _DIGIT_NAMES[digit], float(scores[digit])) for digit in digits]
+        for digits, scores in zip(order, predictions, strict=True)
+    ]
+
+
+def _checked_shape(input_shape):
+    shape = tuple(input_shape) if isinstance(input_shape, tuple | list) else (input_shape,)
+    whole = all(isinstance(side, int | np.integer) and not isinstance(side, bool) for side in shape)
+    if not (len(shape) == 3 and whole and min(shape[:2]) >= _SMALLEST_SIDE and shape[2] >= 1):
+        raise ValueError(
+            "LeNet5: `input_shape` must be (height, width, channels) with height and width of at least "
+            f"{_SMALLEST_SIDE}, got {input_shape!r}."
+        )
+    return shape
+
+
+def _weights_file(weights, input_shape, classes, include_top):
+    """The file that `weights` means, or None. Raises where the choice cannot work."""
+    if weights is None:
+        return None
+    if not isinstance(weights, str | os.PathLike):
+        raise ValueError(f"LeNet5: `weights` must be 'mnist', None, or a path, got {weights!r}.")
+    if weights not in _SHIPPED:
+        text = os.fspath(weights)
+        if text.endswith(weight_files.SUFFIXES) or Path(text).exists():
+            return Path(text)
+        close = difflib.get_close_matches(text, _SHIPPED, n=1, cutoff=0.5)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(
+            f"LeNet5 has no weights {text!r}.{hint} It takes 'mnist', None, or the path of a "
+            f"{', '.join(weight_files.SUFFIXES)} file."
+        )
+    if input_shape[2] != 1:
+        raise ValueError(
+            f"LeNet5: the weights {weights!r} are for images of 1 channel, got input_shape={input_shape}. "
+            "Convert the images to grey, or take weights=None."
+        )
+    if include_top and classes != _SHIPPED_CLASSES:
+        raise ValueError(
+            f"LeNet5: the weights {weights!r} tell 10 classes apart, got classes={classes}. Take weights=None, "
+            "or include_top=False and a head of your own."
+        )
+    if include_top and input_shape != _SHIPPED_INPUT_SHAPE:
+        raise ValueError(
+            f"LeNet5: the weights {weights!r} are for input_shape=(28, 28, 1), got {input_shape}. Resize the "
+            "images, take weights=None, or include_top=False for the convolutions alone."
+        )
+    return _SHIPPED[weights]

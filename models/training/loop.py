@@ -1,0 +1,133 @@
+"""The training loop: Keras's `fit`, with a state to resume from after every epoch."""
+
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from models.training.batches import steps_per_epoch, training_batches
+from models.training.state import load_state, save_state
+
+FIG4_EPOCHS = (1, 2, 5, 10, 20, 30, 40, 64)
+"""The epochs at which Zeiler & Fergus (arXiv:1311.2901, Fig. 4) show how features evolve."""
+
+
+def make_repeatable(seed):
+    """Make everything in this process that is random depend on `seed`, and every operation deterministic.
+
+    This is process-wide, so it is for scripts to call, before they build a model, and for no library.
+    """
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def train(
+    model, examples, size, test, folder, *, epochs, batch_size, seed, preprocess, augment=None, bar=False, say=print
+):
+    """Train a compiled model, or go on where `folder` says a run of it stopped.
+
+    After every epoch the state is written, at the epochs of the paper's Fig. 4 a checkpoint before it. A run that
+    was killed and goes on ends with the same weights and history, bit for bit, as one that was not
+    (given `make_repeatable`, the same machine and the same versions).
+
+    Args:
+        model: A compiled `keras.Model` with `metrics=["accuracy"]`; its learning rate may depend on the step alone.
+        examples: Training `tf.data.Dataset` of `(image, label, ...)`, not batched.
+        size: Number of training examples.
+        test: Batched, preprocessed dataset that the model is measured on after every epoch. It steers nothing.
+        folder: A started `RunFolder`.
+        epochs: Number of epochs of the whole run.
+        batch_size: Examples per step.
+        seed: Seed of order and augmentation.
+        preprocess: See `training_batches`.
+        augment: See `training_batches`.
+        bar: Show Keras's progress bar; otherwise `say` one line per epoch.
+        say: What to do with such a line.
+
+    Returns:
+        The history, a list of one dict per epoch (`epoch, loss, accuracy, test_loss, test_accuracy,
+        learning_rate`), and the seconds that the epochs took. Loss and accuracy in training are means over the epoch
+        while the weights move, on augmented images, dropout included.
+    """
+    history, seconds = load_state(folder.state_file, model) if folder.state_file.exists() else ([], 0.0)
+    if history:
+        folder.write_history(history)
+        say(f"Going on after epoch {len(history)} of {epochs}.")
+    if len(history) < epochs:
+        keeper = _Keeper(folder, history, seconds, epochs, None if bar else say)
+        model.fit(
+            training_batches(
+                examples,
+                size,
+                batch_size=batch_size,
+                epochs=epochs,
+                seed=seed,
+                preprocess=preprocess,
+                augment=augment,
+                first_epoch=len(history),
+            ),
+            initial_epoch=len(history),
+            epochs=epochs,
+            steps_per_epoch=steps_per_epoch(size, batch_size),
+            validation_data=test,
+            callbacks=[keeper],
+            shuffle=False,
+            verbose=1 if bar else 0,
+        )
+        seconds = keeper.seconds
+    return history, seconds
+
+
+def evaluate(model, test):
+    """Loss and accuracy of the model as it is, and with its weights rounded to float16, as they are shipped.
+
+    Args:
+        model: A compiled `keras.Model` with `metrics=["accuracy"]`. Its weights are the same afterwards.
+        test: Batched, preprocessed dataset.
+
+    Returns:
+        Dict of floats: `test_loss`, `test_accuracy`, `test_loss_float16`, `test_accuracy_float16`.
+    """
+    weights = model.get_weights()
+    loss, accuracy = model.evaluate(test, verbose=0)
+    try:
+        model.set_weights([array.astype(np.float16).astype(array.dtype) for array in weights])
+        loss16, accuracy16 = model.evaluate(test, verbose=0)
+    finally:
+        model.set_weights(weights)
+    values = {"loss": loss, "accuracy": accuracy, "loss_float16": loss16, "accuracy_float16": accuracy16}
+    return {f"test_{name}": float(value) for name, value in values.items()}
+
+
+class _Keeper(keras.callbacks.Callback):
+    """After every epoch: history, checkpoint, state, and a line."""
+
+    def __init__(self, folder, history, seconds, epochs, say):
+        super().__init__()
+        self.folder, self.history, self.seconds, self.epochs, self.say = folder, history, seconds, epochs, say
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        took = time.monotonic() - self.started
+        self.seconds += took
+        row = {
+            "epoch": epoch + 1,
+            "loss": float(logs["loss"]),
+            "accuracy": float(logs["accuracy"]),
+            "test_loss": float(logs["val_loss"]),
+            "test_accuracy": float(logs["val_accuracy"]),
+            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+        }
+        self.history.append(row)
+        if epoch + 1 in FIG4_EPOCHS:
+            self.folder.save_checkpoint(self.model, epoch + 1)
+        save_state(self.folder.state_file, self.model, self.history, self.seconds)
+        self.folder.write_history(self.history)
+        if self.say is not None:
+            self.say(
+                f"epoch {epoch + 1:3d}/{self.epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:7.2%}  "
+                f"test loss {row['test_loss']:.4f}  test accuracy {row['test_accuracy']:7.2%}  {took:.1f} s"
+            )

@@ -1,0 +1,126 @@
+"""The folder that a training run writes into, and whether it may."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+from models.training.files import whole
+
+
+class RunFolderError(ValueError):
+    """The folder cannot be used for this run; the message says why and what to do."""
+
+
+class RunFolder:
+    """Where a run keeps its files.
+
+    `training.json` (arguments, then results), `state.npz` (what to go on from, until the run is finished),
+    `history.csv`, `checkpoints/epoch_001.keras`, ..., and at the end the model `<name>.keras`, `weights.npz` and
+    `learning_curve.png`. Every file is written whole or not at all.
+
+    Args:
+        path: The folder. It may be new.
+        name: Name of the network, for the final model's file.
+    """
+
+    def __init__(self, path, name):
+        self.path = Path(path)
+        self.record_file = self.path / "training.json"
+        self.state_file = self.path / "state.npz"
+        self.history_file = self.path / "history.csv"
+        self.model_file = self.path / f"{name}.keras"
+        self.weights_file = self.path / "weights.npz"
+        self.curve_file = self.path / "learning_curve.png"
+
+    def checkpoint_file(self, epoch):
+        """The model as it was after `epoch`, counted from 1."""
+        return self.path / "checkpoints" / f"epoch_{epoch:03d}.keras"
+
+    def check(self, arguments, resume):
+        """See whether a run with these arguments may start, or go on, here. Nothing is written.
+
+        Args:
+            arguments: Dict of what the run's results depend on.
+            resume: Whether to go on with a run that is there. Where there is none, a new one starts.
+
+        Returns:
+            The results of the finished run that is there, or None.
+
+        Raises:
+            RunFolderError: If the folder cannot be written; holds a run and `resume` is False; was made with other
+                arguments; or holds anything else.
+        """
+        existing = self.path
+        while not existing.exists():
+            existing = existing.parent
+        if not existing.is_dir():
+            raise RunFolderError(f"'{self.path}' cannot be a folder: '{existing}' is a file.")
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise RunFolderError(f"The folder '{self.path}' cannot be written: no permission for '{existing}'.")
+        if not self.path.exists():
+            return None
+        if not self.record_file.exists():
+            if any(self.path.iterdir()):
+                raise RunFolderError(
+                    f"The folder '{self.path}' holds other files, and no run (training.json). Choose a new one."
+                )
+            return None
+        record = self._record()
+        finished = record.get("results") is not None
+        if not resume:
+            raise RunFolderError(
+                f"The folder '{self.path}' holds a finished run. Choose another, or remove it first."
+                if finished
+                else f"The folder '{self.path}' holds an unfinished run. Go on with --resume, or choose another."
+            )
+        before = record["arguments"]
+        names = [name for name in {**before, **arguments} if before.get(name) != arguments.get(name)]
+        if names:
+            differences = ", ".join(f"{name} {before.get(name)!r} -> {arguments.get(name)!r}" for name in names)
+            raise RunFolderError(
+                f"The run in '{self.path}' was made with other arguments: {differences}. "
+                "Give the same ones, or choose another folder."
+            )
+        return record["results"]
+
+    def start(self, record):
+        """Make the folder and note what is about to run: the dict `record`, with the key `arguments`."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._write_record({**record, "results": None})
+
+    def write_history(self, history):
+        """One row per epoch. Floats are written so that they read back as the same floats."""
+        with whole(self.history_file) as partial, open(partial, "w", newline="") as file:
+            writer = csv.DictWriter(file, history[0])
+            writer.writeheader()
+            writer.writerows(history)
+
+    def save_checkpoint(self, model, epoch):
+        """Keep the model as it is after `epoch`."""
+        self.checkpoint_file(epoch).parent.mkdir(exist_ok=True)
+        self.save_model(model, self.checkpoint_file(epoch))
+
+    def save_model(self, model, path):
+        """Save the network without its optimizer: for looking at, not for going on."""
+        import keras
+
+        with whole(path) as partial:
+            keras.Model(model.inputs, model.outputs, name=model.name).save(partial)
+
+    def finish(self, results):
+        """Note the results. From here on the run is finished, and its state is no longer needed."""
+        self._write_record({**self._record(), "results": results})
+        self.state_file.unlink(missing_ok=True)
+
+    def _record(self):
+        try:
+            record = json.loads(self.record_file.read_text())
+            record["arguments"], record["results"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunFolderError(f"'{self.record_file}' is not the record of a run: {error!r}.") from error
+        return record
+
+    def _write_record(self, record):
+        with whole(self.record_file) as partial:
+            partial.write_text(json.dumps(record, indent=2) + "\n")

@@ -1,0 +1,120 @@
+"""Weights to and from files: `.npz` of ours, `.keras` and `.weights.h5` of Keras.
+
+Our format is the plainest there is: a NumPy archive with one array per weight, named `layer/weight`, for example
+`conv1/kernel`. float16 halves its size; LeNet-5 loses nothing by it.
+"""
+
+import zipfile
+
+import keras
+import numpy as np
+
+SUFFIXES = (".npz", ".keras", ".weights.h5")
+
+
+def save(model, path, dtype="float16"):
+    """Write the weights of a model as `.npz`.
+
+    Args:
+        model: A `keras.Model`, without nested models, built.
+        path: Where to write; a name that ends in `.npz`.
+        dtype: Type of the arrays in the file.
+    """
+    arrays = {
+        f"{layer.name}/{weight.name}": keras.ops.convert_to_numpy(weight).astype(dtype)
+        for layer in model.layers
+        for weight in layer.weights
+    }
+    with open(path, "wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def load(model, path, beside=()):
+    """Fill the weights of a model from a file, layer by layer, by name.
+
+    Nothing is assigned before everything has been checked.
+
+    Args:
+        model: A built `keras.Model`, without nested models; changed in place.
+        path: A `.npz`, `.keras` or `.weights.h5` file.
+        beside: Names of layers that the file may hold and the model lacks.
+
+    Raises:
+        ValueError: If the file is missing, cannot be read, lacks a layer, holds one too many, or has a weight of
+            another shape or with a value that is not a finite number.
+    """
+    found = _read(path)
+    expected = {layer.name: layer.weights for layer in model.layers if layer.weights}
+    missing = [layer for layer in expected if layer not in found]
+    surplus = [layer for layer in found if layer not in expected and layer not in beside]
+    if missing or surplus:
+        what = f"has no weights for {', '.join(missing)}" if missing else f"has weights for {', '.join(surplus)} too"
+        raise ValueError(
+            f"The weights file '{path}' does not fit '{model.name}': it {what}. "
+            f"The file holds {', '.join(found)}; the model needs {', '.join(expected)}."
+        )
+    for layer, weights in expected.items():
+        got = [array.shape for array in found[layer]]
+        want = [tuple(weight.shape) for weight in weights]
+        if got != want:
+            raise ValueError(
+                f"The weights file '{path}' does not fit layer '{layer}' of '{model.name}': "
+                f"expected shapes {_listed(want)}, got {_listed(got)}."
+            )
+        if not all(np.isfinite(array).all() for array in found[layer]):
+            raise ValueError(f"The weights file '{path}' has a value in layer '{layer}' that is not a finite number.")
+    for layer, weights in expected.items():
+        for weight, array in zip(weights, found[layer], strict=True):
+            weight.assign(array)
+
+
+def _read(path):
+    """All weights of a file: `{layer name: [array, ...]}`, in the layer's own order."""
+    path = str(path)
+    readers = {".npz": _read_npz, ".keras": _read_keras, ".weights.h5": _read_h5}
+    reader = next((read for suffix, read in readers.items() if path.endswith(suffix)), None)
+    if reader is None:
+        raise ValueError(f"'{path}' is not a weights file: expected a name that ends in {', '.join(SUFFIXES)}.")
+    try:
+        found = reader(path)
+    except FileNotFoundError:
+        raise ValueError(f"There is no weights file '{path}'.") from None
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"The weights file '{path}' cannot be read: {reason}") from error
+    if not found:
+        raise ValueError(f"The weights file '{path}' holds no named layers with weights.")
+    return found
+
+
+def _read_npz(path):
+    found = {}
+    with np.load(path, allow_pickle=False) as archive:
+        for name in archive.files:
+            found.setdefault(name.rpartition("/")[0], []).append(archive[name])
+    return found
+
+
+def _read_keras(path):
+    with open(path, "rb"):  # Keras calls a file that is not there "not an accessible zip file"
+        pass
+    model = keras.models.load_model(path, compile=False)
+    return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
+
+
+def _read_h5(path):
+    import h5py
+
+    found = {}
+
+    def visit(_, group):
+        if isinstance(group, h5py.Group) and "name" in group.attrs and len(group):
+            found[group.attrs["name"]] = [group[str(order)][()] for order in range(len(group))]
+
+    with h5py.File(path, "r") as file:
+        file.visititems(visit)
+    return found
+
+
+def _listed(shapes):
+    return " and ".join(str(shape) for shape in shapes) or "none"

@@ -1,0 +1,159 @@
+"""Train LeNet-5 on digits, repeatably.
+
+Writes into --out: lenet5.keras, weights.npz (float16), history.csv, learning_curve.png, training.json (every argument,
+versions, results) and checkpoints/ at the epochs of the paper's Fig. 4. The same seed gives the same weights on the
+same machine; an interrupted run goes on with --resume.
+"""
+
+import math
+import os
+import platform
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command(help=__doc__)
+def main(
+    dataset: Annotated[str, typer.Option(help="mnist-5k, mnist, tfds:NAME, or a folder of pictures.")] = "mnist-5k",
+    data_dir: Annotated[Path | None, typer.Option(help="Where TFDS keeps its data sets.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Let TFDS fetch what is not there.")] = False,
+    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 64,
+    batch_size: Annotated[int, typer.Option(help="Images per step.")] = 128,
+    learning_rate: Annotated[float, typer.Option(help="AdamW's at the first step; falls to 0 as a cosine.")] = 0.002,
+    weight_decay: Annotated[float, typer.Option(help="AdamW's, on kernels only.")] = 0.02,
+    dropout: Annotated[float, typer.Option(help="Share of fc3 and fc4 dropped.")] = 0.0,
+    augment: Annotated[bool, typer.Option(help="Turn, stretch, slant and shift the digits a little.")] = True,
+    seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and dropout.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder to write into; a new one, or one to resume.")] = Path("runs/lenet5"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+):
+    arguments = {
+        "dataset": dataset,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "dropout": dropout,
+        "augment": augment,
+        "seed": seed,
+    }
+    _check("--epochs", epochs, epochs >= 1, "at least 1")
+    _check("--batch-size", batch_size, batch_size >= 1, "at least 1")
+    _check("--learning-rate", learning_rate, 0 < learning_rate < math.inf, "a positive number")
+    _check("--weight-decay", weight_decay, 0 <= weight_decay < math.inf, "0 or a positive number")
+    _check("--dropout", dropout, 0 <= dropout < 1, "at least 0 and below 1")
+    _check("--seed", seed, 0 <= seed < 2**32, "at least 0 and below 2**32")
+    try:
+        _train(arguments, data_dir, download, out, resume)
+    except (ValueError, OSError, ImportError) as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        command = shlex.join(["python", *(word for word in sys.argv if word != "--resume"), "--resume"])
+        typer.echo(f"\nInterrupted. To go on after the last finished epoch:\n  {command}", err=True)
+        raise typer.Exit(130) from None
+
+
+def _train(arguments, data_dir, download, out, resume):
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import keras
+
+    import models
+    from deconv import datasets
+    from models import training, weight_files
+    from models.augmentation import random_affine
+    from models.lenet5 import preprocess_input
+    from models.training.curve import learning_curve
+    from models.training.files import whole
+
+    folder = training.RunFolder(out, "lenet5")
+    results = folder.check(arguments, resume)
+    if results is not None:
+        typer.echo(f"The run in '{out}' is finished: test accuracy {results['test_accuracy']:.2%}.")
+        return
+    sets = [
+        datasets.load(
+            arguments["dataset"], split, data_dir=data_dir, download=download, image_size=(28, 28), channels=1
+        )
+        for split in ("train", "test")
+    ]
+    digits, test_digits = sets
+    if not digits.class_names:
+        raise ValueError(f"{arguments['dataset']!r} has no labels to train on: one sub-folder per class is expected.")
+    folder.start(
+        {
+            "script": "scripts/train_lenet5.py",
+            "arguments": arguments,
+            "data": {
+                "train": digits.source,
+                "train_size": digits.size,
+                "test": test_digits.source,
+                "test_size": test_digits.size,
+                "classes": list(digits.class_names),
+            },
+            "versions": {
+                "python": platform.python_version(),
+                "keras": keras.__version__,
+                "tensorflow": sys.modules["tensorflow"].__version__,
+                "numpy": sys.modules["numpy"].__version__,
+            },
+        }
+    )
+    typer.echo(f"Training: {digits.size:,} images. {digits.source}")
+    typer.echo(f"Test: {test_digits.size:,} images. {test_digits.source}")
+
+    epochs, batch_size, seed = (arguments[name] for name in ("epochs", "batch_size", "seed"))
+    training.make_repeatable(seed)
+    model = models.LeNet5(weights=None, classes=len(digits.class_names), dropout=arguments["dropout"])
+    steps = math.ceil(digits.size / batch_size) * epochs
+    optimizer = keras.optimizers.AdamW(
+        keras.optimizers.schedules.CosineDecay(arguments["learning_rate"], steps),
+        weight_decay=arguments["weight_decay"],
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    test = training.test_batches(test_digits.dataset, test_digits.size, batch_size=1000, preprocess=preprocess_input)
+    history, seconds = training.train(
+        model,
+        digits.dataset,
+        digits.size,
+        test,
+        folder,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        preprocess=preprocess_input,
+        augment=random_affine if arguments["augment"] else None,
+        bar=sys.stdout.isatty(),
+        say=typer.echo,
+    )
+    results = {**training.evaluate(model, test), "seconds": round(seconds, 1)}
+    folder.save_model(model, folder.model_file)
+    with whole(folder.weights_file) as partial:
+        weight_files.save(model, partial)
+    with whole(folder.curve_file) as partial:
+        learning_curve(history, f"LeNet-5 on {digits.name}").savefig(partial, dpi=120)
+    folder.finish(results)
+    typer.echo(
+        f"Test accuracy {results['test_accuracy']:.2%} ({results['test_accuracy_float16']:.2%} with the float16 "
+        f"weights) on {test_digits.size:,} images, after {seconds:.0f} s of training. Written to '{out}'."
+    )
+
+
+def _check(option, value, holds, expected):
+    if not holds:
+        _fail(f"{option} must be {expected}, got {value}.")
+
+
+def _fail(message):
+    typer.echo(f"Error: {' '.join(message.split())}", err=True)
+    raise typer.Exit(2)
+
+
+if __name__ == "__main__":
+    app()
