@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from deconv import graph
 from deconv.inputs import check_channels, check_images, check_pair, check_positive
+from deconv.recording import traced
 
 
 class OcclusionMaps(NamedTuple):
@@ -197,7 +198,7 @@ def _compile_look(model, layer, preprocess, input_shape):
         space = list(range(1, len(maps.shape) - 1))
         return values[head.output], tf.reduce_sum(maps, space), tf.reduce_max(maps, space)
 
-    compiled = tf.function(forward, input_signature=[tf.TensorSpec((None, *image.shape), image.dtype)])
+    compiled = traced(forward, tf.TensorSpec((None, *image.shape), image.dtype))
 
     def look(images):
         images = images if preprocess is None else preprocess(images)

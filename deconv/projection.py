@@ -8,7 +8,7 @@ import tensorflow as tf
 from deconv import graph
 from deconv.inputs import check_channels, check_images, check_positive
 from deconv.mirror import mirror_graph
-from deconv.recording import recorder
+from deconv.recording import recorder, traced
 
 
 class Record(NamedTuple):
@@ -205,4 +205,4 @@ class _Attached:
         def project(signal, switches):
             return self.mirror([signal, *switches])
 
-        self.project = tf.function(project, input_signature=[signal, switches])
+        self.project = traced(project, signal, switches)

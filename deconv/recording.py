@@ -19,7 +19,7 @@ def recorder(laid, layers, switches=()):
         switches: Max-pooling steps whose switches are wanted.
 
     Returns:
-        A `tf.function` of images `(batch, height, width, channels)`, traced once for any batch size. It returns
+        A function of images `(batch, height, width, channels)`, traced once for any batch size. It returns
         `(activations, switches)`, two lists in the order of `layers` and `switches`.
     """
     pools = {step.name for step in switches}
@@ -37,7 +37,12 @@ def recorder(laid, layers, switches=()):
         values = graph.run(laid, images, call)
         return [values[step.output] for step in layers], [seen[step.name] for step in switches]
 
-    return tf.function(forward, input_signature=[tf.TensorSpec((None, *image.shape), image.dtype)])
+    return traced(forward, tf.TensorSpec((None, *image.shape), image.dtype))
+
+
+def traced(function, *signature):
+    """Compile a function of tensors now, once, for the only signature it will have."""
+    return tf.function(function).get_concrete_function(*signature)
 
 
 def activations(model, images, layers, *, batch_size=64, input_shape=None):

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from deconv import graph
 from deconv.inputs import check_images, check_positive
+from deconv.recording import traced
 from deconv.windows import windows_below
 
 
@@ -104,7 +105,7 @@ def _compile_maxima(laid, steps):
             maxima.append((tf.reduce_max(cells, axis=1), tf.argmax(cells, axis=1)))
         return maxima
 
-    return tf.function(strongest, input_signature=[tf.TensorSpec((None, *image.shape), image.dtype)])
+    return traced(strongest, tf.TensorSpec((None, *image.shape), image.dtype))
 
 
 def _batches(dataset, batch_size):

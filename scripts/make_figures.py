@@ -1,8 +1,10 @@
-"""Draw what every layer of a trained network looks for: all pictures, their numbers, and a page that shows them.
+"""Draw what every layer of a trained network looks for.
 
-python scripts/make_figures.py --model lenet5 --out figures/
+Writes into --out every picture as PNG, with a JSON of its numbers and of what it was made of, and index.html, which
+shows them all.
 """
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -10,41 +12,37 @@ from typing import Annotated
 
 import typer
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
+@app.command(help=__doc__)
 def main(
     model: Annotated[str, typer.Option(help="Network to look into: lenet5.")] = "lenet5",
-    weights: Annotated[
-        str, typer.Option(help="mnist, the weights we ship, or a file: .keras, .weights.h5, .npz.")
-    ] = "mnist",
-    dataset: Annotated[
-        str, typer.Option(help="mnist-5k (needs no network), mnist, tfds:NAME or a folder.")
-    ] = "mnist-5k",
+    weights: Annotated[str, typer.Option(help="mnist (ours), or a file: .keras, .weights.h5, .npz.")] = "mnist",
+    dataset: Annotated[str, typer.Option(help="mnist-5k (no network), mnist, tfds:NAME, or a folder.")] = "mnist-5k",
     split: Annotated[str, typer.Option(help="Part of the data set: train, test or all.")] = "all",
     data_dir: Annotated[Path | None, typer.Option(help="Where TFDS keeps its data sets.")] = None,
-    download: Annotated[bool, typer.Option("--download", help="Let TFDS download what is not there.")] = False,
+    download: Annotated[bool, typer.Option("--download", help="Let TFDS fetch what is not there.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for the pictures; it is made if need be.")] = Path("figures"),
     only: Annotated[list[str] | None, typer.Option(help="Only this recipe; may be repeated.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
 ):
-    """Write every picture as PNG with a JSON of its numbers and origins, and index.html that shows them all."""
     started = time.perf_counter()
     try:
         _check_folder(out)
-        names = draw(model, weights, dataset, split, data_dir, download, out, only, seed)
-    except (ValueError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
+        names = _draw(model, weights, dataset, split, data_dir, download, out, only, seed)
+    except (ValueError, OSError, ImportError) as error:
+        typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2) from None
     typer.echo(f"{len(names)} pictures in {time.perf_counter() - started:.0f} s: {out / 'index.html'}")
 
 
-def draw(model, weights, dataset, split, data_dir, download, out, only, seed):
+def _draw(model, weights, dataset, split, data_dir, download, out, only, seed):
     """Draw and save; returns the names of the pictures."""
     if model != "lenet5":
         raise ValueError(f"--model must be lenet5; received {model!r}.")
-    typer.echo("Loading TensorFlow and the model ...")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import matplotlib
     from tqdm import tqdm
 
@@ -62,10 +60,11 @@ def draw(model, weights, dataset, split, data_dir, download, out, only, seed):
     network = models.LeNet5(weights=weights)
     data = datasets.load(dataset, split, data_dir=data_dir, download=download, image_size=(28, 28), channels=1)
     subject = figures.Subject(network, weights, data, models.lenet5.preprocess_input, seed=seed)
-    made_of = provenance(subject)
-    saved = []
+    typer.echo(f"{model} on {data.source}")
+    made_of, saved = provenance(subject), []
+    out.mkdir(parents=True, exist_ok=True)
     recipes = [name for name in figures.RECIPES if not only or name in only]
-    for name in tqdm(recipes, unit=" recipes"):
+    for name in tqdm(recipes, unit=" recipes", disable=None):
         saved += [figures.save(picture, out, made_of) for picture in figures.RECIPES[name](subject)]
     title = f"What every layer of {network.name} looks for, in {data.name}"
     figures.write_index(out, title, saved, made_of)
@@ -73,17 +72,12 @@ def draw(model, weights, dataset, split, data_dir, download, out, only, seed):
 
 
 def _check_folder(out):
-    """Fail now rather than after the work."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(
-            f"cannot write into --out {out}: {error.strerror}. Choose a folder that is yours to write."
-        ) from None
+    """Fail now rather than after the work; nothing is made yet."""
+    nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        problem = "is not a folder" if not nearest.is_dir() else "is not yours to write"
+        raise ValueError(f"cannot write into --out {out}: {nearest} {problem}. Choose another folder.")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -50,9 +50,10 @@ def test_a_mosaic_of_grey_tiles_takes_a_colour_between_them():
 
 def test_a_crop_keeps_what_the_window_sees_and_marks_what_lies_outside():
     picture = np.arange(12.0).reshape(1, 3, 4, 1)
-    cuts = plotting.crop(np.repeat(picture, 2, 0), [[0, 1, 2, 3], [2, 3, 3, 4]])
+    cuts = plotting.crop(np.repeat(picture, 3, 0), [[0, 1, 2, 3], [2, 3, 3, 4], [0, 0, 1, 2]])
     assert cuts[0, ..., 0].tolist() == [[1, 2], [5, 6]]
-    assert cuts[1, 0, 0, 0] == 11 and np.isnan(cuts[1, ..., 0]).sum() == 3
+    assert cuts[1, 0, 0, 0] == 11 and np.isnan(cuts[1, ..., 0]).sum() == 3  # cut off below and on the right
+    assert np.isnan(cuts[2, 0]).all() and cuts[2, 1, :, 0].tolist() == [0, 1]  # cut off above
 
 
 def test_pixels_reach_from_black_to_white():

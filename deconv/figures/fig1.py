@@ -8,9 +8,11 @@ import numpy as np
 from deconv import graph
 from deconv.figures.record import Picture
 from deconv.layers import Rectify, TransposeConv, Unpool
-from deconv.plotting import scheme
+from deconv.plotting import scheme, unpooling
+from deconv.pooling import compare_pooling
 from deconv.projection import Deconvnet, select
 from deconv.recording import POOLS, activations
+from deconv.windows import windows_below
 
 
 class Scheme(NamedTuple):
@@ -75,6 +77,49 @@ def scheme_pictures(subject):
     numbers = {"layer": layer, "channel": found.channel, "image_id": ids[number], "label": labels[number]}
     numbers["stages_up"], numbers["stages_down"] = [text for text, _ in found.up], [text for text, _ in found.down]
     yield Picture("fig1_scheme", title, caption, figure, numbers)
+
+    pool = subject.pools()[0]
+    parts, channel = unpooling_data(subject.model, subject.preprocess(images[number : number + 1])[0], pool)
+    title = f"Unpooling with switches: a part of channel {channel} at {pool} of {subject.model.name}"
+    caption = (
+        "After the bottom of the paper's Fig. 1, with the numbers of a real map. Pooling keeps the largest value of "
+        "each zone, the switches remember where it was, and unpooling puts it back there; all else becomes zero."
+    )
+    names = ("map", "switches", "pooled", "unpooled", "zones")
+    numbers = {"pool": pool, "channel": channel, "image_id": ids[number], **dict(zip(names, parts, strict=True))}
+    yield Picture("fig1_unpooling", title, caption, unpooling(*parts, title), numbers)
+
+
+def unpooling_data(model, image, pool, cells=4):
+    """The part of a feature map around its strongest unit, pooled and unpooled.
+
+    Args:
+        model: A functional or Sequential `keras.Model`.
+        image: `(height, width, channels)`, preprocessed.
+        pool: Name of a max pooling.
+        cells: Rows and columns of the pooled map to show.
+
+    Returns:
+        `(maps, switches, pooled, unpooled, zones)` as `plotting.unpooling` takes them, and the channel.
+    """
+    found = compare_pooling(model, image[None], pool, shifts=(1,))
+    channel = int(found.after[0].max(axis=(0, 1)).argmax())
+    maps, pooled, switches = (side[0, ..., channel] for side in (found.before, found.after, found.switches))
+    middle = np.unravel_index(pooled.argmax(), pooled.shape)
+    first = np.clip(np.array(middle) - cells // 2, 0, np.maximum(np.array(pooled.shape) - cells, 0))
+    places = [(row, column) for row in range(cells) for column in range(cells)]
+    places = np.minimum(first + places, np.array(pooled.shape) - 1)
+    laid = graph.walk(model)
+    step = graph.find(laid, pool)
+    windows = windows_below(laid._replace(steps=(step,)), places)[step.inputs[0]]
+    (top, left), (bottom, right) = windows[:, :2].min(axis=0), windows[:, 2:].max(axis=0)
+    part, chosen = maps[top:bottom, left:right], tuple(places.T)
+    row, column = np.divmod(switches[chosen], maps.shape[1])
+    unpooled = np.zeros_like(part)
+    np.add.at(unpooled, (row - top, column - left), pooled[chosen])
+    here = ((row - top) * part.shape[1] + column - left).reshape(cells, cells)
+    zones = windows - [top, left, top, left]
+    return (part, here, pooled[chosen].reshape(cells, cells), unpooled, zones), channel
 
 
 def _strongest(maps):

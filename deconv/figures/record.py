@@ -6,13 +6,16 @@ import os
 import platform
 import tempfile
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import keras
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
+import tensorflow
 
-PACKAGES = ("deconvnet", "tensorflow", "keras", "numpy", "matplotlib")
+import deconv
 
 
 class Picture(NamedTuple):
@@ -39,8 +42,6 @@ def save(picture, folder, provenance, dpi=130):
     Returns:
         The dict that the JSON holds, without its numbers.
     """
-    import matplotlib.pyplot as plt
-
     folder = Path(folder)
     about = {"name": picture.name, "title": picture.title, "caption": picture.caption, "provenance": provenance}
     with replacing(folder / f"{picture.name}.png") as temporary:
@@ -63,7 +64,8 @@ def provenance(subject):
         "data_source": subject.data.source,
         "seed": subject.seed,
         "python": platform.python_version(),
-        **{name: version(name) for name in PACKAGES},
+        "deconvnet": deconv.__version__,
+        **{module.__name__: module.__version__ for module in (tensorflow, keras, np, matplotlib)},
     }
 
 

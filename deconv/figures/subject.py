@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from deconv import graph
 
@@ -41,16 +40,16 @@ class Subject(NamedTuple):
 
     def pick(self, ids):
         """The images with these ids, `(n, height, width, channels)` in pixel units, in one pass over the data."""
-        wanted = {number: None for number in np.unique(ids).tolist()}
-        for image, _, number in self.data.dataset.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
-            if int(number) in wanted:
-                wanted[int(number)] = image
-        return np.stack([wanted[number] for number in np.ravel(ids).tolist()])
+        wanted, found = np.unique(ids), {}
+        for images, _, numbers in self.data.dataset.batch(256).prefetch(1).as_numpy_iterator():
+            found.update((int(numbers[place]), images[place]) for place in np.flatnonzero(np.isin(numbers, wanted)))
+        return np.stack([found[number] for number in np.ravel(ids).tolist()])
 
     def examples(self):
         """One image of each class, drawn with the seed: `(images, labels, ids)`."""
-        labels_ids = [(int(label), int(number)) for _, label, number in self.data.dataset.as_numpy_iterator()]
-        labels, ids = map(np.array, zip(*labels_ids, strict=True))
+        parts = [part[1:] for part in self.data.dataset.batch(256).as_numpy_iterator()]
+        labels, ids = (np.concatenate(part) for part in zip(*parts, strict=True))
         random = np.random.default_rng(self.seed)
-        drawn = np.array([random.choice(ids[labels == label]) for label in np.unique(labels)])
-        return self.pick(drawn), np.unique(labels), drawn
+        classes = np.unique(labels)
+        drawn = np.array([random.choice(ids[labels == label]) for label in classes])
+        return self.pick(drawn), classes, drawn

@@ -2,6 +2,8 @@
 
 from deconv.plotting.display import crop, mosaic, pixels, signed
 from deconv.plotting.grids import (
+    GAP,
+    MAPS,
     activation_sheet,
     occlusion_sheet,
     pooling_sheet,
@@ -9,9 +11,11 @@ from deconv.plotting.grids import (
     top_sheet,
     unit_strips,
 )
-from deconv.plotting.scheme import scheme
+from deconv.plotting.scheme import scheme, unpooling
 
 __all__ = [
+    "GAP",
+    "MAPS",
     "activation_sheet",
     "crop",
     "mosaic",
@@ -23,4 +27,5 @@ __all__ = [
     "signed",
     "top_sheet",
     "unit_strips",
+    "unpooling",
 ]

@@ -45,8 +45,8 @@ def pixels(images):
 def crop(pictures, windows, size=None, outside=np.nan):
     """Cut a window out of each picture.
 
-    Windows that the border has clipped are smaller; they are centred in `size`, and what is missing is `outside`, which
-    the mosaics show in the colour of the gaps between tiles.
+    Windows that the border has clipped are smaller; what is missing is `outside`, on the side of that border, which the
+    mosaics show in the colour of the gaps between tiles.
 
     Args:
         pictures: `(n, height, width, channels)`.
@@ -61,9 +61,18 @@ def crop(pictures, windows, size=None, outside=np.nan):
     size = size or (int(heights.max()), int(widths.max()))
     cuts = np.full((len(windows), *size, pictures.shape[-1]), outside, np.float64)
     for cut, picture, (top, left, bottom, right) in zip(cuts, pictures, windows, strict=True):
-        row, column = (size[0] - (bottom - top)) // 2, (size[1] - (right - left)) // 2
+        row = _missing_before(top, bottom, picture.shape[0], size[0])
+        column = _missing_before(left, right, picture.shape[1], size[1])
         cut[row : row + bottom - top, column : column + right - left] = picture[top:bottom, left:right]
     return cuts
+
+
+def _missing_before(first, last, length, size):
+    """How many cells a window lacks on the side of its first cell: all if only that side touches the border."""
+    missing = size - (last - first)
+    if first == 0 and last < length:
+        return missing
+    return 0 if first > 0 else missing // 2
 
 
 def mosaic(tiles, columns, gap=1, background=1.0):

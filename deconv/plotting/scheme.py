@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from deconv.plotting.grids import MAPS
 
@@ -42,6 +42,42 @@ def scheme(up, down, links, title):
         ax.text(*middle, "switches", color="tab:red", ha="center", va="center", fontsize=9, backgroundcolor="white")
     ax.text(left[0][0], stages + 0.1, "deconvnet, downwards", ha="center", weight="bold")
     ax.text(right[0][0], stages + 0.1, "convnet, upwards", ha="center", weight="bold")
+    fig.suptitle(title)
+    return fig
+
+
+def unpooling(maps, switches, pooled, unpooled, zones, title):
+    """Pooling and unpooling over coloured zones, with their real numbers (Fig. 1, bottom).
+
+    Args:
+        maps: `(height, width)`, a part of a feature map.
+        switches: `(rows, columns)`, where in `maps` the maximum of each zone is: `row * width + column`.
+        pooled: `(rows, columns)`, the maxima.
+        unpooled: `(height, width)`, the maxima back at their places.
+        zones: `(rows * columns, 4)` ints: top, left, bottom, right of each pooling window in `maps`.
+        title: Title of the figure.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    fig, axes = plt.subplots(1, 4, figsize=(14, 4.1), layout="constrained")
+    titles = ("feature map, pooling zones", "switches: where each maximum is", "pooled map", "unpooled map")
+    colours = plt.get_cmap("tab20").colors
+    for ax, shown, name in zip(axes, (maps, maps, pooled, unpooled), titles, strict=True):
+        ax.imshow(shown, cmap="Greys", vmin=0, vmax=1.6 * max(maps.max(), 1e-12))
+        ax.set(xticks=[], yticks=[], title=name)
+        for (row, column), value in np.ndenumerate(shown):
+            if ax is not axes[1] and (value or ax is not axes[3]):
+                ax.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=8)
+    for number, (top, left, bottom, right) in enumerate(zones):
+        frame = {"fill": False, "linewidth": 2.5, "edgecolor": colours[number % len(colours)]}
+        corner = left - 0.46, top - 0.46
+        for ax in (axes[0], axes[1], axes[3]):
+            ax.add_patch(Rectangle(corner, right - left - 0.08, bottom - top - 0.08, **frame))
+        row, column = divmod(number, pooled.shape[1])
+        axes[2].add_patch(Rectangle((column - 0.46, row - 0.46), 0.92, 0.92, **frame))
+        row, column = divmod(switches.ravel()[number], maps.shape[1])
+        axes[1].plot(column, row, "o", color=frame["edgecolor"], markersize=9, markeredgecolor="black")
     fig.suptitle(title)
     return fig
 

@@ -97,7 +97,7 @@ def evaluate(model, test):
     finally:
         model.set_weights(weights)
     values = {"loss": loss, "accuracy": accuracy, "loss_float16": loss16, "accuracy_float16": accuracy16}
-    return {f"test_{name}": float(value) for name, value in values.items()}
+    return {f"test_{name}": round(float(value), 6) for name, value in values.items()}
 
 
 class _Keeper(keras.callbacks.Callback):

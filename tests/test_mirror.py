@@ -1,0 +1,244 @@
+"""The mirrored network against two derivations that do not know it, and as a keras.Model in its own right."""
+
+import keras
+import numpy as np
+import pytest
+import reference
+import tensorflow as tf
+from keras import layers as kl
+from specimens import LAYERS, SPECIMENS, fill, images
+
+import deconv
+from deconv import graph
+
+
+def assert_close(ours, theirs, tolerance):
+    """Equal up to `tolerance` of the largest value, which is not zero."""
+    ours, theirs = np.asarray(ours), np.asarray(theirs)
+    assert ours.shape == theirs.shape and np.abs(theirs).max() > 0
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * np.abs(theirs).max())
+
+
+def one_unit(maps, channel):
+    """All of `maps` set to zero but the strongest unit of one channel, image by image."""
+    kept = np.zeros_like(maps)
+    for image, out in zip(maps, kept, strict=True):
+        place = np.unravel_index(image[..., channel].argmax(), image.shape[:-1])
+        out[(*place, channel)] = image[(*place, channel)]
+    return kept
+
+
+def guided(model):
+    """A copy of the model whose relus let a gradient through where it is positive, wherever the maps are."""
+
+    @tf.custom_gradient
+    def relu(maps):
+        return tf.nn.relu(maps), tf.nn.relu
+
+    def swap(layer):
+        settings = layer.get_config()
+        if isinstance(layer, kl.ReLU):
+            return kl.Activation(relu, name=layer.name)
+        if "activation" in settings:
+            settings["activation"] = relu if settings["activation"] == "relu" else "linear"
+        return type(layer).from_config(settings)
+
+    copy = keras.models.clone_model(model, clone_function=swap, recursive=True)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+@pytest.mark.parametrize("name", SPECIMENS)
+def test_every_layer_leads_down_to_what_the_slow_deconvnet_finds(name):
+    model = SPECIMENS[name]("float64")
+    pixels = np.tile(images(model, 2, seed=1), (2, 1, 1, 1))
+    outputs = reference.forward(model, pixels)
+    net = deconv.Deconvnet(model)
+    for path in [call[0] for call in reference.calls_of(model) if not isinstance(call[1], kl.InputLayer)]:
+        signal = outputs[path].copy()
+        signal[2:] = one_unit(signal[2:], channel=1)  # the first two images: whole maps; the others: one unit
+        switches = net.record(pixels, path).switches.values()
+        for collisions in ("sum", "last", "max"):
+            found = deconv.mirror(model, path, collisions=collisions)([signal, *switches])
+            assert found.dtype == "float64"
+            assert_close(found, reference.project(model, pixels, path, signal, collisions), 1e-10)
+
+
+@pytest.mark.parametrize(
+    "name", ["lenet", "overlapping", "same", "valid_stride2", "dilated", "grouped", "branching", "nested"]
+)
+def test_projection_is_the_gradient_with_relus_that_pass_what_is_positive_in_the_signal(name):
+    model, path = SPECIMENS[name](seed=3), LAYERS[name].replace("base/conv2", "logits")
+    pixels = images(model, 3, seed=2)
+    copy = guided(model)
+    copy = keras.Model(copy.inputs, copy.get_layer(path).output)
+    net = deconv.Deconvnet(model)
+    signal = net.record(pixels, path).activations
+    for unit, top in {"map": signal, "max": one_unit(signal, 2)}.items():
+        with tf.GradientTape() as tape:
+            watched = tf.Variable(pixels)
+            value = tf.reduce_sum(copy(watched) * top)
+        found = net.project(pixels, path, channel=2 if unit == "max" else None, unit=unit)
+        assert_close(found, tape.gradient(value, watched), 1e-5)
+
+
+BOTH = [{"padding": "valid"}, {"padding": "same"}]
+GEOMETRIES = {
+    "filter": [{"strides": stride, **both} for stride in (1, 2, 3) for both in BOTH]
+    + [{"dilation_rate": rate, **both} for rate in (2, (1, 3)) for both in BOTH],
+    "pool": [
+        {"pool_size": pool, "strides": stride, **both} for pool in (2, (3, 2)) for stride in (1, 2) for both in BOTH
+    ]
+    + [{"pool_size": 2, "strides": 3, "padding": "same"}],
+}
+CASES = {
+    kl.Conv2D: [{"filters": 6, "kernel_size": (3, 2), **geometry} for geometry in GEOMETRIES["filter"]]
+    + [{"filters": 6, "kernel_size": (2, 3), "groups": 2, **geometry} for geometry in GEOMETRIES["filter"][:4]]
+    + [{"filters": 3, "kernel_size": (4, 3), "strides": (1, 2), "use_bias": False}],
+    kl.DepthwiseConv2D: [{"kernel_size": (3, 2), "depth_multiplier": 2, **geo} for geo in GEOMETRIES["filter"]],
+    kl.MaxPooling2D: GEOMETRIES["pool"],
+    kl.AveragePooling2D: GEOMETRIES["pool"],
+    kl.GlobalMaxPooling2D: [{"keepdims": False}, {"keepdims": True}],
+    kl.GlobalAveragePooling2D: [{"keepdims": False}, {"keepdims": True}],
+    kl.Dense: [{"units": 5}],
+    kl.BatchNormalization: [{}, {"scale": False, "epsilon": 0.1}],
+    kl.ReLU: [{}],
+    kl.Activation: [{"activation": "linear"}, {"activation": "relu"}],
+    kl.Softmax: [{}],
+    kl.Flatten: [{}],
+    kl.Reshape: [{"target_shape": (7, 9, 4)}, {"target_shape": (-1, 6)}],
+    kl.ZeroPadding2D: [{"padding": ((1, 2), (0, 3))}],
+    kl.Rescaling: [{"scale": -0.75, "offset": 0.5}, {"scale": [1.0, -2.0, 3.0, 0.5], "offset": 1.0}],
+    kl.Concatenate: [{}, {"axis": 1}, {"axis": 2}],
+    kl.Add: [{}],
+    kl.Average: [{}],
+    kl.Dropout: [{"rate": 0.5}],
+    kl.SpatialDropout2D: [{"rate": 0.5}],
+    kl.GaussianDropout: [{"rate": 0.5}],
+    kl.GaussianNoise: [{"stddev": 1.0}],
+    kl.Identity: [{}],
+    kl.ActivityRegularization: [{"l2": 0.1}],
+}
+MERGES = (kl.Concatenate, kl.Add, kl.Average)
+POOLS = (kl.MaxPooling2D, kl.GlobalMaxPooling2D)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [pytest.param(kind, case, id=f"{kind.__name__}-{case}") for kind in CASES for case in CASES[kind]],
+)
+def test_each_rule_is_the_exact_transpose_of_its_layer(kind, settings):
+    image = keras.Input((9, 7, 4), dtype="float64")
+    layer = kind(**settings, dtype="float64", name="layer")
+    branches = [image, *(kl.Rescaling(factor, dtype="float64")(image) for factor in (2, -5))]
+    model = fill(keras.Model(image, layer(branches if kind in MERGES else image)), seed=5)
+    pixels, x = images(model, 2, seed=6), images(model, 2, seed=7)
+    record = deconv.Deconvnet(model).record(pixels, "layer")
+    if kind in POOLS:  # linear once the switches are fixed: read where they point
+        (switches,) = record.switches.values()
+        up = np.take_along_axis(x.reshape(2, -1, 4), switches.reshape(2, -1, 4), axis=1).reshape(switches.shape)
+    elif kind in (kl.ReLU, kl.Softmax) or settings.get("activation") == "relu":
+        up = x  # linear once left out
+    else:
+        up = model(x) - model(np.zeros_like(x))  # what is affine, without its constant
+    up = np.asarray(up)
+    y = np.random.default_rng(8).standard_normal(up.shape)
+    down = np.asarray(deconv.mirror(model, "layer", rectify=False)([y, *record.switches.values()]))
+    assert abs(np.vdot(up, y) - np.vdot(x, down)) <= 1e-12 * np.linalg.norm(up) * np.linalg.norm(y)
+
+
+def test_every_rule_of_the_package_is_tried_above():
+    assert set(CASES) == set(deconv.RULES)
+
+
+def test_mirror_of_one_filter_by_hand():
+    # Filter (1, 2, 3), bias 5, over (1, 0, -1, 2): maps (1 - 3 + 5, -2 + 6 + 5) = (3, 9). Down, without the bias:
+    # (3*1, 3*2 + 9*1, 3*3 + 9*2, 9*3) = (3, 15, 27, 27). Negative parts of a signal do not pass: (-3, 9) gives 9 alone.
+    model = keras.Sequential([keras.Input((1, 4, 1)), kl.Conv2D(1, (1, 3), activation="relu", name="conv")])
+    model.set_weights([np.reshape([1.0, 2, 3], (1, 3, 1, 1)), np.array([5.0])])
+    net = deconv.Deconvnet(model)
+    pixels = np.array([1, 0, -1, 2], "float32").reshape(1, 1, 4, 1)
+    assert net.record(pixels, "conv").activations.ravel().tolist() == [3, 9]
+    assert net.project(pixels, "conv", unit="map").ravel().tolist() == [3, 15, 27, 27]
+    assert np.ravel(net.mirror("conv")([np.reshape([-3.0, 9.0], (1, 1, 2, 1))])).tolist() == [0, 9, 18, 27]
+
+
+def test_mirror_without_rectification_is_linear_and_with_it_is_not():
+    model = SPECIMENS["overlapping"]("float64")
+    switches = deconv.Deconvnet(model).record(images(model), "conv3").switches.values()
+    one, other = np.random.default_rng(0).standard_normal((2, 3, *model.output_shape[1:]))
+    linear, rectified = (deconv.mirror(model, "conv3", rectify=rectify) for rectify in (False, True))
+    parts = [np.asarray(linear([signal, *switches])) for signal in (one, other)]
+    assert_close(linear([2 * one - other, *switches]), 2 * parts[0] - parts[1], 1e-12)
+    np.testing.assert_array_equal(rectified([np.minimum(one, 0), *switches]), np.zeros_like(parts[0]))
+
+
+@pytest.mark.parametrize("key", [kl.LeakyReLU, "leaky", "base/leaky"])
+def test_a_rule_of_the_user_goes_by_type_name_or_path(key):
+    inner = keras.Input((6, 5, 2))
+    chain = kl.LeakyReLU(name="leaky")(kl.Conv2D(3, 2, name="conv")(inner))
+    outer = keras.Input((6, 5, 2))
+    nested = key == "base/leaky"
+    model = fill(
+        keras.Model(outer, keras.Model(inner, chain, name="base")(outer)) if nested else keras.Model(inner, chain), 1
+    )
+    top, conv = ("base/leaky", "base/conv") if nested else ("leaky", "conv")
+    asked = []
+    mirror = deconv.mirror(model, top, rules={key: lambda step: asked.append(step.name) or [kl.Rescaling(10.0)]})
+    signal = np.random.default_rng(0).standard_normal((2, 5, 4, 3)).astype("float32")
+    assert_close(mirror([signal]), deconv.mirror(model, conv)([10 * signal]), 1e-6)
+    assert asked == [top]
+
+
+def test_a_rule_of_the_user_overrides_that_of_the_package():
+    model = SPECIMENS["padded"]()
+    net = deconv.Deconvnet(model, rules={kl.ReLU: deconv.identity, "relu2": deconv.identity})
+    assert not [layer for layer in net.mirror("conv2").layers if layer.name.startswith("relu")]
+    signal = -np.abs(net.record(images(model), "relu2").activations) - 1
+    pools = list(net.record(images(model), "relu2").switches.values())
+    assert np.abs(net.mirror("relu2")([signal, *pools])).max() > 0  # what is negative passes now
+
+
+def test_a_subclass_may_compute_something_else_so_it_has_no_rule_of_its_own():
+    class Squared(kl.Conv2D):
+        def call(self, maps):
+            return super().call(maps) ** 2
+
+    image = keras.Input((6, 5, 2))
+    with pytest.raises(ValueError, match=r"'odd' is a Squared.*rules=\{'odd': rule\}"):
+        deconv.mirror(keras.Model(image, Squared(3, 2, name="odd")(image)), "odd")
+
+
+def test_a_layer_called_twice_leads_down_through_both_calls():
+    image = keras.Input((7, 6, 2), dtype="float64")
+    shared = kl.Conv2D(2, 3, padding="same", activation="relu", name="conv", dtype="float64")
+    model = fill(keras.Model(image, shared(shared(image))), seed=2)
+    signal = np.random.default_rng(0).standard_normal((2, 7, 6, 2))
+    kernel = shared.kernel.numpy()
+    once = reference.transpose_conv(reference.rectify(signal), kernel, (7, 6, 2), padding="same")
+    twice = reference.transpose_conv(reference.rectify(once), kernel, (7, 6, 2), padding="same")
+    assert_close(deconv.mirror(model, "conv")([signal]), once, 1e-12)
+    assert_close(deconv.mirror(model, "conv:2")([signal]), twice, 1e-12)
+
+
+def test_a_sum_written_with_plus_and_a_relu_operation_are_mirrored_like_their_layers():
+    def build(add, relu):
+        image = keras.Input((7, 6, 2), dtype="float64")
+        settings = {"padding": "same", "dtype": "float64"}
+        maps = relu(kl.Conv2D(3, 3, **settings)(image))
+        maps = add(kl.Conv2D(3, 2, **settings)(maps), maps)
+        return fill(keras.Model(image, kl.Conv2D(2, 2, activation="relu", name="top", **settings)(maps)), seed=4)
+
+    written = build(lambda a, b: a + b, keras.ops.relu)
+    layered = build(lambda a, b: kl.Add(dtype="float64")([a, b]), kl.ReLU(dtype="float64"))
+    signal = np.random.default_rng(0).standard_normal((2, 7, 6, 2))
+    assert_close(deconv.mirror(written, "top")([signal]), deconv.mirror(layered, "top")([signal]), 1e-12)
+
+
+def test_the_inputs_of_a_mirror_are_the_signal_and_the_switches_from_the_top_down():
+    model = SPECIMENS["nested"]()
+    names = [entry.name for entry in deconv.mirror(model, "logits").inputs]
+    assert names == ["logits_signal", "base.block.pool_switches", "base.pool1_switches"]
+    laid = graph.walk(model)
+    steps = graph.below(laid, graph.find(laid, "logits")).steps
+    assert [step.name for step in steps if isinstance(step.layer, kl.MaxPooling2D)] == ["base/pool1", "base/block/pool"]

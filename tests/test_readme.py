@@ -1,0 +1,41 @@
+"""What the README shows is executed here, but for its two commands, the first of which `test_figures` runs."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_python_snippets_run_one_after_the_other_and_give_what_they_say():
+    names = {}
+    for snippet in re.findall(r"```python\n(.+?)```", README, re.DOTALL):
+        exec(snippet, names)
+    assert names["picture"].shape == (100, 28, 28, 1) and names["picture"].any()
+    assert names["pictures"].shape == (100, 16, 28, 28, 1)
+    assert (names["pictures"][:, 7] == names["picture"]).all()
+    assert names["maps"].probability.shape == (21, 21)
+
+
+@pytest.mark.slow
+def test_the_shell_commands_run(tmp_path):
+    blocks = re.findall(r"(<!-- the \w+ command -->\n)?```bash\n(.+?)\n```", README, re.DOTALL)
+    commands = [command for marked, block in blocks if not marked for command in block.splitlines()]
+    assert commands
+    for command in commands:
+        program, script, *arguments = shlex.split(command)
+        assert program == "python"
+        result = subprocess.run(
+            [sys.executable, ROOT / script, *arguments], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert result.returncode == 0, result.stderr
+
+
+def test_every_picture_and_file_that_the_readme_links_to_is_there():
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    assert links and [link for link in links if not (ROOT / link).exists()] == []

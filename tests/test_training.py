@@ -1,0 +1,433 @@
+"""Training: the stream, the folder, the state; and that an interrupted run ends where an uninterrupted one does."""
+
+import csv
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from typer.testing import CliRunner
+
+import models
+from models import training
+from models.augmentation import random_affine
+from models.training.curve import learning_curve
+from models.training.files import whole
+from models.training.state import load_state, save_state
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = ROOT / "scripts" / "train_lenet5.py"
+
+
+# ---------------------------------------------------------------------------------------------- the stream
+
+
+def numbered(count, height=4, width=6):
+    """Examples that can be told apart: picture n is full of n, its label is n, and its id is ignored."""
+    images = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, height, width, 1))
+    return tf.data.Dataset.from_tensor_slices((images, np.arange(count, dtype=np.int32), np.arange(count)))
+
+
+def stream(count=10, **changes):
+    arguments = {"batch_size": 4, "epochs": 3, "seed": 5, "preprocess": lambda images: tf.cast(images, tf.float32)}
+    batches = training.training_batches(numbered(count), count, **{**arguments, **changes})
+    return [(images, labels) for images, labels in batches.as_numpy_iterator()]
+
+
+def labels_by_epoch(batches, count=10):
+    return np.concatenate([labels for _, labels in batches]).reshape(-1, count)
+
+
+def test_every_epoch_shows_every_example_once_in_an_order_of_its_own():
+    batches = stream()
+    assert [len(labels) for _, labels in batches] == [4, 4, 2] * 3
+    epochs = labels_by_epoch(batches)
+    assert (np.sort(epochs, axis=1) == np.arange(10)).all()
+    assert len({tuple(epoch) for epoch in epochs.tolist()}) == 3
+    assert all((images == labels[:, None, None, None]).all() for images, labels in batches)
+
+
+def test_a_stream_that_starts_late_is_the_tail_of_the_whole_stream():
+    everything, late = (stream(augment=random_affine, first_epoch=first) for first in (0, 2))
+    assert len(late) == 3
+    for (images, labels), (late_images, late_labels) in zip(everything[-3:], late, strict=True):
+        np.testing.assert_array_equal(images, late_images)
+        np.testing.assert_array_equal(labels, late_labels)
+
+
+def test_the_seed_decides_the_order():
+    assert labels_by_epoch(stream()).tolist() == labels_by_epoch(stream()).tolist()
+    assert labels_by_epoch(stream()).tolist() != labels_by_epoch(stream(seed=6)).tolist()
+
+
+def test_a_batch_is_augmented_by_a_seed_of_its_own():
+    seeds = []
+
+    def note(images, seed):
+        return tf.cast(images, tf.float32) * 0 + tf.cast(seed[1], tf.float32)
+
+    for images, _ in stream(augment=note):
+        seeds.append(float(images.max()))
+    assert seeds == list(range(9))
+
+
+def test_test_batches_keep_the_order():
+    batches = training.test_batches(numbered(7), 7, batch_size=3, preprocess=lambda images: images / 2)
+    assert [labels.tolist() for _, labels in batches.as_numpy_iterator()] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert next(batches.as_numpy_iterator())[0][2, 0, 0, 0] == 1.0
+
+
+# ---------------------------------------------------------------------------------------------- augmentation
+
+
+def test_augmentation_by_nothing_changes_nothing():
+    images = np.random.default_rng(0).integers(0, 256, (3, 9, 12, 2), np.uint8)
+    same = random_affine(images, (1, 2), rotation=0.0, scale=0.0, shear=0.0, shift=0.0)
+    np.testing.assert_allclose(same, images, atol=1e-3)
+
+
+def bilinear(image, y, x):
+    """The image at a point between its pixels, 0 outside: slow, by the definition."""
+    height, width = image.shape
+    total = 0.0
+    for row in (int(np.floor(y)), int(np.floor(y)) + 1):
+        for col in (int(np.floor(x)), int(np.floor(x)) + 1):
+            if 0 <= row < height and 0 <= col < width:
+                total += (1 - abs(y - row)) * (1 - abs(x - col)) * image[row, col]
+    return total
+
+
+def test_augmentation_equals_a_slow_resampling():
+    images = np.random.default_rng(1).integers(0, 256, (2, 7, 10, 1), np.uint8)
+    seed = (3, 4)
+    amounts = tf.random.stateless_uniform((2, 6), seed, -1.0, 1.0).numpy().astype(float)
+    expected = np.zeros(images.shape)
+    for n, (turn, slant, wider, taller, right, down) in enumerate(amounts):
+        angle = np.deg2rad(20 * turn)
+        rotate = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        matrix = (rotate + np.array([[0, 0.3 * slant], [0, 0]])) * [1 + 0.2 * wider, 1 + 0.2 * taller]
+        for row in range(7):
+            for col in range(10):
+                x, y = matrix @ [col - 4.5, row - 3.0] + [4.5 + 1.5 * right, 3.0 + 1.5 * down]
+                expected[n, row, col, 0] = bilinear(images[n, :, :, 0].astype(float), y, x)
+    changed = random_affine(images, seed, rotation=20.0, scale=0.2, shear=0.3, shift=1.5)
+    np.testing.assert_allclose(changed, expected, atol=0.01)
+
+
+def test_augmentation_depends_on_its_seed_alone_and_differs_from_image_to_image():
+    images = np.repeat(np.random.default_rng(2).integers(0, 256, (1, 28, 28, 1), np.uint8), 2, axis=0)
+    first, again, other = (random_affine(images, seed).numpy() for seed in ((0, 1), (0, 1), (0, 2)))
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other) and not np.allclose(first[0], first[1])
+    assert first.min() >= 0 and first.max() <= 255.001
+
+
+# ---------------------------------------------------------------------------------------------- files and folder
+
+
+def test_a_file_is_whole_or_the_old_one(tmp_path):
+    target = tmp_path / "numbers.txt"
+    with whole(target) as partial:
+        partial.write_text("old")
+    with pytest.raises(RuntimeError), whole(target) as partial:
+        partial.write_text("ne")
+        raise RuntimeError("interrupted")
+    assert target.read_text() == "old" and [path.name for path in tmp_path.iterdir()] == ["numbers.txt"]
+
+
+ARGUMENTS = {"dataset": "mnist-5k", "epochs": 4, "seed": 0}
+
+
+def run_folder(path, results="none"):
+    folder = training.RunFolder(path, "net")
+    folder.start({"arguments": ARGUMENTS})
+    if results != "none":
+        folder.finish(results)
+    return folder
+
+
+def test_a_new_or_empty_folder_may_be_used_and_looking_writes_nothing(tmp_path):
+    assert training.RunFolder(tmp_path / "a" / "b", "net").check(ARGUMENTS, resume=False) is None
+    assert training.RunFolder(tmp_path, "net").check(ARGUMENTS, resume=True) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_is_gone_on_with_only_when_asked_to_and_with_the_same_arguments(tmp_path):
+    folder = run_folder(tmp_path)
+    assert folder.check(ARGUMENTS, resume=True) is None
+    with pytest.raises(training.RunFolderError, match=r"holds an unfinished run\. Go on with --resume"):
+        folder.check(ARGUMENTS, resume=False)
+    with pytest.raises(training.RunFolderError, match="made with other arguments: epochs 4 -> 5, seed 0 -> 1"):
+        folder.check({**ARGUMENTS, "epochs": 5, "seed": 1}, resume=True)
+
+
+def test_a_finished_run_is_not_written_over(tmp_path):
+    folder = run_folder(tmp_path, results={"test_accuracy": 0.5})
+    with pytest.raises(training.RunFolderError, match="holds a finished run"):
+        folder.check(ARGUMENTS, resume=False)
+    assert folder.check(ARGUMENTS, resume=True) == {"test_accuracy": 0.5}
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(training.RunFolderError, match="holds other files, and no run"):
+        training.RunFolder(tmp_path, "net").check(ARGUMENTS, resume=False)
+    with pytest.raises(training.RunFolderError, match=r"cannot be a folder: '.*thesis\.txt' is a file"):
+        training.RunFolder(tmp_path / "thesis.txt" / "run", "net").check(ARGUMENTS, resume=False)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # the tests may run as root, who may write anywhere
+    with pytest.raises(training.RunFolderError, match="cannot be written: no permission"):
+        training.RunFolder(tmp_path / "run", "net").check(ARGUMENTS, resume=False)
+
+
+def test_a_damaged_record_is_named(tmp_path):
+    (tmp_path / "training.json").write_text("{")
+    with pytest.raises(training.RunFolderError, match=r"training\.json' is not the record of a run"):
+        training.RunFolder(tmp_path, "net").check(ARGUMENTS, resume=True)
+
+
+# ---------------------------------------------------------------------------------------------- state and loop
+
+
+def small_net(dropout=0.5):
+    model = keras.Sequential(
+        [
+            keras.Input((4, 6, 1)),
+            keras.layers.Flatten(),
+            keras.layers.Dropout(dropout),
+            keras.layers.Dense(10, activation="softmax"),
+        ],
+        name="net",
+    )
+    schedule = keras.optimizers.schedules.CosineDecay(0.01, 100)
+    model.compile(keras.optimizers.AdamW(schedule), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def train_on(model, examples, steps):
+    images, labels = examples
+    for _ in range(steps):
+        model.train_on_batch(images, labels)
+    return [np.array(weight) for weight in model.get_weights()]
+
+
+def test_a_state_put_back_goes_on_as_if_nothing_had_happened(tmp_path):
+    images = np.random.default_rng(0).random((10, 4, 6, 1), np.float32)
+    examples = images, np.arange(10)
+    model = small_net()
+    train_on(model, examples, 3)
+    save_state(tmp_path / "state.npz", model, [{"epoch": 1, "loss": 0.1 + 0.2}], 1.5)
+    expected = train_on(model, examples, 3)
+    other = small_net()  # of other weights, another dropout seed, an optimizer that has not begun
+    history, seconds = load_state(tmp_path / "state.npz", other)
+    assert (history, seconds) == ([{"epoch": 1, "loss": 0.1 + 0.2}], 1.5)
+    for mine, theirs in zip(train_on(other, examples, 3), expected, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_state_of_another_model_or_a_damaged_one_is_refused(tmp_path):
+    save_state(tmp_path / "state.npz", small_net(), [], 0.0)
+    other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)], name="other")
+    other.compile("sgd", loss="mse")
+    with pytest.raises(ValueError, match="is of another model or optimizer than 'other'"):
+        load_state(tmp_path / "state.npz", other)
+    (tmp_path / "state.npz").write_bytes(b"half")
+    with pytest.raises(ValueError, match=r"state\.npz' cannot be read"):
+        load_state(tmp_path / "state.npz", other)
+
+
+def test_training_writes_a_checkpoint_at_each_epoch_of_figure_4_that_is_reached(tmp_path):
+    folder, lines = run_folder(tmp_path / "run"), []
+    preprocess = lambda images: tf.cast(images, tf.float32)  # noqa: E731
+    test = training.test_batches(numbered(10), 10, batch_size=5, preprocess=preprocess)
+    model = small_net()
+    history, _ = training.train(
+        model, numbered(10), 10, test, folder, epochs=6, batch_size=4, seed=0, preprocess=preprocess, say=lines.append
+    )
+    written = sorted(path.name for path in (folder.path / "checkpoints").iterdir())
+    assert written == ["epoch_001.keras", "epoch_002.keras", "epoch_005.keras"]
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5, 6] and len(lines) == 6
+    assert model.optimizer.iterations.numpy() == 6 * 3
+    with open(folder.history_file, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["test_loss"]) for row in rows] == [row["test_loss"] for row in history]
+    assert history[-1]["learning_rate"] == pytest.approx(0.005 * (1 + np.cos(np.pi * 18 / 100)), rel=1e-5)
+
+
+def test_evaluation_rounds_weights_to_half_precision_and_puts_them_back():
+    model = small_net()
+    kernel = np.full((24, 10), 1 + 2**-12, np.float32)  # half precision makes it 1
+    kernel[:, 3] = 1.0
+    model.set_weights([kernel, np.zeros(10, np.float32)])
+    images = np.ones((2, 4, 6, 1), np.float32)
+    test = tf.data.Dataset.from_tensor_slices((images, [0, 0])).batch(2)
+    results = training.evaluate(model, test)
+    assert results["test_loss_float16"] == pytest.approx(np.log(10), abs=1e-5)  # all ten classes alike
+    assert results["test_loss"] != results["test_loss_float16"] and results["test_accuracy"] == 1.0
+    np.testing.assert_array_equal(model.get_weights()[0], kernel)
+
+
+def test_the_learning_curve_shows_the_numbers_with_their_units():
+    history = [
+        {"epoch": 1, "loss": 2.0, "accuracy": 0.5, "test_loss": 1.0, "test_accuracy": 0.75},
+        {"epoch": 2, "loss": 1.0, "accuracy": 0.75, "test_loss": 0.5, "test_accuracy": 1.0},
+    ]
+    figure = learning_curve(history, "a title")
+    loss, error = figure.axes
+    assert [line.get_ydata().tolist() for line in loss.lines] == [[2.0, 1.0], [1.0, 0.5]]
+    assert [line.get_ydata().tolist() for line in error.lines] == [[50.0, 25.0], [25.0, 0.0]]
+    assert figure.get_suptitle() == "a title" and "0.00 %" in error.get_title()
+    assert (loss.get_xlabel(), loss.get_ylabel(), error.get_ylabel()) == (
+        "epoch",
+        "cross-entropy (nats)",
+        "wrong images (%)",
+    )
+
+
+# ---------------------------------------------------------------------------------------------- the script
+
+
+def script(*arguments, **options):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), *map(str, arguments)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def stop_after_epoch(process, folder, epoch, how):
+    """Send a signal once the history has `epoch` rows."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        history = folder / "history.csv"
+        if history.exists() and len(history.read_text().splitlines()) > epoch:
+            process.send_signal(how)
+            break
+        time.sleep(0.01)
+    return process.communicate(timeout=120)
+
+
+def same_weights(one, other):
+    mine, theirs = (keras.models.load_model(path).get_weights() for path in (one, other))
+    return all((a == b).all() for a, b in zip(mine, theirs, strict=True))
+
+
+@pytest.mark.slow
+def test_a_run_that_is_interrupted_and_killed_ends_with_the_same_bits(tmp_path):
+    arguments = ("--epochs", 8, "--dropout", 0.3, "--batch-size", 96, "--seed", 3)
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    out, errors = script(*arguments, "--out", straight).communicate(timeout=300)
+    assert "Test accuracy" in out, errors
+
+    process = script(*arguments, "--out", broken)
+    _, errors = stop_after_epoch(process, broken, 1, signal.SIGINT)
+    assert process.returncode == 130 and "--resume" in errors and "Traceback" not in errors
+    assert json.loads((broken / "training.json").read_text())["results"] is None
+
+    process = script(*arguments, "--out", broken, "--resume")
+    stop_after_epoch(process, broken, 4, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert json.loads((broken / "training.json").read_text())["results"] is None
+
+    out, errors = script(*arguments, "--out", broken, "--resume").communicate(timeout=300)
+    assert "Going on after epoch" in out and "Test accuracy" in out, errors
+    assert (broken / "history.csv").read_bytes() == (straight / "history.csv").read_bytes()
+    assert (broken / "weights.npz").read_bytes() == (straight / "weights.npz").read_bytes()
+    names = sorted(path.relative_to(straight) for path in straight.rglob("*") if path.is_file())
+    assert names == sorted(path.relative_to(broken) for path in broken.rglob("*") if path.is_file())
+    assert not any("partial" in str(name) or "state" in str(name) for name in names)
+    for name in names:
+        if name.suffix == ".keras":
+            assert same_weights(straight / name, broken / name)
+    results = [json.loads((folder / "training.json").read_text())["results"] for folder in (straight, broken)]
+    for result in results:
+        assert result.pop("seconds") > 0
+    assert results[0] == results[1]
+
+
+@pytest.mark.slow
+def test_with_default_arguments_the_held_out_digits_are_read(tmp_path):
+    out, errors = script("--out", tmp_path / "run").communicate(timeout=600)
+    assert "Test accuracy" in out, errors
+    record = json.loads((tmp_path / "run" / "training.json").read_text())
+    assert record["arguments"]["dataset"] == "mnist-5k" and record["data"]["test_size"] == 1000
+    assert record["results"]["test_accuracy_float16"] >= 0.965
+    model = models.LeNet5(weights=tmp_path / "run" / "weights.npz")
+    assert model.count_params() == 61706
+    assert (tmp_path / "run" / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture(scope="module")
+def command():
+    spec = importlib.util.spec_from_file_location("train_lenet5", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.app
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epochs", "0"], "--epochs must be at least 1, got 0."),
+        (["--batch-size", "-3"], "--batch-size must be at least 1, got -3."),
+        (["--learning-rate", "-1"], "--learning-rate must be a positive number, got -1.0."),
+        (["--learning-rate", "nan"], "--learning-rate must be a positive number, got nan."),
+        (["--weight-decay", "inf"], "--weight-decay must be 0 or a positive number, got inf."),
+        (["--dropout", "1"], "--dropout must be at least 0 and below 1, got 1.0."),
+        (["--seed", "-1"], "--seed must be at least 0"),
+        (["--dataset", "mnist5k"], "Unknown data set 'mnist5k'. Did you mean 'mnist-5k'?"),
+        (["--dataset", "./nowhere"], "There is no folder 'nowhere'."),
+        (["--dataset", "mnist", "--data-dir", "empty"], "The data set 'mnist' is not prepared in"),
+    ],
+)
+def test_a_wrong_argument_ends_with_one_line_and_leaves_nothing_behind(
+    command, arguments, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(command, [*arguments, "--out", "run"])
+    assert result.exit_code == 2 and len(result.stderr.strip().splitlines()) == 1
+    assert result.stderr.startswith("Error: ") and message in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_labels_cannot_be_trained_on(command, tmp_path, monkeypatch):
+    for order in range(5):
+        keras.utils.save_img(tmp_path / f"{order}.png", np.zeros((28, 28, 1)), scale=False)
+    result = CliRunner().invoke(command, ["--dataset", str(tmp_path), "--out", str(tmp_path / "run")])
+    assert result.exit_code == 2 and "has no labels to train on" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_is_there_is_neither_written_over_nor_mixed_with_another(command, tmp_path):
+    folder = tmp_path / "run"
+    training.RunFolder(folder, "lenet5").start({"arguments": {"dataset": "mnist-5k", "epochs": 3}})
+    before = (folder / "training.json").read_bytes()
+    plain = CliRunner().invoke(command, ["--out", str(folder)])
+    assert plain.exit_code == 2 and "holds an unfinished run" in plain.stderr
+    other = CliRunner().invoke(command, ["--out", str(folder), "--epochs", "9", "--resume"])
+    assert other.exit_code == 2 and "epochs 3 -> 9" in other.stderr
+    assert (folder / "training.json").read_bytes() == before and len(list(folder.iterdir())) == 1
+
+
+def test_help_needs_no_tensorflow():
+    code = (
+        "import sys, runpy; sys.argv = ['train_lenet5.py', '--help']\n"
+        f"try: runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
+        "except SystemExit as end: print('code', end.code, 'tensorflow' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "code 0 False" in found.stdout and "--resume" in found.stdout, found.stderr
