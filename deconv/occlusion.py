@@ -80,6 +80,8 @@ def occlusion_maps(
     image = np.asarray(image)
     if image.ndim != 3:
         raise ValueError(f"image must have shape (height, width, channels); received {image.shape}.")
+    if preprocess is not None:
+        image = image.astype(np.float32)  # so that `fill` need not be a whole number
     size, stride = check_pair("size", size), check_pair("stride", stride)
     tops, lefts = (_starts(*axis) for axis in zip(image.shape[:2], size, stride, ("rows", "columns"), strict=True))
     fill = _fill(fill, image)

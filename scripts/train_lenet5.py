@@ -62,9 +62,8 @@ def main(
 
 def _train(arguments, data_dir, download, out, resume):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import keras
+    import tensorflow as tf
 
-    import models
     from deconv import datasets
     from models import training, weight_files
     from models.augmentation import random_affine
@@ -77,62 +76,35 @@ def _train(arguments, data_dir, download, out, resume):
     if results is not None:
         typer.echo(f"The run in '{out}' is finished: test accuracy {results['test_accuracy']:.2%}.")
         return
-    sets = [
-        datasets.load(
-            arguments["dataset"], split, data_dir=data_dir, download=download, image_size=(28, 28), channels=1
-        )
-        for split in ("train", "test")
-    ]
-    digits, test_digits = sets
+    form = {"data_dir": data_dir, "download": download, "image_size": (28, 28), "channels": 1}
+    digits, test_digits = (datasets.load(arguments["dataset"], split, **form) for split in ("train", "test"))
     if not digits.class_names:
         raise ValueError(f"{arguments['dataset']!r} has no labels to train on: one sub-folder per class is expected.")
-    folder.start(
-        {
-            "script": "scripts/train_lenet5.py",
-            "arguments": arguments,
-            "data": {
-                "train": digits.source,
-                "train_size": digits.size,
-                "test": test_digits.source,
-                "test_size": test_digits.size,
-                "classes": list(digits.class_names),
-            },
-            "versions": {
-                "python": platform.python_version(),
-                "keras": keras.__version__,
-                "tensorflow": sys.modules["tensorflow"].__version__,
-                "numpy": sys.modules["numpy"].__version__,
-            },
-        }
-    )
+    places = {"data_dir": data_dir and str(data_dir), "download": download, "out": str(out), "resume": resume}
+    folder.start({**_provenance(digits, test_digits), "arguments": arguments, "places": places})
     typer.echo(f"Training: {digits.size:,} images. {digits.source}")
     typer.echo(f"Test: {test_digits.size:,} images. {test_digits.source}")
 
-    epochs, batch_size, seed = (arguments[name] for name in ("epochs", "batch_size", "seed"))
-    training.make_repeatable(seed)
-    model = models.LeNet5(weights=None, classes=len(digits.class_names), dropout=arguments["dropout"])
-    steps = math.ceil(digits.size / batch_size) * epochs
-    optimizer = keras.optimizers.AdamW(
-        keras.optimizers.schedules.CosineDecay(arguments["learning_rate"], steps),
-        weight_decay=arguments["weight_decay"],
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias"])
-    model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    training.make_repeatable(arguments["seed"])
+    model = _network(arguments, len(digits.class_names), digits.size)
     test = training.test_batches(test_digits.dataset, test_digits.size, batch_size=1000, preprocess=preprocess_input)
-    history, seconds = training.train(
-        model,
-        digits.dataset,
-        digits.size,
-        test,
-        folder,
-        epochs=epochs,
-        batch_size=batch_size,
-        seed=seed,
-        preprocess=preprocess_input,
-        augment=random_affine if arguments["augment"] else None,
-        bar=sys.stdout.isatty(),
-        say=typer.echo,
-    )
+    try:
+        history, seconds = training.train(
+            model,
+            digits.dataset,
+            digits.size,
+            test,
+            folder,
+            epochs=arguments["epochs"],
+            batch_size=arguments["batch_size"],
+            seed=arguments["seed"],
+            preprocess=preprocess_input,
+            augment=random_affine if arguments["augment"] else None,
+            bar=sys.stdout.isatty(),
+            say=typer.echo,
+        )
+    except tf.errors.OpError as error:  # a picture that is damaged, found when its turn came
+        raise ValueError(datasets.reason(error)) from error
     folder.save_model(model, folder.model_file)
     with whole(folder.weights_file) as partial:
         weight_files.save(model, partial)
@@ -145,6 +117,47 @@ def _train(arguments, data_dir, download, out, resume):
         f"Test accuracy {results['test_accuracy']:.2%} ({results['test_accuracy_float16']:.2%} with the float16 "
         f"weights) on {test_digits.size:,} images, after {seconds:.0f} s of training. Written to '{out}'."
     )
+
+
+def _network(arguments, classes, size):
+    """A new LeNet-5, compiled: AdamW, weight decay on the kernels only, a cosine from the learning rate to 0."""
+    import keras
+
+    import models
+
+    model = models.LeNet5(weights=None, classes=classes, dropout=arguments["dropout"])
+    steps = math.ceil(size / arguments["batch_size"]) * arguments["epochs"]
+    optimizer = keras.optimizers.AdamW(
+        keras.optimizers.schedules.CosineDecay(arguments["learning_rate"], steps),
+        weight_decay=arguments["weight_decay"],
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def _provenance(train, test):
+    """What the weights will be made from and with."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    return {
+        "script": "scripts/train_lenet5.py",
+        "data": {
+            "train": train.source,
+            "train_size": train.size,
+            "test": test.source,
+            "test_size": test.size,
+            "classes": list(train.class_names),
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+            "numpy": np.__version__,
+        },
+    }
 
 
 def _check(option, value, holds, expected):

@@ -34,11 +34,12 @@ def strongest(maps, channel):
 def test_projecting_the_strongest_unit_is_selecting_it_by_hand(name, layer):
     model = SPECIMENS[name]("float64")
     net, pixels = deconv.Deconvnet(model), images(model, 3)
-    places = strongest(net.record(pixels, layer).activations, 2)
-    expected = by_hand(net, pixels, layer, places)
-    assert np.abs(expected).max() > 0
-    np.testing.assert_allclose(net.project(pixels, layer, 2), expected, rtol=0, atol=1e-12)
-    assert net.project(pixels, layer, 2).dtype == np.float64
+    maps = net.record(pixels, layer).activations
+    channel = int(maps.max(axis=tuple(range(maps.ndim - 1))).argmax())
+    expected = by_hand(net, pixels, layer, strongest(maps, channel))
+    found = net.project(pixels, layer, channel)
+    assert np.abs(expected).max() > 0 and found.dtype == np.float64
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("layer", ["conv2", "dense1"])
@@ -144,15 +145,25 @@ def test_of_equal_units_the_first_in_row_major_order_is_selected():
     assert deconv.select(maps, 1, "map").sum() == 8 and deconv.select(maps, 1, "map", start="one").sum() == 6
 
 
-@pytest.mark.parametrize("name", ["overlapping", "nested"])
-def test_each_direction_is_traced_once_whatever_the_number_of_images(name):
-    model, layer = SPECIMENS[name](), LAYERS[name]
-    net = deconv.Deconvnet(model)
+def test_each_direction_is_traced_once_whatever_the_number_of_images():
+    traces = []
+
+    class Traced(kl.Layer):
+        def call(self, signal):
+            traces.append(self.name)
+            return tf.identity(signal)
+
+    image = keras.Input((9, 8, 2))
+    maps = Traced(name="up")(kl.MaxPooling2D(2)(kl.Conv2D(3, 2, activation="relu")(image)))
+    model = fill(keras.Model(image, kl.Conv2D(3, 2, activation="relu", name="top")(maps)), seed=1)
+    net = deconv.Deconvnet(model, rules={Traced: lambda step: [Traced(name="down")]})
+    net.mirror("top")
+    traces.clear()
     for count, channels, batch_size in ((1, 0, 32), (3, [0, 1, 2], 2), (5, None, 4)):
-        net.project(images(model, count), layer, channels, batch_size=batch_size)
-        net.project_units(images(model, count), layer, [1] * count)
-    attached = net._attach(layer)
-    assert attached.record.experimental_get_tracing_count() == attached.project.experimental_get_tracing_count() == 1
+        net.project(images(model, count), "top", channels, batch_size=batch_size)
+        net.project_units(images(model, count), "top", [1] * count)
+        net.record(images(model, count), "top")
+    assert len(traces) <= 2 and len(set(traces)) == len(traces)
 
 
 def state_of(model):
@@ -162,7 +173,7 @@ def state_of(model):
         [(weight.path, weight.trainable, weight.numpy().tobytes()) for weight in model.variables],
         model.to_json(),
         [(layer.name, len(layer._inbound_nodes), len(layer._outbound_nodes), layer.trainable) for layer in inside],
-        [(layer.name, [float(loss) for loss in layer._losses], sorted(vars(layer))) for layer in inside],
+        [(layer.name, [repr(loss) for loss in layer._losses], sorted(vars(layer))) for layer in inside],
     )
 
 
@@ -195,4 +206,3 @@ def test_the_model_is_the_same_bit_for_bit_after_every_call(call, regularizer):
     before = state_of(model)
     CALLS[call](model, pixels)
     assert state_of(model) == before
-    assert tf.reduce_all(model(pixels) == model(pixels))

@@ -8,9 +8,9 @@ import os
 from pathlib import Path
 
 from deconv.datasets import embedded, folder, tfds
-from deconv.datasets.image_set import SPLITS, ImageSet, arrays, check_image_size
+from deconv.datasets.image_set import SPLITS, ImageSet, arrays, check_image_size, reason
 
-__all__ = ["ImageSet", "arrays", "load"]
+__all__ = ["ImageSet", "arrays", "load", "reason"]
 
 _NAMES = ("mnist-5k", "mnist", "tfds:NAME")
 

@@ -56,7 +56,14 @@ def arrays(image_set, limit=None):
 
 
 def reason(error):
-    """The sentence of ours inside an error that TensorFlow has wrapped."""
+    """The sentence of ours inside an error that TensorFlow has wrapped.
+
+    Args:
+        error: A `tf.errors.OpError`, raised when a dataset comes to a picture that it cannot give.
+
+    Returns:
+        One line that names the picture or the set; for an error that is not ours, its first line.
+    """
     lines = [line.strip() for line in str(error).splitlines()]
     ours = [line.removeprefix("ValueError: ") for line in lines if line.startswith("ValueError: ")]
     return ours[-1] if ours else lines[0]

@@ -46,9 +46,9 @@ def prepared(name, split="test", data_dir=None, download=False, image_size=None,
         _fetch(builder, name)
     _check_features(tfds, builder, name)
     features = builder.info.features
+    parts = [_part(builder, part, name) for part in (("train", "test") if split == "all" else (split,))]
     datasets, size = [], 0
-    for part in ("train", "test") if split == "all" else (split,):
-        part = _part(builder, part, name)
+    for part in parts:
         examples = builder.as_dataset(
             split=part,
             shuffle_files=False,
@@ -75,7 +75,8 @@ def prepared(name, split="test", data_dir=None, download=False, image_size=None,
         class_names=tuple(features["label"].names),
         size=size,
         image_shape=shape,
-        source=f"{builder.info.full_name} of TensorFlow Datasets, {_described(builder, split, name)}, {size:,} images.",
+        source=f"{builder.info.full_name} of TensorFlow Datasets, split {' and '.join(map(repr, parts))}, "
+        f"{size:,} images.",
     )
 
 
@@ -107,8 +108,7 @@ def _builder(tfds, name, data_dir):
     except ImportError as error:
         raise ImportError(f"TFDS needs a package that is missing: {error}. Install it with pip.") from error
     except Exception as error:  # a wrong config or version: TFDS raises its own kinds, with long texts
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"TFDS cannot open '{name}': {first}") from error
+        raise ValueError(f"TFDS cannot open '{name}': {_told(error)}") from error
 
 
 def _is_prepared(builder):
@@ -120,7 +120,7 @@ def _not_there(builder, name):
     others = []
     family = root / builder.name
     if builder.builder_config is not None and family.is_dir():
-        others = sorted(f"{builder.name}/{path.name}" for path in family.iterdir() if path.is_dir())
+        others = sorted(f"{builder.name}/{path.name}" for path in family.iterdir() if path.name[0] != ".")
     there = f" There is {', '.join(others)} in it." if others else ""
     return (
         f"The data set '{name}' is not prepared in '{root}'.{there} Name the right folder with --data-dir (data_dir=, "
@@ -147,8 +147,14 @@ def _fetch(builder, name):
     except ImportError as error:
         raise ImportError(f"TFDS needs a package that is missing: {error}. Install it with pip.") from error
     except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise OSError(f"TFDS could not fetch and prepare '{name}': {first}") from error
+        raise OSError(f"TFDS could not fetch and prepare '{name}': {_told(error)}") from error
+
+
+def _told(error):
+    """What an error of TFDS says, in one line of bearable length."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    text = re.sub(r'^Failed to construct dataset .*?\}": ', "", text)
+    return text if len(text) <= 300 else text[:300] + " ..."
 
 
 def _check_features(tfds, builder, name):
@@ -186,8 +192,3 @@ def _image_shape(declared, examples, image_size, channels):
     if height is None or width is None:
         height, width = next(iter(examples.take(1)))[1]["image"].shape[:2]
     return (height, width, channels or declared[2])
-
-
-def _described(builder, split, name):
-    parts = ("train", "test") if split == "all" else (split,)
-    return "split " + " and ".join(f"'{_part(builder, part, name)}'" for part in parts)

@@ -1,0 +1,174 @@
+"""Receptive windows against brute force: light one pixel at a time and see which units notice."""
+
+import keras
+import numpy as np
+import pytest
+import reference
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from keras import layers as kl
+from specimens import SPECIMENS, images
+
+import deconv
+
+
+def transparent(model):
+    """A copy through which every pixel shows: weights of one, no bias, pools that average."""
+
+    def swap(layer):
+        config = layer.get_config()
+        kinds = {kl.MaxPooling2D: kl.AveragePooling2D, kl.GlobalMaxPooling2D: kl.GlobalAveragePooling2D}
+        return kinds.get(type(layer), type(layer)).from_config(config)
+
+    copy = keras.models.clone_model(model, clone_function=swap, recursive=True)
+    for weight in copy.weights:
+        weight.assign(np.full(weight.shape, weight.name in ("kernel", "gamma", "moving_variance")))
+    return copy
+
+
+def brute_windows(model):
+    """`{path: (units, 4)}`: the smallest window around the pixels that a unit notices, zeros if it sees none."""
+    height, width, channels = model.input_shape[1:]
+    pixels = np.eye(height * width).reshape(-1, height, width, 1) * np.ones(channels)
+    windows = {}
+    for path, maps in reference.forward(transparent(model), pixels).items():
+        noticed = maps.reshape(len(maps), -1, maps.shape[-1]).max(axis=-1).T.reshape(-1, height, width) > 0
+        windows[path] = np.array([box(seen) for seen in noticed])
+    return windows
+
+
+def assert_seen(windows, brute, gaps):
+    """Equal; or, where a filter has gaps which the border may cut, windows that hold all that is seen.
+
+    A unit in the padding sees nothing, and which nothing does not matter.
+    """
+    sees = brute.any(axis=1)
+    windows, brute = windows[sees], brute[sees]
+    if gaps:
+        assert (windows[:, :2] <= brute[:, :2]).all() and (windows[:, 2:] >= brute[:, 2:]).all()
+    else:
+        np.testing.assert_array_equal(windows, brute)
+
+
+def box(seen):
+    """`[top, left, bottom, right]` around the True cells."""
+    rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
+    return [rows[0], columns[0], rows[-1] + 1, columns[-1] + 1] if len(rows) else [0, 0, 0, 0]
+
+
+def positions_of(shape):
+    rows, columns = shape[1:3] if len(shape) == 4 else (1, 1)
+    return np.stack(np.mgrid[:rows, :columns], axis=-1).reshape(-1, 2)
+
+
+AFTER = [("padded", path) for path in ("reshape", "conv2", "relu2")]
+"""Layers after a Reshape, which loses track: their windows are the whole image."""
+
+
+@pytest.mark.parametrize("name", [name for name in SPECIMENS if name != "lenet"])
+def test_a_unit_sees_exactly_the_pixels_in_its_window(name):
+    model = SPECIMENS[name]()
+    brute, shapes = brute_windows(model), reference.forward(model, images(model, 1))
+    for path, layer, _ in reference.calls_of(model):
+        if not isinstance(layer, kl.InputLayer) and len(shapes[path].shape) == 4:
+            windows = deconv.receptive_windows(model, path, positions_of(shapes[path].shape))
+            assert_seen(windows, brute[path], name == "dilated" or (name, path) in AFTER)
+
+
+def test_windows_of_lenet_by_hand():
+    # conv1 is 5x5 SAME (2 cells of border), pool1 2x2, conv2 5x5 VALID, pool2 2x2.
+    # conv2 (0, 0) sees pool1 0..4, conv1 0..9, pixels -2..11, of which 0..11 exist.
+    # pool2 (2, 4) sees conv2 4..5 by 8..9, pool1 4..9 by 8..13, conv1 8..19 by 16..27, pixels 6..21 by 14..29 -> 27.
+    model = SPECIMENS["lenet"]()
+    windows = {
+        "conv1": ([0, 27], [0, 25, 3, 28]),
+        "pool1": ([3, 0], [4, 0, 10, 4]),
+        "conv2": ([0, 0], [0, 0, 12, 12]),
+        "pool2": ([2, 4], [6, 14, 22, 28]),
+        "dense1": ([0, 0], [0, 0, 28, 28]),
+    }
+    for layer, (position, window) in windows.items():
+        assert deconv.receptive_windows(model, layer, position).tolist() == window
+
+
+LAYER = st.tuples(
+    st.sampled_from([kl.Conv2D, kl.DepthwiseConv2D, kl.MaxPooling2D]),
+    st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    st.integers(1, 3),
+    st.sampled_from(["valid", "same"]),
+)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(st.tuples(st.integers(9, 14), st.integers(9, 14)), st.lists(LAYER, min_size=1, max_size=3))
+def test_any_stack_of_filters_and_pools_sees_exactly_its_window(size, stack):
+    maps = image = keras.Input((*size, 2))
+    for kind, cells, stride, padding in stack:
+        assume(padding == "same" or min(maps.shape[1:3]) >= max(cells))
+        own = {kl.Conv2D: {"filters": 2, "kernel_size": cells}, kl.DepthwiseConv2D: {"kernel_size": cells}}
+        layer = kind(**own.get(kind, {"pool_size": cells}), strides=stride, padding=padding)
+        maps = layer(maps)
+    windows = deconv.receptive_windows(keras.Model(image, maps), layer.name, positions_of(maps.shape))
+    gaps = any(stride > min(cells) for _, cells, stride, _ in stack)
+    assert_seen(windows, brute_windows(keras.Model(image, maps))[layer.name], gaps)
+
+
+def test_a_filter_with_gaps_sees_from_its_first_tap_to_its_last():
+    # Three taps, two cells apart: cells r - 2, r, r + 2 under SAME; then two taps, three columns apart, VALID.
+    image = keras.Input((9, 11, 1))
+    maps = kl.Conv2D(2, 3, dilation_rate=2, padding="same", name="conv1")(image)
+    model = keras.Model(image, kl.Conv2D(1, (1, 2), dilation_rate=(1, 3), name="conv2")(maps))
+    assert deconv.receptive_windows(model, "conv1", [[4, 5], [0, 10]]).tolist() == [[2, 3, 7, 8], [0, 8, 3, 11]]
+    assert deconv.receptive_windows(model, "conv2", [4, 3]).tolist() == [2, 1, 7, 9]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        kl.SeparableConv2D(3, 3, padding="same", name="top"),
+        kl.Conv2DTranspose(3, 3, padding="same", name="top"),
+        kl.GroupNormalization(1, name="top"),
+        kl.Permute((2, 1, 3), name="top"),
+        kl.UpSampling2D(2, name="top"),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_no_pixel_outside_the_window_matters_to_a_layer_without_arithmetic_of_its_own(layer):
+    image = keras.Input((7, 7, 2))
+    model = fill_all(keras.Model(image, layer(image)))
+    pixels = images(model, 1)
+    for row, column in [(0, 0), (3, 2), (6, 6)]:
+        top, left, bottom, right = deconv.receptive_windows(model, "top", [row, column])
+        outside = np.ones((1, 7, 7, 1), bool)
+        outside[:, top:bottom, left:right] = False
+        changed = np.where(outside, pixels + np.random.default_rng(1).standard_normal(pixels.shape), pixels)
+        units = [model.predict(given.astype("float32"), verbose=0)[0, row, column] for given in (pixels, changed)]
+        np.testing.assert_allclose(*units, atol=1e-5)
+
+
+def fill_all(model):
+    for number, weight in enumerate(model.weights):
+        weight.assign(np.random.default_rng(number).standard_normal(weight.shape))
+    return model
+
+
+@pytest.mark.parametrize("name", ["overlapping", "same", "dilated", "branching"])
+def test_the_projection_of_a_unit_stays_inside_its_window_and_fills_more_than_its_middle(name):
+    model, layer = SPECIMENS[name](), "conv6" if name == "branching" else "conv3"
+    net, pixels = deconv.Deconvnet(model), images(model, 4)
+    maps = net.record(pixels, layer).activations
+    for position in (positions := positions_of(maps.shape))[[0, len(positions) // 2, -1]]:
+        strongest = int(maps[:, position[0], position[1]].max(axis=0).argmax())
+        below = np.abs(net.project(pixels, layer, strongest, tuple(position))).max(axis=(0, 3)) > 0
+        top, left, bottom, right = deconv.receptive_windows(model, layer, position)
+        inside = below[top:bottom, left:right]
+        assert below.sum() == inside.sum() and inside.mean() > 0.1
+
+
+def test_positions_of_any_shape_give_windows_of_that_shape():
+    model = SPECIMENS["nested"]()
+    positions = np.array([[[0, 0], [1, 1], [2, 0]], [[0, 1], [1, 0], [2, 1]]])
+    windows = deconv.receptive_windows(model, "base/conv2", positions)
+    for place in np.ndindex(2, 3):
+        assert windows[place].tolist() == deconv.receptive_windows(model, "base", positions[place]).tolist()
+    assert len({tuple(window) for window in windows.reshape(-1, 4)}) == 6
