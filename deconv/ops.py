@@ -39,20 +39,15 @@ def max_pool_with_switches(maps, pool_size, strides=None, padding="valid"):
     )
     lowest = tf.constant(-math.inf, maps.dtype)
     maps = tf.pad(maps, [[0, 0], [top, bottom], [left, right], [0, 0]], constant_values=lowest)
-    pooled = tf.fill(tf.stack([tf.shape(maps)[0], rows, columns, channels]), lowest)
-    winner = tf.zeros_like(pooled, dtype=tf.int32)
-    for row in range(pool[0]):
-        for column in range(pool[1]):
-            cell = maps[
-                :,
-                row : row + (rows - 1) * strides[0] + 1 : strides[0],
-                column : column + (columns - 1) * strides[1] + 1 : strides[1],
-            ]
-            winner = tf.where(cell > pooled, row * pool[1] + column, winner)
-            pooled = tf.maximum(pooled, cell)
+    cells = tf.image.extract_patches(maps, [1, *pool, 1], [1, *strides, 1], [1, 1, 1, 1], "VALID")
+    count = pool[0] * pool[1]
+    cells = tf.reshape(cells, tf.stack([tf.shape(maps)[0], rows, columns, count, channels]))
+    pooled = tf.reduce_max(cells, axis=3, keepdims=True)
+    # tf.argmax leaves open which of several maxima it finds, and GPUs differ from CPUs there.
+    winner = tf.reduce_min(tf.where(cells == pooled, tf.range(count)[:, None], count - 1), axis=3)
     row_of = tf.range(rows)[:, None, None] * strides[0] - top + winner // pool[1]
     column_of = tf.range(columns)[:, None] * strides[1] - left + winner % pool[1]
-    return pooled, row_of * width + column_of
+    return pooled[:, :, :, 0], row_of * width + column_of
 
 
 def unpool(pooled, switches, input_shape, collisions="sum"):

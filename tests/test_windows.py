@@ -61,7 +61,7 @@ def positions_of(shape):
     return np.stack(np.mgrid[:rows, :columns], axis=-1).reshape(-1, 2)
 
 
-AFTER = [("padded", path) for path in ("reshape", "conv2", "relu2")]
+AFTER = [("padded", path) for path in ("reshape", "conv2", "relu2", "dense")]
 """Layers after a Reshape, which loses track: their windows are the whole image."""
 
 

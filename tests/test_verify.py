@@ -1,0 +1,103 @@
+"""The self-check: quiet where all is well, loud where a rule is wrong."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers as kl
+from specimens import LAYERS, SPECIMENS, fill, images
+
+import deconv
+from deconv import layers
+
+
+@pytest.mark.parametrize("name", SPECIMENS)
+def test_a_good_mirror_passes(name):
+    model = SPECIMENS[name]()
+    found = deconv.verify(model, LAYERS[name], show=False)
+    assert found.adjoint_residual < 1e-6 and found.gradient_difference < 1e-5
+    assert all(value == 0 for value in found.switch_replay.values())
+    pools = [
+        layer.name for layer in model._flatten_layers() if isinstance(layer, kl.MaxPooling2D | kl.GlobalMaxPooling2D)
+    ]
+    assert sorted(name.rsplit("/")[-1] for name in found.switch_replay) == sorted(pools)
+
+
+@pytest.mark.parametrize("name", ["lenet", "overlapping", "branching", "nested"])
+def test_the_residual_is_near_the_rounding_error_of_the_dtype(name):
+    model = SPECIMENS[name]("float64")
+    found = deconv.verify(model, LAYERS[name], images(model, 3), show=False)
+    assert found.adjoint_residual < 1e-13 and found.gradient_difference < 1e-12
+
+
+def unflipped(step):
+    """A wrong rule: the filters are transposed without being flipped."""
+    conv, kernel = step.layer, tf.convert_to_tensor(step.layer.kernel)[::-1, ::-1]
+    geometry = (step.inputs[0].shape, kernel.shape, conv.strides, conv.padding, conv.dilation_rate)
+    return [layers.Rectify(), layers.TransposeConv(*geometry, tied={"kernel": kernel})]
+
+
+@pytest.mark.parametrize(
+    ("name", "rules", "adjoint"),
+    [
+        ("lenet", {"conv1": unflipped}, False),
+        ("overlapping", {kl.Conv2D: unflipped}, False),
+        ("branching", {"norm2": deconv.identity}, False),
+        ("average", {"pool1": lambda step: [kl.UpSampling2D(2), kl.Cropping2D(((0, 1), (0, 0)))]}, False),
+        ("padded", {"relu1": deconv.identity}, True),  # still the transpose, but one rectification short
+    ],
+)
+def test_a_wrong_rule_is_seen(name, rules, adjoint):
+    found = deconv.verify(SPECIMENS[name](), LAYERS[name], rules=rules, show=False)
+    assert found.gradient_difference > 0.01 and (
+        found.adjoint_residual < 1e-6 if adjoint else found.adjoint_residual > 1e-3
+    )
+
+
+@pytest.mark.parametrize("collisions", ["last", "max"])
+def test_only_the_sum_is_the_transpose_where_windows_overlap(collisions):
+    found = deconv.verify(SPECIMENS["overlapping"](), "conv3", collisions=collisions, show=False)
+    assert found.adjoint_residual > 1e-3 and found.collisions == collisions
+    assert min(found.collision_rate.values()) > 0.1
+    apart = deconv.verify(SPECIMENS["lenet"](), "conv2", collisions=collisions, show=False)
+    assert apart.adjoint_residual < 1e-6 and set(apart.collision_rate.values()) == {0}
+
+
+def test_collision_rate_by_hand():
+    # 2x2 units. First image: two of four share cell 7. Second: all four share cell 12. Second channel: none share,
+    # though its cells are those of the first channel.
+    switches = np.array([[[7, 3], [7, 4]], [[12, 12], [12, 12]]])[..., None]
+    alone = np.array([[[7, 3], [12, 4]], [[7, 3], [12, 4]]])[..., None]
+    assert deconv.collision_rate(switches) == 6 / 8
+    assert deconv.collision_rate(np.concatenate([switches, alone], axis=-1)) == 6 / 16
+    assert deconv.collision_rate(np.array([[5, 5], [5, 5]])) == 0  # global pooling: one unit for each map
+
+
+@pytest.mark.parametrize(
+    "relu",
+    [keras.ops.relu, keras.activations.relu, kl.ReLU(), kl.ReLU(max_value=1.0), kl.Activation("relu6")],
+    ids=["operation", "function", "layer", "layer that saturates", "relu6"],
+)
+def test_every_relu_that_has_a_rule_is_checked_against_its_own_values(relu):
+    image = keras.Input((13, 11, 3))
+    maps = kl.MaxPooling2D(3, 2, name="pool")(relu(kl.Conv2D(5, 3, name="conv1")(image)))
+    model = fill(keras.Model(image, kl.Conv2D(4, 2, activation="relu", name="top")(maps)), seed=1)
+    found = deconv.verify(model, "top", 4 * images(model), show=False)
+    assert found.switch_replay == {"pool": 0}
+    assert found.adjoint_residual < 1e-6 and found.gradient_difference < 1e-5
+
+
+def test_the_result_is_printed_as_a_table_unless_it_shall_not_be(capsys):
+    found = deconv.verify(SPECIMENS["overlapping"](), "conv3")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "deconvnet of layer 'conv3'" and len(lines) == 8
+    assert f"{found.adjoint_residual:.1e}" in lines[1] and f"{found.collision_rate['pool1']:.1%}" in "".join(lines)
+    assert len({line.rindex("  ") for line in lines[1:]}) == 1  # the values stand in one column
+    deconv.verify(SPECIMENS["overlapping"](), "conv3", show=False)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_same_seed_gives_the_same_numbers():
+    model = SPECIMENS["same"]()
+    one, again, other = (deconv.verify(model, "conv3", seed=seed, show=False) for seed in (3, 3, 4))
+    assert one == again and one.collision_rate != other.collision_rate
