@@ -6,7 +6,6 @@ is named with its path, `"base/conv5"`; the second call of a shared layer is nam
 """
 
 import difflib
-import inspect
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -41,6 +40,7 @@ class Graph(NamedTuple):
     name: str
     inputs: tuple[Edge, ...]
     steps: tuple[Step, ...]
+    outputs: tuple[Edge, ...] = ()
     layers: tuple[str, ...] = ()
     """The model's own layers in Keras's order, for those who count them."""
     aliases: dict[str, str] | None = None
@@ -60,7 +60,7 @@ def walk(model, input_shape=None):
     Raises:
         ValueError: If the model has no graph, or no fixed input size and none is given.
     """
-    inputs, _ = _ends(model)
+    inputs, outputs = _ends(model)
     edges = {}
     for tensor in inputs:
         shape = tensor.shape[1:] if input_shape is None else tuple(input_shape)
@@ -77,9 +77,9 @@ def walk(model, input_shape=None):
             )
         edges[id(tensor)] = Edge(shape, tensor.dtype)
     graph_inputs = tuple(edges.values())
-    laid = Graph(model.name, graph_inputs, [], tuple(layer.name for layer in model.layers), {})
+    laid = Graph(model.name, graph_inputs, [], (), tuple(layer.name for layer in model.layers), {})
     _lay_open(model, edges, "", laid, {}, resize=input_shape is not None)
-    return laid._replace(steps=tuple(laid.steps))
+    return laid._replace(steps=tuple(laid.steps), outputs=tuple(edges[id(tensor)] for tensor in outputs))
 
 
 def find(graph, layer):
@@ -115,6 +115,8 @@ def below(graph, *tops):
     Raises:
         ValueError: If they depend on more than one input of the model: a projection needs one image to go down to.
     """
+    if not tops:
+        raise ValueError(f"Name at least one layer of model '{graph.name}'; received none.")
     wanted = {edge for step in tops for edge in step.outputs}
     steps = []
     for step in reversed(graph.steps):
@@ -142,21 +144,38 @@ def run(graph, images, call=None):
         `{edge: tensor}` for every edge of the graph.
     """
     call = call or call_layer
-    values = {graph.inputs[0]: images}
-    for step in graph.steps:
-        args, kwargs = keras.tree.map_structure(
-            lambda leaf: values[leaf] if isinstance(leaf, Edge) else leaf, (step.args, step.kwargs)
-        )
-        for edge, value in zip(step.outputs, keras.tree.flatten(call(step, *args, **kwargs)), strict=True):
-            values[edge] = value
+    values = {}
+
+    def forward(images):
+        values[graph.inputs[0]] = images
+        for step in graph.steps:
+            args, kwargs = keras.tree.map_structure(
+                lambda leaf: values[leaf] if isinstance(leaf, Edge) else leaf, (step.args, step.kwargs)
+            )
+            results = keras.tree.flatten(call(step, *args, **kwargs))
+            values.update(zip(step.outputs, results, strict=True))
+        return results
+
+    _Inference(forward)(images, training=False)
     return values
 
 
 def call_layer(step, *args, **kwargs):
-    """Call the step's own layer in inference mode."""
-    if "training" in inspect.signature(step.layer.call).parameters:
-        kwargs = {**kwargs, "training": False}
-    return step.layer(*args, **kwargs)
+    """Call the step's own layer without leaving a trace in it: no losses, no updated state."""
+    with keras.StatelessScope():
+        return step.layer(*args, **kwargs)
+
+
+class _Inference(keras.layers.Layer):
+    """The layer inside whose call all others run: it tells them that nobody trains, and keeps Keras from taking each
+    of them for the start of a new step, at which it would clear the losses that they hold."""
+
+    def __init__(self, forward):
+        super().__init__(autocast=False, name="inference")
+        self.forward = forward
+
+    def call(self, images, training=False):
+        return self.forward(images)
 
 
 def _lay_open(model, edges, path, laid, names, resize):
@@ -176,7 +195,9 @@ def _lay_open(model, edges, path, laid, names, resize):
             ends = [step.name for step in laid.steps if inner[id(inner_outputs[0])] in step.outputs]
             laid.aliases.update((name, end) for end in ends)
             continue
-        shapes = _output_shapes(node, args, kwargs) if resize else [tensor.shape for tensor in node.outputs]
+        shapes = [tensor.shape for tensor in node.outputs]
+        if resize or any(None in shape[1:] for shape in shapes):
+            shapes = _output_shapes(node, args, kwargs)
         outputs = tuple(Edge(shape[1:], tensor.dtype) for shape, tensor in zip(shapes, node.outputs, strict=True))
         edges.update((id(tensor), edge) for tensor, edge in zip(node.outputs, outputs, strict=True))
         laid.steps.append(Step(name, node.operation, inputs, outputs, args, kwargs))

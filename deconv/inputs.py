@@ -4,6 +4,8 @@ from numbers import Integral
 
 import numpy as np
 
+from deconv.ops import COLLISIONS
+
 
 def check_images(images, shape, dtype="float32"):
     """Images as an array of the model's own dtype.
@@ -57,6 +59,29 @@ def check_channels(channels, count, layer):
         if not -count <= channel < count:
             raise ValueError(f"Layer '{layer}' has channels 0 to {count - 1}; received channel {channel}.")
     return channels % count
+
+
+def check_channels_last(step):
+    """A step whose layer takes maps as `(height, width, channels)`.
+
+    Raises:
+        ValueError: If it takes the channels first.
+    """
+    if step.layer.data_format != "channels_last":
+        raise ValueError(
+            f"Layer '{step.name}' works channels first; this package takes images as (height, width, channels). "
+            "Build the model with data_format='channels_last'."
+        )
+
+
+def check_collisions(collisions):
+    """One of the policies of `ops.unpool`.
+
+    Raises:
+        ValueError: If it is none of them.
+    """
+    if collisions not in COLLISIONS:
+        raise ValueError(f"collisions must be one of {', '.join(COLLISIONS)}; received {collisions!r}.")
 
 
 def check_positive(name, value):

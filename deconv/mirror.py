@@ -7,6 +7,7 @@ Rules go by the exact type of a layer: a subclass may compute something else, so
 import keras
 
 from deconv import graph, layers
+from deconv.inputs import check_channels_last, check_collisions
 from deconv.layers import Rectify, Unpool
 
 RULES = {}
@@ -40,6 +41,7 @@ def mirror(model, layer, *, rules=None, collisions="sum", rectify=True, input_sh
 
 def mirror_graph(laid, rules=None, collisions="sum", rectify=True):
     """`mirror` for a graph that `graph.below` has cut out already."""
+    check_collisions(collisions)
     table = {**RULES, **(rules or {})}
     top = laid.steps[-1]
     start = keras.Input(top.output.shape, name=f"{_label(top.name)}_signal", dtype=top.output.dtype)
@@ -89,6 +91,15 @@ def transpose_depthwise_conv(step):
     return [*_activation(step), _filter(layers.TransposeDepthwiseConv, step, step.layer.kernel)]
 
 
+@rule(keras.layers.SeparableConv2D)
+def transpose_separable_conv(step):
+    """A depthwise convolution and one of 1x1 above it, in the opposite order."""
+    conv, kernel = step.layer, step.layer.pointwise_kernel
+    between = (*step.output.shape[:2], kernel.shape[2])
+    pointwise = layers.TransposeConv(between, kernel.shape, tied={"kernel": kernel}, **_named(step, "pointwise"))
+    return [*_activation(step), pointwise, _filter(layers.TransposeDepthwiseConv, step, conv.depthwise_kernel)]
+
+
 @rule(keras.layers.Dense)
 def transpose_dense(step):
     kernel = step.layer.kernel
@@ -98,7 +109,7 @@ def transpose_dense(step):
 
 @rule(keras.layers.MaxPooling2D)
 def unpool(step):
-    _require_channels_last(step)
+    check_channels_last(step)
     return [Unpool(step.inputs[0].shape, **_named(step, "unpool"))]
 
 
@@ -109,7 +120,7 @@ def unpool_everywhere(step):
 
 @rule(keras.layers.AveragePooling2D)
 def transpose_average_pool(step):
-    _require_channels_last(step)
+    check_channels_last(step)
     pool = step.layer
     face = layers.TransposeAveragePool(
         step.inputs[0].shape, pool.pool_size, pool.strides, pool.padding, **_named(step, "transpose")
@@ -119,7 +130,7 @@ def transpose_average_pool(step):
 
 @rule(keras.layers.GlobalAveragePooling2D)
 def transpose_global_average(step):
-    _require_channels_last(step)
+    check_channels_last(step)
     size = step.inputs[0].shape[:2]
     return [layers.TransposeAveragePool(step.inputs[0].shape, size, size, **_named(step, "transpose"))]
 
@@ -132,7 +143,7 @@ def transpose_batch_norm(step):
             f"Layer '{step.name}' (BatchNormalization) normalises axis {norm.axis}; only the last one, the channels, "
             "has a rule. Use axis=-1, or give one with rules={...}."
         )
-    tied = {"moving_variance": norm.moving_variance, **({"gamma": norm.gamma} if norm.scale else {})}
+    tied = {**({"gamma": norm.gamma} if norm.scale else {}), "moving_variance": norm.moving_variance}
     named = _named(step, "transpose")
     channels = step.inputs[0].shape[-1]
     return [layers.TransposeBatchNorm(channels, norm.epsilon, norm.scale, tied=tied, **named)]
@@ -150,7 +161,7 @@ def reshape_back(step):
 
 @rule(keras.layers.ZeroPadding2D)
 def crop(step):
-    _require_channels_last(step)
+    check_channels_last(step)
     return [keras.layers.Cropping2D(step.layer.padding, **_named(step, "crop"))]
 
 
@@ -195,13 +206,20 @@ def identity(step):
 
 
 def rectify_operation(step):
+    """`keras.ops.relu`, and `keras.activations.relu` called with parameters as it stands in a graph."""
+    if getattr(step.layer, "negative_slope", 0) or getattr(step.layer, "threshold", 0):
+        return _refuse_activation(step, "relu with a slope or threshold")
     return [Rectify(**_named(step, "rectify"))]
+
+
+OPERATIONS = {"Add": copy, "Relu": rectify_operation, "Relu6": rectify_operation, "ReLU": rectify_operation}
+"""{class name of a Keras operation that is no layer: rule}."""
 
 
 def _faces(step, table):
     found = table.get(step.name) or table.get(type(step.layer))
     if found is None and not isinstance(step.layer, keras.layers.Layer):  # `a + b`, keras.ops.relu(a)
-        found = {"Add": copy, "Relu": rectify_operation}.get(type(step.layer).__name__)
+        found = OPERATIONS.get(type(step.layer).__name__)
     if found is None:
         known = ", ".join(sorted({kind.__name__ for kind in RULES}))
         raise ValueError(
@@ -224,16 +242,19 @@ def _activation(step):
         return []
     if activation in (None, known.linear, known.softmax, known.sigmoid):
         return []
-    name = getattr(activation, "__name__", type(activation).__name__)
+    return _refuse_activation(step, getattr(activation, "__name__", type(activation).__name__))
+
+
+def _refuse_activation(step, name):
     raise ValueError(
-        f"Layer '{step.name}' ({type(layer).__name__}) has the activation {name!r}; a deconvnet knows only rectified "
-        f"and linear maps (relu, relu6, linear, softmax, sigmoid). Give it a rule with rules={{{step.name!r}: rule}}, "
-        "where rule(step) returns the Keras layers that lead its signal down."
+        f"Layer '{step.name}' ({type(step.layer).__name__}) has the activation {name!r}, and a deconvnet knows only "
+        "rectified and linear maps (relu, relu6, linear, softmax, sigmoid). Give it a rule with "
+        f"rules={{{step.name!r}: rule}}, where rule(step) returns the Keras layers that lead its signal down."
     )
 
 
 def _filter(face, step, kernel, **own):
-    _require_channels_last(step)
+    check_channels_last(step)
     conv = step.layer
     return face(
         step.inputs[0].shape,
@@ -245,14 +266,6 @@ def _filter(face, step, kernel, **own):
         **own,
         **_named(step, "transpose"),
     )
-
-
-def _require_channels_last(step):
-    if step.layer.data_format != "channels_last":
-        raise ValueError(
-            f"Layer '{step.name}' works channels first; this package takes images as (height, width, channels). "
-            "Build the model with data_format='channels_last'."
-        )
 
 
 def _named(step, what):

@@ -189,7 +189,13 @@ def _target(target, outputs):
 def _compile_look(model, layer, preprocess, input_shape):
     """A function of images: arrays `(outputs, sum of each map, peak of each map)`. Traced once."""
     laid = graph.walk(model, input_shape)
-    head = laid.steps[-1]
+    if len(laid.outputs) != 1:
+        raise ValueError(
+            f"Model '{laid.name}' has {len(laid.outputs)} outputs; occlusion needs one, of shape (n, classes). "
+            "Cut it with keras.Model(model.inputs, one_output)."
+        )
+    output = laid.outputs[0]
+    head = next(step for step in laid.steps if output in step.outputs)
     watched = head if layer is None else graph.find(laid, layer)
     laid = graph.below(laid, watched, head)
     image = laid.inputs[0]
@@ -198,7 +204,7 @@ def _compile_look(model, layer, preprocess, input_shape):
         values = graph.run(laid, images)
         maps = values[watched.output]
         space = list(range(1, len(maps.shape) - 1))
-        return values[head.output], tf.reduce_sum(maps, space), tf.reduce_max(maps, space)
+        return values[output], tf.reduce_sum(maps, space), tf.reduce_max(maps, space)
 
     compiled = traced(forward, tf.TensorSpec((None, *image.shape), image.dtype))
 

@@ -78,7 +78,7 @@ def unpool(pooled, switches, input_shape, collisions="sum"):
             "Take both from the same call of max_pool_with_switches."
         )
     height, width, channels = input_shape
-    batch = tf.shape(pooled)[0]
+    batch, switches = tf.shape(pooled)[0], tf.cast(switches, tf.int32)
     image = tf.range(batch)[:, None, None, None] * (height * width)
     place = tf.reshape((image + switches) * channels + tf.range(channels), [-1])
     places = batch * (height * width * channels)
@@ -148,6 +148,8 @@ def transpose_average_pool(maps, input_shape, pool_size, strides=None, padding="
 
 def window_padding(size, kernel, stride, padding):
     """Cells added `(before, after)` one axis of length `size`, in TensorFlow's convention."""
+    if padding not in ("valid", "same"):
+        raise ValueError(f"padding must be 'valid' or 'same'; received {padding!r}.")
     if padding == "valid":
         return 0, 0
     total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)

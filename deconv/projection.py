@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from deconv import graph
-from deconv.inputs import check_channels, check_images, check_positive
+from deconv.inputs import check_channels, check_collisions, check_images, check_positive
 from deconv.mirror import mirror_graph
 from deconv.recording import recorder, traced
 
@@ -39,6 +39,7 @@ class Deconvnet:
     """
 
     def __init__(self, model, *, collisions="sum", rules=None, input_shape=None):
+        check_collisions(collisions)
         self.model, self.collisions, self.rules = model, collisions, rules
         self.graph = graph.walk(model, input_shape)
         self._attached = {}
@@ -87,6 +88,11 @@ class Deconvnet:
         image = attached.graph.inputs[0]
         images = check_images(images, image.shape, image.dtype)
         check_positive("batch_size", batch_size)
+        if not isinstance(unit, str) and np.shape(unit) != (2,):
+            raise ValueError(
+                f"unit must be 'max', 'map' or a position (row, column); received {unit!r}. "
+                "project_units takes a position for each image."
+            )
         count = attached.step.output.shape[-1]
         channels = [None] if channel is None else check_channels(channel, count, attached.step.name)
         pictures = np.empty((len(images), len(channels), *image.shape), image.dtype)

@@ -70,8 +70,8 @@ def top_activations(model, dataset, layers, k=9, *, preprocess=None, batch_size=
         for place, (values, positions) in enumerate(strongest(images)):
             found = (values.numpy().T, *_per_channel(ids, labels, positions.numpy().T))
             best[place] = strongest_of(found if best[place] is None else _join(best[place], found), k)
-    if not steps or best[0] is None:
-        raise ValueError("top_activations needs at least one layer and one image; received none.")
+    if best[0] is None:
+        raise ValueError("top_activations needs a data set of at least one image; received none.")
     return {
         layer: _finish(graph.below(laid, step), *found) for layer, step, found in zip(layers, steps, best, strict=True)
     }
@@ -111,18 +111,21 @@ def _compile_maxima(laid, steps):
 def _batches(dataset, batch_size):
     """`(images, labels, ids)` arrays, one batch at a time."""
     dataset = getattr(dataset, "dataset", dataset)
-    if not isinstance(dataset, tf.data.Dataset):
-        images = np.asarray(dataset)
-        starts = range(0, len(images), batch_size)
-        dataset = ((images[start : start + batch_size],) for start in starts)
-    else:
+    if isinstance(dataset, tf.data.Dataset):
         spec = dataset.element_spec
         first = spec[0] if isinstance(spec, tuple) else spec
-        if first.shape.rank == 3:
-            dataset = dataset.batch(batch_size)
-        elif first.shape.rank != 4:
-            raise ValueError(f"The data set must yield images, single or in batches; received {spec}.")
+        rank = first.shape.rank if isinstance(first, tf.TensorSpec) else None
+        if rank not in (3, 4):
+            raise ValueError(
+                "The data set must yield images, (image, label) or (image, label, id), single or in batches; "
+                f"received {spec}. Map it to one of these."
+            )
+        dataset = dataset.batch(batch_size) if rank == 3 else dataset
         dataset = dataset.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+    else:
+        everything = np.asarray(dataset)
+        starts = range(0, len(everything), batch_size)
+        dataset = (everything[start : start + batch_size] for start in starts)
     seen = 0
     for batch in dataset:
         images, *rest = batch if isinstance(batch, tuple) else (batch,)

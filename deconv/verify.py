@@ -141,12 +141,8 @@ def _relative_difference(ours, theirs):
 def _modified_gradient(laid, images, signal, rule):
     """The gradient of `<signal, layer>` with `rule` in place of the derivative of every ReLU."""
 
-    @tf.custom_gradient
-    def relu(maps):
-        return tf.nn.relu(maps), lambda above: rule(above)
-
     def call(step, *args, **kwargs):
-        return _call_with(step, relu, *args, **kwargs)
+        return _call_with(step, rule, *args, **kwargs)
 
     images = tf.convert_to_tensor(images)
     with tf.GradientTape() as tape:
@@ -155,24 +151,29 @@ def _modified_gradient(laid, images, signal, rule):
     return tape.gradient(value, images)
 
 
-def _call_with(step, relu, *args, **kwargs):
-    """Call a layer with another ReLU, on a twin of the layer, since the model is not to be changed."""
+def _call_with(step, rule, *args, **kwargs):
+    """Call a layer with another derivative of its ReLU, on a twin of it, since the model is not to be changed."""
     layer = step.layer
     if isinstance(layer, keras.layers.Softmax):
         return args[0]
     if isinstance(layer, keras.layers.GlobalMaxPooling2D):  # of equal maxima, the gradient goes to the first alone
         pooled = tf.nn.max_pool2d(args[0], args[0].shape[1:3], 1, "VALID")
         return pooled if layer.keepdims else pooled[:, 0, 0]
-    activation = layer if isinstance(layer, keras.layers.ReLU) else getattr(layer, "activation", None)
-    rectifies = isinstance(activation, keras.layers.ReLU) or activation in (
-        keras.activations.relu,
-        keras.activations.relu6,
-    )
-    if not rectifies and activation not in (keras.activations.softmax, keras.activations.sigmoid):
+    activation = getattr(layer, "activation", None)
+    if isinstance(layer, keras.layers.ReLU) or type(layer).__name__ in ("Relu", "Relu6", "ReLU"):
+        activation = layer
+    known = keras.activations
+    rectifies = activation in (layer, known.relu, known.relu6) or isinstance(activation, keras.layers.ReLU)
+    if not rectifies and activation not in (known.softmax, known.sigmoid):
         return graph.call_layer(step, *args, **kwargs)
-    if not isinstance(layer, keras.layers.ReLU | keras.layers.Activation):
+    if activation is not layer and not isinstance(layer, keras.layers.Activation):
         layer = type(layer).from_config({**layer.get_config(), "activation": "linear"})
         layer.build((None, *step.inputs[0].shape))
         layer.set_weights(step.layer.get_weights())
         args = [layer(*args, **kwargs)]
-    return relu(args[0]) if rectifies else args[0]
+
+    @tf.custom_gradient
+    def rectified(maps):
+        return tf.convert_to_tensor(activation(maps)), lambda above: rule(above)
+
+    return rectified(args[0]) if rectifies else args[0]

@@ -9,17 +9,38 @@ import keras
 import numpy as np
 
 from deconv import graph
+from deconv.inputs import check_channels_last
 from deconv.ops import window_padding
 
 POOLS = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
-FILTERS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
-BLIND = (
-    keras.layers.Flatten,
-    keras.layers.Reshape,
-    keras.layers.GlobalAveragePooling2D,
-    keras.layers.GlobalMaxPooling2D,
+FILTERS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
+POINTWISE = (
+    keras.layers.Activation,
+    keras.layers.ReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.PReLU,
+    keras.layers.ELU,
+    keras.layers.Softmax,
+    keras.layers.BatchNormalization,
+    keras.layers.Dense,
+    keras.layers.Rescaling,
+    keras.layers.Dropout,
+    keras.layers.SpatialDropout2D,
+    keras.layers.GaussianDropout,
+    keras.layers.GaussianNoise,
+    keras.layers.Identity,
+    keras.layers.ActivityRegularization,
+    keras.layers.Concatenate,
+    keras.layers.Add,
+    keras.layers.Average,
+    keras.layers.Subtract,
+    keras.layers.Multiply,
+    keras.layers.Maximum,
+    keras.layers.Minimum,
 )
-"""Layers that lose track of where things were: what is above them sees everything."""
+"""Layers each of whose units sees one position of each map below. What is in no list is taken to see everything."""
+POINTWISE_OPERATIONS = ("Add", "Subtract", "Multiply", "Relu", "Relu6", "ReLU")
+"""The same for operations such as `a + b`."""
 
 
 def receptive_windows(model, layer, positions, *, input_shape=None):
@@ -67,8 +88,10 @@ def windows_below(laid, positions):
 def _seen_through(step, edge, windows):
     """The window of `edge`, an input of `step`, that the window of its output needs."""
     layer, shape = step.layer, edge.shape
-    if len(shape) != 3 or len(step.output.shape) != 3 or isinstance(layer, BLIND):
+    if len(shape) != 3 or len(step.output.shape) != 3:
         return _everything(edge, len(windows))
+    if isinstance(layer, POOLS + FILTERS):
+        check_channels_last(step)
     if isinstance(layer, POOLS):
         return _clip(_through_filter(windows, shape, layer.pool_size, layer.strides, layer.padding), shape)
     if isinstance(layer, FILTERS):
@@ -77,7 +100,8 @@ def _seen_through(step, edge, windows):
     if isinstance(layer, keras.layers.ZeroPadding2D):
         (above, _), (before, _) = layer.padding
         return _clip(windows - [above, before, above, before], shape)
-    if shape[:2] == step.output.shape[:2]:
+    pointwise = isinstance(layer, POINTWISE) or type(layer).__name__ in POINTWISE_OPERATIONS
+    if pointwise and shape[:2] == step.output.shape[:2]:
         return windows
     return _everything(edge, len(windows))
 

@@ -240,6 +240,12 @@ def linear_part(layer, arrays, collisions):
     if kind == "DepthwiseConv2D":
         output = depthwise_conv2d(maps, kernel, bias, **settings)
         return output, lambda signal: [transpose_depthwise_conv(signal, kernel, shape, **settings)]
+    if kind == "SeparableConv2D":
+        depthwise, pointwise = weights["depthwise_kernel"], weights["pointwise_kernel"]
+        between = depthwise_conv2d(maps, depthwise, None, **settings)
+        return conv2d(between, pointwise, bias), lambda signal: [
+            transpose_depthwise_conv(transpose_conv(signal, pointwise, between.shape[1:]), depthwise, shape, **settings)
+        ]
     if kind == "Dense":
         return dense(maps, kernel, bias), lambda signal: [transpose_dense(signal, kernel)]
     if kind == "MaxPooling2D":

@@ -32,6 +32,8 @@ def fill(model, seed):
 
     draw = {
         "kernel": kernel,
+        "depthwise_kernel": kernel,
+        "pointwise_kernel": kernel,
         "bias": lambda shape: rng.choice([-1, 1], shape) * rng.uniform(0.05, 0.3, shape),
         "gamma": lambda shape: rng.choice([-1, 1], shape, p=[0.25, 0.75]) * rng.uniform(0.5, 1.5, shape),
         "beta": lambda shape: rng.choice([-1, 1], shape) * rng.uniform(0.05, 0.3, shape),
@@ -131,12 +133,13 @@ def dilated():
 
 @specimen("conv2")
 def grouped():
-    """Two groups of filters, and a depthwise convolution with two filters a channel."""
+    """Two groups of filters, a depthwise convolution with two filters a channel, and a separable one."""
     image = start(15, 14, 4)
     maps = conv(4, 3, "conv1", groups=2, padding="same")(image)
     settings = {"strides": 2, "padding": "same", "depth_multiplier": 2, "activation": "relu"}
     maps = layers.DepthwiseConv2D(3, name="depthwise1", **settings)(maps)
     maps = layers.MaxPooling2D(2, name="pool1")(maps)
+    maps = layers.SeparableConv2D(6, (2, 1), padding="same", activation="relu", name="separable1")(maps)
     return keras.Model(image, conv(6, (3, 2), "conv2", groups=2)(maps), name="grouped")
 
 

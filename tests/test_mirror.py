@@ -53,13 +53,15 @@ def test_every_layer_leads_down_to_what_the_slow_deconvnet_finds(name):
     model = SPECIMENS[name]("float64")
     pixels = np.tile(images(model, 2, seed=1), (2, 1, 1, 1))
     outputs = reference.forward(model, pixels)
-    net = deconv.Deconvnet(model)
-    for path in [call[0] for call in reference.calls_of(model) if not isinstance(call[1], kl.InputLayer)]:
+    paths = [call[0] for call in reference.calls_of(model) if not isinstance(call[1], kl.InputLayer)]
+    switches = deconv.Deconvnet(model).record(pixels, paths[-1]).switches
+    for path in paths:
         signal = outputs[path].copy()
         signal[2:] = one_unit(signal[2:], channel=1)  # the first two images: whole maps; the others: one unit
-        switches = net.record(pixels, path).switches.values()
         for collisions in ("sum", "last", "max"):
-            found = deconv.mirror(model, path, collisions=collisions)([signal, *switches])
+            mirror = deconv.mirror(model, path, collisions=collisions)
+            pools = [entry.name.removesuffix("_switches").replace(".", "/") for entry in mirror.inputs[1:]]
+            found = mirror([signal, *(switches[pool] for pool in pools)])
             assert found.dtype == "float64"
             assert_close(found, reference.project(model, pixels, path, signal, collisions), 1e-10)
 
@@ -96,6 +98,9 @@ CASES = {
     + [{"filters": 6, "kernel_size": (2, 3), "groups": 2, **geometry} for geometry in GEOMETRIES["filter"][:4]]
     + [{"filters": 3, "kernel_size": (4, 3), "strides": (1, 2), "use_bias": False}],
     kl.DepthwiseConv2D: [{"kernel_size": (3, 2), "depth_multiplier": 2, **geo} for geo in GEOMETRIES["filter"]],
+    kl.SeparableConv2D: [
+        {"filters": 5, "kernel_size": (3, 2), "depth_multiplier": 2, **geo} for geo in GEOMETRIES["filter"]
+    ],
     kl.MaxPooling2D: GEOMETRIES["pool"],
     kl.AveragePooling2D: GEOMETRIES["pool"],
     kl.GlobalMaxPooling2D: [{"keepdims": False}, {"keepdims": True}],

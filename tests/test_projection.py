@@ -142,6 +142,8 @@ def test_of_equal_units_the_first_in_row_major_order_is_selected():
     maps[0, [0, 1], [2, 0], 1] = 4  # equal at (0, 2) and (1, 0); column-major order would choose the second
     kept = deconv.select(maps, 1)
     assert kept[0, 0, 2, 1] == 4 and kept.sum() == 4
+    below = maps - 9  # a linear layer may be below zero everywhere: its strongest unit is still its largest
+    assert deconv.select(below, 1)[0, 0, 2, 1] == -5 and deconv.select(below, 1).sum() == -5
     assert deconv.select(maps, 1, "map").sum() == 8 and deconv.select(maps, 1, "map", start="one").sum() == 6
 
 

@@ -113,6 +113,17 @@ def test_any_stack_of_filters_and_pools_sees_exactly_its_window(size, stack):
     assert_seen(windows, brute_windows(keras.Model(image, maps))[layer.name], gaps)
 
 
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
+def test_where_branches_meet_a_unit_sees_what_either_sees(order):
+    # Column r sees r - 2 to r in one branch and r to r + 2 in the other; rows r - 1 to r and r to r + 1.
+    image = keras.Input((6, 8, 1))
+    sides = [((1, 0), (2, 0)), ((0, 1), (0, 2))]
+    branches = [kl.Conv2D(1, (2, 3))(kl.ZeroPadding2D(side)(image)) for side in sides]
+    model = keras.Model(image, kl.Add(name="meet")(branches[order]))
+    windows = deconv.receptive_windows(model, "meet", [[3, 4], [0, 0], [5, 7]])
+    assert windows.tolist() == [[2, 2, 5, 7], [0, 0, 2, 3], [4, 5, 6, 8]]
+
+
 def test_a_filter_with_gaps_sees_from_its_first_tap_to_its_last():
     # Three taps, two cells apart: cells r - 2, r, r + 2 under SAME; then two taps, three columns apart, VALID.
     image = keras.Input((9, 11, 1))
