@@ -5,12 +5,13 @@ net = deconv.Deconvnet(model)
 pictures = net.project(images, layer="conv2", channel=7)
 """
 
-from deconv.mirror import RULES, identity, mirror
+from deconv.mirror import mirror
 from deconv.occlusion import OcclusionMaps, occlusion_maps, pixel_map
 from deconv.ops import max_pool_with_switches, rectify, transpose_conv, unpool
 from deconv.pooling import PoolingComparison, compare_pooling, energy_kept
 from deconv.projection import Deconvnet, Record, select
 from deconv.recording import activations
+from deconv.rules import RULES, identity
 from deconv.topk import TopActivations, top_activations
 from deconv.verify import Verification, collision_rate, verify
 from deconv.windows import receptive_windows

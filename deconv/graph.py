@@ -10,6 +10,7 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 
 
 class Edge:
@@ -61,6 +62,12 @@ def walk(model, input_shape=None):
         ValueError: If the model has no graph, or no fixed input size and none is given.
     """
     inputs, outputs = _ends(model)
+    if input_shape is not None and (
+        np.shape(input_shape) != (3,) or not all(isinstance(size, Integral) and size > 0 for size in input_shape)
+    ):
+        raise ValueError(
+            f"input_shape must be (height, width, channels), three whole numbers; received {input_shape!r}."
+        )
     edges = {}
     for tensor in inputs:
         shape = tensor.shape[1:] if input_shape is None else tuple(input_shape)
@@ -109,14 +116,20 @@ def find(graph, layer):
     raise ValueError(f"Model '{graph.name}' has no layer {wanted!r}.{hint} Its layers are: {known}.")
 
 
+def find_all(graph, layers):
+    """The steps of one layer or of a sequence of them: `(layers as a list, steps)`."""
+    layers = list(layers) if isinstance(layers, list | tuple | range) else [layers]
+    if not layers:
+        raise ValueError(f"Name at least one layer of model '{graph.name}'; received none.")
+    return layers, [find(graph, layer) for layer in layers]
+
+
 def below(graph, *tops):
     """The part of the graph that the steps `tops` need; the last of them comes last.
 
     Raises:
-        ValueError: If they depend on more than one input of the model: a projection needs one image to go down to.
+        ValueError: If they depend on more than one input of the model: there must be one image to go down to.
     """
-    if not tops:
-        raise ValueError(f"Name at least one layer of model '{graph.name}'; received none.")
     wanted = {edge for step in tops for edge in step.outputs}
     steps = []
     for step in reversed(graph.steps):
@@ -125,9 +138,10 @@ def below(graph, *tops):
             wanted.update(step.inputs)
     inputs = tuple(edge for edge in graph.inputs if edge in wanted)
     if len(inputs) != 1:
+        names = ", ".join(f"'{step.name}'" for step in tops)
         raise ValueError(
-            f"Layer '{tops[0].name}' of model '{graph.name}' depends on {len(inputs)} inputs; a projection goes down "
-            "to exactly one image. Cut the model with keras.Model(inputs, outputs) so that one input is left."
+            f"Layer {names} of model '{graph.name}' depends on {len(inputs)} inputs, and there must be one "
+            "image to look at. Cut the model with keras.Model(inputs, outputs) so that one input is left."
         )
     return Graph(graph.name, inputs, tuple(reversed(steps)))
 
@@ -162,6 +176,8 @@ def run(graph, images, call=None):
 
 def call_layer(step, *args, **kwargs):
     """Call the step's own layer without leaving a trace in it: no losses, no updated state."""
+    if "training" in kwargs:  # the graph says so, and as in `predict` it does not count
+        kwargs = {**kwargs, "training": False}
     with keras.StatelessScope():
         return step.layer(*args, **kwargs)
 

@@ -11,7 +11,8 @@ def check_images(images, shape, dtype="float32"):
     """Images as an array of the model's own dtype.
 
     Args:
-        images: Float array or tensor `(n, *shape)`, preprocessed as the model expects.
+        images: Array or tensor `(n, *shape)`, preprocessed as the model expects: floating point, or whole numbers for a
+            model that takes them.
         shape: `(height, width, channels)` of the model's input.
         dtype: Dtype of the model's input.
 
@@ -19,10 +20,12 @@ def check_images(images, shape, dtype="float32"):
         ValueError: If the images have another rank, shape or dtype, are none at all, or are not finite.
     """
     images = np.asarray(images)
-    if not np.issubdtype(images.dtype, np.floating):
+    whole = np.issubdtype(np.dtype(dtype), np.integer)
+    if not np.issubdtype(images.dtype, np.integer if whole else np.floating):
+        kind = "whole numbers" if whole else "floating point"
         raise ValueError(
-            f"images must be floating point, preprocessed as the model expects; received dtype {images.dtype}. "
-            "Preprocess them first, for example with models.lenet5.preprocess_input(images)."
+            f"images must be {kind}, preprocessed as the model expects; received "
+            f"dtype {images.dtype}. Preprocess them first, for example with models.lenet5.preprocess_input(images)."
         )
     if images.shape == tuple(shape):
         raise ValueError(
@@ -44,6 +47,68 @@ def check_images(images, shape, dtype="float32"):
             "Look at how it was loaded or preprocessed."
         )
     return images
+
+
+def prepare(images, preprocess, shape, dtype):
+    """Preprocess a batch and check what comes out.
+
+    Raises:
+        ValueError: As `check_images`, or if the images are not as many as before.
+    """
+    prepared = images if preprocess is None else preprocess(images)
+    if np.ndim(prepared) and len(prepared) != len(images):
+        raise ValueError(
+            f"preprocess must return one image for each that it is given; received {len(prepared)} for {len(images)}."
+        )
+    return check_images(prepared, shape, dtype)
+
+
+def check_finite(maps, layer):
+    """Activations as they are.
+
+    Raises:
+        ValueError: If one is NaN or infinite.
+    """
+    if not np.isfinite(maps).all():
+        raise ValueError(
+            f"Layer '{layer}' puts out NaN or infinity. Look at the weights of the layers up to it, "
+            "or use a wider dtype."
+        )
+    return maps
+
+
+def check_target(target, count):
+    """One class number; negative ones count from the end.
+
+    Raises:
+        ValueError: If it is no single whole number, or out of range.
+    """
+    if not isinstance(target, Integral) or isinstance(target, bool) or not -count <= target < count:
+        raise ValueError(f"target must be one of the classes 0 to {count - 1}; received {target!r}.")
+    return int(target) % count
+
+
+def check_channel(channel, count, layer):
+    """One channel number, as `check_channels`."""
+    if np.ndim(channel):
+        raise ValueError(f"channel must be one whole number; received {channel!r}.")
+    return int(check_channels(channel, count, layer)[0])
+
+
+def check_fill(fill, image_shape):
+    """What covers or moves in: a number, one per channel, or an image, as a float64 array.
+
+    Raises:
+        ValueError: If it has another shape, or is not made of finite real numbers.
+    """
+    given, fill = fill, np.asarray(fill)
+    right_shape = fill.shape in ((), image_shape[-1:], tuple(image_shape))
+    if not right_shape or fill.dtype.kind not in "uif" or not np.isfinite(fill).all():
+        raise ValueError(
+            f"fill must be a finite number, one number per channel ({image_shape[-1]},) or an image "
+            f"{tuple(image_shape)}; received {given!r} of shape {fill.shape}."
+        )
+    return fill.astype(np.float64)
 
 
 def check_channels(channels, count, layer):
@@ -97,10 +162,11 @@ def check_positive(name, value):
 
 def check_pair(name, value):
     """A size or stride as `(rows, columns)`, both whole numbers above zero."""
-    pair = (value, value) if isinstance(value, Integral) else value
-    if not isinstance(pair, tuple | list) or len(pair) != 2:
+    if np.ndim(value) == 0:
+        return (check_positive(name, value),) * 2
+    if np.shape(value) != (2,):
         raise ValueError(f"{name} must be a whole number or a pair (rows, columns); received {value!r}.")
-    return tuple(check_positive(name, part) for part in pair)
+    return tuple(check_positive(name, part) for part in value)
 
 
 def _sizes(shape):

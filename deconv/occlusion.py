@@ -7,7 +7,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from deconv import graph
-from deconv.inputs import check_channels, check_images, check_pair, check_positive
+from deconv.inputs import check_channel, check_fill, check_finite, check_pair, check_positive, check_target, prepare
 from deconv.recording import traced
 
 
@@ -16,7 +16,7 @@ class OcclusionMaps(NamedTuple):
 
     Attributes:
         probability: `(rows, columns)`, the model's output for the target class (Fig. 7d).
-        predicted: `(rows, columns)` int64, the most probable class (Fig. 7e).
+        predicted: `(rows, columns)` int64, the most probable class (Fig. 7e), the place of the largest output.
         activation: `(rows, columns)`, sum over the chosen map of the layer (Fig. 7b); None without a layer.
         tops, lefts: `(rows,)` and `(columns,)`, first row and first column of the square at each position.
         size: `(height, width)` of the square.
@@ -84,14 +84,16 @@ def occlusion_maps(
         image = image.astype(np.float32)  # so that `fill` need not be a whole number
     size, stride = check_pair("size", size), check_pair("stride", stride)
     tops, lefts = (_starts(*axis) for axis in zip(image.shape[:2], size, stride, ("rows", "columns"), strict=True))
-    fill = _fill(fill, image)
+    fill = check_fill(fill, image.shape).astype(image.dtype)
     look = _compile_look(model, layer, preprocess, input_shape)
 
     outputs, sums, peaks = look(image[None])
-    target = _target(target, outputs[0])
+    target = int(outputs[0].argmax()) if target is None else check_target(target, outputs.shape[1])
     watched = None
     if layer is not None:
-        watched = int(np.argmax(peaks[0])) if channel is None else int(check_channels(channel, len(peaks[0]), layer)[0])
+        watched = int(np.argmax(peaks[0]))
+        if channel is not None:
+            watched = check_channel(channel, len(peaks[0]), layer)
 
     places = len(tops) * len(lefts)
     probability = np.empty(places, outputs.dtype)
@@ -134,6 +136,14 @@ def pixel_map(values, maps, image_shape):
     Returns:
         float64 array `(height, width)`.
     """
+    if np.shape(values) != (len(maps.tops), len(maps.lefts)):
+        raise ValueError(
+            f"values must have one number for each position, {(len(maps.tops), len(maps.lefts))}; "
+            f"received {np.shape(values)}."
+        )
+    end = maps.tops[-1] + maps.size[0], maps.lefts[-1] + maps.size[1]
+    if tuple(image_shape) != tuple(int(side) for side in end):
+        raise ValueError(f"image_shape must be {tuple(map(int, end))}, where the maps end; received {image_shape}.")
     down = _covers(maps.tops, maps.size[0], image_shape[0]).astype(float)
     right = _covers(maps.lefts, maps.size[1], image_shape[1]).astype(float)
     return down.T @ values @ right / np.outer(down.sum(axis=0), right.sum(axis=0))
@@ -164,28 +174,6 @@ def _covers(starts, size, length):
     return (pixel >= starts[:, None]) & (pixel < starts[:, None] + size)
 
 
-def _fill(fill, image):
-    fill = np.asarray(fill)
-    channels = image.shape[-1]
-    if fill.shape not in ((), (channels,), image.shape) or not np.issubdtype(fill.dtype, np.number):
-        raise ValueError(
-            f"fill must be a number, one number per channel ({channels},) or an image {image.shape}; "
-            f"received shape {fill.shape}."
-        )
-    return fill.astype(image.dtype)
-
-
-def _target(target, outputs):
-    if outputs.ndim != 1:
-        raise ValueError(
-            f"The model must put out (n, classes) to be asked for a class; received {outputs.shape} per image. "
-            "Cut it with keras.Model(model.inputs, ...)."
-        )
-    if target is None:
-        return int(outputs.argmax())
-    return int(check_channels(target, len(outputs), "the model's output")[0])
-
-
 def _compile_look(model, layer, preprocess, input_shape):
     """A function of images: arrays `(outputs, sum of each map, peak of each map)`. Traced once."""
     laid = graph.walk(model, input_shape)
@@ -203,13 +191,20 @@ def _compile_look(model, layer, preprocess, input_shape):
     def forward(images):
         values = graph.run(laid, images)
         maps = values[watched.output]
+        maps = tf.cast(maps, tf.float64 if maps.dtype == tf.float64 else tf.float32)  # a sum may exceed float16
         space = list(range(1, len(maps.shape) - 1))
         return values[output], tf.reduce_sum(maps, space), tf.reduce_max(maps, space)
 
     compiled = traced(forward, tf.TensorSpec((None, *image.shape), image.dtype))
 
     def look(images):
-        images = images if preprocess is None else preprocess(images)
-        return [found.numpy() for found in compiled(check_images(images, image.shape, image.dtype))]
+        found = [maps.numpy() for maps in compiled(prepare(images, preprocess, image.shape, image.dtype))]
+        if found[0].ndim != 2:
+            raise ValueError(
+                f"The model must put out (n, classes) to be asked for a class; received {found[0].shape}. "
+                "Cut it with keras.Model(model.inputs, ...)."
+            )
+        check_finite(found[0], head.name)
+        return found
 
     return look

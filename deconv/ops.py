@@ -24,7 +24,7 @@ def max_pool_with_switches(maps, pool_size, strides=None, padding="valid"):
     everywhere, the first cell in row-major order wins. A padded cell never wins.
 
     Args:
-        maps: Float tensor `(batch, height, width, channels)`; height and width must be static.
+        maps: Float tensor `(batch, height, width, channels)` of finite values; height and width must be static.
         pool_size: Int or `(rows, columns)` of a window.
         strides: Int or pair, by default `pool_size`.
         padding: `"valid"` or `"same"`, TensorFlow's convention.
@@ -32,7 +32,7 @@ def max_pool_with_switches(maps, pool_size, strides=None, padding="valid"):
     Returns:
         `(pooled, switches)`, both `(batch, rows, columns, channels)`; `switches` is int32.
     """
-    pool, strides = _pair(pool_size), _pair(strides or pool_size)
+    pool, strides = _pair(pool_size), _pair(pool_size if strides is None else strides)
     height, width, channels = maps.shape[1:]
     (rows, top, bottom), (columns, left, right) = (
         _windows(size, cell, stride, padding) for size, cell, stride in zip((height, width), pool, strides, strict=True)
@@ -72,6 +72,7 @@ def unpool(pooled, switches, input_shape, collisions="sum"):
     """
     if collisions not in COLLISIONS:
         raise ValueError(f"collisions must be one of {', '.join(COLLISIONS)}; received {collisions!r}.")
+    pooled, switches = tf.convert_to_tensor(pooled), tf.convert_to_tensor(switches)
     if not pooled.shape.is_compatible_with(switches.shape):
         raise ValueError(
             f"pooled and switches must have one shape; received {tuple(pooled.shape)} and {tuple(switches.shape)}. "

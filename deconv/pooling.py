@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deconv import graph
-from deconv.inputs import check_channels, check_images, check_positive
+from deconv.inputs import check_channels, check_fill, check_images, check_positive
 from deconv.projection import Deconvnet
 from deconv.recording import POOLS, recorder
 
@@ -20,7 +20,8 @@ class PoolingComparison(NamedTuple):
         after: `(n, rows, columns, channels)`, the pooled maps.
         switches: `(n, rows, columns, channels)` int32, where each maximum came from: `row * width + column`.
         before_projection, after_projection: `(n, channels, image height, image width, image channels)`, the whole map
-            projected down from either side. (A channel's strongest unit alone is the same on both sides.)
+            projected down from either side. (A channel's strongest unit alone is the same on both sides, if a window
+            covers it.)
         energy_kept: `(n, channels)`, share of the sum of squares that the switches point at; NaN for a silent map.
         shifts: `(shifts,)` ints, by how many pixels the image was moved.
         change_before, change_after: `(shifts, channels)`, how much the maps change with the move: the relative
@@ -42,7 +43,17 @@ class PoolingComparison(NamedTuple):
 
 
 def compare_pooling(
-    model, images, pool, channels=None, *, shifts=(1, 2, 3, 4), fill=0.0, batch_size=32, input_shape=None
+    model,
+    images,
+    pool,
+    channels=None,
+    *,
+    shifts=(1, 2, 3, 4),
+    fill=0.0,
+    rules=None,
+    collisions="sum",
+    batch_size=32,
+    input_shape=None,
 ):
     """Compare the maps that go into a max pooling with those that come out.
 
@@ -53,6 +64,7 @@ def compare_pooling(
         channels: Which channels; None for all.
         shifts: By how many pixels to move the images, up, down, left and right.
         fill: What moves in at the border, in the units of `images`; 0 is the background of a digit.
+        rules, collisions: As for `deconv.Deconvnet`.
         batch_size: How many images are computed at a time.
         input_shape: `(height, width, channels)` for a model that leaves its input size open.
 
@@ -63,11 +75,12 @@ def compare_pooling(
         ValueError: If `pool` is not a max pooling, it pools the image itself, or anything does not fit the model.
     """
     check_positive("batch_size", batch_size)
-    net = Deconvnet(model, input_shape=input_shape)
+    net = Deconvnet(model, collisions=collisions, rules=rules, input_shape=input_shape)
     step = graph.find(net.graph, pool)
     makers = [maker for maker in net.graph.steps if step.inputs[0] in maker.outputs]
     if not isinstance(step.layer, POOLS) or not makers:
-        pools = [other.name for other in net.graph.steps if isinstance(other.layer, POOLS)]
+        made = [edge for other in net.graph.steps for edge in other.outputs]
+        pools = [other.name for other in net.graph.steps if isinstance(other.layer, POOLS) and other.inputs[0] in made]
         raise ValueError(
             f"Layer '{step.name}' ({type(step.layer).__name__}) is not a max pooling of a layer's maps; "
             f"those of model '{model.name}' are: {', '.join(pools) or 'none'}."
@@ -77,7 +90,9 @@ def compare_pooling(
     images = check_images(images, image.shape, image.dtype)
     channels = np.arange(step.output.shape[-1]) if channels is None else channels
     channels = check_channels(channels, step.output.shape[-1], step.name)
-    shifts = np.array([check_positive("shifts", shift) for shift in shifts], np.int64)
+    shifts = np.array([check_positive("shifts", shift) for shift in np.atleast_1d(shifts).tolist()], np.int64)
+    fill = check_fill(fill, image.shape)
+    net.mirror(makers[0].name), net.mirror(step.name)  # a layer without a rule is refused before any work
     forward = recorder(laid, [makers[0], step], [step])
 
     def look(batch):
@@ -138,7 +153,7 @@ def move(images, down, right, fill=0.0):
     Args:
         images: `(n, height, width, channels)`.
         down, right: Pixels; negative for up and left.
-        fill: Number, or one per channel.
+        fill: Number, one per channel, or an image of the same size.
     """
     height, width = images.shape[1:3]
     moved = np.empty_like(images)
@@ -158,6 +173,7 @@ def move(images, down, right, fill=0.0):
 
 def _relative_change(maps, moved):
     """`(n, channels)`, `|moved - maps| / |maps|`; NaN for a silent map."""
+    maps, moved = maps.astype(np.float64), moved.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         size = np.linalg.norm(maps.reshape(len(maps), -1, maps.shape[-1]), axis=1)
         change = np.linalg.norm((moved - maps).reshape(len(maps), -1, maps.shape[-1]), axis=1)

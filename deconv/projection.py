@@ -6,9 +6,10 @@ import numpy as np
 import tensorflow as tf
 
 from deconv import graph
-from deconv.inputs import check_channels, check_collisions, check_images, check_positive
+from deconv.inputs import check_channels, check_collisions, check_finite, check_images, check_positive
 from deconv.mirror import mirror_graph
 from deconv.recording import recorder, traced
+from deconv.rules import check_rules, label
 
 
 class Record(NamedTuple):
@@ -42,6 +43,7 @@ class Deconvnet:
         check_collisions(collisions)
         self.model, self.collisions, self.rules = model, collisions, rules
         self.graph = graph.walk(model, input_shape)
+        check_rules(self.graph, rules)
         self._attached = {}
 
     def mirror(self, layer):
@@ -62,7 +64,8 @@ class Deconvnet:
         image = attached.graph.inputs[0]
         (activations,), switches = attached.record(check_images(images, image.shape, image.dtype))
         names = [step.name for step in attached.pools]
-        return Record(activations.numpy(), {name: seen.numpy() for name, seen in zip(names, switches, strict=True)})
+        activations = check_finite(activations.numpy(), attached.step.name)
+        return Record(activations, {name: seen.numpy() for name, seen in zip(names, switches, strict=True)})
 
     def project(self, images, layer, channel=None, unit="max", *, start="activation", batch_size=32):
         """Project activations of a layer down to pixels.
@@ -90,12 +93,12 @@ class Deconvnet:
         check_positive("batch_size", batch_size)
         if not isinstance(unit, str) and np.shape(unit) != (2,):
             raise ValueError(
-                f"unit must be 'max', 'map' or a position (row, column); received {unit!r}. "
+                f"unit must be 'max', 'map' or a position (row, column) of ints; received {unit!r}. "
                 "project_units takes a position for each image."
             )
         count = attached.step.output.shape[-1]
         channels = [None] if channel is None else check_channels(channel, count, attached.step.name)
-        pictures = np.empty((len(images), len(channels), *image.shape), image.dtype)
+        pictures = np.empty((len(images), len(channels), *image.shape), attached.mirror.outputs[0].dtype)
         for first in range(0, len(images), batch_size):
             record = self.record(images[first : first + batch_size], layer)
             units = [(number, place) for number in range(len(record.activations)) for place in range(len(channels))]
@@ -133,7 +136,7 @@ class Deconvnet:
                 f"project_units takes a channel and a position for each image; received {len(images)} images, "
                 f"{len(channels)} channels and positions of shape {np.shape(positions)}."
             )
-        pictures = np.empty_like(images)
+        pictures = np.empty(images.shape, attached.mirror.outputs[0].dtype)
         for first in range(0, len(images), check_positive("batch_size", batch_size)):
             part = slice(first, first + batch_size)
             record = self.record(images[part], layer)
@@ -166,10 +169,12 @@ def select(activations, channel=None, unit="max", *, start="activation"):
     """
     if start not in ("activation", "one"):
         raise ValueError(f"start must be 'activation' or 'one'; received {start!r}.")
-    maps = activations.reshape(len(activations), *(activations.shape[1:-1] or (1, 1)), activations.shape[-1])
+    space = activations.shape[1:-1]
+    maps = activations.reshape(len(activations), *(1,) * (2 - len(space)), *space, activations.shape[-1])
     count, rows, columns, depth = maps.shape
     keep = np.ones(maps.shape, bool)
     if channel is not None:
+        channel = check_channels(channel, depth, "given")
         keep &= np.arange(depth) == np.reshape(channel, (-1, 1, 1, 1))
     if isinstance(unit, str) and unit == "max":
         strongest = np.where(keep, maps, -np.inf).reshape(count, -1).argmax(axis=1)
@@ -188,7 +193,7 @@ def _positions(unit, count, rows, columns):
     except ValueError:
         positions = np.empty(0)
     if not np.issubdtype(positions.dtype, np.integer):
-        raise ValueError(f"unit must be 'max', 'map' or a position (row, column); received {unit!r}.")
+        raise ValueError(f"unit must be 'max', 'map' or a position (row, column) of ints; received {unit!r}.")
     if (positions < 0).any() or (positions >= (rows, columns)).any():
         raise ValueError(
             f"The map has rows 0 to {rows - 1} and columns 0 to {columns - 1}; received position {unit!r}."
@@ -203,7 +208,7 @@ class _Attached:
         self.step = step
         self.graph = graph.below(net.graph, step)
         self.mirror = mirror_graph(self.graph, net.rules, net.collisions)
-        named = {pool.name.replace("/", ".").replace(":", "."): pool for pool in self.graph.steps}
+        named = {label(pool.name): pool for pool in self.graph.steps}
         self.pools = [named[entry.name.removesuffix("_switches")] for entry in self.mirror.inputs[1:]]
         self.record = recorder(self.graph, [step], self.pools)
         signal, *switches = (tf.TensorSpec(entry.shape, entry.dtype) for entry in self.mirror.inputs)

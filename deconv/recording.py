@@ -58,9 +58,8 @@ def activations(model, images, layers, *, batch_size=64, input_shape=None):
     Returns:
         `{layer: (n, rows, columns, channels) or (n, channels)}`, with the layers as they were given.
     """
-    layers = [layers] if isinstance(layers, str | int) else list(layers)
     laid = graph.walk(model, input_shape)
-    steps = [graph.find(laid, layer) for layer in layers]
+    layers, steps = graph.find_all(laid, layers)
     laid = graph.below(laid, *steps)
     images = check_images(images, laid.inputs[0].shape, laid.inputs[0].dtype)
     forward = recorder(laid, steps)

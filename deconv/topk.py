@@ -7,7 +7,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from deconv import graph
-from deconv.inputs import check_images, check_positive
+from deconv.inputs import check_finite, check_positive, prepare
 from deconv.recording import traced
 from deconv.windows import windows_below
 
@@ -58,17 +58,16 @@ def top_activations(model, dataset, layers, k=9, *, preprocess=None, batch_size=
     """
     check_positive("k", k)
     check_positive("batch_size", batch_size)
-    layers = [layers] if isinstance(layers, str | int) else list(layers)
     laid = graph.walk(model, input_shape)
-    steps = [graph.find(laid, layer) for layer in layers]
+    layers, steps = graph.find_all(laid, layers)
     laid = graph.below(laid, *steps)
     image = laid.inputs[0]
     strongest = _compile_maxima(laid, steps)
     best = [None] * len(steps)
     for images, labels, ids in tqdm(_batches(dataset, batch_size), unit=" batches", disable=not progress):
-        images = check_images(images if preprocess is None else preprocess(images), image.shape, image.dtype)
+        images = prepare(images, preprocess, image.shape, image.dtype)
         for place, (values, positions) in enumerate(strongest(images)):
-            found = (values.numpy().T, *_per_channel(ids, labels, positions.numpy().T))
+            found = (check_finite(values.numpy(), steps[place].name).T, *_per_channel(ids, labels, positions.numpy().T))
             best[place] = strongest_of(found if best[place] is None else _join(best[place], found), k)
     if best[0] is None:
         raise ValueError("top_activations needs a data set of at least one image; received none.")
@@ -120,10 +119,16 @@ def _batches(dataset, batch_size):
                 "The data set must yield images, (image, label) or (image, label, id), single or in batches; "
                 f"received {spec}. Map it to one of these."
             )
+        if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+            raise ValueError(
+                "The data set never ends; take a part of it with dataset.take(count), or leave repeat() out."
+            )
         dataset = dataset.batch(batch_size) if rank == 3 else dataset
         dataset = dataset.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
     else:
         everything = np.asarray(dataset)
+        if everything.ndim == 0:
+            raise ValueError(f"A data set is an array of images or a tf.data.Dataset; received {dataset!r}.")
         starts = range(0, len(everything), batch_size)
         dataset = (everything[start : start + batch_size] for start in starts)
     seen = 0
@@ -133,7 +138,17 @@ def _batches(dataset, batch_size):
         labels = rest[0] if rest else np.full(count, -1)
         ids = rest[1] if len(rest) > 1 else np.arange(seen, seen + count)
         seen += count
-        yield images, np.asarray(labels, np.int64), np.asarray(ids, np.int64)
+        yield images, _whole_numbers("labels", labels, count), _whole_numbers("ids", ids, count)
+
+
+def _whole_numbers(name, numbers, count):
+    numbers = np.asarray(numbers)
+    if numbers.shape != (count,) or numbers.dtype.kind not in "iu":
+        raise ValueError(
+            f"The {name} of a data set must be one whole number for each image; received {numbers.dtype} of shape "
+            f"{numbers.shape} for {count} images. Map it to images, (image, label) or (image, label, id)."
+        )
+    return numbers.astype(np.int64)
 
 
 def _per_channel(ids, labels, positions):

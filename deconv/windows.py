@@ -61,14 +61,19 @@ def receptive_windows(model, layer, positions, *, input_shape=None):
     laid = graph.walk(model, input_shape)
     step = graph.find(laid, layer)
     laid = graph.below(laid, step)
-    positions = np.asarray(positions, dtype=np.int64)
+    positions = np.asarray(positions)
     size = step.output.shape[:2] if len(step.output.shape) == 3 else (1, 1)
-    if positions.shape[-1:] != (2,) or (positions < 0).any() or (positions >= size).any():
+    if (
+        positions.shape[-1:] != (2,)
+        or positions.dtype.kind not in "iu"
+        or (positions < 0).any()
+        or (positions >= size).any()
+    ):
         raise ValueError(
             f"positions must be pairs (row, column) inside the map of layer '{step.name}', {size[0]} rows by {size[1]} "
             f"columns; received {positions.tolist()!r}."
         )
-    seen = windows_below(laid, positions.reshape(-1, 2))[laid.inputs[0]]
+    seen = windows_below(laid, positions.reshape(-1, 2).astype(np.int64))[laid.inputs[0]]
     return seen.reshape(*positions.shape[:-1], 4)
 
 
@@ -80,7 +85,8 @@ def windows_below(laid, positions):
         windows[top] = _everything(top, len(positions))
     for step in reversed(laid.steps):
         for edge in step.inputs:
-            window = _seen_through(step, edge, windows[step.output])
+            above = windows[step.output]
+            window = np.where(_is_empty(above), 0, _seen_through(step, edge, above))
             windows[edge] = _union(windows[edge], window) if edge in windows else window
     return windows
 
@@ -101,6 +107,8 @@ def _seen_through(step, edge, windows):
         (above, _), (before, _) = layer.padding
         return _clip(windows - [above, before, above, before], shape)
     pointwise = isinstance(layer, POINTWISE) or type(layer).__name__ in POINTWISE_OPERATIONS
+    if isinstance(layer, keras.layers.Softmax) and layer.axis not in (-1, 3):
+        pointwise = False
     if pointwise and shape[:2] == step.output.shape[:2]:
         return windows
     return _everything(edge, len(windows))
@@ -115,13 +123,19 @@ def _through_filter(windows, shape, cells, strides, padding):
     return np.concatenate([first * strides - before, last * strides - before + cells], axis=1)
 
 
+def _is_empty(windows):
+    """`(n, 1)` bools: a unit that sees nothing but padding, seen from below."""
+    return (windows[:, 2:] <= windows[:, :2]).any(axis=1, keepdims=True)
+
+
 def _clip(windows, shape):
     height, width = shape[:2]
     return np.clip(windows, 0, [height, width, height, width])
 
 
 def _union(one, other):
-    return np.concatenate([np.minimum(one[:, :2], other[:, :2]), np.maximum(one[:, 2:], other[:, 2:])], axis=1)
+    both = np.concatenate([np.minimum(one[:, :2], other[:, :2]), np.maximum(one[:, 2:], other[:, 2:])], axis=1)
+    return np.where(_is_empty(one), other, np.where(_is_empty(other), one, both))
 
 
 def _everything(edge, count):

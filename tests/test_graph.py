@@ -120,3 +120,12 @@ def test_a_model_that_is_its_own_two_outputs_has_one_step_for_each_layer():
     maps = kl.Conv2D(3, 3, name="conv")(image)
     model = keras.Model(image, [kl.MaxPooling2D(2, name="pool")(maps), maps])
     assert [step.name for step in graph.walk(model).steps] == ["conv", "pool"]
+
+
+def test_layers_that_the_graph_tells_to_train_are_run_as_predict_runs_them():
+    image = keras.Input((8, 7, 2))
+    maps = kl.BatchNormalization(name="norm")(kl.Conv2D(3, 3, name="conv")(image), training=True)
+    model = fill(keras.Model(image, kl.Dropout(0.5, name="dropout")(maps, training=True)), seed=1)
+    pixels = images(model)
+    found = deconv.activations(model, pixels, "dropout")["dropout"]
+    np.testing.assert_allclose(found, model.predict(pixels, verbose=0), rtol=0, atol=1e-5)

@@ -48,6 +48,12 @@ def sum_of_shapes():
     return keras.Model(image, kl.Add(name="add")([kl.Conv2D(1, 1)(image), kl.Conv2D(3, 1)(image)]))
 
 
+def broken():
+    model = small(kl.Conv2D(2, 3, name="conv"))
+    model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+    return Deconvnet(model)
+
+
 class Subclassed(keras.Model):
     def call(self, maps):
         return maps
@@ -134,6 +140,20 @@ CASES = [
     ("stream of dictionaries", lambda: top(stream({"image": pixels()})), "must yield images|'image'"),
     ("stream of bytes", lambda: top(stream(np.zeros((3, 28, 28, 1), "uint8"))), "floating point|uint8|Preprocess"),
     ("batch to occlude", lambda: deconv.occlusion_maps(lenet(), pixels()), "(height, width, channels)|(2, 28, 28, 1)"),
+    ("generator", lambda: top(image for image in pixels()), "array of images or a tf.data.Dataset|generator"),
+    ("stream without end", lambda: top(stream(pixels()).repeat()), "never ends|dataset.take(count)"),
+    ("weights for ids", lambda: top(stream((pixels(), [1, 2], [0.5, 0.5])), "conv1"), "ids|whole number|float32"),
+    ("one-hot labels", lambda: top(stream((pixels(), np.eye(2, dtype=int)))), "labels|one whole number|(2, 2)"),
+    (
+        "lost images",
+        lambda: top(pixels(3), preprocess=lambda batch: batch[:1]),
+        "preprocess must return|received 1 for 3",
+    ),
+    (
+        "lost while occluding",
+        lambda: occlude(preprocess=lambda batch: batch[:1]),
+        "preprocess must return|received 1 for",
+    ),
     # numbers
     ("k", lambda: top(pixels(), k=0), "k must be|at least 1|received 0"),
     ("half of k", lambda: top(pixels(), k=2.5), "k must be|received 2.5"),
@@ -148,10 +168,48 @@ CASES = [
     ("stride > size", lambda: occlude(size=4, stride=5), "stride of 5|squares of 4|stride <= size"),
     ("three strides", lambda: occlude(stride=(1, 1, 1)), "stride must be|pair (rows, columns)|(1, 1, 1)"),
     ("fill of a shape", lambda: occlude(fill=[1, 2, 3]), "fill must be|(1,)|(28, 28, 1)|(3,)"),
-    ("fill in words", lambda: occlude(fill="grey"), "fill must be a number"),
+    ("fill in words", lambda: occlude(fill="grey"), "fill must be a finite number|'grey'"),
     ("collisions", lambda: Deconvnet(lenet(), collisions="mean"), "collisions must be|sum, last, max|'mean'"),
     ("no collisions", lambda: deconv.mirror(lenet(), "conv1", collisions=None), "sum, last, max|None"),
+    ("fill of nothing", lambda: occlude(fill=None), "fill must be|None"),
+    ("fill of NaN", lambda: compare(fill=np.nan), "fill must be a finite number|nan"),
+    ("imaginary fill", lambda: occlude(fill=1j), "fill must be|1j"),
+    (
+        "one-hot target",
+        lambda: occlude(target=np.eye(10, dtype=int)[3]),
+        "target must be one of the classes 0 to 9|array(",
+    ),
+    (
+        "two channels to watch",
+        lambda: occlude(layer="conv1", channel=[5, 6]),
+        "channel must be one whole number|[5, 6]",
+    ),
+    ("half a window", lambda: see([1.7, 0]), "pairs (row, column)|1.7"),
+    ("no shifts", lambda: compare(shifts=["far"]), "shifts must be|'far'"),
     # models
+    ("size of a side", lambda: Deconvnet(lenet(), input_shape=28), "input_shape must be (height, width, channels)|28"),
+    (
+        "rules of no layer",
+        lambda: Deconvnet(lenet(), rules={"conv_2": deconv.identity}),
+        "'conv_2'|Did you mean 'conv2'?",
+    ),
+    ("rules in a list", lambda: Deconvnet(lenet(), rules=[deconv.identity]), "rules must be a dict|function"),
+    (
+        "a rule that stays above",
+        lambda: deconv.mirror(small(tanh()), "conv", rules={"conv": deconv.identity}),
+        "rule of layer 'conv' (Conv2D)|(6, 5, 2)|(8, 7, 2)|transpose the layer's filter",
+    ),
+    (
+        "a rule of nothing",
+        lambda: deconv.mirror(lenet(), "conv2", rules={"conv1": lambda step: None}),
+        "rule of layer 'conv1'|list of Keras layers|None",
+    ),
+    ("weights of NaN", lambda: broken().record(zeros((1, 8, 7, 2)), "conv"), "'conv' puts out NaN|weights"),
+    (
+        "maxima of NaN",
+        lambda: deconv.top_activations(broken().model, zeros((1, 8, 7, 2)), "conv"),
+        "'conv' puts out NaN",
+    ),
     (
         "no rule",
         lambda: deconv.mirror(small(kl.PReLU(name="odd")), "odd"),

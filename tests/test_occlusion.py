@@ -176,3 +176,11 @@ def test_the_classes_are_those_of_the_output_of_the_model_whatever_other_heads_l
     (picture,) = images(model, 1)
     found = deconv.occlusion_maps(model, picture, 2, size=4, stride=3)
     np.testing.assert_allclose(found.unoccluded[0], model(picture[None])[0, 2], rtol=1e-5)
+
+
+def test_sums_of_a_half_precision_model_do_not_overflow():
+    layer = kl.Conv2D(1, 1, kernel_initializer="ones", name="conv", dtype="mixed_float16")
+    image = keras.Input((64, 64, 1))
+    model = keras.Model(image, kl.Dense(2, "softmax")(kl.GlobalMaxPooling2D()(layer(image))))
+    found = deconv.occlusion_maps(model, np.full((64, 64, 1), 60, "float32"), 0, "conv", size=32, stride=32)
+    assert found.activation.tolist() == [[60 * 64 * 48.0] * 2] * 2  # above 65,504, the largest float16

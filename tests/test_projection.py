@@ -208,3 +208,34 @@ def test_the_model_is_the_same_bit_for_bit_after_every_call(call, regularizer):
     before = state_of(model)
     CALLS[call](model, pixels)
     assert state_of(model) == before
+
+
+def test_a_model_that_takes_whole_numbers_is_given_them_and_answers_in_fractions():
+    model = fill(
+        keras.Sequential(
+            [
+                keras.Input((8, 7, 1), dtype="uint8"),
+                kl.Rescaling(1 / 255),
+                kl.Conv2D(3, 3, activation="relu", name="conv"),
+            ]
+        ),
+        seed=4,
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 7, 1), dtype="uint8")
+    kernel, _ = model.get_weights()
+    found = deconv.Deconvnet(model).project(pixels, "conv", 1, (2, 3), start="one")
+    expected = np.zeros((2, 8, 7, 1))
+    expected[:, 2:5, 3:6] = kernel[..., 1] / 255
+    np.testing.assert_allclose(found, expected, atol=1e-8)
+    with pytest.raises(ValueError, match=r"images must be whole numbers.*received dtype float32"):
+        deconv.Deconvnet(model).record(pixels.astype("float32"), "conv")
+
+
+def test_a_layer_with_one_axis_of_space_is_one_row_of_positions():
+    image = keras.Input((4, 3, 2))
+    model = keras.Model(image, kl.Reshape((-1, 2), name="row")(image))
+    pixels = images(model, 2)
+    found = deconv.Deconvnet(model).project(pixels, "row", 1, (0, 7))
+    expected = np.zeros_like(pixels)
+    expected[:, 2, 1, 1] = pixels[:, 2, 1, 1]
+    np.testing.assert_array_equal(found, expected)

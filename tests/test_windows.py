@@ -163,6 +163,15 @@ def fill_all(model):
     return model
 
 
+def test_a_unit_that_sees_only_padding_has_an_empty_window_through_every_layer_below():
+    image = keras.Input((6, 6, 1))
+    maps = kl.ZeroPadding2D(3, name="padding")(kl.Conv2D(1, 3, padding="same")(image))
+    model = keras.Model(image, kl.Conv2D(1, 2, name="top")(maps))
+    top, left, bottom, right = deconv.receptive_windows(model, "top", [0, 0])
+    assert (bottom - top) * (right - left) == 0
+    assert deconv.receptive_windows(model, "top", [2, 2]).tolist() == [0, 0, 2, 2]
+
+
 @pytest.mark.parametrize("name", ["overlapping", "same", "dilated", "branching"])
 def test_the_projection_of_a_unit_stays_inside_its_window_and_fills_more_than_its_middle(name):
     model, layer = SPECIMENS[name](), "conv6" if name == "branching" else "conv3"
