@@ -5,6 +5,8 @@ net = deconv.Deconvnet(model)
 pictures = net.project(images, layer="conv2", channel=7)
 """
 
+import importlib
+
 from deconv.mirror import mirror
 from deconv.occlusion import OcclusionMaps, occlusion_maps, pixel_map
 from deconv.ops import max_pool_with_switches, rectify, transpose_conv, unpool
@@ -43,3 +45,10 @@ __all__ = [
     "unpool",
     "verify",
 ]
+
+
+def __getattr__(name):
+    """`deconv.datasets`, `deconv.plotting` and `deconv.figures` are loaded when they are first used."""
+    if name in ("datasets", "figures", "plotting"):
+        return importlib.import_module(f"deconv.{name}")
+    raise AttributeError(f"module 'deconv' has no attribute {name!r}")

@@ -187,7 +187,7 @@ def _weights_file(weights, input_shape, classes, include_top):
         raise ValueError(f"LeNet5: `weights` must be 'mnist', None, or a path, got {weights!r}.")
     if weights not in _SHIPPED:
         text = os.fspath(weights)
-        if text.endswith(weight_files.SUFFIXES) or Path(text).exists():
+        if text and (text.endswith(weight_files.SUFFIXES) or Path(text).exists()):
             return Path(text)
         close = difflib.get_close_matches(text, _SHIPPED, n=1, cutoff=0.5)
         hint = f" Did you mean {close[0]!r}?" if close else ""

@@ -5,6 +5,8 @@ Our format is the plainest there is: a NumPy archive with one array per weight, 
 """
 
 import zipfile
+import zlib
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -19,12 +21,21 @@ def save(model, path, dtype="float16"):
         model: A `keras.Model`, without nested models, built.
         path: Where to write; a name that ends in `.npz`.
         dtype: Type of the arrays in the file.
+
+    Raises:
+        ValueError: If a weight is not a finite number in this type. Nothing is written then.
     """
     arrays = {
-        f"{layer.name}/{weight.name}": keras.ops.convert_to_numpy(weight).astype(dtype)
+        f"{layer.name}/{weight.name}": _cast(keras.ops.convert_to_numpy(weight), dtype)
         for layer in model.layers
         for weight in layer.weights
     }
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"The weights '{name}' of '{model.name}' are not all finite numbers in {dtype}, and cannot be saved. "
+                "Train with a lower learning rate, or save as a wider dtype."
+            )
     with open(path, "wb") as file:
         np.savez_compressed(file, **arrays)
 
@@ -41,7 +52,7 @@ def load(model, path, beside=()):
 
     Raises:
         ValueError: If the file is missing, cannot be read, lacks a layer, holds one too many, or has a weight of
-            another shape or with a value that is not a finite number.
+            another shape, not of real numbers, or with a value that is not finite in the model's own type.
     """
     found = _read(path)
     expected = {layer.name: layer.weights for layer in model.layers if layer.weights}
@@ -61,11 +72,29 @@ def load(model, path, beside=()):
                 f"The weights file '{path}' does not fit layer '{layer}' of '{model.name}': "
                 f"expected shapes {_listed(want)}, got {_listed(got)}."
             )
-        if not all(np.isfinite(array).all() for array in found[layer]):
-            raise ValueError(f"The weights file '{path}' has a value in layer '{layer}' that is not a finite number.")
+        for weight, array in zip(weights, found[layer], strict=True):
+            _check_values(path, layer, array, weight.dtype)
     for layer, weights in expected.items():
         for weight, array in zip(weights, found[layer], strict=True):
             weight.assign(array)
+
+
+def _check_values(path, layer, array, dtype):
+    if array.dtype.kind not in "fiu" and array.dtype.name != "bfloat16":
+        raise ValueError(
+            f"The weights file '{path}' has no real numbers in layer '{layer}': expected a type like float32, "
+            f"got {array.dtype}."
+        )
+    if not np.isfinite(_cast(array, dtype)).all():
+        raise ValueError(
+            f"The weights file '{path}' has a value in layer '{layer}' that is not a finite number in {dtype}."
+        )
+
+
+def _cast(array, dtype):
+    """The array in another type; what does not fit becomes infinite, without a warning."""
+    with np.errstate(over="ignore"):
+        return array.astype(dtype)
 
 
 def _read(path):
@@ -79,7 +108,7 @@ def _read(path):
         found = reader(path)
     except FileNotFoundError:
         raise ValueError(f"There is no weights file '{path}'.") from None
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"The weights file '{path}' cannot be read: {reason}") from error
     if not found:
@@ -88,16 +117,33 @@ def _read(path):
 
 
 def _read_npz(path):
+    _check_archive(path)
     found = {}
     with np.load(path, allow_pickle=False) as archive:
         for name in archive.files:
-            found.setdefault(name.rpartition("/")[0], []).append(archive[name])
+            found.setdefault(name.rpartition("/")[0], []).append(_member(archive, name))
     return found
 
 
+def _member(archive, name):
+    try:
+        array = archive[name]
+    except ValueError:  # NumPy advises to allow pickles, which may run any code
+        raise ValueError(f"its array '{name}' is damaged, or holds Python objects, which are never loaded") from None
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"its member '{name}' is no NumPy array")
+    return array
+
+
+def _check_archive(path):
+    """Before NumPy and Keras, who would call a damaged archive a pickle, or a file that is not there."""
+    with open(path, "rb") as file:
+        if file.read(2) != b"PK" or not zipfile.is_zipfile(file):
+            raise ValueError(f"it is not a whole zip archive, which a {Path(path).suffix} file is")
+
+
 def _read_keras(path):
-    with open(path, "rb"):  # Keras calls a file that is not there "not an accessible zip file"
-        pass
+    _check_archive(path)
     model = keras.models.load_model(path, compile=False)
     return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
 

@@ -30,25 +30,24 @@ def main(
 ):
     started = time.perf_counter()
     try:
+        if model != "lenet5":
+            raise ValueError(f"--model must be lenet5; received {model!r}.")
         _check_folder(out)
-        names = _draw(model, weights, dataset, split, data_dir, download, out, only, seed)
+        count = _draw(weights, dataset, split, data_dir, download, out, only, seed)
     except (ValueError, OSError, ImportError) as error:
         typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2) from None
-    typer.echo(f"{len(names)} pictures in {time.perf_counter() - started:.0f} s: {out / 'index.html'}")
+    typer.echo(f"{count} pictures in {time.perf_counter() - started:.0f} s: {out / 'index.html'}")
 
 
-def _draw(model, weights, dataset, split, data_dir, download, out, only, seed):
-    """Draw and save; returns the names of the pictures."""
-    if model != "lenet5":
-        raise ValueError(f"--model must be lenet5; received {model!r}.")
+def _draw(weights, dataset, split, data_dir, download, out, only, seed):
+    """Draw and save; returns how many pictures."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import matplotlib
+    import tensorflow as tf
     from tqdm import tqdm
 
     matplotlib.use("Agg")
-    import keras
-
     import models
     from deconv import datasets, figures
     from deconv.figures.record import provenance
@@ -56,27 +55,39 @@ def _draw(model, weights, dataset, split, data_dir, download, out, only, seed):
     unknown = sorted(set(only or []) - set(figures.RECIPES))
     if unknown:
         raise ValueError(f"--only takes {', '.join(figures.RECIPES)}; received {', '.join(unknown)}.")
-    keras.utils.set_random_seed(seed)
-    network = models.LeNet5(weights=weights)
     data = datasets.load(dataset, split, data_dir=data_dir, download=download, image_size=(28, 28), channels=1)
+    if not data.class_names:
+        raise ValueError(f"--dataset {dataset} has no classes; put its pictures into one sub-folder per class.")
+    network = models.LeNet5(weights=weights, classes=len(data.class_names))
     subject = figures.Subject(network, weights, data, models.lenet5.preprocess_input, seed=seed)
-    typer.echo(f"{model} on {data.source}")
-    made_of, saved = provenance(subject), []
+    typer.echo(f"{network.name} on {data.source}")
+    made_of, count = provenance(subject), 0
     out.mkdir(parents=True, exist_ok=True)
-    recipes = [name for name in figures.RECIPES if not only or name in only]
-    for name in tqdm(recipes, unit=" recipes", disable=None):
-        saved += [figures.save(picture, out, made_of) for picture in figures.RECIPES[name](subject)]
-    title = f"What every layer of {network.name} looks for, in {data.name}"
-    figures.write_index(out, title, saved, made_of)
-    return [about["name"] for about in saved]
+    try:
+        for name in tqdm([name for name in figures.RECIPES if not only or name in only], unit=" recipes", disable=None):
+            for picture in figures.RECIPES[name](subject):
+                figures.save(picture, out, made_of)
+                count += 1
+    except tf.errors.OpError as error:
+        raise ValueError(datasets.reason(error)) from None
+    figures.write_index(out, f"What every layer of {network.name} looks for, in {data.name}")
+    return count
 
 
 def _check_folder(out):
-    """Fail now rather than after the work; nothing is made yet."""
-    nearest = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        problem = "is not a folder" if not nearest.is_dir() else "is not yours to write"
-        raise ValueError(f"cannot write into --out {out}: {nearest} {problem}. Choose another folder.")
+    """Fail now rather than after the work; nothing is left behind."""
+    missing = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / ".probe").touch()
+        (out / ".probe").unlink()
+    except OSError as error:
+        reason = error.strerror or error
+        raise ValueError(f"cannot write into --out {out}: {reason}. Choose a folder that is yours to write.") from None
+    finally:
+        for folder in missing:
+            if folder.exists() and not any(folder.iterdir()):
+                folder.rmdir()
 
 
 if __name__ == "__main__":

@@ -5,12 +5,14 @@ versions, results) and checkpoints/ at the epochs of the paper's Fig. 4. The sam
 same machine; an interrupted run goes on with --resume.
 """
 
+import contextlib
 import hashlib
 import math
 import os
 import platform
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -52,13 +54,41 @@ def main(
     _check("--dropout", dropout, 0 <= dropout < 1, "at least 0 and below 1")
     _check("--seed", seed, 0 <= seed < 2**32, "at least 0 and below 2**32")
     try:
-        _train(arguments, data_dir, download, out, resume)
+        with _made(out):
+            _train(arguments, data_dir, download, out, resume)
     except (ValueError, OSError, ImportError) as error:
         _fail(str(error))
     except KeyboardInterrupt:
-        command = shlex.join(["python", *(word for word in sys.argv if word != "--resume"), "--resume"])
-        typer.echo(f"\nInterrupted. To go on after the last finished epoch:\n  {command}", err=True)
+        typer.echo(f"\nInterrupted. To go on after the last finished epoch:\n  {_command_to_resume()}", err=True)
         raise typer.Exit(130) from None
+
+
+@contextlib.contextmanager
+def _made(out):
+    """Make the folder and see that it can be written, before TensorFlow takes its seconds to load.
+
+    What was made is removed at the end if nothing has been written into it.
+    """
+    new = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=out):
+                pass
+        except OSError as error:
+            raise ValueError(
+                f"--out: the folder '{out}' cannot be made or written: {error.strerror}. Choose another."
+            ) from error
+        yield
+    finally:
+        for folder in new:
+            with contextlib.suppress(OSError):  # it is not empty, or was never made
+                folder.rmdir()
+
+
+def _command_to_resume():
+    """The command that started this process, with --resume."""
+    return shlex.join([sys.executable, *(word for word in sys.argv if word != "--resume"), "--resume"])
 
 
 def _train(arguments, data_dir, download, out, resume):
@@ -82,7 +112,9 @@ def _train(arguments, data_dir, download, out, resume):
     if not digits.class_names:
         raise ValueError(f"{arguments['dataset']!r} has no labels to train on: one sub-folder per class is expected.")
     places = {"data_dir": data_dir and str(data_dir), "download": download, "out": str(out), "resume": resume}
-    folder.start({**_provenance(digits, test_digits), "arguments": arguments, "places": places})
+    provenance = _provenance(digits, test_digits)
+    folder.check_data(provenance["data"])
+    folder.start({**provenance, "arguments": arguments, "places": places})
     typer.echo(f"Training: {digits.size:,} images. {digits.source}")
     typer.echo(f"Test: {test_digits.size:,} images. {test_digits.source}")
 
@@ -104,11 +136,12 @@ def _train(arguments, data_dir, download, out, resume):
             bar=sys.stdout.isatty(),
             say=typer.echo,
         )
-    except tf.errors.OpError as error:  # a picture that is damaged, found when its turn came
+    except (tf.errors.OpError, ValueError) as error:  # a damaged picture, found when its turn came; or it has diverged
+        folder.withdraw()
         raise ValueError(datasets.reason(error)) from error
-    folder.save_model(model, folder.model_file)
     with whole(folder.weights_file) as partial:
         weight_files.save(model, partial)
+    folder.save_model(model, folder.model_file)
     weights_sha256 = hashlib.sha256(folder.weights_file.read_bytes()).hexdigest()
     results = {**training.evaluate(model, test), "seconds": round(seconds, 1), "weights_sha256": weights_sha256}
     with whole(folder.curve_file) as partial:

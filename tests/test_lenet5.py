@@ -161,8 +161,10 @@ def test_weights_of_another_shape_name_the_layer_and_both_shapes(tmp_path, suffi
 def test_a_file_that_is_no_weights_file_is_named(tmp_path, suffix, content):
     path = tmp_path / f"broken{suffix}"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"'.*broken{suffix}' cannot be read"):
+    with pytest.raises(ValueError, match=rf"'.*broken{suffix}' cannot be read") as raised:
         models.LeNet5(weights=path)
+    if suffix != ".weights.h5":
+        assert f"it is not a whole zip archive, which a {suffix} file is" in str(raised.value)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".keras", ".weights.h5"])
@@ -198,8 +200,38 @@ def test_a_weight_that_is_no_number_is_refused(tmp_path):
 
 def test_pickled_objects_are_never_loaded(tmp_path):
     np.savez(tmp_path / "object.npz", **{"conv1/kernel": np.array([print], dtype=object)})
-    with pytest.raises(ValueError, match=r"cannot be read.*allow_pickle|cannot be read.*[Oo]bject"):
+    with pytest.raises(
+        ValueError, match=r"cannot be read: its array 'conv1/kernel' .* objects, which are never loaded"
+    ):
         models.LeNet5(weights=tmp_path / "object.npz")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.array(["0.5"] * 16), "no real numbers in layer 'conv2': expected a type like float32, got <U3"),
+        (np.ones(16) * 1j, "no real numbers in layer 'conv2': expected a type like float32, got complex128"),
+        (np.ones(16, bool), "no real numbers in layer 'conv2': expected a type like float32, got bool"),
+        (np.full(16, 1e39), "a value in layer 'conv2' that is not a finite number in float32"),
+        (np.full(16, -np.inf, np.float16), "a value in layer 'conv2' that is not a finite number in float32"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_weights_that_are_no_finite_real_numbers_are_refused(tmp_path, values, message):
+    np.savez(tmp_path / "odd.npz", **{**np.load(SHIPPED), "conv2/bias": values})
+    with pytest.raises(ValueError, match=message):
+        models.LeNet5(weights=tmp_path / "odd.npz")
+
+
+@pytest.mark.filterwarnings("error")
+def test_weights_that_half_precision_cannot_hold_are_not_written(tmp_path):
+    model = models.LeNet5(weights=None)
+    model.get_layer("fc4").bias.assign(np.full(84, 1e5))  # the largest float16 is 65504
+    with pytest.raises(ValueError, match="weights 'fc4/bias' of 'lenet5' are not all finite numbers in float16"):
+        weight_files.save(model, tmp_path / "large.npz")
+    assert not list(tmp_path.iterdir())
+    weight_files.save(model, tmp_path / "large.npz", dtype="float32")
+    assert (models.LeNet5(weights=tmp_path / "large.npz").get_layer("fc4").bias.numpy() == 1e5).all()
 
 
 @pytest.mark.parametrize(
@@ -207,6 +239,7 @@ def test_pickled_objects_are_never_loaded(tmp_path):
     [
         ({"weights": "mnits"}, r"no weights 'mnits'. Did you mean 'mnist'\?"),
         ({"weights": "imagenet"}, r"no weights 'imagenet'. It takes 'mnist', None, or the path"),
+        ({"weights": ""}, "no weights ''. It takes 'mnist', None, or the path"),
         ({"weights": 3}, "must be 'mnist', None, or a path, got 3"),
         ({"weights": __file__}, "is not a weights file: expected a name that ends in"),
         ({"classes": 5}, "tell 10 classes apart, got classes=5. Take weights=None"),

@@ -6,13 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_python_snippets_run_one_after_the_other_and_give_what_they_say():
+def test_the_python_snippets_run_one_after_the_other_and_give_what_they_say(tmp_path, monkeypatch):
+    matplotlib.use("Agg")
+    monkeypatch.chdir(tmp_path)
     names = {}
     for snippet in re.findall(r"```python\n(.+?)```", README, re.DOTALL):
         exec(snippet, names)
@@ -20,6 +23,8 @@ def test_the_python_snippets_run_one_after_the_other_and_give_what_they_say():
     assert names["pictures"].shape == (100, 16, 28, 28, 1)
     assert (names["pictures"][:, 7] == names["picture"]).all()
     assert names["maps"].probability.shape == (21, 21)
+    assert names["three"].shape == (100, 28, 28, 1) and names["three"].any()
+    assert [path.name for path in tmp_path.iterdir()] == ["channel7.png"]
 
 
 @pytest.mark.slow
@@ -29,7 +34,7 @@ def test_the_shell_commands_run(tmp_path):
     assert commands
     for command in commands:
         program, script, *arguments = shlex.split(command)
-        assert program == "python"
+        assert program == ".venv/bin/python"
         result = subprocess.run(
             [sys.executable, ROOT / script, *arguments], cwd=tmp_path, capture_output=True, text=True
         )

@@ -4,6 +4,8 @@ import csv
 import importlib.util
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -190,6 +192,35 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
         training.RunFolder(tmp_path / "run", "net").check(ARGUMENTS, resume=False)
 
 
+DATA = {"train": "8 pictures", "train_size": 8, "test": "2 pictures", "test_size": 2, "classes": ["cat", "dog"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"train": "9 pictures", "train_size": 9}, "train '8 pictures' -> '9 pictures', train_size 8 -> 9"),
+        ({"classes": ["cat", "cow"]}, "classes ['cat', 'dog'] -> ['cat', 'cow']"),
+    ],
+)
+def test_a_run_is_not_gone_on_with_on_other_data(tmp_path, changes, difference):
+    folder = training.RunFolder(tmp_path, "net")
+    folder.check_data(DATA)  # no run, nothing to differ from
+    folder.start({"arguments": ARGUMENTS, "data": DATA})
+    folder.check_data(json.loads(json.dumps(DATA)))
+    with pytest.raises(training.RunFolderError, match=f"begun on other data: {re.escape(difference)}"):
+        folder.check_data({**DATA, **changes})
+
+
+def test_a_failed_run_is_taken_back_unless_an_epoch_is_finished(tmp_path):
+    folder = run_folder(tmp_path)
+    folder.withdraw()
+    assert not list(tmp_path.iterdir())
+    folder = run_folder(tmp_path)
+    folder.state_file.write_bytes(b"an epoch")
+    folder.withdraw()
+    assert folder.record_file.exists() and folder.state_file.exists()
+
+
 def test_a_damaged_record_is_named(tmp_path):
     (tmp_path / "training.json").write_text("{")
     with pytest.raises(training.RunFolderError, match=r"training\.json' is not the record of a run"):
@@ -199,7 +230,7 @@ def test_a_damaged_record_is_named(tmp_path):
 # ---------------------------------------------------------------------------------------------- state and loop
 
 
-def small_net(dropout=0.5):
+def small_net(dropout=0.5, schedule=None):
     model = keras.Sequential(
         [
             keras.Input((4, 6, 1)),
@@ -209,7 +240,7 @@ def small_net(dropout=0.5):
         ],
         name="net",
     )
-    schedule = keras.optimizers.schedules.CosineDecay(0.01, 100)
+    schedule = schedule or keras.optimizers.schedules.CosineDecay(0.01, 100)
     model.compile(keras.optimizers.AdamW(schedule), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
@@ -262,6 +293,31 @@ def test_training_writes_a_checkpoint_at_each_epoch_of_figure_4_that_is_reached(
         rows = list(csv.DictReader(file))
     assert [float(row["test_loss"]) for row in rows] == [row["test_loss"] for row in history]
     assert history[-1]["learning_rate"] == pytest.approx(0.005 * (1 + np.cos(np.pi * 18 / 100)), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("step", "finished", "message"), [(0, 0, "of epoch 1"), (4, 1, "of epoch 2"), (8, 2, "after epoch 3")]
+)
+def test_a_run_that_diverges_stops_and_keeps_the_last_finite_epoch(tmp_path, step, finished, message):
+    def train_until(epochs):
+        schedule = keras.optimizers.schedules.PiecewiseConstantDecay([step - 1], [0.01, np.inf])
+        model, folder = small_net(schedule=schedule), training.RunFolder(tmp_path, "net")
+        preprocess = lambda images: tf.cast(images, tf.float32)  # noqa: E731
+        test = training.test_batches(numbered(10), 10, batch_size=5, preprocess=preprocess)
+        settings = {"epochs": epochs, "batch_size": 4, "seed": 0, "preprocess": preprocess}
+        training.train(model, numbered(10), 10, test, folder, **settings, say=lambda line: None)
+
+    run_folder(tmp_path)
+    for _ in range(2):  # going on ends in the same place
+        with pytest.raises(
+            training.DivergedError, match=rf"diverged: the .* is nan after .*{message}.*--learning-rate"
+        ):
+            train_until(epochs=4)
+        assert len(list((tmp_path / "checkpoints").glob("*"))) == finished
+        assert (tmp_path / "state.npz").exists() == bool(finished)
+    if finished:
+        history, _ = load_state(tmp_path / "state.npz", model := small_net())
+        assert len(history) == finished and all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
 def test_evaluation_rounds_weights_to_half_precision_and_puts_them_back():
@@ -337,6 +393,7 @@ def test_a_run_that_is_interrupted_and_killed_ends_with_the_same_bits(tmp_path):
     _, errors = stop_after_epoch(process, broken, 1, signal.SIGINT)
     assert process.returncode == 130 and "--resume" in errors and "Traceback" not in errors
     assert json.loads((broken / "training.json").read_text())["results"] is None
+    assert shlex.split(errors.splitlines()[-1]) == [sys.executable, *process.args[1:], "--resume"]
 
     process = script(*arguments, "--out", broken, "--resume")
     stop_after_epoch(process, broken, 4, signal.SIGKILL)
@@ -359,6 +416,20 @@ def test_a_run_that_is_interrupted_and_killed_ends_with_the_same_bits(tmp_path):
     assert results[0] == results[1]
 
 
+def test_a_run_that_diverges_ends_with_one_line_and_leaves_nothing_behind(tmp_path):
+    for name, count in (("a", 5), ("b", 5)):
+        (tmp_path / "digits" / name).mkdir(parents=True)
+        for order in range(count):
+            pixels = np.full((28, 28, 1), 20 * order)
+            keras.utils.save_img(tmp_path / "digits" / name / f"{order}.png", pixels, scale=False)
+    process = script("--dataset", tmp_path / "digits", "--out", tmp_path / "run", "--learning-rate", "1e30")
+    out, errors = process.communicate(timeout=120)
+    ours = [line for line in errors.splitlines() if line.startswith("Error: ")]
+    assert process.returncode == 2 and "Traceback" not in errors and "Test accuracy" not in out
+    assert len(ours) == 1 and "Training has diverged: the" in ours[0] and "--learning-rate" in ours[0]
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 def test_with_default_arguments_the_held_out_digits_are_read(tmp_path):
     out, errors = script("--out", tmp_path / "run").communicate(timeout=600)
@@ -372,10 +443,15 @@ def test_with_default_arguments_the_held_out_digits_are_read(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def command():
+def module():
     spec = importlib.util.spec_from_file_location("train_lenet5", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def command(module):
     return module.app
 
 
@@ -421,6 +497,35 @@ def test_a_run_that_is_there_is_neither_written_over_nor_mixed_with_another(comm
     other = CliRunner().invoke(command, ["--out", str(folder), "--epochs", "9", "--resume"])
     assert other.exit_code == 2 and "epochs 3 -> 9" in other.stderr
     assert (folder / "training.json").read_bytes() == before and len(list(folder.iterdir())) == 1
+
+
+def test_a_run_is_not_resumed_on_a_folder_whose_classes_have_changed(command, tmp_path):
+    arguments = {"dataset": "mnist-5k", "epochs": 40, "batch_size": 128, "learning_rate": 0.002, "weight_decay": 0.02}
+    arguments |= {"dropout": 0.0, "augment": True, "seed": 0}
+    data = {"train_size": 3999, "classes": [*"012345678", "ix"]}
+    training.RunFolder(tmp_path / "run", "lenet5").start({"arguments": arguments, "data": data})
+    before = (tmp_path / "run" / "training.json").read_bytes()
+    result = CliRunner().invoke(command, ["--out", str(tmp_path / "run"), "--resume"])
+    assert result.exit_code == 2 and "begun on other data: train_size 3999 -> 4000, classes" in result.stderr
+    assert (tmp_path / "run" / "training.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("out", ["/proc/none", "{file}", "{file}/run"])
+def test_an_out_that_cannot_be_a_folder_is_named_before_tensorflow_loads(out, tmp_path):
+    (tmp_path / "notes.txt").write_text("a file")
+    out = out.format(file=tmp_path / "notes.txt")
+    started = time.monotonic()
+    process = script("--out", out)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2 and time.monotonic() - started < 3
+    assert errors.startswith(f"Error: --out: the folder '{out}' cannot be made or written: ")
+    assert len(errors.splitlines()) == 1
+
+
+def test_the_command_to_resume_is_the_one_that_was_given(module, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["scripts/train_lenet5.py", "--resume", "--out", "my runs/1"])
+    again = shlex.split(module._command_to_resume())
+    assert again == [sys.executable, "scripts/train_lenet5.py", "--out", "my runs/1", "--resume"]
 
 
 def test_help_needs_no_tensorflow():

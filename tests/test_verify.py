@@ -101,3 +101,26 @@ def test_the_same_seed_gives_the_same_numbers():
     model = SPECIMENS["same"]()
     one, again, other = (deconv.verify(model, "conv3", seed=seed, show=False) for seed in (3, 3, 4))
     assert one == again and one.collision_rate != other.collision_rate
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("network", "size"),
+    [
+        ("VGG16", 48),
+        ("ResNet50", 64),
+        ("ResNet50V2", 64),
+        ("MobileNetV2", 64),
+        ("DenseNet121", 64),
+        ("InceptionV3", 96),
+        ("Xception", 96),
+    ],
+)
+def test_the_networks_of_keras_applications_have_exact_mirrors(network, size):
+    keras.utils.set_random_seed(0)
+    build = getattr(keras.applications, network)
+    model = build(weights=None, include_top=False, pooling="avg", input_shape=(size, size, 3))
+    pixels = np.random.default_rng(0).standard_normal((2, size, size, 3)).astype("float32")
+    assert deconv.Deconvnet(model).project(pixels, -1).any()
+    found = deconv.verify(model, -1, pixels, show=False)
+    assert found.adjoint_residual < 1e-5 and found.gradient_difference < 1e-5

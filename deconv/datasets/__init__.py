@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from deconv.datasets import embedded, folder, tfds
-from deconv.datasets.image_set import SPLITS, ImageSet, arrays, check_image_size, reason
+from deconv.datasets.image_set import SPLITS, ImageSet, arrays, check_image_size, is_whole, reason
 
 __all__ = ["ImageSet", "arrays", "load", "reason"]
 
@@ -47,10 +47,11 @@ def load(name, split="test", *, data_dir=None, download=False, image_size=None, 
     if split not in SPLITS:
         raise ValueError(f"Unknown split {split!r}: expected one of {', '.join(map(repr, SPLITS))}.")
     image_size = check_image_size(image_size)
-    if channels not in (None, 1, 3):
+    if channels is not None and (not is_whole(channels) or channels not in (1, 3)):
         raise ValueError(f"`channels` must be 1 (grey), 3 (colour) or None, got {channels!r}.")
-    if not isinstance(name, str | os.PathLike):
-        raise ValueError(f"A data set is named by a string or a path, got {name!r}.")
+    if not isinstance(name, str | os.PathLike) or name == "":
+        known = ", ".join(_NAMES)
+        raise ValueError(f"A data set is named by a string or a path ({known}, or a folder), got {name!r}.")
     text = os.fspath(name)
     if text == "mnist-5k":
         return embedded.mnist_5k(split, image_size, channels)

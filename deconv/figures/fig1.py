@@ -12,6 +12,7 @@ from deconv.plotting import scheme, unpooling
 from deconv.pooling import compare_pooling
 from deconv.projection import Deconvnet, select
 from deconv.recording import POOLS, activations
+from deconv.rules import label
 from deconv.windows import windows_below
 
 
@@ -41,26 +42,27 @@ def scheme_data(model, image, layer):
 
     up, switch_stage = [(f"image\n{_size(image)}", image[..., 0])], {}
     for step in laid.steps:
-        maps = seen[step.name][0]
-        if isinstance(step.layer, POOLS):
-            switch_stage[step.name] = len(up)
-        up.append((f"{step.name}: {_what(step.layer)}\n{_size(maps)}", _strongest(maps)))
+        maps, number = _strongest(seen[step.name][0])
+        switch_stage[label(step.name)] = len(up)
+        up.append((f"{step.name}: {_what(step.layer)}\n{_size(seen[step.name][0])}, channel {number}", maps))
 
     mirror = net.mirror(layer)
     stages = [face for face in mirror.layers if not isinstance(face, keras.layers.InputLayer)]
-    signals = keras.Model(mirror.inputs, [face.output for face in stages])(
-        [signal, *record.switches.values()], training=False
-    )
-    down, links = [(f"one unit of {layer},\nall others set to zero", _strongest(signal[0]))], []
-    for face, maps in zip(stages, [maps.numpy()[0] for maps in signals], strict=True):
+    outputs = [keras.tree.flatten(face.output)[0] for face in stages]
+    signals = keras.Model(mirror.inputs, outputs)([signal, *record.switches.values()], training=False)
+    first = f"{layer}: one unit, all others zero\n{_size(signal[0])}, channel {channel}"
+    down, links = [(first, _strongest(signal[0])[0])], []
+    for face, signals_there in zip(stages, keras.tree.flatten(signals), strict=True):
+        maps, number = _strongest(signals_there.numpy()[0])
         if isinstance(face, Unpool):
             links.append((switch_stage[face.name.removesuffix("_unpool")], len(down)))
-        down.append((f"{face.name}: {_what(face)}\n{_size(maps)}", _strongest(maps)))
-    down[-1] = (down[-1][0] + ", in pixels", down[-1][1])
+        down.append((f"{face.name}: {_what(face)}\n{_size(signals_there[0])}, channel {number}", maps))
     return Scheme(up, down, links, channel)
 
 
 def scheme_pictures(subject):
+    if not subject.pools():
+        return
     layer = subject.pools()[-1]
     images, labels, ids = subject.examples()
     number = int(np.random.default_rng(subject.seed).integers(len(images)))
@@ -68,10 +70,10 @@ def scheme_pictures(subject):
     name = subject.data.class_names[labels[number]]
     title = f"The deconvnet attached to {layer} of {subject.model.name}, at work on an image of class {name}"
     caption = (
-        "After the paper's Fig. 1, drawn from the model. Right, upwards: the convnet; every box shows the channel "
-        "with the largest value in it. Left, downwards: the strongest unit alone is sent back; max unpooling puts "
-        "it where the switches point, rectification removes what is negative, and the transposed filters lead one "
-        "layer down. Signals on the left are signed, grey is zero."
+        "After the paper's Fig. 1, drawn from the model. Right, upwards: the convnet. Left, downwards: the strongest "
+        "unit alone is sent back; max unpooling puts it where the switches point, rectification removes what is "
+        "negative, and the transposed filters lead one layer down. Every box shows the channel with the largest "
+        "magnitude in it, on a scale of its own; signals on the left are signed, grey is zero."
     )
     figure = scheme(found.up, found.down, found.links, title)
     numbers = {"layer": layer, "channel": found.channel, "image_id": ids[number], "label": labels[number]}
@@ -123,9 +125,10 @@ def unpooling_data(model, image, pool, cells=4):
 
 
 def _strongest(maps):
-    """The channel with the largest magnitude, `(rows, columns)`."""
-    maps = maps if maps.ndim == 3 else maps.reshape(1, 1, -1)
-    return maps[..., int(np.abs(maps).reshape(-1, maps.shape[-1]).max(axis=0).argmax())]
+    """The channel with the largest magnitude: `(rows, columns)`, and its number."""
+    maps = maps if maps.ndim == 3 else maps.reshape(1, -1, maps.shape[-1])
+    number = int(np.abs(maps).reshape(-1, maps.shape[-1]).max(axis=0).argmax())
+    return maps[..., number], number
 
 
 def _what(layer):

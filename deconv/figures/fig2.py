@@ -54,12 +54,14 @@ def top_pictures(subject):
             f"{subject.data.size:,} images of {subject.data.name}, one per image, projected down by the deconvnet; "
             f"right, what each of them saw, {height}×{width} pixels, blue where that lies outside the image. Every "
             "projection is scaled to its own largest magnitude; grey is zero, light excites, dark inhibits."
+            + (" In the first layer that is the filter itself." if layer == layers[0] else "")
         )
+        asleep = sheet.tops.values[:, :, None, None, None] <= 0  # a silent unit has no patch to show
         flat = np.nan_to_num(sheet.projections.reshape(count * k, height, width, -1))
         shown = signed(flat).reshape(sheet.projections.shape)
         figure = top_sheet(
-            np.where(np.isnan(sheet.projections), np.nan, shown),
-            np.where(np.isnan(sheet.patches), np.nan, pixels(sheet.patches)),
+            np.where(np.isnan(sheet.projections) | asleep, np.nan, shown),
+            np.where(np.isnan(sheet.patches) | asleep, np.nan, pixels(sheet.patches)),
             np.arange(count),
             title,
             values=sheet.tops.values,

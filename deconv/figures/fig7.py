@@ -9,6 +9,8 @@ from deconv.projection import Deconvnet
 
 
 def occlusion_pictures(subject):
+    if not subject.filters():
+        return
     layer = subject.filters()[-1]
     images, labels, ids = subject.examples()
     size = subject.square

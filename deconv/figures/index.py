@@ -1,23 +1,25 @@
 """One page that shows all pictures of a folder; it needs no server and no network."""
 
+import json
 from importlib import resources
 from pathlib import Path
 
 from deconv.figures.record import replacing
 
 
-def write_index(folder, title, pictures, provenance):
-    """Write `index.html`.
+def write_index(folder, title):
+    """Write `index.html` over all pictures in a folder that have a JSON beside them, by name.
 
     Args:
         folder: Where the pictures are.
         title: Title of the page.
-        pictures: Dicts with name, title and caption, as `save` returns them.
-        provenance: Dict that says what the pictures are made of.
     """
     from jinja2 import Environment
 
+    folder = Path(folder)
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    pictures = [about for about in found if {"name", "title", "caption", "provenance"} <= about.keys()]
     source = resources.files("deconv.figures").joinpath("index.html").read_text(encoding="utf-8")
-    page = Environment(autoescape=True).from_string(source)
-    with replacing(Path(folder) / "index.html") as temporary:
-        temporary.write_text(page.render(title=title, pictures=pictures, provenance=provenance), encoding="utf-8")
+    page = Environment(autoescape=True).from_string(source).render(title=title, pictures=pictures)
+    with replacing(folder / "index.html") as temporary:
+        temporary.write_text(page, encoding="utf-8")

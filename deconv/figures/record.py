@@ -37,11 +37,7 @@ class Picture(NamedTuple):
 
 
 def save(picture, folder, provenance, dpi=130):
-    """Write `<name>.png` and `<name>.json`, each under a temporary name first, and close the figure.
-
-    Returns:
-        The dict that the JSON holds, without its numbers.
-    """
+    """Write `<name>.png` and `<name>.json`, each under a temporary name first, and close the figure."""
     folder = Path(folder)
     about = {"name": picture.name, "title": picture.title, "caption": picture.caption, "provenance": provenance}
     with replacing(folder / f"{picture.name}.png") as temporary:
@@ -49,7 +45,6 @@ def save(picture, folder, provenance, dpi=130):
     with replacing(folder / f"{picture.name}.json") as temporary:
         temporary.write_text(json.dumps({**about, "numbers": _plain(picture.numbers)}) + "\n", encoding="utf-8")
     plt.close(picture.figure)
-    return about
 
 
 def provenance(subject):

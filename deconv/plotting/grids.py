@@ -47,7 +47,7 @@ def top_sheet(projections, patches, channels, title, *, values=None, columns=4, 
         if place >= len(channels):
             ax.axis("off")
             continue
-        peak = "" if values is None else f", strongest {values[place, 0]:.2f}"
+        peak = "" if values is None else f", strongest {values[place, 0]:.2f}" if values[place, 0] > 0 else ", silent"
         show_picture(pairs[place], ax, f"channel {channels[place]}{peak}", 9)
     signed_bar(fig, axes)
     fig.suptitle(title)
@@ -90,7 +90,7 @@ def activation_sheet(images, maps, labels, title):
     ax.set(xlim=(left - 0.5, whole.shape[1] - 0.5), ylim=(whole.shape[0] - 0.5, -0.5))
     _bare(ax)
     ax.set_xlabel("channel")
-    ax.set_yticks([row * (rows + gap) + rows / 2 - 0.5 for row in range(count)], labels, fontsize=8)
+    ax.set_yticks([row * (rows + gap) + rows / 2 - 0.5 for row in range(count)], _texts(labels), fontsize=8)
     middles = [left + columns / 2 - 0.5, *(column * (columns + gap) + columns / 2 - 0.5 for column in range(channels))]
     ax.set_xticks(middles, ["image", *range(channels)], fontsize=8)
     ax.xaxis.tick_top()
@@ -108,15 +108,17 @@ def unit_strips(activations, labels, title, unit_labels=None):
         activations: `(n, units)`.
         labels: One text per image.
         title: Title of the sheet.
-        unit_labels: One text per unit, or None to count them.
+        unit_labels: One class name per unit, or None to count the units.
     """
     count, units = activations.shape
     fig, ax = plt.subplots(figsize=(max(6, min(13, units * 0.14 + 2)), count * 0.28 + 1.3), layout="constrained")
-    shown = ax.imshow(activations, cmap=MAPS, vmin=0, aspect="auto", interpolation="nearest")
-    ax.set_yticks(range(count), labels)
+    lowest = min(0, activations.min())
+    shown = ax.imshow(activations, cmap=MAPS, vmin=lowest, aspect="auto", interpolation="nearest")
+    ax.set_yticks(range(count), _texts(labels))
+    ax.set(xlabel="unit", ylabel="image of class")
     if unit_labels is not None:
-        ax.set_xticks(range(units), unit_labels)
-    ax.set(xlabel="unit", ylabel="image")
+        ax.set_xticks(range(units), _texts(unit_labels), rotation=90 if max(map(len, unit_labels)) > 3 else 0)
+        ax.set_xlabel("class")
     fig.colorbar(shown, ax=ax, label="activation", fraction=0.03, pad=0.01)
     fig.suptitle(title)
     return fig
@@ -152,7 +154,9 @@ def pooling_sheet(image, comparison, projections, title, number=0):
             _bare(ax)
         awake = after[..., place].ravel() != 0
         rows, columns = np.divmod(comparison.switches[number, ..., place].ravel()[awake], before.shape[1])
-        column[1].plot(columns, rows, ".", color="cyan", markersize=40 * cell / before.shape[0], markeredgewidth=0)
+        column[1].plot(
+            columns, rows, ".", color="cyan", markersize=min(6, 55 * cell / before.shape[0]), markeredgewidth=0
+        )
         name = comparison.channels[place]
         column[0].set_title(f"channel {name}" if channels < 9 else name, fontsize=9)
         for ax, side in zip(column[3:], projections, strict=True):
@@ -167,7 +171,7 @@ def _pooling_charts(fig, image, comparison):
     picture, energy, change = fig.subplots(1, 3, width_ratios=[0.7, 1.5, 1.5])
     show_picture(image, picture, "the image above")
     places = np.arange(len(comparison.channels))
-    energy.bar(places, 100 * np.nanmean(comparison.energy_kept, axis=0), color="0.45")
+    energy.bar(places, 100 * _known_mean(comparison.energy_kept, axis=0), color="0.45")
     energy.set_xticks(places, comparison.channels, fontsize=8)
     energy.set(xlabel="channel", ylabel="activation energy kept (%)", ylim=(0, 100))
     energy.set_title(f"mean of {len(comparison.energy_kept)} images", fontsize=9)
@@ -176,7 +180,7 @@ def _pooling_charts(fig, image, comparison):
         (comparison.change_after, f"{comparison.after_layer}, after", "tab:blue"),
     ):
         change.plot(comparison.shifts, values, color=color, alpha=0.25, linewidth=0.8)
-        change.plot(comparison.shifts, np.nanmean(values, axis=1), color=color, marker="o", label=label)
+        change.plot(comparison.shifts, _known_mean(values, axis=1), color=color, marker="o", label=label)
     change.set_xticks(comparison.shifts)
     change.set(xlabel="image moved by (pixels)", ylabel="change of the maps |a' − a| / |a|", ylim=(0, None))
     change.set_title("thin: one channel each; bold: mean", fontsize=9)
@@ -200,7 +204,7 @@ def occlusion_sheet(images, maps, projections, class_names, title):
     names = (
         "image, and the square\nthat hurts most",
         "strongest map,\nprojected",
-        "(b) activation of that\nmap, covered / not",
+        "(b) its total activation,\nratio to uncovered",
         "(d) probability of\nthe true class",
         "(e) most probable\nclass",
     )
@@ -217,7 +221,7 @@ def occlusion_sheet(images, maps, projections, class_names, title):
         row[0].add_patch(
             plt.Rectangle(corner, found.size[1], found.size[0], fill=False, edgecolor="tab:red", linewidth=1.2)
         )
-        row[0].set_ylabel(class_names[found.target], rotation=0, ha="right", va="center")
+        row[0].set_ylabel(_texts(class_names)[found.target], rotation=0, ha="right", va="center")
         show_picture(projection, row[1])
         row[1].set_ylabel(f"ch. {found.channel}", fontsize=7)
         drawn = [
@@ -234,7 +238,8 @@ def occlusion_sheet(images, maps, projections, class_names, title):
             shown, ax=axes[:, place + 2], location="bottom", label=label, fraction=0.02, aspect=12, pad=0.01
         )
         if place == 2:
-            bar.set_ticks(range(len(class_names)), labels=class_names, fontsize=7)
+            turned = 90 if max(map(len, class_names)) > 3 else 0
+            bar.set_ticks(range(len(class_names)), labels=_texts(class_names), fontsize=7, rotation=turned)
     fig.suptitle(title)
     return fig
 
@@ -255,6 +260,17 @@ def _bare(ax, title="", size="small"):
         spine.set_visible(False)
     if title:
         ax.set_title(title, fontsize=size)
+
+
+def _known_mean(values, axis):
+    """The mean of what is known; 0 where nothing is, as for the energy of silent maps."""
+    known = ~np.isnan(values)
+    return np.where(known, values, 0).sum(axis=axis) / np.maximum(known.sum(axis=axis), 1)
+
+
+def _texts(names):
+    """Names as they are: Matplotlib would read what stands between dollars as mathematics."""
+    return [str(name).replace("$", r"\$") for name in names]
 
 
 def _with_margin(picture):

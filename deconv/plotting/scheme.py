@@ -25,7 +25,10 @@ def scheme(up, down, links, title):
     fig, ax = plt.subplots(figsize=(8.6, 1.1 * stages + 0.9), layout="constrained")
     ax.set(xlim=(0, 10), ylim=(-0.2, stages + 0.35))
     ax.axis("off")
-    right = [_stage(ax, 5.6, place, *stage, signed=False) for place, stage in enumerate(up)]
+    right = [
+        _stage(ax, 5.6, place, *stage, signed=False, colours=MAPS if place else "gray")
+        for place, stage in enumerate(up)
+    ]
     left = [_stage(ax, 0.1, stages - 1 - place, *stage, signed=True) for place, stage in enumerate(down)]
     for column, order in ((right, 1), (left, -1)):
         for (x, y), (_, following) in pairwise(column):
@@ -82,7 +85,7 @@ def unpooling(maps, switches, pooled, unpooled, zones, title):
     return fig
 
 
-def _stage(ax, x, y, text, picture, signed):
+def _stage(ax, x, y, text, picture, signed, colours="gray"):
     """A box with its text and its map; returns the middle of the box."""
     width, height = 4.3, 0.8
     ax.add_patch(
@@ -94,8 +97,8 @@ def _stage(ax, x, y, text, picture, signed):
     inset = ax.inset_axes((x + 0.1, y + 0.5 - 0.37, 0.85, 0.74), transform=ax.transData)
     if signed:
         largest = np.abs(picture).max() or 1
-        inset.imshow(picture, cmap="gray", vmin=-largest, vmax=largest)
+        inset.imshow(picture, cmap=colours, vmin=-largest, vmax=largest)
     else:
-        inset.imshow(picture, cmap=MAPS, vmin=0)
+        inset.imshow(picture, cmap=colours, vmin=min(0, picture.min()))
     inset.set_axis_off()
     return x + width / 2, y + 0.5

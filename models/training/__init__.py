@@ -6,11 +6,12 @@ and knows nothing of where either comes from.
 """
 
 from models.training.batches import test_batches, training_batches
-from models.training.loop import FIG4_EPOCHS, evaluate, make_repeatable, train
+from models.training.loop import FIG4_EPOCHS, DivergedError, evaluate, make_repeatable, train
 from models.training.run_folder import RunFolder, RunFolderError
 
 __all__ = [
     "FIG4_EPOCHS",
+    "DivergedError",
     "RunFolder",
     "RunFolderError",
     "evaluate",

@@ -13,6 +13,10 @@ FIG4_EPOCHS = (1, 2, 5, 10, 20, 30, 40, 64)
 """The epochs at which Zeiler & Fergus (arXiv:1311.2901, Fig. 4) show how features evolve."""
 
 
+class DivergedError(ValueError):
+    """The loss or a weight is no longer a finite number; the message says since when and what to do."""
+
+
 def make_repeatable(seed):
     """Make everything in this process that is random depend on `seed`, and every operation deterministic.
 
@@ -49,6 +53,10 @@ def train(
         The history, a list of one dict per epoch (`epoch, loss, accuracy, test_loss, test_accuracy,
         learning_rate`), and the seconds that the epochs took. Loss and accuracy in training are means over the epoch
         while the weights move, on augmented images, dropout included.
+
+    Raises:
+        DivergedError: As soon as the loss is no finite number, or at the end of an epoch a weight or the test loss is
+            none. Of that epoch nothing is written; the state of the one before it stays.
     """
     history, seconds = load_state(folder.state_file, model) if folder.state_file.exists() else ([], 0.0)
     if history:
@@ -101,14 +109,17 @@ def evaluate(model, test):
 
 
 class _Keeper(keras.callbacks.Callback):
-    """After every epoch: history, checkpoint, state, and a line."""
+    """After every epoch: history, checkpoint, state, and a line. Stops a run that has diverged."""
 
     def __init__(self, folder, history, seconds, epochs, say):
         super().__init__()
         self.folder, self.history, self.seconds, self.epochs, self.say = folder, history, seconds, epochs, say
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.started = time.monotonic()
+        self.epoch, self.started = epoch, time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._check_finite("loss", logs["loss"], f"after {batch + 1} steps of epoch {self.epoch + 1}")
 
     def on_epoch_end(self, epoch, logs=None):
         took = time.monotonic() - self.started
@@ -121,6 +132,8 @@ class _Keeper(keras.callbacks.Callback):
             "test_accuracy": float(logs["val_accuracy"]),
             "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
         }
+        self._check_finite("test loss", row["test_loss"], f"after epoch {epoch + 1}")
+        self._check_finite("sum of the weights", sum(map(np.sum, self.model.get_weights())), f"after epoch {epoch + 1}")
         self.history.append(row)
         if epoch + 1 in FIG4_EPOCHS:
             self.folder.save_checkpoint(self.model, epoch + 1)
@@ -130,4 +143,10 @@ class _Keeper(keras.callbacks.Callback):
             self.say(
                 f"epoch {epoch + 1:3d}/{self.epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:7.2%}  "
                 f"test loss {row['test_loss']:.4f}  test accuracy {row['test_accuracy']:7.2%}  {took:.1f} s"
+            )
+
+    def _check_finite(self, what, value, when):
+        if not np.isfinite(value):
+            raise DivergedError(
+                f"Training has diverged: the {what} is {value} {when}. Lower the learning rate (--learning-rate)."
             )

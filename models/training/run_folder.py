@@ -74,20 +74,40 @@ class RunFolder:
                 if finished
                 else f"The folder '{self.path}' holds an unfinished run. Go on with --resume, or choose another."
             )
-        before = record["arguments"]
-        names = [name for name in {**before, **arguments} if before.get(name) != arguments.get(name)]
-        if names:
-            differences = ", ".join(f"{name} {before.get(name)!r} -> {arguments.get(name)!r}" for name in names)
+        differences = _differences(record["arguments"], arguments)
+        if differences:
             raise RunFolderError(
                 f"The run in '{self.path}' was made with other arguments: {differences}. "
                 "Give the same ones, or choose another folder."
             )
         return record["results"]
 
+    def check_data(self, data):
+        """See whether a run that is there, if any, was begun on these data. Nothing is written.
+
+        Args:
+            data: Dict of what the data are, as it stands in the record under the key `data`.
+
+        Raises:
+            RunFolderError: If the data were others. The message names what differs.
+        """
+        record = self._record() if self.record_file.exists() else {}
+        differences = _differences(record.get("data", data), data)
+        if differences:
+            raise RunFolderError(
+                f"The run in '{self.path}' was begun on other data: {differences}. "
+                "Make them what they were, or choose another folder for a new run."
+            )
+
     def start(self, record):
         """Make the folder and note what is about to run: the dict `record`, with the key `arguments`."""
         self.path.mkdir(parents=True, exist_ok=True)
         self._write_record({**record, "results": None})
+
+    def withdraw(self):
+        """Take back what `start` noted, after a failure. A run with a finished epoch stays, to be gone on with."""
+        if not self.state_file.exists():
+            self.record_file.unlink(missing_ok=True)
 
     def write_history(self, history):
         """One row per epoch. Floats are written so that they read back as the same floats."""
@@ -124,3 +144,14 @@ class RunFolder:
     def _write_record(self, record):
         with whole(self.record_file) as partial:
             partial.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _differences(before, now):
+    """`"epochs 4 -> 5, seed 0 -> 1"`, or nothing where two dicts are equal. Long values are cut."""
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return ", ".join(f"{name} {_short(before.get(name))} -> {_short(now.get(name))}" for name in names)
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."
