@@ -158,7 +158,13 @@ def rectify_operation(step):
     return [Rectify(**_named(step, "rectify"))]
 
 
-OPERATIONS = {"Add": copy, "Relu": rectify_operation, "Relu6": rectify_operation, "ReLU": rectify_operation}
+OPERATIONS = {
+    "Add": copy,
+    "Cast": identity,
+    "Relu": rectify_operation,
+    "Relu6": rectify_operation,
+    "ReLU": rectify_operation,
+}
 """{class name of a Keras operation that is no layer: rule}."""
 
 

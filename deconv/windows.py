@@ -39,7 +39,7 @@ POINTWISE = (
     keras.layers.Minimum,
 )
 """Layers each of whose units sees one position of each map below. What is in no list is taken to see everything."""
-POINTWISE_OPERATIONS = ("Add", "Subtract", "Multiply", "Relu", "Relu6", "ReLU")
+POINTWISE_OPERATIONS = ("Add", "Cast", "Subtract", "Multiply", "Relu", "Relu6", "ReLU")
 """The same for operations such as `a + b`."""
 
 

@@ -250,7 +250,7 @@ def test_a_folder_without_pictures_is_refused_whatever_else_it_is(tmp_path):
     file = save_picture(tmp_path / "a.png", picture(1))
     with pytest.raises(ValueError, match="is a file; expected a folder"):
         datasets.load(file)
-    with pytest.raises(ValueError, match="has no test pictures: it holds 1.*To train and test, put at least 5 into a"):
+    with pytest.raises(ValueError, match=r"has no test pictures: it holds 1.*To train and test, put at least 5 into a"):
         datasets.load(tmp_path, "test")
 
 

@@ -223,7 +223,7 @@ def test_weights_that_are_no_finite_real_numbers_are_refused(tmp_path, values, m
         models.LeNet5(weights=tmp_path / "odd.npz")
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_weights_that_half_precision_cannot_hold_are_not_written(tmp_path):
     model = models.LeNet5(weights=None)
     model.get_layer("fc4").bias.assign(np.full(84, 1e5))  # the largest float16 is 65504

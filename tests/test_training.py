@@ -245,6 +245,16 @@ def small_net(dropout=0.5, schedule=None):
     return model
 
 
+class Exploding(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that is infinite from a step on."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def __call__(self, step):
+        return tf.where(step < self.step, 0.01, np.inf)
+
+
 def train_on(model, examples, steps):
     images, labels = examples
     for _ in range(steps):
@@ -296,12 +306,12 @@ def test_training_writes_a_checkpoint_at_each_epoch_of_figure_4_that_is_reached(
 
 
 @pytest.mark.parametrize(
-    ("step", "finished", "message"), [(0, 0, "of epoch 1"), (4, 1, "of epoch 2"), (8, 2, "after epoch 3")]
+    ("step", "finished", "message"),
+    [(0, 0, "after 2 steps of epoch 1"), (4, 1, "after 3 steps of epoch 2"), (8, 2, "after epoch 3")],
 )
 def test_a_run_that_diverges_stops_and_keeps_the_last_finite_epoch(tmp_path, step, finished, message):
     def train_until(epochs):
-        schedule = keras.optimizers.schedules.PiecewiseConstantDecay([step - 1], [0.01, np.inf])
-        model, folder = small_net(schedule=schedule), training.RunFolder(tmp_path, "net")
+        model, folder = small_net(schedule=Exploding(step)), training.RunFolder(tmp_path, "net")
         preprocess = lambda images: tf.cast(images, tf.float32)  # noqa: E731
         test = training.test_batches(numbered(10), 10, batch_size=5, preprocess=preprocess)
         settings = {"epochs": epochs, "batch_size": 4, "seed": 0, "preprocess": preprocess}
@@ -309,9 +319,7 @@ def test_a_run_that_diverges_stops_and_keeps_the_last_finite_epoch(tmp_path, ste
 
     run_folder(tmp_path)
     for _ in range(2):  # going on ends in the same place
-        with pytest.raises(
-            training.DivergedError, match=rf"diverged: the .* is nan after .*{message}.*--learning-rate"
-        ):
+        with pytest.raises(training.DivergedError, match=rf"diverged: the .*loss is nan {message}\..*--learning-rate"):
             train_until(epochs=4)
         assert len(list((tmp_path / "checkpoints").glob("*"))) == finished
         assert (tmp_path / "state.npz").exists() == bool(finished)
@@ -416,6 +424,7 @@ def test_a_run_that_is_interrupted_and_killed_ends_with_the_same_bits(tmp_path):
     assert results[0] == results[1]
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_ends_with_one_line_and_leaves_nothing_behind(tmp_path):
     for name, count in (("a", 5), ("b", 5)):
         (tmp_path / "digits" / name).mkdir(parents=True)
@@ -510,16 +519,24 @@ def test_a_run_is_not_resumed_on_a_folder_whose_classes_have_changed(command, tm
     assert (tmp_path / "run" / "training.json").read_bytes() == before
 
 
+def run_and_look_for_tensorflow(*arguments):
+    """Run the script; the last line of its output is its exit code, and whether it has loaded TensorFlow."""
+    code = (
+        f"import sys, runpy; sys.argv = ['train_lenet5.py', *{arguments!r}]\n"
+        f"try: runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
+        "except SystemExit as end: print('code', end.code, 'tensorflow' in sys.modules)"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+
 @pytest.mark.parametrize("out", ["/proc/none", "{file}", "{file}/run"])
 def test_an_out_that_cannot_be_a_folder_is_named_before_tensorflow_loads(out, tmp_path):
     (tmp_path / "notes.txt").write_text("a file")
     out = out.format(file=tmp_path / "notes.txt")
-    started = time.monotonic()
-    process = script("--out", out)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 2 and time.monotonic() - started < 3
-    assert errors.startswith(f"Error: --out: the folder '{out}' cannot be made or written: ")
-    assert len(errors.splitlines()) == 1
+    found = run_and_look_for_tensorflow("--out", out)
+    assert found.stdout.split() == ["code", "2", "False"]
+    assert found.stderr.startswith(f"Error: --out: the folder '{out}' cannot be made or written: ")
+    assert len(found.stderr.splitlines()) == 1
 
 
 def test_the_command_to_resume_is_the_one_that_was_given(module, monkeypatch):
@@ -529,10 +546,5 @@ def test_the_command_to_resume_is_the_one_that_was_given(module, monkeypatch):
 
 
 def test_help_needs_no_tensorflow():
-    code = (
-        "import sys, runpy; sys.argv = ['train_lenet5.py', '--help']\n"
-        f"try: runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
-        "except SystemExit as end: print('code', end.code, 'tensorflow' in sys.modules)"
-    )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    found = run_and_look_for_tensorflow("--help")
     assert "code 0 False" in found.stdout and "--resume" in found.stdout, found.stderr
