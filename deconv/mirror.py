@@ -65,6 +65,8 @@ def mirror_graph(laid, rules=None, collisions="sum", rectify=True):
         for edge, branch in zip(step.inputs, branches, strict=True):
             arrived.setdefault(edge, []).append(branch)
     pixels = _sum(arrived[laid.inputs[0]], "to_pixels")
+    if pixels is start:  # nothing on the way: Keras wants a layer between input and output all the same
+        pixels = keras.layers.Identity(name=f"{label(top.name)}_identity", dtype=start.dtype)(start)
     mirrored = keras.Model(inputs, pixels, name=f"{label(laid.name)}_{label(top.name)}_mirror")
     mirrored.trainable = False  # "not used in any learning capacity" (section 2.1)
     return mirrored

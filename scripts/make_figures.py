@@ -32,6 +32,8 @@ def main(
     try:
         if model != "lenet5":
             raise ValueError(f"--model must be lenet5; received {model!r}.")
+        if seed < 0:
+            raise ValueError(f"--seed must be at least 0; received {seed}.")
         _check_folder(out)
         count = _draw(weights, dataset, split, data_dir, download, out, only, seed)
     except (ValueError, OSError, ImportError) as error:

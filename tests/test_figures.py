@@ -171,6 +171,7 @@ def test_a_network_trained_on_pictures_of_ones_own_is_drawn_with_its_own_classes
     ("arguments", "message"),
     [
         (["--model", "vgg"], "--model must be lenet5; received 'vgg'"),
+        (["--seed", "-1"], "--seed must be at least 0; received -1"),
         (["--only", "fig9"], "--only takes fig1, fig2, activations, pooling, fig7; received fig9"),
         (["--weights", "nowhere.npz"], "nowhere.npz"),
         (["--dataset", "mnist-6k"], "Did you mean 'mnist-5k'?"),

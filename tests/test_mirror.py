@@ -36,6 +36,8 @@ def guided(model):
         return tf.nn.relu(maps), tf.nn.relu
 
     def swap(layer):
+        if isinstance(layer, keras.Model):
+            return guided(layer)
         settings = layer.get_config()
         if isinstance(layer, kl.ReLU):
             return kl.Activation(relu, name=layer.name)
@@ -43,7 +45,7 @@ def guided(model):
             settings["activation"] = relu if settings["activation"] == "relu" else "linear"
         return type(layer).from_config(settings)
 
-    copy = keras.models.clone_model(model, clone_function=swap, recursive=True)
+    copy = keras.models.clone_model(model, clone_function=swap)
     copy.set_weights(model.get_weights())
     return copy
 
