@@ -12,6 +12,16 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+IDLE = (
+    keras.layers.Dropout,
+    keras.layers.SpatialDropout2D,
+    keras.layers.GaussianDropout,
+    keras.layers.GaussianNoise,
+    keras.layers.Identity,
+    keras.layers.ActivityRegularization,
+)
+"""Layers that do nothing at inference."""
+
 
 class Edge:
     """A tensor between two steps: its static `shape` without the batch, and its `dtype`."""

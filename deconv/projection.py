@@ -174,7 +174,7 @@ def select(activations, channel=None, unit="max", *, start="activation"):
     count, rows, columns, depth = maps.shape
     keep = np.ones(maps.shape, bool)
     if channel is not None:
-        channel = check_channels(channel, depth, "given")
+        channel = check_channels(channel, depth, "of the activations given")
         keep &= np.arange(depth) == np.reshape(channel, (-1, 1, 1, 1))
     if isinstance(unit, str) and unit == "max":
         strongest = np.where(keep, maps, -np.inf).reshape(count, -1).argmax(axis=1)

@@ -138,14 +138,7 @@ def share(step):
     return [layers.Scale(1 / len(step.inputs), **_named(step, "scale")), *copy(step)]
 
 
-@rule(
-    keras.layers.Dropout,
-    keras.layers.SpatialDropout2D,
-    keras.layers.GaussianDropout,
-    keras.layers.GaussianNoise,
-    keras.layers.Identity,
-    keras.layers.ActivityRegularization,
-)
+@rule(*graph.IDLE)
 def identity(step):
     """What does nothing at inference does nothing on the way down. Also fit for contrast normalisation."""
     return []

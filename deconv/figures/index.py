@@ -8,7 +8,9 @@ from deconv.figures.record import replacing
 
 
 def write_index(folder, title):
-    """Write `index.html` over all pictures in a folder that have a JSON beside them, by name.
+    """Write `index.html` over all pictures in a folder that have a JSON beside them.
+
+    The paper's figures come first, then the others, each in the order in which they were made.
 
     Args:
         folder: Where the pictures are.
@@ -17,7 +19,8 @@ def write_index(folder, title):
     from jinja2 import Environment
 
     folder = Path(folder)
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    files = sorted(folder.glob("*.json"), key=lambda path: (not path.name.startswith("fig"), path.stat().st_mtime_ns))
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in files]
     pictures = [about for about in found if {"name", "title", "caption", "provenance"} <= about.keys()]
     source = resources.files("deconv.figures").joinpath("index.html").read_text(encoding="utf-8")
     page = Environment(autoescape=True).from_string(source).render(title=title, pictures=pictures)
