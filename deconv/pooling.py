@@ -77,10 +77,11 @@ def compare_pooling(
     check_positive("batch_size", batch_size)
     net = Deconvnet(model, collisions=collisions, rules=rules, input_shape=input_shape)
     step = graph.find(net.graph, pool)
-    makers = [maker for maker in net.graph.steps if step.inputs[0] in maker.outputs]
-    if not isinstance(step.layer, POOLS) or not makers:
-        made = [edge for other in net.graph.steps for edge in other.outputs]
-        pools = [other.name for other in net.graph.steps if isinstance(other.layer, POOLS) and other.inputs[0] in made]
+    maker = maker_of(net.graph, step)
+    if not isinstance(step.layer, POOLS) or maker is None:
+        pools = [
+            other.name for other in net.graph.steps if isinstance(other.layer, POOLS) and maker_of(net.graph, other)
+        ]
         raise ValueError(
             f"Layer '{step.name}' ({type(step.layer).__name__}) is not a max pooling of a layer's maps; "
             f"those of model '{model.name}' are: {', '.join(pools) or 'none'}."
@@ -92,8 +93,8 @@ def compare_pooling(
     channels = check_channels(channels, step.output.shape[-1], step.name)
     shifts = np.array([check_positive("shifts", shift) for shift in np.atleast_1d(shifts).tolist()], np.int64)
     fill = check_fill(fill, image.shape)
-    net.mirror(makers[0].name), net.mirror(step.name)  # a layer without a rule is refused before any work
-    forward = recorder(laid, [makers[0], step], [step])
+    net.mirror(maker.name), net.mirror(step.name)  # a layer without a rule is refused before any work
+    forward = recorder(laid, [maker, step], [step])
 
     def look(batch):
         (before, after), (switches,) = forward(batch)
@@ -114,19 +115,24 @@ def compare_pooling(
     change_before, change_after = _mean_where_known(changes.reshape(2, len(shifts), -1, len(channels)), axis=2)
     project = {"unit": "map", "batch_size": batch_size}
     return PoolingComparison(
-        makers[0].name,
+        maker.name,
         step.name,
         channels,
         before,
         after,
         switches,
-        net.project(images, makers[0].name, channels, **project),
+        net.project(images, maker.name, channels, **project),
         net.project(images, step.name, channels, **project),
         energy_kept(before, switches),
         shifts,
         change_before,
         change_after,
     )
+
+
+def maker_of(laid, step):
+    """The step that makes what `step` takes first; None if that is the image itself."""
+    return next((maker for maker in laid.steps if step.inputs[0] in maker.outputs), None)
 
 
 def energy_kept(before, switches):

@@ -62,10 +62,7 @@ class Deconvnet:
         """
         attached = self._attach(layer)
         image = attached.graph.inputs[0]
-        (activations,), switches = attached.record(check_images(images, image.shape, image.dtype))
-        names = [step.name for step in attached.pools]
-        activations = check_finite(activations.numpy(), attached.step.name)
-        return Record(activations, {name: seen.numpy() for name, seen in zip(names, switches, strict=True)})
+        return attached.take(check_images(images, image.shape, image.dtype))
 
     def project(self, images, layer, channel=None, unit="max", *, start="activation", batch_size=32):
         """Project activations of a layer down to pixels.
@@ -100,7 +97,7 @@ class Deconvnet:
         channels = [None] if channel is None else check_channels(channel, count, attached.step.name)
         pictures = np.empty((len(images), len(channels), *image.shape), attached.mirror.outputs[0].dtype)
         for first in range(0, len(images), batch_size):
-            record = self.record(images[first : first + batch_size], layer)
+            record = attached.take(images[first : first + batch_size])
             units = [(number, place) for number in range(len(record.activations)) for place in range(len(channels))]
             for chunk in range(0, len(units), batch_size):
                 numbers, places = map(np.array, zip(*units[chunk : chunk + batch_size], strict=True))
@@ -139,7 +136,7 @@ class Deconvnet:
         pictures = np.empty(images.shape, attached.mirror.outputs[0].dtype)
         for first in range(0, len(images), check_positive("batch_size", batch_size)):
             part = slice(first, first + batch_size)
-            record = self.record(images[part], layer)
+            record = attached.take(images[part])
             unit = "max" if positions is None else np.asarray(positions)[part]
             signal = select(record.activations, channels[part], unit, start=start)
             pictures[part] = attached.project(signal, list(record.switches.values())).numpy()
@@ -217,3 +214,10 @@ class _Attached:
             return self.mirror([signal, *switches])
 
         self.project = traced(project, signal, switches)
+
+    def take(self, images):
+        """The `Record` of a batch of images that have been checked."""
+        (activations,), switches = self.record(images)
+        activations = check_finite(activations.numpy(), self.step.name)
+        names = [step.name for step in self.pools]
+        return Record(activations, {name: seen.numpy() for name, seen in zip(names, switches, strict=True)})

@@ -4,6 +4,7 @@ from deconv import graph
 from deconv.figures.record import Picture
 from deconv.plotting import activation_sheet, pixels, unit_strips
 from deconv.recording import activations
+from deconv.rules import label
 
 
 def activation_pictures(subject):
@@ -23,4 +24,4 @@ def activation_pictures(subject):
             caption = rows + f"Columns: the {maps.shape[1]} units, on one scale."
             units = subject.data.class_names if maps.shape[1] == len(subject.data.class_names) else None
             figure = unit_strips(maps, names, title, units)
-        yield Picture(f"activations_{layer.replace('/', '.')}", title, caption, figure, numbers)
+        yield Picture(f"activations_{label(layer)}", title, caption, figure, numbers)

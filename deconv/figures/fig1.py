@@ -9,7 +9,7 @@ from deconv import graph
 from deconv.figures.record import Picture
 from deconv.layers import Rectify, TransposeConv, Unpool
 from deconv.plotting import scheme, unpooling
-from deconv.pooling import compare_pooling
+from deconv.pooling import maker_of
 from deconv.projection import Deconvnet, select
 from deconv.recording import POOLS, activations
 from deconv.rules import label
@@ -38,7 +38,7 @@ def scheme_data(model, image, layer):
     seen = activations(model, image[None], [step.name for step in laid.steps])
     record = net.record(image[None], layer)
     signal = select(record.activations)
-    channel = int(np.argmax(np.abs(signal[0]).reshape(-1, signal.shape[-1]).max(axis=0)))
+    unit, channel = _strongest(signal[0])
 
     up, switch_stage = [(f"image\n{_size(image)}", image[..., 0])], {}
     for step in laid.steps:
@@ -51,7 +51,7 @@ def scheme_data(model, image, layer):
     outputs = [keras.tree.flatten(face.output)[0] for face in stages]
     signals = keras.Model(mirror.inputs, outputs)([signal, *record.switches.values()], training=False)
     first = f"{layer}: one unit, all others zero\n{_size(signal[0])}, channel {channel}"
-    down, links = [(first, _strongest(signal[0])[0])], []
+    down, links = [(first, unit)], []
     for face, signals_there in zip(stages, keras.tree.flatten(signals), strict=True):
         maps, number = _strongest(signals_there.numpy()[0])
         if isinstance(face, Unpool):
@@ -104,16 +104,18 @@ def unpooling_data(model, image, pool, cells=4):
     Returns:
         `(maps, switches, pooled, unpooled, zones)` as `plotting.unpooling` takes them, and the channel.
     """
-    found = compare_pooling(model, image[None], pool, shifts=(1,))
-    channel = int(found.after[0].max(axis=(0, 1)).argmax())
-    maps, pooled, switches = (side[0, ..., channel] for side in (found.before, found.after, found.switches))
+    net = Deconvnet(model)
+    step = graph.find(net.graph, pool)
+    before = maker_of(net.graph, step).name
+    record = net.record(image[None], pool)
+    channel = int(record.activations[0].max(axis=(0, 1)).argmax())
+    sides = activations(model, image[None], before)[before], record.activations, record.switches[pool]
+    maps, pooled, switches = (side[0, ..., channel] for side in sides)
     middle = np.unravel_index(pooled.argmax(), pooled.shape)
     first = np.clip(np.array(middle) - cells // 2, 0, np.maximum(np.array(pooled.shape) - cells, 0))
     places = [(row, column) for row in range(cells) for column in range(cells)]
     places = np.minimum(first + places, np.array(pooled.shape) - 1)
-    laid = graph.walk(model)
-    step = graph.find(laid, pool)
-    windows = windows_below(laid._replace(steps=(step,)), places)[step.inputs[0]]
+    windows = windows_below(net.graph._replace(steps=(step,)), places)[step.inputs[0]]
     (top, left), (bottom, right) = windows[:, :2].min(axis=0), windows[:, 2:].max(axis=0)
     part, chosen = maps[top:bottom, left:right], tuple(places.T)
     row, column = np.divmod(switches[chosen], maps.shape[1])

@@ -7,6 +7,7 @@ import numpy as np
 from deconv.figures.record import Picture
 from deconv.plotting import crop, pixels, signed, top_sheet
 from deconv.projection import Deconvnet
+from deconv.rules import label
 from deconv.topk import TopActivations, top_activations
 
 
@@ -35,12 +36,8 @@ def top_data(subject, layers, k=9):
         channels = np.repeat(np.arange(len(tops.ids)), tops.ids.shape[1])
         positions, windows = tops.positions.reshape(-1, 2), tops.windows.reshape(-1, 4)
         projections = net.project_units(subject.preprocess(images), layer, channels, positions)
-        shape = (*tops.ids.shape, -1)
-        yield TopSheet(
-            layer,
-            tops,
-            *(_fold(crop(pictures, windows), shape) for pictures in (projections, images)),
-        )
+        cuts = [crop(pictures, windows) for pictures in (projections, images)]
+        yield TopSheet(layer, tops, *(cut.reshape(*tops.ids.shape, *cut.shape[1:]) for cut in cuts))
 
 
 def top_pictures(subject):
@@ -67,8 +64,4 @@ def top_pictures(subject):
             values=sheet.tops.values,
             columns=3 if count <= 9 else 4,
         )
-        yield Picture(f"fig2_{layer.replace('/', '.')}", title, caption, figure, sheet.tops._asdict())
-
-
-def _fold(pictures, shape):
-    return pictures.reshape(*shape[:-1], *pictures.shape[1:])
+        yield Picture(f"fig2_{label(layer)}", title, caption, figure, sheet.tops._asdict())

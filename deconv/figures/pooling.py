@@ -5,6 +5,7 @@ import numpy as np
 from deconv.figures.record import Picture
 from deconv.plotting import pixels, pooling_sheet, signed
 from deconv.pooling import compare_pooling
+from deconv.rules import label
 
 
 def pooling_pictures(subject):
@@ -35,4 +36,4 @@ def pooling_pictures(subject):
             "change_after": found.change_after,
             "switches_of_shown_image": found.switches[number],
         }
-        yield Picture(f"pooling_{pool.replace('/', '.')}", title, caption, figure, numbers)
+        yield Picture(f"pooling_{label(pool)}", title, caption, figure, numbers)
