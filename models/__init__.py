@@ -11,7 +11,22 @@ Each network is a function that returns a `keras.Model`; the module of the same 
 This package does not know `deconv`: any Keras model can be looked into, and these can be used without it.
 """
 
-from models import lenet5
+from models import alexnet, alexnet_owt, lenet5, zfnet, zfnet512
+from models.alexnet import AlexNet
+from models.alexnet_owt import AlexNetOWT
 from models.lenet5 import LeNet5
+from models.zfnet import ZFNet
+from models.zfnet512 import ZFNet512
 
-__all__ = ["LeNet5", "lenet5"]
+__all__ = [
+    "AlexNet",
+    "AlexNetOWT",
+    "LeNet5",
+    "ZFNet",
+    "ZFNet512",
+    "alexnet",
+    "alexnet_owt",
+    "lenet5",
+    "zfnet",
+    "zfnet512",
+]

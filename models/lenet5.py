@@ -6,18 +6,18 @@ averages, a conv2 that sees all six maps of pool1, softmax instead of Gaussian c
 switches nor rectification, and so nothing for a deconvnet to reverse.
 """
 
-import difflib
-import os
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from models import weight_files
+from models import arguments, weight_files
 
-_SHIPPED = {"mnist": Path(__file__).parent / "weights" / "lenet5_mnist.npz"}
-_SHIPPED_CLASSES = 10
-_SHIPPED_INPUT_SHAPE = (28, 28, 1)
+_KNOWN = {
+    "mnist": arguments.Known(
+        10, (28, 28, 1), range(28, 29), file=Path(__file__).parent / "weights" / "lenet5_mnist.npz"
+    )
+}
 _SMALLEST_SIDE = 12  # a smaller image leaves nothing after pool2
 _DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -66,12 +66,13 @@ def LeNet5(
     Raises:
         ValueError: If an argument is out of range, or `weights` is unknown, unreadable, or does not fit.
     """
-    input_shape = _checked_shape(input_shape)
-    if isinstance(classes, bool) or not isinstance(classes, int | np.integer) or classes < 1:
-        raise ValueError(f"LeNet5: `classes` must be a positive whole number, got {classes!r}.")
-    if isinstance(dropout, bool) or not isinstance(dropout, int | float | np.number) or not 0 <= dropout < 1:
-        raise ValueError(f"LeNet5: `dropout` must be a number in [0, 1), got {dropout!r}.")
-    weights_file = _weights_file(weights, input_shape, classes, include_top)
+    input_shape = arguments.check_input_shape("LeNet5", input_shape, _SMALLEST_SIDE)
+    classes = arguments.check_whole("LeNet5", "classes", classes)
+    dropout = arguments.check_rate("LeNet5", "dropout", dropout)
+    weights = arguments.check_weights("LeNet5", weights, _KNOWN)
+    if weights in _KNOWN:
+        arguments.check_known("LeNet5", weights, _KNOWN[weights], input_shape, include_top, classes=classes)
+    weights = arguments.file_of(weights, _KNOWN, "lenet5")
 
     layers = keras.layers
     image = keras.Input(input_shape, name="image")
@@ -89,8 +90,8 @@ def LeNet5(
             x = layers.Dropout(dropout, name="dropout4")(x)
         x = layers.Dense(classes, activation=classifier_activation, name="predictions")(x)
     model = keras.Model(image, x, name=name)
-    if weights_file is not None:
-        weight_files.load(model, weights_file, beside=() if include_top else ("fc3", "fc4", "predictions"))
+    if weights is not None:
+        weight_files.load(model, weights, beside=() if include_top else ("fc3", "fc4", "predictions"))
     return model
 
 
@@ -166,48 +167,3 @@ def decode_predictions(predictions, top=5):
         [(str(digit), _DIGIT_NAMES[digit], float(scores[digit])) for digit in digits]
         for digits, scores in zip(order, predictions, strict=True)
     ]
-
-
-def _checked_shape(input_shape):
-    shape = tuple(input_shape) if isinstance(input_shape, tuple | list) else (input_shape,)
-    whole = all(isinstance(side, int | np.integer) and not isinstance(side, bool) for side in shape)
-    if not (len(shape) == 3 and whole and min(shape[:2]) >= _SMALLEST_SIDE and shape[2] >= 1):
-        raise ValueError(
-            "LeNet5: `input_shape` must be (height, width, channels) with height and width of at least "
-            f"{_SMALLEST_SIDE}, got {input_shape!r}."
-        )
-    return shape
-
-
-def _weights_file(weights, input_shape, classes, include_top):
-    """The file that `weights` means, or None. Raises where the choice cannot work."""
-    if weights is None:
-        return None
-    if not isinstance(weights, str | os.PathLike):
-        raise ValueError(f"LeNet5: `weights` must be 'mnist', None, or a path, got {weights!r}.")
-    if weights not in _SHIPPED:
-        text = os.fspath(weights)
-        if text and (text.endswith(weight_files.SUFFIXES) or Path(text).exists()):
-            return Path(text)
-        close = difflib.get_close_matches(text, _SHIPPED, n=1, cutoff=0.5)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ValueError(
-            f"LeNet5 has no weights {text!r}.{hint} It takes 'mnist', None, or the path of a "
-            f"{', '.join(weight_files.SUFFIXES)} file."
-        )
-    if input_shape[2] != 1:
-        raise ValueError(
-            f"LeNet5: the weights {weights!r} are for images of 1 channel, got input_shape={input_shape}. "
-            "Convert the images to grey, or take weights=None."
-        )
-    if include_top and classes != _SHIPPED_CLASSES:
-        raise ValueError(
-            f"LeNet5: the weights {weights!r} tell 10 classes apart, got classes={classes}. Take weights=None, "
-            "or include_top=False and a head of your own."
-        )
-    if include_top and input_shape != _SHIPPED_INPUT_SHAPE:
-        raise ValueError(
-            f"LeNet5: the weights {weights!r} are for input_shape=(28, 28, 1), got {input_shape}. Resize the "
-            "images, take weights=None, or include_top=False for the convolutions alone."
-        )
-    return _SHIPPED[weights]

@@ -4,6 +4,7 @@ Our format is the plainest there is: a NumPy archive with one array per weight, 
 `conv1/kernel`. float16 halves its size; LeNet-5 loses nothing by it.
 """
 
+import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -26,18 +27,46 @@ def save(model, path, dtype="float16"):
         ValueError: If a weight is not a finite number in this type. Nothing is written then.
     """
     arrays = {
-        f"{layer.name}/{weight.name}": _cast(keras.ops.convert_to_numpy(weight), dtype)
+        f"{layer.name}/{weight.name}": keras.ops.convert_to_numpy(weight)
         for layer in model.layers
         for weight in layer.weights
     }
+    write(arrays, path, dtype, source=model.name)
+
+
+def write(arrays, path, dtype="float16", source="the network", compress=True, note=""):
+    """Write arrays as `.npz`, whole or not at all.
+
+    Args:
+        arrays: `{"layer/weight": array}`, the weights of each layer in its own order.
+        path: Where to write; a name that ends in `.npz`.
+        dtype: Type of the arrays in the file.
+        source: What they are the weights of, for the message.
+        compress: Whether to spend time on a smaller file.
+        note: Text that the archive carries as its comment.
+
+    Raises:
+        ValueError: If a weight is not a finite number in this type. Nothing is written then.
+        OSError: If the file cannot be written.
+    """
+    arrays = {name: _cast(array, dtype) for name, array in arrays.items()}
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise ValueError(
-                f"The weights '{name}' of '{model.name}' are not all finite numbers in {dtype}, and cannot be saved. "
+                f"The weights '{name}' of '{source}' are not all finite numbers in {dtype}, and cannot be saved. "
                 "Train with a lower learning rate, or save as a wider dtype."
             )
-    with open(path, "wb") as file:
-        np.savez_compressed(file, **arrays)
+    path = Path(path)
+    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        with open(partial, "wb") as file:
+            (np.savez_compressed if compress else np.savez)(file, **arrays)
+        if note:
+            with zipfile.ZipFile(partial, "a") as archive:
+                archive.comment = note.encode()
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load(model, path, beside=()):
@@ -79,6 +108,21 @@ def load(model, path, beside=()):
             weight.assign(array)
 
 
+def outputs(path):
+    """How many outputs each layer of a weights file has: the last axis of its kernel.
+
+    Args:
+        path: A `.npz`, `.keras` or `.weights.h5` file.
+
+    Returns:
+        `{layer name: int}`.
+
+    Raises:
+        ValueError: If the file is missing or cannot be read.
+    """
+    return {layer: int(arrays[0].shape[-1]) for layer, arrays in _read(path).items() if arrays[0].ndim}
+
+
 def _check_values(path, layer, array, dtype):
     if array.dtype.kind not in "fiu" and array.dtype.name != "bfloat16":
         raise ValueError(
@@ -94,7 +138,7 @@ def _check_values(path, layer, array, dtype):
 def _cast(array, dtype):
     """The array in another type; what does not fit becomes infinite, without a warning."""
     with np.errstate(over="ignore"):
-        return array.astype(dtype)
+        return array.astype(dtype, copy=False)
 
 
 def _read(path):

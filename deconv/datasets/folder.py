@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
-from deconv.datasets.image_set import ImageSet, fit_image
+from deconv.datasets import imagenet
+from deconv.datasets.files import stream
+from deconv.datasets.image_set import ImageSet
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 _TEST_FOLDERS = ("test", "validation", "val")
@@ -19,6 +20,7 @@ def pictures(path, split="test", image_size=None, channels=None):
     If the sub-folders are `train` and `test` (or `validation`, or `val`), these are the splits. Otherwise every
     fifth picture of each class, in alphabetical order, is a test picture. The id of a picture is its place
     in the list of all pictures (split `"all"`), so it names the same picture in every split.
+    Classes that are called by WordNet ids (`n01440764`) are shown with their names ("tench").
     Only headers are read at first. Transparency is dropped; of a moving gif the first frame is taken.
 
     Args:
@@ -31,16 +33,14 @@ def pictures(path, split="test", image_size=None, channels=None):
         An `ImageSet`.
 
     Raises:
-        ValueError: If the folder is missing or empty, a picture cannot be read, or they differ in size without
+        ValueError: If it is a file, or the folder is empty, a picture cannot be read, or they differ in size without
             an `image_size`. A picture that is damaged after its header is named when its turn comes: by `arrays` as a
             ValueError, by the dataset itself as a `tf.errors.OpError` with the same message.
     """
     path = Path(path)
-    if not path.exists():
-        raise ValueError(f"There is no folder '{path}'. Known names are mnist-5k, mnist and tfds:NAME.")
     if not path.is_dir():
         raise ValueError(f"'{path}' is a file; expected a folder of pictures.")
-    files, labels, is_test, class_names = _listing(path)
+    files, labels, is_test, folder_names = _listing(path)
     if not files:
         raise ValueError(f"The folder '{path}' holds no pictures ({', '.join(_SUFFIXES)}).")
     ids = np.flatnonzero({"train": ~is_test, "test": is_test, "all": np.ones(len(files), bool)}[split])
@@ -53,19 +53,11 @@ def pictures(path, split="test", image_size=None, channels=None):
     size, all_grey = _size_and_greyness(files, needs_one_size=image_size is None)
     shape = (*(image_size or size), channels or (1 if all_grey else 3))
 
-    def example(file, label, id):
-        decoded = tf.numpy_function(_decoded, [file, shape[2] == 1], tf.uint8, stateful=False)
-        decoded.set_shape((*(size if image_size is None else (None, None)), shape[2]))
-        image = fit_image(decoded, image_size, channels)
-        return tf.ensure_shape(image, shape), label, id
-
-    names = np.array([str(files[id]) for id in ids])
-    listed = tf.data.Dataset.from_tensor_slices((names, labels[ids], ids.astype(np.int64)))
     return ImageSet(
         name=str(path),
         split=split,
-        dataset=listed.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True),
-        class_names=class_names,
+        dataset=stream([files[id] for id in ids], labels[ids], ids.astype(np.int64), shape, fit=image_size is not None),
+        class_names=imagenet.readable(folder_names),
         size=len(ids),
         image_shape=shape,
         source=f"{len(ids):,} of the {len(files):,} pictures in the folder '{path}', split '{split}'.",
@@ -124,17 +116,3 @@ def _size_and_greyness(files, needs_one_size):
                 f"{size[0]}x{size[1]}. Give image_size=(height, width)."
             )
     return first, all_grey
-
-
-def _decoded(file, grey):
-    """Pixels of a file, uint8 `(h, w, 1 or 3)`."""
-    from PIL import Image
-
-    try:
-        with Image.open(file.decode()) as picture:
-            if picture.mode.startswith("I"):  # 16 bits per pixel, which Pillow would clip, not scale
-                picture = Image.fromarray((np.asarray(picture) // 256).astype(np.uint8))
-            pixels = np.asarray(picture.convert("L" if grey else "RGB"))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ValueError(f"The picture '{file.decode()}' cannot be read: {error}") from error
-    return pixels[..., None] if grey else pixels

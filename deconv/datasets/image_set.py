@@ -1,5 +1,6 @@
 """What every source gives: a named, finite stream of pictures."""
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -89,6 +90,9 @@ def reason(error):
         One line that names the picture or the set; for an error that is not ours, its first line.
     """
     lines = [line.strip() for line in str(error).splitlines()]
+    asserted = re.search(r"assertion failed: \[ValueError: (.+?)\] \[", str(error))
+    if asserted:
+        return asserted[1].replace("\\'", "'")
     ours = [line.removeprefix("ValueError: ") for line in lines if line.startswith("ValueError: ")]
     return ours[-1] if ours else lines[0]
 

@@ -9,8 +9,12 @@ from urllib.parse import urlsplit
 import numpy as np
 import tensorflow as tf
 
+from deconv.datasets import imagenet
 from deconv.datasets.image_set import ImageSet, fit_image
 
+NAMES = {"mnist": "mnist", "imagenette": "imagenette/320px-v2", "imagenet": "imagenet2012"}
+"""Our short names of sets, and what TFDS calls them."""
+_OURS = {name: ours for ours, name in NAMES.items()}
 _CONNECT_SECONDS = 5
 _NAME = re.compile(r"[\w-]+(/[\w.+-]+)?(:[\d.*]+)?")
 
@@ -20,7 +24,8 @@ def prepared(name, split="test", data_dir=None, download=False, image_size=None,
 
     The id of an image is its position in the files of its split; with `split="all"` the test images count on
     after the training images. The test images are the builder's `test` split, or its `validation` split where it
-    has no test split or one without labels.
+    has no test split or one without labels. Classes that TFDS calls by WordNet ids (`n01440764`) are shown with their
+    names ("tench").
 
     Args:
         name: As in `tfds.load`: `"mnist"`, `"imagenette/320px-v2"`, `"cifar10:3.0.2"`.
@@ -46,7 +51,7 @@ def prepared(name, split="test", data_dir=None, download=False, image_size=None,
         _fetch(builder, name)
     _check_features(tfds, builder, name)
     features = builder.info.features
-    parts = [_part(builder, part, name) for part in (("train", "test") if split == "all" else (split,))]
+    parts = [_part(tfds, builder, part, name) for part in (("train", "test") if split == "all" else (split,))]
     datasets, size = [], 0
     for part in parts:
         examples = builder.as_dataset(
@@ -69,10 +74,10 @@ def prepared(name, split="test", data_dir=None, download=False, image_size=None,
 
     dataset = datasets[0] if len(datasets) == 1 else datasets[0].concatenate(datasets[1])
     return ImageSet(
-        name=name if name == "mnist" else f"tfds:{name}",
+        name=_OURS.get(name, f"tfds:{name}"),
         split=split,
         dataset=dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True),
-        class_names=tuple(features["label"].names),
+        class_names=imagenet.readable(features["label"].names),
         size=size,
         image_shape=shape,
         source=f"{builder.info.full_name} of TensorFlow Datasets, split {' and '.join(map(repr, parts))}, "
@@ -86,7 +91,8 @@ def _tfds():
     except ImportError as error:
         raise ImportError(
             f"TensorFlow Datasets cannot be imported ({error}). Install what it needs with: "
-            'pip install tensorflow-datasets importlib_resources. Without it, "mnist-5k" and a folder of pictures work.'
+            'pip install tensorflow-datasets importlib_resources. Without it, "mnist-5k", "imagenet-20" '
+            "and a folder of pictures work."
         ) from error
     return tensorflow_datasets
 
@@ -122,15 +128,41 @@ def _not_there(builder, name):
     if builder.builder_config is not None and family.is_dir():
         others = sorted(f"{builder.name}/{path.name}" for path in family.iterdir() if path.name[0] != ".")
     there = f" There is {', '.join(others)} in it." if others else ""
+    fetch = "let TFDS fetch it with --download (download=True)"
+    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+        instructions = " ".join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split())
+        fetch = (
+            f"prepare it by hand, for TFDS cannot download it: its archives go into '{_manual_dir(builder)}', then "
+            f'TFDS makes the set of them with --download (download=True); TFDS says of them: "{instructions}"'
+        )
     return (
         f"The data set '{name}' is not prepared in '{root}'.{there} Name the right folder with --data-dir (data_dir=, "
-        "or the environment's TFDS_DATA_DIR); let TFDS fetch it with --download (download=True); "
-        "or take --dataset mnist-5k, which needs no network."
+        f"or the environment's TFDS_DATA_DIR); {fetch}; "
+        "or take --dataset mnist-5k (digits) or imagenet-20 (photographs), which need no network."
     )
+
+
+def _manual_dir(builder):
+    """Where TFDS looks for archives that it cannot download."""
+    return Path(builder.data_dir_root) / "downloads" / "manual"
 
 
 def _fetch(builder, name):
     """Download and prepare, after seeing that the network answers: TFDS itself would try for minutes."""
+    if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+        if not _manual_dir(builder).is_dir() or not any(_manual_dir(builder).iterdir()):
+            raise ValueError(_not_there(builder, name))
+    else:
+        _check_network(builder, name)
+    try:
+        builder.download_and_prepare()
+    except ImportError as error:
+        raise ImportError(f"TFDS needs a package that is missing: {error}. Install it with pip.") from error
+    except Exception as error:
+        raise OSError(f"TFDS could not fetch and prepare '{name}': {_told(error)}") from error
+
+
+def _check_network(builder, name):
     import requests
 
     urls = {urlsplit(url).netloc: url for url in builder.url_infos if url.startswith("http")}
@@ -140,14 +172,8 @@ def _fetch(builder, name):
         except requests.RequestException:
             raise ConnectionError(
                 f"The data set '{name}' cannot be fetched: '{host}' does not answer. Connect to the network, name a "
-                "folder that holds the set with --data-dir (data_dir=), or take --dataset mnist-5k."
+                "folder that holds the set with --data-dir (data_dir=), or take --dataset mnist-5k or imagenet-20."
             ) from None
-    try:
-        builder.download_and_prepare()
-    except ImportError as error:
-        raise ImportError(f"TFDS needs a package that is missing: {error}. Install it with pip.") from error
-    except Exception as error:
-        raise OSError(f"TFDS could not fetch and prepare '{name}': {_told(error)}") from error
 
 
 def _told(error):
@@ -172,17 +198,18 @@ def _check_features(tfds, builder, name):
         )
 
 
-def _part(builder, part, name):
+def _part(tfds, builder, part, name):
     """The builder's own name of our split."""
     splits = builder.info.splits
     for candidate in ("train",) if part == "train" else ("test", "validation"):
-        if candidate in splits and (part == "train" or _has_labels(builder, candidate)):
+        if candidate in splits and (part == "train" or _has_labels(tfds, builder, candidate)):
             return candidate
     raise ValueError(f"'{name}' has no labelled {part} images; its splits are {', '.join(splits)}.")
 
 
-def _has_labels(builder, split):
-    example = next(iter(builder.as_dataset(split=split, shuffle_files=False).take(1)), None)
+def _has_labels(tfds, builder, split):
+    examples = builder.as_dataset(split=split, shuffle_files=False, read_config=tfds.ReadConfig(try_autocache=False))
+    example = next(iter(examples.take(1)), None)
     return example is not None and int(example["label"]) >= 0
 
 

@@ -1,0 +1,48 @@
+"""Picture files, decoded by Pillow as they are asked for."""
+
+import numpy as np
+import tensorflow as tf
+
+from deconv.datasets.image_set import fit_image
+
+
+def stream(files, labels, ids, shape, fit):
+    """A dataset of `(image, label, id)`, in the order of the files, which are decoded in parallel.
+
+    Transparency is dropped; of a moving gif the first frame is taken; 16 bits are scaled to 8.
+
+    Args:
+        files: Paths.
+        labels: int32 `(n,)`.
+        ids: int64 `(n,)`.
+        shape: `(height, width, 1 or 3)` of every image; 1 makes grey of colour, 3 colour of grey.
+        fit: Whether to bring each to that height and width with `fit_image`. If False, they must have it.
+
+    Returns:
+        A `tf.data.Dataset` of uint8 `shape`, int32 and int64. At a file that cannot be read it raises a
+        `tf.errors.OpError` that names it.
+    """
+
+    def example(file, label, id):
+        image = tf.numpy_function(_decoded, [file, shape[2] == 1], tf.uint8, stateful=False)
+        image.set_shape((None, None, shape[2]))
+        if fit:
+            image = fit_image(image, shape[:2], None)
+        return tf.ensure_shape(image, shape), label, id
+
+    listed = tf.data.Dataset.from_tensor_slices(([str(file) for file in files], labels, ids))
+    return listed.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def _decoded(file, grey):
+    """Pixels of a file, uint8 `(h, w, 1 or 3)`."""
+    from PIL import Image
+
+    try:
+        with Image.open(file.decode()) as picture:
+            if picture.mode.startswith("I"):  # 16 bits per pixel, which Pillow would clip, not scale
+                picture = Image.fromarray((np.asarray(picture) // 256).astype(np.uint8))
+            pixels = np.asarray(picture.convert("L" if grey else "RGB"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ValueError(f"The picture '{file.decode()}' cannot be read: {error}") from error
+    return pixels[..., None] if grey else pixels

@@ -1,0 +1,40 @@
+"""The 1,000 classes of ILSVRC 2012, in which most networks trained on ImageNet answer."""
+
+import functools
+import json
+import re
+from pathlib import Path
+
+_WNID = re.compile(r"n\d{8}")
+
+
+@functools.cache
+def _names():
+    """`{wnid: name}` in the order of the labels."""
+    return dict(json.loads(Path(__file__).with_name("imagenet_classes.json").read_text(encoding="utf-8")))
+
+
+def class_names():
+    """The 1,000 names in the order of the labels: "tench", "goldfish", ..., "toilet tissue".
+
+    The order is that of the WordNet ids (n01440764, n01443537, ...), as in Keras, torchvision, Caffe and TFDS. A name
+    is the first WordNet lemma of its class. Five would not tell their class from another and are "crane (bird)",
+    "crane (machine)", "maillot (tights)", "maillot (tank suit)" and, beside the cardigan that one wears,
+    "Cardigan Welsh corgi".
+    """
+    return tuple(_names().values())
+
+
+def readable(labels):
+    """Names instead of WordNet ids.
+
+    Args:
+        labels: Texts, one for each class.
+
+    Returns:
+        A tuple as long. If all labels are WordNet ids, those of the 1,000 classes are replaced by their names, and
+        others stay; if not, all stay.
+    """
+    if not all(_WNID.fullmatch(label) for label in labels):
+        return tuple(labels)
+    return tuple(_names().get(label, label) for label in labels)

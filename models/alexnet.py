@@ -1,0 +1,141 @@
+"""AlexNet as BVLC trained it with Caffe.
+
+Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional neural networks", 2012; BVLC's
+`bvlc_alexnet`. Where the two differ this is BVLC's: inputs of 227 pixels instead of 224 (the paper's own numbers need
+them), contrast normalisation with k = 1 and alpha divided by its size, biases that start at 0.1 instead of 1, one GPU.
+"""
+
+from pathlib import Path
+
+import keras
+
+from models import arguments, preprocessing, weight_files
+from models.imagenet import decode_predictions
+from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
+
+__all__ = ["AlexNet", "decode_predictions", "preprocess_input", "to_pixels"]
+
+_SMALLEST_SIDE = 51  # a smaller image leaves nothing after pool5
+_FITTING_SIDES = range(211, 243)  # those of which pool5 makes 6 x 6
+_KNOWN = {
+    "imagenet": arguments.Known(1000, (227, 227, 3), _FITTING_SIDES, units=(4096, 4096)),
+    "imagenette": arguments.Known(
+        10,
+        (227, 227, 3),
+        _FITTING_SIDES,
+        units=(512, 512),
+        file=Path(__file__).parent / "weights" / "alexnet_imagenette.npz",
+    ),
+}
+
+
+def AlexNet(
+    weights=None,
+    input_shape=(227, 227, 3),
+    classes=None,
+    units=None,
+    dropout=0.5,
+    include_top=True,
+    classifier_activation="softmax",
+    name="alexnet",
+):
+    """AlexNet: five convolutions, two of them normalised before pooling, three dense layers; 60,965,224 parameters.
+
+    | layer       | operation                               | output      | parameters | sees      | every |
+    |-------------|-----------------------------------------|-------------|------------|-----------|-------|
+    | image       | blue, green, red, less their means      | 227, 227, 3 |            | 1 x 1     | 1     |
+    | conv1       | 96 filters 11x11, stride 4, ReLU        | 55, 55, 96  | 34,944     | 11 x 11   | 4     |
+    | norm1       | across 5 channels                       | 55, 55, 96  |            | 11 x 11   | 4     |
+    | pool1       | max 3x3, stride 2                       | 27, 27, 96  |            | 19 x 19   | 8     |
+    | conv2       | 256 filters 5x5, padded, 2 groups, ReLU | 27, 27, 256 | 307,456    | 51 x 51   | 8     |
+    | norm2       | across 5 channels                       | 27, 27, 256 |            | 51 x 51   | 8     |
+    | pool2       | max 3x3, stride 2                       | 13, 13, 256 |            | 67 x 67   | 16    |
+    | conv3       | 384 filters 3x3, padded, ReLU           | 13, 13, 384 | 885,120    | 99 x 99   | 16    |
+    | conv4       | 384 filters 3x3, padded, 2 groups, ReLU | 13, 13, 384 | 663,936    | 131 x 131 | 16    |
+    | conv5       | 256 filters 3x3, padded, 2 groups, ReLU | 13, 13, 256 | 442,624    | 163 x 163 | 16    |
+    | pool5       | max 3x3, stride 2, rounding up          | 6, 6, 256   |            | 195 x 195 | 32    |
+    | flatten     |                                         | 9216        |            | all       |       |
+    | fc6         | dense, ReLU                             | 4096        | 37,752,832 | all       |       |
+    | dropout6    | half of it, in training                 | 4096        |            | all       |       |
+    | fc7         | dense, ReLU                             | 4096        | 16,781,312 | all       |       |
+    | dropout7    | half of it, in training                 | 4096        |            | all       |       |
+    | predictions | dense, softmax                          | 1000        | 4,097,000  | all       |       |
+
+    "sees" is the receptive field of one unit in pixels, "every" the distance in pixels between the fields of two
+    neighbouring units.
+
+    Args:
+        weights: `"imagenet"`, BVLC's, which are downloaded once (`models.downloads`); `"imagenette"`, of ten classes
+            and small dense layers, trained by `scripts/train_alexnet.py` (`models/weights/alexnet_imagenette.json`
+            says how); `None` for random values, distributed as BVLC's; or the path of a `.keras`, `.weights.h5` or
+            `.npz` file. With `include_top=False` only the convolutions are read from it.
+        input_shape: `(height, width, channels)`, at least 51 x 51; or `(None, None, channels)`, and what pool5 makes
+            of an image is resampled to 6 x 6 by a layer `grid` before fc6. Named weights with their dense layers need
+            sides of 211 to 242, which pool5 makes 6 x 6 of, or open ones.
+        classes: Number of classes; by default that of the weights, of a file too, 1000 without.
+        units: Sizes of fc6 and fc7, one number for both or a pair; by default those of the weights, 4096 without.
+        dropout: Share of fc6 and of fc7 that is dropped in training, in [0, 1). With 0 there are no Dropout layers.
+        include_top: With `False` the network ends at pool5.
+        classifier_activation: Activation of the last layer; `None` gives logits. It is float32 under mixed precision.
+        name: Name of the model.
+
+    Returns:
+        A functional `keras.Model`, not compiled.
+
+    Raises:
+        ValueError: If an argument is out of range, or `weights` is unknown, unreadable, or does not fit.
+        ImportError, ConnectionError, OSError: If `"imagenet"` cannot be fetched: see `models.downloads`.
+    """
+    input_shape = arguments.check_input_shape("AlexNet", input_shape, _SMALLEST_SIDE, open_sides=True)
+    weights = arguments.check_weights("AlexNet", weights, _KNOWN)
+    asked = _KNOWN.get(weights, _KNOWN["imagenet"])
+    classes, units = arguments.sizes("AlexNet", weights, asked, classes, units)
+    dropout = arguments.check_rate("AlexNet", "dropout", dropout)
+    if weights in _KNOWN:
+        arguments.check_known("AlexNet", weights, asked, input_shape, include_top, classes=classes, units=units)
+    weights = arguments.file_of(weights, _KNOWN, "alexnet")
+
+    x = image = keras.Input(input_shape, name="image")
+    x = keras.layers.Conv2D(96, 11, strides=4, **_relu(), name="conv1")(x)
+    x = LocalResponseNormalization(k=1.0, convention="caffe", name="norm1")(x)
+    x = keras.layers.MaxPooling2D(3, 2, name="pool1")(x)
+    x = GroupedConv2D(256, 5, padding="same", groups=2, **_relu(bias=0.1), name="conv2")(x)
+    x = LocalResponseNormalization(k=1.0, convention="caffe", name="norm2")(x)
+    x = keras.layers.MaxPooling2D(3, 2, name="pool2")(x)
+    x = keras.layers.Conv2D(384, 3, padding="same", **_relu(), name="conv3")(x)
+    x = GroupedConv2D(384, 3, padding="same", groups=2, **_relu(bias=0.1), name="conv4")(x)
+    x = GroupedConv2D(256, 3, padding="same", groups=2, **_relu(bias=0.1), name="conv5")(x)
+    x = CeilMaxPooling2D(3, 2, name="pool5")(x)
+    if include_top:
+        if None in x.shape[1:3]:
+            x = keras.layers.Resizing(6, 6, name="grid")(x)
+        x = keras.layers.Flatten(name="flatten")(x)
+        for layer, size in zip(("6", "7"), units, strict=True):
+            x = keras.layers.Dense(size, **_relu(spread=0.005, bias=0.1), name=f"fc{layer}")(x)
+            if dropout:
+                x = keras.layers.Dropout(dropout, name=f"dropout{layer}")(x)
+        last = {**_relu(), "activation": classifier_activation}
+        x = keras.layers.Dense(classes, **last, dtype="float32", name="predictions")(x)
+    model = keras.Model(image, x, name=name)
+    if weights is not None:
+        weight_files.load(model, weights, beside=() if include_top else ("fc6", "fc7", "predictions"))
+    return model
+
+
+def preprocess_input(images):
+    """Photographs as AlexNet expects them: blue, green, red, less their means. See `preprocessing.preprocess`."""
+    return preprocessing.preprocess(images, "caffe")
+
+
+def to_pixels(images):
+    """The way back from `preprocess_input`, for display: uint8, RGB. See `preprocessing.to_pixels`."""
+    return preprocessing.to_pixels(images, "caffe")
+
+
+def _relu(spread=0.01, bias=0.0):
+    """Rectification, and initial values as in Krizhevsky et al. 2012, section 5, with BVLC's biases."""
+    return {
+        "activation": "relu",
+        "kernel_initializer": keras.initializers.RandomNormal(0.0, spread),
+        "bias_initializer": keras.initializers.Constant(bias),
+    }

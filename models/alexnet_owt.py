@@ -1,0 +1,135 @@
+"""AlexNet on one GPU, without groups and contrast normalisation: torchvision's `alexnet`.
+
+Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014 (arXiv:1404.5997). Where the two
+differ this is torchvision's.
+"""
+
+import keras
+
+from models import arguments, preprocessing, weight_files
+from models.imagenet import decode_predictions
+
+__all__ = ["AlexNetOWT", "decode_predictions", "preprocess_input", "to_pixels"]
+
+_SMALLEST_SIDE = 63  # a smaller image leaves nothing after pool5
+_SMALLEST_SIDE_WITH_TOP = 95  # a smaller image leaves one cell, which Keras's adaptive pooling cannot spread in a graph
+_FITTING_SIDES = range(223, 255)  # those of which pool5 makes 6 x 6
+_KNOWN = {"imagenet": arguments.Known(1000, (224, 224, 3), units=(4096, 4096))}
+
+
+def AlexNetOWT(
+    weights=None,
+    input_shape=(224, 224, 3),
+    classes=None,
+    units=None,
+    dropout=0.5,
+    include_top=True,
+    classifier_activation="softmax",
+    name="alexnet_owt",
+):
+    """The one-tower AlexNet: five convolutions, three dense layers; 61,100,840 parameters.
+
+    | layer       | operation                                | output      | parameters | sees      | every |
+    |-------------|------------------------------------------|-------------|------------|-----------|-------|
+    | image       | red, green, blue, standardised           | 224, 224, 3 |            | 1 x 1     | 1     |
+    | pad1        | 2 zeros on every side                    | 228, 228, 3 |            | 1 x 1     | 1     |
+    | conv1       | 64 filters 11x11, stride 4, ReLU         | 55, 55, 64  | 23,296     | 11 x 11   | 4     |
+    | pool1       | max 3x3, stride 2                        | 27, 27, 64  |            | 19 x 19   | 8     |
+    | conv2       | 192 filters 5x5, padded, ReLU            | 27, 27, 192 | 307,392    | 51 x 51   | 8     |
+    | pool2       | max 3x3, stride 2                        | 13, 13, 192 |            | 67 x 67   | 16    |
+    | conv3       | 384 filters 3x3, padded, ReLU            | 13, 13, 384 | 663,936    | 99 x 99   | 16    |
+    | conv4       | 256 filters 3x3, padded, ReLU            | 13, 13, 256 | 884,992    | 131 x 131 | 16    |
+    | conv5       | 256 filters 3x3, padded, ReLU            | 13, 13, 256 | 590,080    | 163 x 163 | 16    |
+    | pool5       | max 3x3, stride 2                        | 6, 6, 256   |            | 195 x 195 | 32    |
+    | flatten     |                                          | 9216        |            | all       |       |
+    | dropout6    | half of it, in training                  | 9216        |            | all       |       |
+    | fc6         | dense, ReLU                              | 4096        | 37,752,832 | all       |       |
+    | dropout7    | half of it, in training                  | 4096        |            | all       |       |
+    | fc7         | dense, ReLU                              | 4096        | 16,781,312 | all       |       |
+    | predictions | dense, softmax                           | 1000        | 4,097,000  | all       |       |
+
+    "sees" is the receptive field of one unit in pixels, "every" the distance in pixels between the fields of two
+    neighbouring units. Dropout comes before the dense layers whose inputs it drops.
+
+    Args:
+        weights: `"imagenet"`, torchvision's `IMAGENET1K_V1`, which are downloaded once (`models.downloads`); `None` for
+            random values, kernels distributed as PyTorch's and biases 0; or the path of a `.keras`, `.weights.h5` or
+            `.npz` file. With `include_top=False` only the convolutions are read from it.
+        input_shape: `(height, width, channels)`, at least 95 x 95, without dense layers 63 x 63. Where pool5 does not
+            make 6 x 6 of it, a layer `grid` after it averages to 6 x 6, as torchvision's adaptive pooling does; Keras
+            has it since 3.13.
+        classes: Number of classes; by default that of the weights, of a file too, 1000 without.
+        units: Sizes of fc6 and fc7, one number for both or a pair; by default those of the weights, 4096 without.
+        dropout: Share of the inputs of fc6 and of fc7 that is dropped in training, in [0, 1). With 0 there are no
+            Dropout layers.
+        include_top: With `False` the network ends at pool5.
+        classifier_activation: Activation of the last layer; `None` gives logits. It is float32 under mixed precision.
+        name: Name of the model.
+
+    Returns:
+        A functional `keras.Model`, not compiled.
+
+    Raises:
+        ValueError: If an argument is out of range, or `weights` is unknown, unreadable, or does not fit.
+        ImportError, ConnectionError, OSError: If `"imagenet"` cannot be fetched: see `models.downloads`.
+    """
+    smallest = _SMALLEST_SIDE_WITH_TOP if include_top else _SMALLEST_SIDE
+    input_shape = arguments.check_input_shape("AlexNetOWT", input_shape, smallest)
+    weights = arguments.check_weights("AlexNetOWT", weights, _KNOWN)
+    classes, units = arguments.sizes("AlexNetOWT", weights, _KNOWN["imagenet"], classes, units)
+    dropout = arguments.check_rate("AlexNetOWT", "dropout", dropout)
+    if weights in _KNOWN:
+        arguments.check_known(
+            "AlexNetOWT", weights, _KNOWN[weights], input_shape, include_top, classes=classes, units=units
+        )
+    resampled = include_top and not all(side in _FITTING_SIDES for side in input_shape[:2])
+    if resampled and not hasattr(keras.layers, "AdaptiveAveragePooling2D"):
+        raise ValueError(
+            f"AlexNetOWT: input_shape={input_shape} takes Keras 3.13 or newer, which can average any map to 6 x 6; "
+            f"installed is {keras.__version__}. Upgrade it, give height and width of {_FITTING_SIDES[0]} to "
+            f"{_FITTING_SIDES[-1]}, or take include_top=False."
+        )
+    weights = arguments.file_of(weights, _KNOWN, "alexnet_owt")
+
+    x = image = keras.Input(input_shape, name="image")
+    x = keras.layers.ZeroPadding2D(2, name="pad1")(x)
+    x = keras.layers.Conv2D(64, 11, strides=4, **_relu(), name="conv1")(x)
+    x = keras.layers.MaxPooling2D(3, 2, name="pool1")(x)
+    x = keras.layers.Conv2D(192, 5, padding="same", **_relu(), name="conv2")(x)
+    x = keras.layers.MaxPooling2D(3, 2, name="pool2")(x)
+    x = keras.layers.Conv2D(384, 3, padding="same", **_relu(), name="conv3")(x)
+    x = keras.layers.Conv2D(256, 3, padding="same", **_relu(), name="conv4")(x)
+    x = keras.layers.Conv2D(256, 3, padding="same", **_relu(), name="conv5")(x)
+    x = keras.layers.MaxPooling2D(3, 2, name="pool5")(x)
+    if include_top:
+        if resampled:
+            x = keras.layers.AdaptiveAveragePooling2D(6, name="grid")(x)
+        x = keras.layers.Flatten(name="flatten")(x)
+        for layer, size in zip(("6", "7"), units, strict=True):
+            if dropout:
+                x = keras.layers.Dropout(dropout, name=f"dropout{layer}")(x)
+            x = keras.layers.Dense(size, **_relu(), name=f"fc{layer}")(x)
+        last = {**_relu(), "activation": classifier_activation}
+        x = keras.layers.Dense(classes, **last, dtype="float32", name="predictions")(x)
+    model = keras.Model(image, x, name=name)
+    if weights is not None:
+        weight_files.load(model, weights, beside=() if include_top else ("fc6", "fc7", "predictions"))
+    return model
+
+
+def preprocess_input(images):
+    """Photographs as torchvision's networks expect them: standardised RGB. See `preprocessing.preprocess`."""
+    return preprocessing.preprocess(images, "torch")
+
+
+def to_pixels(images):
+    """The way back from `preprocess_input`, for display: uint8, RGB. See `preprocessing.to_pixels`."""
+    return preprocessing.to_pixels(images, "torch")
+
+
+def _relu():
+    """Rectification, and kernels that start as PyTorch's: uniform in +-1 / sqrt(inputs of a unit)."""
+    return {
+        "activation": "relu",
+        "kernel_initializer": keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
+    }

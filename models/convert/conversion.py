@@ -1,0 +1,164 @@
+"""A published weights file into arrays by our layer names, laid out as Keras wants them."""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from models import weight_files
+from models.convert import layout, onnx_file, torch_file
+from models.convert.tables import NETWORKS
+
+_TORCH_BEGINS = (b"PK", b"\x80")  # a zip archive since PyTorch 1.6, a pickle before
+_POINTER_BEGINS = b"version https://git-lfs"
+
+
+class Converted(NamedTuple):
+    """The weights of one file.
+
+    Attributes:
+        network: A name in `NETWORKS`.
+        arrays: `{"conv1/kernel": array, "conv1/bias": array, ...}` from the input up, float32: kernels HWIO or
+            (in, out), inputs of fc6 in (rows, columns, channels) order.
+        sha256: Of the file they come from.
+    """
+
+    network: str
+    arrays: dict
+    sha256: str
+
+
+def convert(path, network=None):
+    """Read a published weights file.
+
+    Args:
+        path: An ONNX file, or a PyTorch file that holds a `state_dict`.
+        network: `"alexnet"`, `"alexnet_owt"` or `"zfnet512"`; by default the one whose first kernel it has.
+
+    Returns:
+        `Converted`.
+
+    Raises:
+        ImportError: If `onnx` or `torch`, whichever the file needs, is not installed.
+        ValueError: If there is no such file or network, or the file is damaged, keeps something else, lacks a tensor,
+            or has one of another shape or with values that are not finite.
+    """
+    if network is not None and network not in NETWORKS:
+        raise ValueError(f"There is no network {network!r} to convert: expected one of {', '.join(NETWORKS)}.")
+    sha256 = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            beginning = file.read(64)
+            file.seek(0)
+            while piece := file.read(2**20):
+                sha256.update(piece)
+    except OSError as error:
+        raise ValueError(f"The weights file '{path}' cannot be read: {error.strerror}.") from error
+    if beginning.startswith(_POINTER_BEGINS):
+        raise ValueError(
+            f"'{path}' is a Git LFS pointer of a few lines, not the file that it points to. Fetch the file itself."
+        )
+    reader = torch_file if beginning.startswith(_TORCH_BEGINS) else onnx_file
+    tensors, order = reader.read(Path(path))
+    network = network or _recognised(path, tensors)
+    if order is not None and order != NETWORKS[network].order:
+        raise ValueError(
+            f"'{path}' is not {NETWORKS[network].title}: its normalisations and poolings are {' '.join(order)}, "
+            f"expected {' '.join(NETWORKS[network].order)}."
+        )
+    return Converted(network, _arrays(path, tensors, NETWORKS[network]), sha256.hexdigest())
+
+
+def save(converted, path, dtype="float32"):
+    """Write converted weights as `.npz`, whole or not at all, with a note of what they were made from.
+
+    Args:
+        converted: From `convert`.
+        path: Where to write; a name that ends in `.npz`.
+        dtype: `"float32"`, or `"float16"` for half the size and three digits.
+
+    Raises:
+        ValueError: If a weight is not a finite number in this type.
+        OSError: If the file cannot be written.
+    """
+    # Trained weights hardly get smaller by compression, and 60 million of them take ten seconds.
+    note = note_of(converted.network, converted.sha256)
+    weight_files.write(converted.arrays, path, dtype, source=converted.network, compress=False, note=note)
+
+
+def note_of(network, sha256):
+    """The note that `save` leaves in its file."""
+    return f"{network} converted from sha256:{sha256}"
+
+
+def require_reader(file_name):
+    """See that the package is there which reads a file of this name: before it is fetched.
+
+    Raises:
+        ImportError: If it is not, saying how to install it.
+    """
+    (onnx_file if file_name.endswith(".onnx") else torch_file).require()
+
+
+def _recognised(path, tensors):
+    for name, network in NETWORKS.items():
+        in_file, shape = network.kernels["conv1"]
+        kernel = tensors.get(network.names[0].format(in_file))
+        if kernel is not None and kernel.shape == shape:
+            return name
+    raise ValueError(
+        f"'{path}' holds none of the networks that can be converted: expected the first kernel of "
+        + ", ".join(_described(network) for network in NETWORKS.values())
+        + f"; it holds {_contents(tensors)}."
+    )
+
+
+def _described(network):
+    in_file, shape = network.kernels["conv1"]
+    return f"{network.title} ('{network.names[0].format(in_file)}' {shape})"
+
+
+def _contents(tensors):
+    names = [f"'{name}' {array.shape}" for name, array in tensors.items()]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "no weights"
+
+
+def _arrays(path, tensors, network):
+    sizes, arrays, flattened = {}, {}, False
+    for layer, (in_file, expected) in network.kernels.items():
+        kernel_name, bias_name = (name.format(in_file) for name in network.names)
+        kernel = _tensor(path, tensors, kernel_name, layer, expected, sizes)
+        bias = _tensor(path, tensors, bias_name, layer, expected[:1], sizes)
+        if kernel.ndim == 4:
+            kernel = layout.convolution_kernel(kernel)
+        elif not flattened:
+            kernel, flattened = layout.dense_kernel_after_flattening(kernel, network.grid), True
+        else:
+            kernel = layout.dense_kernel(kernel)
+        arrays[f"{layer}/kernel"], arrays[f"{layer}/bias"] = np.ascontiguousarray(kernel), bias
+    return arrays
+
+
+def _tensor(path, tensors, name, layer, expected, sizes):
+    """One tensor as float32, checked; `sizes` learns the sizes that the file is free to choose."""
+    if name not in tensors:
+        raise ValueError(f"'{path}' has no tensor '{name}', the weights of {layer}; it holds {_contents(tensors)}.")
+    array = tensors[name]
+    expected = tuple(sizes.get(size, size) for size in expected)
+    fits = len(array.shape) == len(expected) and all(
+        length == size if isinstance(size, int) else length > 0
+        for length, size in zip(array.shape, expected, strict=True)
+    )
+    if not fits:
+        described = ", ".join(map(str, expected))
+        raise ValueError(
+            f"'{path}' does not fit: '{name}', the weights of {layer}, should be of shape ({described}), "
+            f"got {array.shape}."
+        )
+    sizes.update({size: length for length, size in zip(array.shape, expected, strict=True) if isinstance(size, str)})
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+        array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise ValueError(f"'{path}' is damaged: '{name}', the weights of {layer}, has values that are not finite.")
+    return array

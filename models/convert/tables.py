@@ -1,0 +1,87 @@
+"""What is called what, and has which shape, in the files that are published for our networks.
+
+Kernels of convolutions are OIHW there: filters, input channels of one group, rows, columns. Kernels of dense layers
+are (out, in). A name in place of a number is a size that a file is free to choose, the same wherever it stands: a
+network trained for other classes is converted as well.
+
+**Input channels stay as they are in the file.** Caffe's networks see blue, green, red, torchvision's red, green,
+blue, and so does what we make of them: the `preprocess_input` of each network brings images into its order (the table
+in `models.preprocessing`).
+"""
+
+from typing import NamedTuple
+
+
+class Network(NamedTuple):
+    """One published network.
+
+    Attributes:
+        title: What to call it.
+        names: How a kernel and a bias are called, with `{}` for the layer's own name in the file.
+        kernels: `{our layer: (its name in the file, shape of its kernel there)}`, from the input up.
+        grid: `(channels, rows, columns)` of the maps that are flattened, in this order, before the first dense layer.
+        order: Its normalisations and poolings, from the input up, in the words of ONNX. CaffeNet has the names and
+            shapes of AlexNet, and differs in this alone.
+    """
+
+    title: str
+    names: tuple
+    kernels: dict
+    grid: tuple
+    order: tuple
+
+
+NORMALISED_FIRST = ("LRN", "MaxPool", "LRN", "MaxPool", "MaxPool")
+_CAFFE2 = ("{}_w_0", "{}_b_0")  # a prefix like "gpu_0/" is dropped
+_TORCH = ("{}.weight", "{}.bias")
+
+NETWORKS = {
+    "alexnet": Network(
+        title="BVLC's AlexNet",
+        names=_CAFFE2,
+        kernels={
+            "conv1": ("conv1", (96, 3, 11, 11)),
+            "conv2": ("conv2", (256, 48, 5, 5)),  # two groups, like conv4 and conv5
+            "conv3": ("conv3", (384, 256, 3, 3)),
+            "conv4": ("conv4", (384, 192, 3, 3)),
+            "conv5": ("conv5", (256, 192, 3, 3)),
+            "fc6": ("fc6", ("fc6 units", 9216)),
+            "fc7": ("fc7", ("fc7 units", "fc6 units")),
+            "predictions": ("fc8", ("classes", "fc7 units")),
+        },
+        grid=(256, 6, 6),
+        order=NORMALISED_FIRST,
+    ),
+    "alexnet_owt": Network(
+        title="torchvision's AlexNet",
+        names=_TORCH,
+        kernels={
+            "conv1": ("features.0", (64, 3, 11, 11)),
+            "conv2": ("features.3", (192, 64, 5, 5)),
+            "conv3": ("features.6", (384, 192, 3, 3)),
+            "conv4": ("features.8", (256, 384, 3, 3)),
+            "conv5": ("features.10", (256, 256, 3, 3)),
+            "fc6": ("classifier.1", ("fc6 units", 9216)),
+            "fc7": ("classifier.4", ("fc7 units", "fc6 units")),
+            "predictions": ("classifier.6", ("classes", "fc7 units")),
+        },
+        grid=(256, 6, 6),
+        order=("MaxPool", "MaxPool", "MaxPool"),
+    ),
+    "zfnet512": Network(
+        title="the ONNX Model Zoo's ZFNet-512",
+        names=_CAFFE2,
+        kernels={
+            "conv1": ("conv1", (96, 3, 7, 7)),
+            "conv2": ("conv2", (256, 96, 5, 5)),
+            "conv3": ("conv3", (512, 256, 3, 3)),
+            "conv4": ("conv4", (512, 512, 3, 3)),
+            "conv5": ("conv5", (512, 512, 3, 3)),
+            "fc6": ("fc6", ("fc6 units", 18432)),
+            "fc7": ("fc7", ("fc7 units", "fc6 units")),
+            "predictions": ("fc8", ("classes", "fc7 units")),
+        },
+        grid=(512, 6, 6),
+        order=NORMALISED_FIRST,
+    ),
+}

@@ -1,0 +1,179 @@
+"""Layers of the first ImageNet networks that Keras lacks, and the weight constraint of Zeiler & Fergus.
+
+All are serializable. A class that says `mirrored_as` names the Keras layer whose transpose leads its signal down; a
+deconvnet reads it there, so that neither package has to know the other.
+"""
+
+import math
+from numbers import Real
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="models")
+class GroupedConv2D(keras.layers.Conv2D):
+    """`keras.layers.Conv2D` with `groups`, several times as fast on a CPU.
+
+    The same kernel, the same result: filter `f` of `filters` sees the channels of its own group only, as in the
+    networks of Krizhevsky et al. 2012, section 3.5, whose two groups lay on two GPUs. Keras's TensorFlow backend sends
+    grouped kernels to XLA on a CPU, where training is four times slower; TensorFlow's own convolution takes them as
+    they are.
+    """
+
+    mirrored_as = keras.layers.Conv2D
+
+    def convolution_op(self, inputs, kernel):
+        if keras.backend.backend() != "tensorflow" or self.data_format != "channels_last":
+            return super().convolution_op(inputs, kernel)
+        import tensorflow as tf
+
+        return tf.nn.conv2d(inputs, kernel, self.strides, self.padding.upper(), dilations=self.dilation_rate)
+
+
+@keras.saving.register_keras_serializable(package="models")
+class LocalResponseNormalization(keras.layers.Layer):
+    """Contrast normalisation across channels (Krizhevsky et al. 2012, section 3.3).
+
+    `b_i = a_i / (k + alpha * sum_j a_j^2) ** beta`, where `j` runs over the `size` channels around `i`, fewer at the
+    ends. Two conventions are published. The paper multiplies the sum by `alpha`, with k = 2; Caffe and ONNX multiply
+    the mean, so that their `alpha` is divided by `size`, with k = 1.
+
+    Args:
+        size: Number of channels, odd.
+        k, alpha, beta: The constants.
+        convention: `"paper"` (alpha times the sum) or `"caffe"` (alpha times the sum divided by `size`).
+
+    Input and output:
+        `(..., channels)`, any float type. float16 is computed in float32: its squares overflow.
+
+    Raises:
+        ValueError: If a constant or the convention is out of range.
+    """
+
+    mirrored_as = keras.layers.Identity
+
+    def __init__(self, size=5, k=2.0, alpha=1e-4, beta=0.75, convention="paper", **kwargs):
+        super().__init__(**kwargs)
+        if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1 or size % 2 == 0:
+            raise ValueError(f"LocalResponseNormalization: size must be a positive odd number, got {size!r}.")
+        if convention not in ("paper", "caffe"):
+            raise ValueError(
+                f"LocalResponseNormalization: convention must be 'paper' or 'caffe', got {convention!r}. The paper "
+                "multiplies the sum of squares by alpha, Caffe divides alpha by size first."
+            )
+        if not all(_is_number(value) for value in (k, alpha, beta)) or k <= 0 or alpha < 0 or beta < 0:
+            raise ValueError(
+                "LocalResponseNormalization: k must be a positive number, alpha and beta numbers of at least 0, "
+                f"got k={k!r}, alpha={alpha!r}, beta={beta!r}."
+            )
+        self.size, self.k, self.alpha, self.beta, self.convention = int(size), k, alpha, beta, convention
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        if input_shape[-1] is None:
+            raise ValueError(f"LocalResponseNormalization needs a known number of channels, got shape {input_shape}.")
+        channel = np.arange(input_shape[-1])
+        factor = self.alpha / self.size if self.convention == "caffe" else self.alpha
+        self._neighbours = factor * (abs(channel[:, None] - channel) <= self.size // 2)
+
+    def call(self, inputs):
+        dtype = "float32" if self.compute_dtype == "float16" else self.compute_dtype
+        maps = ops.cast(inputs, dtype)
+        # A product with a band matrix: as a sum of shifted maps it takes twice as long on a CPU.
+        energy = self.k + ops.matmul(ops.square(maps), ops.cast(self._neighbours, dtype))
+        if self.beta == 0.75:  # two square roots instead of a logarithm and an exponential
+            root = ops.rsqrt(energy)
+            return ops.cast(maps * root * ops.sqrt(root), self.compute_dtype)
+        return ops.cast(maps * ops.power(energy, -self.beta), self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        own = {name: getattr(self, name) for name in ("size", "k", "alpha", "beta", "convention")}
+        return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable(package="models")
+class CeilMaxPooling2D(keras.layers.MaxPooling2D):
+    """Max pooling whose last window may reach over the edge, as Caffe and cuda-convnet have it.
+
+    Of `n` cells it makes `1 + ceil((n - pool_size) / strides)` (`keras.layers.MaxPooling2D` rounds down). What lies
+    outside the map never wins.
+
+    Args:
+        pool_size: Int or pair.
+        strides: Int or pair, by default `pool_size`; not more than it, or a window could miss the map.
+
+    Raises:
+        ValueError: If `strides` exceed `pool_size`, a map is too small for one window, or it has not its channels last.
+    """
+
+    mirrored_as = keras.layers.MaxPooling2D
+
+    def __init__(self, pool_size=2, strides=None, padding="ceil", **kwargs):
+        if padding != "ceil":
+            raise ValueError(f"CeilMaxPooling2D has the padding 'ceil' and no other, got {padding!r}.")
+        super().__init__(pool_size, strides, padding="valid", **kwargs)
+        self.padding = "ceil"
+        if self.strides[0] > self.pool_size[0] or self.strides[1] > self.pool_size[1]:
+            raise ValueError(
+                f"CeilMaxPooling2D: strides must not exceed pool_size, got strides={self.strides} and "
+                f"pool_size={self.pool_size}: a window could lie outside the map."
+            )
+        if self.data_format != "channels_last":
+            raise ValueError(f"CeilMaxPooling2D takes channels_last, got {self.data_format!r}.")
+
+    def call(self, inputs):
+        self.compute_output_shape(inputs.shape)  # refuses what is too small
+        # One stride less a cell beyond the edge turns rounding down into rounding up.
+        ends = [(0, 0), *((0, stride - 1) for stride in self.strides), (0, 0)]
+        padded = ops.pad(inputs, ends, constant_values=-float("inf"))
+        return ops.max_pool(padded, self.pool_size, self.strides, "valid", self.data_format)
+
+    def compute_output_shape(self, input_shape):
+        def count(size, pool, stride):
+            if size is not None and size + stride <= pool:
+                raise ValueError(
+                    f"CeilMaxPooling2D '{self.name}': maps of {input_shape[1:3]} are too small for a window of "
+                    f"{self.pool_size} with strides {self.strides}. Take larger images."
+                )
+            return None if size is None else 1 - (pool - size) // stride
+
+        sides = map(count, input_shape[1:3], self.pool_size, self.strides)
+        return (input_shape[0], *sides, input_shape[3])
+
+
+@keras.saving.register_keras_serializable(package="models")
+class FilterRMS(keras.constraints.Constraint):
+    """Rescale every filter whose root mean square exceeds a radius to that radius (arXiv:1311.2901, section 3).
+
+    Zeiler & Fergus found it crucial against filters of the first layer that dominate all others. How often they apply
+    it they do not say; as a Keras constraint it is after every update.
+
+    Args:
+        radius: The largest RMS of a filter over its rows, columns and input channels. The paper's 0.1 is for inputs of
+            about [-128, 128]: for inputs divided by `s` it is `0.1 * s` in the first layer.
+
+    Raises:
+        ValueError: If `radius` is not a positive number.
+    """
+
+    def __init__(self, radius=0.1):
+        if not _is_number(radius) or radius <= 0:
+            raise ValueError(f"FilterRMS: radius must be a positive number, got {radius!r}.")
+        self.radius = radius
+
+    def __call__(self, kernel):
+        mean_square = ops.mean(ops.square(kernel), axis=tuple(range(len(kernel.shape) - 1)), keepdims=True)
+        excess = ops.sqrt(mean_square) / self.radius
+        return kernel / ops.maximum(excess, 1.0)
+
+    def get_config(self):
+        return {"radius": self.radius}
+
+
+def _is_number(value):
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,109 @@
+"""From photographs to what a network was trained on, and back: channel order and means, in one table.
+
+The mean colour of ImageNet's training images is subtracted everywhere; the published sets of it differ in the third
+digit, and each network keeps the one that it is used with.
+"""
+
+import sys
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+
+class Convention(NamedTuple):
+    """What becomes of a pixel: its channels are put in order, then `(value - mean) / scale`.
+
+    Attributes:
+        order: `"RGB"` or `"BGR"`, the order of the channels that the network sees.
+        mean: In pixel units [0, 255], in that order.
+        scale: In pixel units, in that order.
+    """
+
+    order: str
+    mean: tuple
+    scale: tuple = (1.0, 1.0, 1.0)
+
+
+CONVENTIONS = {
+    # Caffe reads images with OpenCV, whose channels are blue, green, red. BVLC trained AlexNet on crops less the same
+    # crops of a mean image; the mean pixel in its place is what Caffe's own example of classification takes.
+    "caffe": Convention("BGR", (104.00699, 116.66877, 122.67891)),
+    # torchvision divides by 255 first: mean (0.485, 0.456, 0.406), scale (0.229, 0.224, 0.225).
+    "torch": Convention("RGB", (0.485 * 255, 0.456 * 255, 0.406 * 255), (0.229 * 255, 0.224 * 255, 0.225 * 255)),
+    # Zeiler & Fergus (section 3) subtract the mean image; as it is not published, ours is the mean pixel. Nor do they
+    # say in which order the channels are.
+    "zfnet": Convention("RGB", (122.67891, 116.66877, 104.00699)),
+    # The Model Zoo's page of zfnet512 leaves its preprocessing empty, and how it was trained is not recorded. These are
+    # the numbers with which the zoo's accuracy (55.97 % top-1) was measured, by the script of Intel's Neural Compressor
+    # that the page names; it stretches whole images to 224 x 224.
+    "zfnet512": Convention("BGR", (103.939, 116.779, 123.68)),
+}
+
+
+def preprocess(images, convention):
+    """Photographs as a network expects them.
+
+    Args:
+        images: Pixel values in [0, 255], any number type, RGB: an array or a tensor `(..., 3)`. TensorFlow's tensors
+            are taken under every backend of Keras, so that this can be mapped over a `tf.data.Dataset`.
+        convention: A name in `CONVENTIONS`.
+
+    Returns:
+        float32 of the same shape, an array for an array, a tensor for a tensor. The input is not changed.
+
+    Raises:
+        ValueError: If `images` has not three channels, or is not made of numbers.
+    """
+    order, mean, scale = CONVENTIONS[convention]
+    images = _float32(images)
+    channels = images.shape[-1] if len(images.shape) else 0
+    if channels not in (3, None):
+        way_out = ""
+        if channels == 1:
+            way_out = " Repeat the channel of grey images three times: np.repeat(images, 3, axis=-1)."
+        elif len(images.shape) in (2, 3):
+            way_out = " Grey images come as np.repeat(images[..., None], 3, axis=-1)."
+        raise ValueError(
+            "preprocess_input expects RGB images, shape (..., height, width, 3), "
+            f"got shape {tuple(images.shape)}.{way_out}"
+        )
+    if order == "BGR":
+        images = images[..., ::-1]
+    return (images - np.array(mean, np.float32)) / np.array(scale, np.float32)
+
+
+def to_pixels(images, convention):
+    """The way back from `preprocess`, for display.
+
+    Args:
+        images: Array or tensor `(..., 3)` in a network's own units and channel order.
+        convention: A name in `CONVENTIONS`.
+
+    Returns:
+        uint8 NumPy array of the same shape, RGB, rounded and clipped to [0, 255]; exactly the pixels that were given
+        to `preprocess` if those were uint8.
+
+    Raises:
+        ValueError: If `images` has not three channels.
+    """
+    order, mean, scale = CONVENTIONS[convention]
+    images = np.asarray(keras.ops.convert_to_numpy(images), np.float32)
+    if images.shape[-1:] != (3,):
+        raise ValueError(f"to_pixels expects shape (..., height, width, 3), got shape {images.shape}.")
+    pixels = images * np.array(scale, np.float32) + np.array(mean, np.float32)
+    if order == "BGR":
+        pixels = pixels[..., ::-1]
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def _float32(images):
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is not None and tensorflow.is_tensor(images):
+        return tensorflow.cast(images, tensorflow.float32)
+    if keras.ops.is_tensor(images) or isinstance(images, keras.KerasTensor):
+        return keras.ops.cast(images, "float32")
+    images = np.asarray(images)
+    if images.dtype.kind not in "uif":
+        raise ValueError(f"preprocess_input expects pixel values in [0, 255], got dtype {images.dtype}.")
+    return images.astype(np.float32)

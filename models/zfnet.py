@@ -1,0 +1,126 @@
+"""ZFNet, the network whose layers the paper shows.
+
+Zeiler and Fergus, "Visualizing and understanding convolutional networks", arXiv:1311.2901, Fig. 3 and section 3. The
+paper gives the sizes 224, 110, 55, 26, 13 and 6, and no paddings. They are those of cuda-convnet, on whose author's
+work its implementation is based: convolutions and poolings round up, so that the last window reaches over the bottom
+and right edges. That, and the constants of Krizhevsky et al. 2012 for the contrast normalisation, is our reading.
+"""
+
+import keras
+
+from models import arguments, preprocessing, weight_files
+from models.imagenet import decode_predictions
+from models.layers import CeilMaxPooling2D, LocalResponseNormalization
+
+__all__ = ["ZFNet", "decode_predictions", "preprocess_input", "to_pixels"]
+
+_SMALLEST_SIDE = 48  # a smaller image leaves nothing after pool5
+_USUAL = arguments.Known(1000, (224, 224, 3), units=(4096, 4096))
+
+
+def ZFNet(
+    weights=None,
+    input_shape=(224, 224, 3),
+    classes=None,
+    units=None,
+    dropout=0.5,
+    wide=False,
+    include_top=True,
+    classifier_activation="softmax",
+    name="zfnet",
+):
+    """ZFNet in the paper's own geometry: pooling before normalisation; 62,357,608 parameters.
+
+    | layer       | operation                          | output       | parameters | sees      | every |
+    |-------------|------------------------------------|--------------|------------|-----------|-------|
+    | image       | red, green, blue, less their means | 224, 224, 3  |            | 1 x 1     | 1     |
+    | pad1        | a row and a column of zeros        | 225, 225, 3  |            | 1 x 1     | 1     |
+    | conv1       | 96 filters 7x7, stride 2, ReLU     | 110, 110, 96 | 14,208     | 7 x 7     | 2     |
+    | pool1       | max 3x3, stride 2, rounding up     | 55, 55, 96   |            | 11 x 11   | 4     |
+    | norm1       | across 5 channels                  | 55, 55, 96   |            | 11 x 11   | 4     |
+    | conv2       | 256 filters 5x5, stride 2, ReLU    | 26, 26, 256  | 614,656    | 27 x 27   | 8     |
+    | pool2       | max 3x3, stride 2, rounding up     | 13, 13, 256  |            | 43 x 43   | 16    |
+    | norm2       | across 5 channels                  | 13, 13, 256  |            | 43 x 43   | 16    |
+    | conv3       | 384 filters 3x3, padded, ReLU      | 13, 13, 384  | 885,120    | 75 x 75   | 16    |
+    | conv4       | 384 filters 3x3, padded, ReLU      | 13, 13, 384  | 1,327,488  | 107 x 107 | 16    |
+    | conv5       | 256 filters 3x3, padded, ReLU      | 13, 13, 256  | 884,992    | 139 x 139 | 16    |
+    | pool5       | max 3x3, stride 2, rounding up     | 6, 6, 256    |            | 171 x 171 | 32    |
+    | flatten     |                                    | 9216         |            | all       |       |
+    | fc6         | dense, ReLU                        | 4096         | 37,752,832 | all       |       |
+    | dropout6    | half of it, in training            | 4096         |            | all       |       |
+    | fc7         | dense, ReLU                        | 4096         | 16,781,312 | all       |       |
+    | dropout7    | half of it, in training            | 4096         |            | all       |       |
+    | predictions | dense, softmax                     | 1000         | 4,097,000  | all       |       |
+
+    "sees" is the receptive field of one unit in pixels, "every" the distance in pixels between the fields of two
+    neighbouring units. The zeros of pad1 lie below and to the right; images of odd sides get none.
+
+    Args:
+        weights: `None` for random values, as the paper has them: N(0, 0.01) (it says "initialized to 10^-2", with which
+            a network of equal filters could not learn), biases 0; or the path of a `.keras`, `.weights.h5` or `.npz`
+            file. With `include_top=False` only the convolutions are read from it.
+        input_shape: `(height, width, channels)`, at least 48 x 48.
+        classes: Number of classes; by default that of the weights, of a file too, 1000 without.
+        units: Sizes of fc6 and fc7, one number for both or a pair; by default those of the weights, 4096 without.
+        dropout: Share of fc6 and of fc7 that is dropped in training, in [0, 1). With 0 there are no Dropout layers.
+        wide: Whether conv3, conv4 and conv5 have 512, 1024 and 512 filters: model (b) of the paper's Table 2.
+        include_top: With `False` the network ends at pool5.
+        classifier_activation: Activation of the last layer; `None` gives logits. It is float32 under mixed precision.
+        name: Name of the model.
+
+    Returns:
+        A functional `keras.Model`, not compiled.
+
+    Raises:
+        ValueError: If an argument is out of range, or `weights` is unknown, unreadable, or does not fit.
+    """
+    input_shape = arguments.check_input_shape("ZFNet", input_shape, _SMALLEST_SIDE)
+    if isinstance(weights, str) and weights == "imagenet":
+        raise ValueError(
+            "ZFNet: no ImageNet weights are known that were trained in the paper's own geometry, got "
+            "weights='imagenet'. The nearest public ones are those of models.ZFNet512(weights='imagenet')."
+        )
+    weights = arguments.check_weights("ZFNet", weights, ())
+    classes, units = arguments.sizes("ZFNet", weights, _USUAL, classes, units)
+    dropout = arguments.check_rate("ZFNet", "dropout", dropout)
+
+    lacking = [(0, (side - 7) % 2) for side in input_shape[:2]]
+    filters = (512, 1024, 512) if wide else (384, 384, 256)
+    x = image = keras.Input(input_shape, name="image")
+    x = keras.layers.ZeroPadding2D(lacking, name="pad1")(x)
+    x = keras.layers.Conv2D(96, 7, strides=2, **_relu(), name="conv1")(x)
+    x = CeilMaxPooling2D(3, 2, name="pool1")(x)
+    x = LocalResponseNormalization(name="norm1")(x)
+    x = keras.layers.Conv2D(256, 5, strides=2, **_relu(), name="conv2")(x)
+    x = CeilMaxPooling2D(3, 2, name="pool2")(x)
+    x = LocalResponseNormalization(name="norm2")(x)
+    for layer, count in zip(("3", "4", "5"), filters, strict=True):
+        x = keras.layers.Conv2D(count, 3, padding="same", **_relu(), name=f"conv{layer}")(x)
+    x = CeilMaxPooling2D(3, 2, name="pool5")(x)
+    if include_top:
+        x = keras.layers.Flatten(name="flatten")(x)
+        for layer, size in zip(("6", "7"), units, strict=True):
+            x = keras.layers.Dense(size, **_relu(), name=f"fc{layer}")(x)
+            if dropout:
+                x = keras.layers.Dropout(dropout, name=f"dropout{layer}")(x)
+        last = {**_relu(), "activation": classifier_activation}
+        x = keras.layers.Dense(classes, **last, dtype="float32", name="predictions")(x)
+    model = keras.Model(image, x, name=name)
+    if weights is not None:
+        weight_files.load(model, weights, beside=() if include_top else ("fc6", "fc7", "predictions"))
+    return model
+
+
+def preprocess_input(images):
+    """Photographs as our ZFNet expects them: RGB, less their means. See `preprocessing.preprocess`."""
+    return preprocessing.preprocess(images, "zfnet")
+
+
+def to_pixels(images):
+    """The way back from `preprocess_input`, for display: uint8, RGB. See `preprocessing.to_pixels`."""
+    return preprocessing.to_pixels(images, "zfnet")
+
+
+def _relu():
+    """Rectification, and the paper's initial values."""
+    return {"activation": "relu", "kernel_initializer": keras.initializers.RandomNormal(0.0, 0.01)}

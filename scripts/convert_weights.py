@@ -1,0 +1,70 @@
+"""Turn a published weights file into one that our networks read.
+
+SOURCE is AlexNet or ZFNet-512 of the ONNX Model Zoo (.onnx), or torchvision's AlexNet (.pth); OUT is the .npz to write,
+for models.AlexNet(weights=OUT), models.ZFNet512 or models.AlexNetOWT. Nothing in SOURCE is executed.
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a clone works without being installed
+from scripts import command_line
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command(help=__doc__)
+def main(
+    source: Annotated[Path, typer.Argument(help="The .onnx or .pth file.")],
+    out: Annotated[Path, typer.Argument(help="The .npz file to write; one of that name is replaced.")],
+    network: Annotated[str | None, typer.Option(help="alexnet, alexnet_owt or zfnet512, if not seen from it.")] = None,
+    dtype: Annotated[str, typer.Option(help="float32, or float16 for half the size.")] = "float32",
+):
+    if dtype not in ("float32", "float16"):
+        command_line.fail(f"--dtype must be float32 or float16, got {dtype!r}.")
+    if out.suffix != ".npz":
+        command_line.fail(f"OUT must be a name that ends in .npz, got '{out}'.")
+    try:
+        _check_writable(out)
+        _convert(source, out, network, dtype)
+    except (ValueError, OSError, ImportError) as error:
+        command_line.fail(error)
+
+
+def _check_writable(out):
+    """See that the file can be written, before TensorFlow takes its seconds to load."""
+    try:
+        if out.is_dir():
+            raise ValueError(f"OUT: '{out}' is a folder, expected the name of a file.")
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"OUT: the folder '{out.parent}' cannot be written: {error.strerror}. Choose another."
+        ) from error
+
+
+def _convert(source, out, network, dtype):
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from models import convert
+    from models.downloads import SOURCES
+
+    converted = convert.convert(source, network)
+    convert.save(converted, out, dtype)
+    published = SOURCES[converted.network]
+    origin = f"the published {published.file}" if converted.sha256 == published.sha256 else f"not {published.file}"
+    numbers = sum(array.size for array in converted.arrays.values())
+    typer.echo(f"'{source}' is {origin}: SHA-256 {converted.sha256}.")
+    typer.echo(
+        f"{numbers:,} numbers in {len(converted.arrays) // 2} layers of {convert.NETWORKS[converted.network].title}, "
+        f"written to '{out}' as {dtype}."
+    )
+
+
+if __name__ == "__main__":
+    app()
