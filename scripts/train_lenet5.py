@@ -5,20 +5,17 @@ versions, results) and checkpoints/ at the epochs of the paper's Fig. 4. The sam
 same machine; an interrupted run goes on with --resume.
 """
 
-import contextlib
-import hashlib
 import math
 import os
-import platform
-import shlex
 import sys
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a clone works without being installed
+from scripts import command_line
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
@@ -47,48 +44,19 @@ def main(
         "augment": augment,
         "seed": seed,
     }
-    _check("--epochs", epochs, epochs >= 1, "at least 1")
-    _check("--batch-size", batch_size, batch_size >= 1, "at least 1")
-    _check("--learning-rate", learning_rate, 0 < learning_rate < math.inf, "a positive number")
-    _check("--weight-decay", weight_decay, 0 <= weight_decay < math.inf, "0 or a positive number")
-    _check("--dropout", dropout, 0 <= dropout < 1, "at least 0 and below 1")
-    _check("--seed", seed, 0 <= seed < 2**32, "at least 0 and below 2**32")
+    command_line.check("--epochs", epochs, epochs >= 1, "at least 1")
+    command_line.check("--batch-size", batch_size, batch_size >= 1, "at least 1")
+    command_line.check("--learning-rate", learning_rate, 0 < learning_rate < math.inf, "a positive number")
+    command_line.check("--weight-decay", weight_decay, 0 <= weight_decay < math.inf, "0 or a positive number")
+    command_line.check("--dropout", dropout, 0 <= dropout < 1, "at least 0 and below 1")
+    command_line.check("--seed", seed, 0 <= seed < 2**32, "at least 0 and below 2**32")
     try:
-        with _made(out):
+        with command_line.made(out):
             _train(arguments, data_dir, download, out, resume)
     except (ValueError, OSError, ImportError) as error:
-        _fail(str(error))
+        command_line.fail(error)
     except KeyboardInterrupt:
-        typer.echo(f"\nInterrupted. To go on after the last finished epoch:\n  {_command_to_resume()}", err=True)
-        raise typer.Exit(130) from None
-
-
-@contextlib.contextmanager
-def _made(out):
-    """Make the folder and see that it can be written, before TensorFlow takes its seconds to load.
-
-    What was made is removed at the end if nothing has been written into it.
-    """
-    new = [folder for folder in (out, *out.parents) if not folder.exists()]
-    try:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=out):
-                pass
-        except OSError as error:
-            raise ValueError(
-                f"--out: the folder '{out}' cannot be made or written: {error.strerror}. Choose another."
-            ) from error
-        yield
-    finally:
-        for folder in new:
-            with contextlib.suppress(OSError):  # it is not empty, or was never made
-                folder.rmdir()
-
-
-def _command_to_resume():
-    """The command that started this process, with --resume."""
-    return shlex.join([sys.executable, *(word for word in sys.argv if word != "--resume"), "--resume"])
+        command_line.interrupted()
 
 
 def _train(arguments, data_dir, download, out, resume):
@@ -96,11 +64,10 @@ def _train(arguments, data_dir, download, out, resume):
     import tensorflow as tf
 
     from deconv import datasets
-    from models import training, weight_files
+    from models import training
     from models.augmentation import random_affine
     from models.lenet5 import preprocess_input
-    from models.training.curve import learning_curve
-    from models.training.files import whole
+    from models.training import session
 
     folder = training.RunFolder(out, "lenet5")
     results = folder.check(arguments, resume)
@@ -112,7 +79,7 @@ def _train(arguments, data_dir, download, out, resume):
     if not digits.class_names:
         raise ValueError(f"{arguments['dataset']!r} has no labels to train on: one sub-folder per class is expected.")
     places = {"data_dir": data_dir and str(data_dir), "download": download, "out": str(out), "resume": resume}
-    provenance = _provenance(digits, test_digits)
+    provenance = session.provenance("scripts/train_lenet5.py", digits, test_digits)
     folder.check_data(provenance["data"])
     folder.start({**provenance, "arguments": arguments, "places": places})
     typer.echo(f"Training: {digits.size:,} images. {digits.source}")
@@ -139,14 +106,8 @@ def _train(arguments, data_dir, download, out, resume):
     except (tf.errors.OpError, ValueError) as error:  # a damaged picture, found when its turn came; or it has diverged
         folder.withdraw()
         raise ValueError(datasets.reason(error)) from error
-    with whole(folder.weights_file) as partial:
-        weight_files.save(model, partial)
-    folder.save_model(model, folder.model_file)
-    weights_sha256 = hashlib.sha256(folder.weights_file.read_bytes()).hexdigest()
-    results = {**training.evaluate(model, test), "seconds": round(seconds, 1), "weights_sha256": weights_sha256}
-    with whole(folder.curve_file) as partial:
-        learning_curve(history, f"LeNet-5 on {digits.name}").savefig(partial, dpi=120)
-    folder.finish(results)
+    results = {**training.evaluate(model, test), "seconds": round(seconds, 1)}
+    session.finish(folder, model, history, results, f"LeNet-5 on {digits.name}")
     typer.echo(
         f"Test accuracy {results['test_accuracy']:.2%} ({results['test_accuracy_float16']:.2%} with the float16 "
         f"weights) on {test_digits.size:,} images, after {seconds:.0f} s of training. Written to '{out}'."
@@ -168,40 +129,6 @@ def _network(arguments, classes, size):
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     model.compile(optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
-
-
-def _provenance(train, test):
-    """What the weights will be made from and with."""
-    import keras
-    import numpy as np
-    import tensorflow as tf
-
-    return {
-        "script": "scripts/train_lenet5.py",
-        "data": {
-            "train": train.source,
-            "train_size": train.size,
-            "test": test.source,
-            "test_size": test.size,
-            "classes": list(train.class_names),
-        },
-        "versions": {
-            "python": platform.python_version(),
-            "keras": keras.__version__,
-            "tensorflow": tf.__version__,
-            "numpy": np.__version__,
-        },
-    }
-
-
-def _check(option, value, holds, expected):
-    if not holds:
-        _fail(f"{option} must be {expected}, got {value}.")
-
-
-def _fail(message):
-    typer.echo(f"Error: {' '.join(message.split())}", err=True)
-    raise typer.Exit(2)
 
 
 if __name__ == "__main__":

@@ -305,6 +305,18 @@ def test_training_writes_a_checkpoint_at_each_epoch_of_figure_4_that_is_reached(
     assert history[-1]["learning_rate"] == pytest.approx(0.005 * (1 + np.cos(np.pi * 18 / 100)), rel=1e-5)
 
 
+def test_an_epoch_is_measured_on_every_test_image_once(tmp_path):
+    preprocess = lambda images: tf.cast(images, tf.float32)  # noqa: E731
+    test = training.test_batches(numbered(10), 10, batch_size=4, preprocess=preprocess)  # of 4, 4 and 2
+    model, settings = small_net(), {"batch_size": 4, "seed": 0, "preprocess": preprocess, "say": lambda line: None}
+    for epochs in (1, 2):  # from the start, and gone on with
+        history, _ = training.train(model, numbered(10), 10, test, run_folder(tmp_path), epochs=epochs, **settings)
+        probabilities = model.predict(np.concatenate([images for images, _ in test]), verbose=0)
+        loss = -np.log(probabilities[range(10), range(10)]).mean()
+        assert history[-1]["test_loss"] == pytest.approx(loss, rel=1e-4)
+        assert history[-1]["test_accuracy"] == pytest.approx((probabilities.argmax(axis=1) == range(10)).mean())
+
+
 @pytest.mark.parametrize(
     ("step", "finished", "message"),
     [(0, 0, "after 2 steps of epoch 1"), (4, 1, "after 3 steps of epoch 2"), (8, 2, "after epoch 3")],
@@ -361,10 +373,10 @@ def test_the_learning_curve_shows_the_numbers_with_their_units():
 # ---------------------------------------------------------------------------------------------- the script
 
 
-def script(*arguments, **options):
+def script(*arguments, program=SCRIPT, **options):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
-        [sys.executable, str(SCRIPT), *map(str, arguments)],
+        [sys.executable, str(program), *map(str, arguments)],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -519,11 +531,11 @@ def test_a_run_is_not_resumed_on_a_folder_whose_classes_have_changed(command, tm
     assert (tmp_path / "run" / "training.json").read_bytes() == before
 
 
-def run_and_look_for_tensorflow(*arguments):
+def run_and_look_for_tensorflow(*arguments, program=SCRIPT):
     """Run the script; the last line of its output is its exit code, and whether it has loaded TensorFlow."""
     code = (
-        f"import sys, runpy; sys.argv = ['train_lenet5.py', *{arguments!r}]\n"
-        f"try: runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
+        f"import sys, runpy; sys.argv = [{program.name!r}, *{arguments!r}]\n"
+        f"try: runpy.run_path({str(program)!r}, run_name='__main__')\n"
         "except SystemExit as end: print('code', end.code, 'tensorflow' in sys.modules)"
     )
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -541,7 +553,7 @@ def test_an_out_that_cannot_be_a_folder_is_named_before_tensorflow_loads(out, tm
 
 def test_the_command_to_resume_is_the_one_that_was_given(module, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["scripts/train_lenet5.py", "--resume", "--out", "my runs/1"])
-    again = shlex.split(module._command_to_resume())
+    again = shlex.split(module.command_line.command_to_resume())
     assert again == [sys.executable, "scripts/train_lenet5.py", "--out", "my runs/1", "--resume"]
 
 

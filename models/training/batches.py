@@ -2,11 +2,22 @@
 
 import tensorflow as tf
 
-_CACHE_BYTES = 512 * 1024**2  # decoded examples up to this size are kept in memory
+CACHE_BYTES = 512 * 1024**2
+"""Decoded examples up to this size are kept in memory, and as many are shuffled at a time."""
 
 
 def training_batches(
-    examples, size, *, batch_size, epochs, seed, preprocess, augment=None, first_epoch=0, shuffle_buffer=None
+    examples,
+    size,
+    *,
+    batch_size,
+    epochs,
+    seed,
+    preprocess,
+    augment=None,
+    first_epoch=0,
+    shuffle_buffer=None,
+    cache_bytes=CACHE_BYTES,
 ):
     """Shuffled, augmented, preprocessed batches of the epochs `first_epoch` to `epochs - 1`, one after the other.
 
@@ -23,17 +34,18 @@ def training_batches(
         preprocess: From pixels `(n, h, w, c)` to what the model takes.
         augment: From `(pixels, seed)` to pixels, with an int64 seed of shape `(2,)`; `None` for none.
         first_epoch: Epoch to start from, counted from 0.
-        shuffle_buffer: Examples to shuffle among; all of them by default.
+        shuffle_buffer: Examples to shuffle among; by default as many as `cache_bytes` hold, all of them if they fit.
+        cache_bytes: The decoded examples are kept in memory if they take no more than this.
 
     Returns:
         `tf.data.Dataset` of `(images, labels)`.
     """
     steps = steps_per_epoch(size, batch_size)
-    examples = _kept(examples.map(lambda image, label, *_: (image, label)), size)
+    examples, buffer = _kept(examples.map(lambda image, label, *_: (image, label)), size, cache_bytes)
 
     def epoch_batches(epoch):
         order_seed = seed * 1_000_003 + epoch
-        return examples.shuffle(shuffle_buffer or size, order_seed, reshuffle_each_iteration=False).batch(batch_size)
+        return examples.shuffle(shuffle_buffer or buffer, order_seed, reshuffle_each_iteration=False).batch(batch_size)
 
     def finish(step, batch):
         images, labels = batch
@@ -48,7 +60,7 @@ def training_batches(
     return stream.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
-def test_batches(examples, size, *, batch_size, preprocess):
+def test_batches(examples, size, *, batch_size, preprocess, cache_bytes=CACHE_BYTES):
     """Preprocessed batches in the order of the dataset, kept in memory where they are small.
 
     Args:
@@ -56,11 +68,12 @@ def test_batches(examples, size, *, batch_size, preprocess):
         size: Number of examples.
         batch_size: Examples per batch.
         preprocess: From pixels `(n, h, w, c)` to what the model takes.
+        cache_bytes: See `training_batches`.
 
     Returns:
         `tf.data.Dataset` of `(images, labels)`.
     """
-    examples = _kept(examples.map(lambda image, label, *_: (image, label)), size)
+    examples, _ = _kept(examples.map(lambda image, label, *_: (image, label)), size, cache_bytes)
     batches = examples.batch(batch_size)
     return batches.map(lambda images, labels: (preprocess(images), labels)).prefetch(tf.data.AUTOTUNE)
 
@@ -73,9 +86,10 @@ def steps_per_epoch(size, batch_size):
     return -(-size // batch_size)
 
 
-def _kept(examples, size):
-    """The examples, cached in memory if their decoded images are known to be small enough."""
-    shape = examples.element_spec[0].shape
-    bytes_each = shape.num_elements() if shape.is_fully_defined() else None
-    small = bytes_each is not None and bytes_each * examples.element_spec[0].dtype.size * size <= _CACHE_BYTES
-    return examples.cache() if small else examples
+def _kept(examples, size, cache_bytes):
+    """The examples, cached in memory if they are known to be small enough; and how many of them are."""
+    shape, dtype = examples.element_spec[0].shape, examples.element_spec[0].dtype
+    if not shape.is_fully_defined():
+        return examples, min(size, 1024)
+    fitting = cache_bytes // max(1, shape.num_elements() * dtype.size)
+    return (examples.cache(), size) if fitting >= size else (examples, max(1, fitting))

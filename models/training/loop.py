@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from models.training.batches import steps_per_epoch, training_batches
+from models.training.batches import CACHE_BYTES, steps_per_epoch, training_batches
 from models.training.state import load_state, save_state
 
 FIG4_EPOCHS = (1, 2, 5, 10, 20, 30, 40, 64)
@@ -27,7 +27,22 @@ def make_repeatable(seed):
 
 
 def train(
-    model, examples, size, test, folder, *, epochs, batch_size, seed, preprocess, augment=None, bar=False, say=print
+    model,
+    examples,
+    size,
+    test,
+    folder,
+    *,
+    epochs,
+    batch_size,
+    seed,
+    preprocess,
+    augment=None,
+    learning_rate=None,
+    kept=None,
+    cache_bytes=CACHE_BYTES,
+    bar=False,
+    say=print,
 ):
     """Train a compiled model, or go on where `folder` says a run of it stopped.
 
@@ -36,16 +51,21 @@ def train(
     (given `make_repeatable`, the same machine and the same versions).
 
     Args:
-        model: A compiled `keras.Model` with `metrics=["accuracy"]`; its learning rate may depend on the step alone.
+        model: A compiled `keras.Model` with `metrics=["accuracy"]`.
         examples: Training `tf.data.Dataset` of `(image, label, ...)`, not batched.
         size: Number of training examples.
-        test: Batched, preprocessed dataset that the model is measured on after every epoch. It steers nothing.
+        test: Batched, preprocessed dataset that the model is measured on after every epoch, or a function that gives
+            the one for an epoch, counted from 0. It steers nothing but `learning_rate`.
         folder: A started `RunFolder`.
         epochs: Number of epochs of the whole run.
         batch_size: Examples per step.
         seed: Seed of order and augmentation.
         preprocess: See `training_batches`.
         augment: See `training_batches`.
+        learning_rate: From the history to the learning rate of the next epoch; None leaves it to the optimizer, where
+            it may depend on the step alone.
+        kept: From the model to the one that is saved as a checkpoint; the model itself by default.
+        cache_bytes: See `training_batches`.
         bar: Show Keras's progress bar; otherwise `say` one line per epoch.
         say: What to do with such a line.
 
@@ -63,7 +83,16 @@ def train(
         folder.write_history(history)
         say(f"Going on after epoch {len(history)} of {epochs}.")
     if len(history) < epochs:
-        keeper = _Keeper(folder, history, seconds, epochs, None if bar else say)
+        keeper = _Keeper(
+            folder,
+            history,
+            seconds,
+            epochs,
+            test=test if callable(test) else lambda epoch: test,
+            learning_rate=learning_rate,
+            kept=kept or (lambda model: model),
+            say=None if bar else say,
+        )
         model.fit(
             training_batches(
                 examples,
@@ -74,11 +103,11 @@ def train(
                 preprocess=preprocess,
                 augment=augment,
                 first_epoch=len(history),
+                cache_bytes=cache_bytes,
             ),
             initial_epoch=len(history),
             epochs=epochs,
             steps_per_epoch=steps_per_epoch(size, batch_size),
-            validation_data=test,
             callbacks=[keeper],
             shuffle=False,
             verbose=1 if bar else 0,
@@ -108,35 +137,51 @@ def evaluate(model, test):
     return {f"test_{name}": round(float(value), 6) for name, value in values.items()}
 
 
-class _Keeper(keras.callbacks.Callback):
-    """After every epoch: history, checkpoint, state, and a line. Stops a run that has diverged."""
+def _measured(model, test):
+    """Loss and accuracy over batches, as `model.evaluate` has them; that would keep another copy of them every time."""
+    sums, count = {"loss": 0.0, "accuracy": 0.0}, 0
+    for images, labels in test:
+        model.reset_metrics()
+        measured = model.test_on_batch(images, labels, return_dict=True)
+        sums = {name: sums[name] + len(labels) * float(measured[name]) for name in sums}
+        count += len(labels)
+    return {name: total / count for name, total in sums.items()}
 
-    def __init__(self, folder, history, seconds, epochs, say):
+
+class _Keeper(keras.callbacks.Callback):
+    """After every epoch: test, history, checkpoint, state, and a line. Stops a run that has diverged."""
+
+    def __init__(self, folder, history, seconds, epochs, *, test, learning_rate, kept, say):
         super().__init__()
-        self.folder, self.history, self.seconds, self.epochs, self.say = folder, history, seconds, epochs, say
+        self.folder, self.history, self.seconds, self.epochs = folder, history, seconds, epochs
+        self.test, self.learning_rate, self.kept, self.say = test, learning_rate, kept, say
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch, self.started = epoch, time.monotonic()
+        if self.learning_rate is not None:
+            self.model.optimizer.learning_rate = self.learning_rate(self.history)
 
     def on_train_batch_end(self, batch, logs=None):
         self._check_finite("loss", logs["loss"], f"after {batch + 1} steps of epoch {self.epoch + 1}")
 
     def on_epoch_end(self, epoch, logs=None):
+        measured = _measured(self.model, self.test(epoch))
+        logs.update({f"test_{name}": measured[name] for name in ("loss", "accuracy")})  # for Keras's bar, which is next
         took = time.monotonic() - self.started
         self.seconds += took
         row = {
             "epoch": epoch + 1,
             "loss": float(logs["loss"]),
             "accuracy": float(logs["accuracy"]),
-            "test_loss": float(logs["val_loss"]),
-            "test_accuracy": float(logs["val_accuracy"]),
+            "test_loss": float(measured["loss"]),
+            "test_accuracy": float(measured["accuracy"]),
             "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
         }
         self._check_finite("test loss", row["test_loss"], f"after epoch {epoch + 1}")
         self._check_finite("sum of the weights", sum(map(np.sum, self.model.get_weights())), f"after epoch {epoch + 1}")
         self.history.append(row)
         if epoch + 1 in FIG4_EPOCHS:
-            self.folder.save_checkpoint(self.model, epoch + 1)
+            self.folder.save_checkpoint(self.kept(self.model), epoch + 1)
         save_state(self.folder.state_file, self.model, self.history, self.seconds)
         self.folder.write_history(self.history)
         if self.say is not None:

@@ -53,5 +53,6 @@ def load_state(path, model):
 
 
 def _variables(model):
-    model.optimizer.build(model.trainable_variables)
+    with model.distribute_strategy.scope():  # variables on several devices need it
+        model.optimizer.build(model.trainable_variables)
     return enumerate([*model.variables, *model.optimizer.variables])

@@ -1,0 +1,144 @@
+"""Crops of photographs, a batch at a time: at random to train on, fixed ones to test on.
+
+All take images `(n, height, width, channels)` in pixel units, of known height and width and no smaller than what is cut
+out, and give float32 in the same units. A part as large as the result is copied exactly; any other is resampled
+bilinearly.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+
+def random_crops(images, seed, side, of=None):
+    """Squares of one size at random places, every second one mirrored (Krizhevsky et al. 2012, section 4.1).
+
+    Args:
+        images: Number tensor `(n, height, width, channels)`.
+        seed: Integer tensor of shape `(2,)`; the crops depend on it alone.
+        side: Side of the result; an int or a scalar tensor.
+        of: Side of the square that is cut out, by default `side`.
+
+    Returns:
+        float32 tensor `(n, side, side, channels)`.
+    """
+    height, width = _size(images)
+    cut = tf.cast(side if of is None else of, tf.float32)
+    down, right, flip = _uniform(images, seed, 3)
+    top, left = tf.floor(down * (height - cut + 1)), tf.floor(right * (width - cut + 1))
+    return _cut(images, top, left, cut, cut, flip < 0.5, side)
+
+
+def random_resized_crops(images, seed, side, area=(0.3, 1.0), ratio=(3 / 4, 4 / 3)):
+    """Parts of random size, shape and place, stretched to squares, every second one mirrored.
+
+    The augmentation of Szegedy et al. 2015 (arXiv:1409.4842, section 6). Where a drawn part is higher or wider than the
+    image, it is cut to it.
+
+    Args:
+        images: Number tensor `(n, height, width, channels)`.
+        seed: Integer tensor of shape `(2,)`; the crops depend on it alone.
+        side: Side of the result; an int or a scalar tensor.
+        area: Smallest and largest part of the image's area, uniform between them.
+        ratio: Smallest and largest width by height, uniform in the logarithm.
+
+    Returns:
+        float32 tensor `(n, side, side, channels)`.
+    """
+    height, width = _size(images)
+    much, shape, down, right, flip = _uniform(images, seed, 5)
+    covered = (area[0] + much * (area[1] - area[0])) * height * width
+    aspect = tf.exp(np.log(ratio[0]) + shape * (np.log(ratio[1]) - np.log(ratio[0])))
+    rows = tf.clip_by_value(tf.round(tf.sqrt(covered / aspect)), 1, height)
+    columns = tf.clip_by_value(tf.round(tf.sqrt(covered * aspect)), 1, width)
+    top, left = tf.floor(down * (height - rows + 1)), tf.floor(right * (width - columns + 1))
+    return _cut(images, top, left, rows, columns, flip < 0.5, side)
+
+
+def centre_crops(images, side, of=None):
+    """The square in the middle.
+
+    Args:
+        images: Number tensor `(n, height, width, channels)`.
+        side: Side of the result; an int or a scalar tensor.
+        of: Side of the square that is cut out, by default `side`.
+
+    Returns:
+        float32 tensor `(n, side, side, channels)`.
+    """
+    height, width = _size(images)
+    cut = tf.cast(side if of is None else of, tf.float32)
+    nothing = tf.zeros(tf.shape(images)[0])
+    top, left = tf.floor((height - cut) / 2), tf.floor((width - cut) / 2)
+    return _cut(images, nothing + top, nothing + left, cut, cut, nothing > 0, side)
+
+
+CENTRE = 4
+"""Place of the central crop among the ten."""
+
+
+def ten_crops(images, side):
+    """The four corners, the centre, and the same five mirrored (Krizhevsky et al. 2012, section 4.1).
+
+    Args:
+        images: Number tensor `(n, height, width, channels)`.
+        side: Side of a crop, an int.
+
+    Returns:
+        float32 tensor `(n, 10, side, side, channels)`.
+    """
+    images = tf.cast(images, tf.float32)
+    height, width = images.shape[1:3]
+    below, beside = height - side, width - side
+    corners = [(0, 0), (0, beside), (below, 0), (below, beside), (below // 2, beside // 2)]
+    crops = [images[:, top : top + side, left : left + side] for top, left in corners]
+    return tf.stack(crops + [crop[:, :, ::-1] for crop in crops], axis=1)
+
+
+def random_colours(images, seed, brightness=0.3, contrast=0.3, saturation=0.3):
+    """Change light, contrast and colour of every image by its own random factors, each `1 +-` the given amount.
+
+    Args:
+        images: float32 tensor `(n, height, width, 3)` in [0, 255].
+        seed: Integer tensor of shape `(2,)`; the changes depend on it alone.
+        brightness, contrast, saturation: Largest relative changes.
+
+    Returns:
+        float32 tensor of the same shape, clipped to [0, 255].
+    """
+    factors = [2 * amount - 1 for amount in _uniform(images, tf.convert_to_tensor(seed) + 1, 3)]
+    light, contrast, colour = (
+        1 + factor[:, None, None, None] * most
+        for factor, most in zip(factors, (brightness, contrast, saturation), strict=True)
+    )
+    grey = tf.reduce_mean(images, axis=3, keepdims=True)
+    mean = tf.reduce_mean(grey, axis=(1, 2), keepdims=True)
+    changed = (images * colour + grey * (1 - colour)) * contrast + mean * (light - contrast)
+    return tf.clip_by_value(changed, 0.0, 255.0)
+
+
+def _size(images):
+    return tf.cast(tf.shape(images)[1], tf.float32), tf.cast(tf.shape(images)[2], tf.float32)
+
+
+def _uniform(images, seed, count):
+    return tf.unstack(tf.random.stateless_uniform((count, tf.shape(images)[0]), seed))
+
+
+def _cut(images, top, left, rows, columns, mirrored, side):
+    """Cut a box out of each image and resample it; the first and last samples lie on the box's first and last pixels.
+
+    `crop_and_resize` takes corners as fractions of the last row and column, and paints black whatever rounding takes
+    beyond them. So the edges are repeated once, and the sides brought to a power of two and one more, where fractions
+    are exact. (What copies images whole is cheap here; `tf.where` and symmetric `tf.pad` take longer than the crops.)
+    """
+    count, height, width = tf.shape(images)[0], *images.shape[1:3]
+    left = tf.where(mirrored, width - columns - left, left)
+    which = tf.range(count) + tf.where(mirrored, count, 0)
+    images = tf.concat([images, tf.reverse(images, [2])], axis=0)
+    images = tf.concat([images, images[:, -1:]], axis=1)
+    images = tf.concat([images, images[:, :, -1:]], axis=2)
+    last_row, last_column = (1 << (length - 1).bit_length() for length in (height, width))
+    images = tf.pad(images, [(0, 0), (0, last_row - height), (0, last_column - width), (0, 0)])
+    box = [top / last_row, left / last_column, (top + rows - 1) / last_row, (left + columns - 1) / last_column]
+    crops = tf.image.crop_and_resize(images, tf.stack(box, axis=1), which, tf.cast(tf.stack([side, side]), tf.int32))
+    return tf.ensure_shape(crops, [None, None, None, images.shape[3]])

@@ -1,0 +1,46 @@
+"""How often a network is right: one crop, and ten."""
+
+import numpy as np
+import tensorflow as tf
+
+from models.crops import CENTRE, centre_crops, ten_crops
+
+
+def accuracies(model, examples, size, side, preprocess, *, ten=True, batch_size=32, progress=lambda batches: batches):
+    """Top-1 and top-5 accuracy on the central crop, and on the mean probabilities of ten crops.
+
+    Of classes with equal probabilities the first wins, as with argmax.
+
+    Args:
+        model: A network of probabilities that takes `(n, side, side, 3)`.
+        examples: Finite `tf.data.Dataset` of `(image, label, ...)`, uint8 images of one size, at least `side`.
+        size: Number of examples.
+        side: Side of a crop.
+        preprocess: From pixels to what the model takes.
+        ten: Whether to take the ten crops too.
+        batch_size: Crops that are computed at a time, at least those of one image.
+        progress: Wraps the iterator over batches, for a bar.
+
+    Returns:
+        Dict of floats in [0, 1]: `top1`, `top5`, and with `ten` also `ten_crop_top1`, `ten_crop_top5`.
+    """
+    count, centre = (10, CENTRE) if ten else (1, 0)
+    images_each = max(1, batch_size // count)
+
+    @tf.function(reduce_retracing=True)
+    def probabilities(images):
+        crops = ten_crops(images, side) if ten else centre_crops(images, side)
+        every = model(preprocess(tf.reshape(crops, (-1, side, side, images.shape[3]))), training=False)
+        every = tf.reshape(every, (-1, count, every.shape[-1]))
+        return every[:, centre], tf.reduce_mean(every, axis=1)
+
+    names = ("top1", "top5", "ten_crop_top1", "ten_crop_top5")[: 4 if ten else 2]
+    right = dict.fromkeys(names, 0)
+    batches = examples.map(lambda image, label, *_: (image, label)).batch(images_each).prefetch(2)
+    for images, labels in progress(batches):
+        for place, scores in enumerate(probabilities(images)[: len(names) // 2]):
+            best = np.argsort(-scores.numpy(), axis=1, kind="stable")[:, :5]
+            hits = best == labels.numpy()[:, None]
+            right[names[2 * place]] += int(hits[:, 0].sum())
+            right[names[2 * place + 1]] += int(hits.sum())
+    return {name: hits / size for name, hits in right.items()}

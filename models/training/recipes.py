@@ -1,0 +1,141 @@
+"""How a network of photographs is trained: the paper's way, and a faster modern one.
+
+A recipe sets up a fresh model: initial weights, constraint, optimizer, loss, and what changes the learning rate.
+"""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from models.layers import FilterRMS
+from models.training.optimizers import CaffeSGD
+
+RECIPES = {
+    "paper": {"epochs": 70, "batch_size": 128, "learning_rate": 0.01, "weight_decay": 5e-4, "units": 4096},
+    "modern": {"epochs": 50, "batch_size": 64, "learning_rate": 0.015, "weight_decay": 2e-3, "units": 512},
+}
+"""What a recipe takes where nothing else is said. The paper leaves weight decay open; 5e-4 is Krizhevsky's."""
+INPUT_SCALE = 64.0
+"""The modern recipe's networks learn as if their inputs, if they are in [-128, 128], had been divided by this."""
+FIRST_LAYER_RATE = 10.0
+"""How much faster than the others the modern recipe's first layer learns and forgets, so that in few epochs nothing is
+left of the noise that it started from: its filters are looked at."""
+_PATIENCE = 5
+
+
+def prepare(model, recipe, *, learning_rate, weight_decay, steps, filter_radius, seed, grey_level=1.0):
+    """Initialise and compile a network.
+
+    `"paper"` (Zeiler & Fergus, section 3; Krizhevsky et al. 2012, section 5): the initial weights that the model has,
+    SGD with momentum 0.9 and weight decay, every filter's RMS held below `filter_radius`. The learning rate is
+    divided by 10 where the error stops falling; see `plateau_rate`.
+
+    `"modern"`: He's initialisation (0.01 for the last layer, biases 0), Nesterov momentum, a linear warm-up (a
+    twentieth of the run, at most 500 steps) and a cosine to 0, label smoothing 0.1, the same decay and constraint. The
+    first layer is initialised and learns as if its inputs had been divided by `INPUT_SCALE`, and `FIRST_LAYER_RATE`
+    times as fast.
+
+    Args:
+        model: A built network with layers `conv1` ... `predictions`; changed in place.
+        recipe: `"paper"` or `"modern"`.
+        learning_rate: The first one, or the highest.
+        weight_decay: Of kernels, beside the gradient; biases have none.
+        steps: Steps of the whole run.
+        filter_radius: Largest RMS of a filter for inputs of about [-128, 128]; 0 for no constraint.
+        seed: Of the modern recipe's initial weights.
+        grey_level: What one of 255 grey levels is in the network's inputs; see `grey_level_of`. Where it is not 1,
+            scale and radius of the first layer follow it.
+    """
+    modern = recipe == "modern"
+    decays = {layer.kernel.path: weight_decay for layer in model.layers if layer.weights}
+    rates, rate = {}, learning_rate
+    if modern:
+        input_scale = INPUT_SCALE * grey_level
+        _he_initialise(model, seed, input_scale)
+        first = model.get_layer("conv1").kernel.path
+        rates[first], decays[first] = FIRST_LAYER_RATE * input_scale**-2, weight_decay * input_scale**2
+        warm_up = min(500, steps // 20)
+        rate = keras.optimizers.schedules.CosineDecay(
+            learning_rate / 10, max(1, steps - warm_up), warmup_target=learning_rate, warmup_steps=warm_up
+        )
+    if filter_radius:
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.Conv2D):
+                layer.kernel.constraint = FilterRMS(filter_radius / (grey_level if layer.name == "conv1" else 1.0))
+    optimizer = CaffeSGD(rate, momentum=0.9, nesterov=modern, rates=rates, decays=decays)
+    model.compile(optimizer, loss=Smoothed(0.1 if modern else 0.0), metrics=["accuracy"])
+
+
+def grey_level_of(preprocess):
+    """What one grey level of a pixel is in the inputs that `preprocess` makes of it: 1, or 0.0174 for torchvision's."""
+    black, white = (np.asarray(preprocess(np.full((1, 1, 1, 3), level, np.float32))) for level in (0, 255))
+    return round(float(np.mean(white - black)) / 255, 4)  # of means that are subtracted rounding errors remain
+
+
+def annealing(recipe, first):
+    """The function from the history to the next epoch's learning rate, or None where the step alone sets it."""
+    return (lambda history: plateau_rate(history, first)) if recipe == "paper" else None
+
+
+def plateau_rate(history, first, factor=0.1, patience=_PATIENCE, reductions=3):
+    """The learning rate after these epochs: divided by 10 whenever the test error has stopped falling.
+
+    The paper says "annealed manually"; Krizhevsky et al. divided by 10, three times. A function of the history alone,
+    so an interrupted run goes on as if it had not been.
+
+    Args:
+        history: List of dicts with `test_accuracy`, one per epoch.
+        first: The first learning rate.
+        factor: What it is multiplied with.
+        patience: Epochs without a better test accuracy before it is, counted anew after every time.
+        reductions: How often it is at most.
+
+    Returns:
+        A float.
+    """
+    best, since, done = -math.inf, 0, 0
+    for row in history:
+        since = 0 if row["test_accuracy"] > best else since + 1
+        best = max(best, row["test_accuracy"])
+        if since >= patience and done < reductions:
+            since, done = 0, done + 1
+    return first * factor**done
+
+
+@keras.saving.register_keras_serializable(package="models")
+class Smoothed(keras.losses.Loss):
+    """Cross-entropy of probabilities, with a share of every label spread evenly over all classes.
+
+    Args:
+        smoothing: That share, in [0, 1).
+    """
+
+    def __init__(self, smoothing=0.0, name="smoothed_crossentropy", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.smoothing = smoothing
+
+    def call(self, labels, probabilities):
+        logarithms = ops.log(ops.maximum(ops.cast(probabilities, "float32"), 1e-7))
+        labels = ops.reshape(ops.cast(labels, "int32"), (-1,))
+        own = ops.one_hot(labels, logarithms.shape[-1], dtype="float32")
+        weights = own * (1 - self.smoothing) + self.smoothing / logarithms.shape[-1]
+        return -ops.sum(weights * logarithms, axis=-1)
+
+    def get_config(self):
+        return {"smoothing": self.smoothing, **super().get_config()}
+
+
+def _he_initialise(model, seed, input_scale):
+    random = np.random.default_rng(seed)
+    for layer in model.layers:
+        if layer.weights:
+            shape = layer.kernel.shape
+            spread = math.sqrt(2 / math.prod(shape[:-1]))
+            if layer.name == "conv1":
+                spread /= input_scale
+            if layer.name == "predictions":
+                spread = 0.01
+            layer.kernel.assign(random.normal(0, spread, shape).astype("float32"))
+            layer.bias.assign(np.zeros(layer.bias.shape, "float32"))

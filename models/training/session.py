@@ -1,0 +1,58 @@
+"""What a training run says of itself and leaves behind: its record and its last files."""
+
+import hashlib
+import platform
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from models import weight_files
+from models.training.curve import learning_curve
+from models.training.files import whole
+
+
+def provenance(script, train, test):
+    """What the weights will be made from and with.
+
+    Args:
+        script: Path of the script in the project.
+        train, test: Data sets with `source`, `size` and `class_names`.
+
+    Returns:
+        Dict for the record, with the keys `script`, `data`, `versions`.
+    """
+    return {
+        "script": script,
+        "data": {
+            "train": train.source,
+            "train_size": train.size,
+            "test": test.source,
+            "test_size": test.size,
+            "classes": list(train.class_names),
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+            "numpy": np.__version__,
+        },
+    }
+
+
+def finish(folder, model, history, results, title):
+    """Write weights (float16), model and learning curve, then the results, which end the run.
+
+    Args:
+        folder: The `RunFolder`.
+        model: The trained network.
+        history: List with one dict per epoch.
+        results: Dict for the record; the weights' SHA-256 is added.
+        title: Title of the learning curve.
+    """
+    with whole(folder.weights_file) as partial:
+        weight_files.save(model, partial)
+    folder.save_model(model, folder.model_file)
+    with whole(folder.curve_file) as partial:
+        learning_curve(history, title).savefig(partial, dpi=120)
+    folder.finish({**results, "weights_sha256": hashlib.sha256(folder.weights_file.read_bytes()).hexdigest()})
