@@ -10,6 +10,7 @@ import importlib
 from deconv.mirror import mirror
 from deconv.occlusion import OcclusionMaps, occlusion_maps, pixel_map
 from deconv.ops import max_pool_with_switches, rectify, transpose_conv, unpool
+from deconv.pixel_space import to_pixel_space
 from deconv.pooling import PoolingComparison, compare_pooling, energy_kept
 from deconv.projection import Deconvnet, Record, select
 from deconv.recording import activations
@@ -40,6 +41,7 @@ __all__ = [
     "receptive_windows",
     "rectify",
     "select",
+    "to_pixel_space",
     "top_activations",
     "transpose_conv",
     "unpool",

@@ -23,6 +23,19 @@ IDLE = (
 """Layers that do nothing at inference."""
 
 
+def kind(layer):
+    """The Keras class by whose rule a layer goes: its own, or the one that its class names as `mirrored_as`.
+
+    A layer class of any package can say so if it sees of its input, and leads signals down, what a Keras layer does:
+
+        class LocalResponseNormalization(keras.layers.Layer):
+            mirrored_as = keras.layers.Identity
+
+    Only its own word counts, not that of a class above it: a subclass may compute something else.
+    """
+    return vars(type(layer)).get("mirrored_as", type(layer))
+
+
 class Edge:
     """A tensor between two steps: its static `shape` without the batch, and its `dtype`."""
 

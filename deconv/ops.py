@@ -27,7 +27,8 @@ def max_pool_with_switches(maps, pool_size, strides=None, padding="valid"):
         maps: Float tensor `(batch, height, width, channels)` of finite values; height and width must be static.
         pool_size: Int or `(rows, columns)` of a window.
         strides: Int or pair, by default `pool_size`.
-        padding: `"valid"` or `"same"`, TensorFlow's convention.
+        padding: `"valid"` or `"same"`, TensorFlow's convention; or `"ceil"`, Caffe's, where the last window may reach
+            over the bottom and right edges.
 
     Returns:
         `(pooled, switches)`, both `(batch, rows, columns, channels)`; `switches` is int32.
@@ -148,11 +149,17 @@ def transpose_average_pool(maps, input_shape, pool_size, strides=None, padding="
 
 
 def window_padding(size, kernel, stride, padding):
-    """Cells added `(before, after)` one axis of length `size`, in TensorFlow's convention."""
-    if padding not in ("valid", "same"):
-        raise ValueError(f"padding must be 'valid' or 'same'; received {padding!r}.")
+    """Cells added `(before, after)` one axis of length `size`.
+
+    `"valid"` and `"same"` are TensorFlow's conventions; `"ceil"` adds at the end what the last window lacks, so that
+    the number of windows is rounded up, as in Caffe and cuda-convnet.
+    """
+    if padding not in ("valid", "same", "ceil"):
+        raise ValueError(f"padding must be 'valid', 'same' or 'ceil'; received {padding!r}.")
     if padding == "valid":
         return 0, 0
+    if padding == "ceil":
+        return 0, max(math.ceil((size - kernel) / stride) * stride + kernel - size, 0)
     total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 

@@ -71,7 +71,7 @@ def activations(model, images, layers, *, batch_size=64, input_shape=None):
 def pool_with_switches(step, maps):
     """Run a max-pooling step and record its switches."""
     pool = step.layer
-    if isinstance(pool, keras.layers.MaxPooling2D):
+    if issubclass(graph.kind(pool), keras.layers.MaxPooling2D):
         return ops.max_pool_with_switches(maps, pool.pool_size, pool.strides, pool.padding)
     pooled, switches = ops.max_pool_with_switches(maps, maps.shape[1:3])
     return (pooled, switches) if pool.keepdims else (pooled[:, 0, 0], switches[:, 0, 0])

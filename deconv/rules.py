@@ -1,7 +1,8 @@
 """For every layer type its transpose, as the faces that a signal passes on its way down (arXiv:1311.2901, section 2.1).
 
 A rule takes a `Step` of the graph and returns a list of Keras layers, first the one that the signal meets first. Rules
-go by the exact type of a layer: a subclass may compute something else, so it needs a rule of its own.
+go by the exact type of a layer, or by the one that its class names as `mirrored_as` (`graph.kind`): a subclass may
+compute something else, so it needs a rule of its own.
 """
 
 import keras
@@ -163,7 +164,7 @@ OPERATIONS = {
 
 def faces_of(step, table):
     """What the rule of a step returns; a refusal that names the way out if it has none."""
-    found = table.get(step.name) or table.get(type(step.layer))
+    found = table.get(step.name) or table.get(type(step.layer)) or table.get(graph.kind(step.layer))
     if found is None and not isinstance(step.layer, keras.layers.Layer):  # `a + b`, keras.ops.relu(a)
         found = OPERATIONS.get(type(step.layer).__name__)
     if found is None:

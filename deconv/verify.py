@@ -18,8 +18,8 @@ class Verification(NamedTuple):
     Attributes:
         layer: Name of the layer.
         adjoint_residual: `|<Ax, y> - <x, mirror(y)>| / (|Ax| |y|)` for random x and y. A is the network without
-            biases and rectification, its switches held fixed, differentiated by TensorFlow; the mirror is taken
-            without rectification.
+            biases, rectification and contrast normalisation, its switches held fixed, differentiated by TensorFlow;
+            the mirror is taken without rectification.
         switch_replay: `{max pooling: largest difference between a pooled value and the value its switch points at}`.
         gradient_difference: Largest relative difference between the projection and the gradient of the unit under the
             rule "ReLU passes what is positive in the signal" (Springenberg et al., arXiv:1412.6806, section 3.4).
@@ -151,6 +151,17 @@ def _modified_gradient(laid, images, signal, rule):
     return tape.gradient(value, images)
 
 
+def _straight_through(step, *args, **kwargs):
+    """Call a layer through which signals go down as they are though it computes something: contrast normalisation."""
+    result = tf.stop_gradient(graph.call_layer(step, *args, **kwargs))
+
+    @tf.custom_gradient
+    def passed(maps):
+        return tf.identity(result), lambda above: tf.cast(above, maps.dtype)
+
+    return passed(args[0])
+
+
 def _call_with(step, rule, *args, **kwargs):
     """Call a layer with another derivative of its ReLU, on a twin of it, since the model is not to be changed."""
     layer = step.layer
@@ -159,6 +170,8 @@ def _call_with(step, rule, *args, **kwargs):
     if isinstance(layer, keras.layers.GlobalMaxPooling2D):  # of equal maxima, the gradient goes to the first alone
         pooled = tf.nn.max_pool2d(args[0], args[0].shape[1:3], 1, "VALID")
         return pooled if layer.keepdims else pooled[:, 0, 0]
+    if issubclass(graph.kind(layer), graph.IDLE) and not isinstance(layer, graph.IDLE):
+        return _straight_through(step, *args, **kwargs)
     activation = getattr(layer, "activation", None)
     if isinstance(layer, keras.layers.ReLU) or type(layer).__name__ in ("Relu", "Relu6", "ReLU"):
         activation = layer

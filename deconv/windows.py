@@ -101,7 +101,7 @@ def _seen_through(step, edge, windows):
     if isinstance(layer, keras.layers.ZeroPadding2D):
         (above, _), (before, _) = layer.padding
         return _clip(windows - [above, before, above, before], shape)
-    pointwise = isinstance(layer, POINTWISE) or type(layer).__name__ in POINTWISE_OPERATIONS
+    pointwise = issubclass(graph.kind(layer), POINTWISE) or type(layer).__name__ in POINTWISE_OPERATIONS
     if isinstance(layer, keras.layers.Softmax) and layer.axis not in (-1, 3):
         pointwise = False
     if pointwise and shape[:2] == step.output.shape[:2]:

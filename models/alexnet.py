@@ -9,7 +9,7 @@ from pathlib import Path
 
 import keras
 
-from models import arguments, preprocessing, weight_files
+from models import arguments, head, preprocessing, weight_files
 from models.imagenet import decode_predictions
 from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
 
@@ -109,16 +109,18 @@ def AlexNet(
     if include_top:
         if None in x.shape[1:3]:
             x = keras.layers.Resizing(6, 6, name="grid")(x)
-        x = keras.layers.Flatten(name="flatten")(x)
-        for layer, size in zip(("6", "7"), units, strict=True):
-            x = keras.layers.Dense(size, **_relu(spread=0.005, bias=0.1), name=f"fc{layer}")(x)
-            if dropout:
-                x = keras.layers.Dropout(dropout, name=f"dropout{layer}")(x)
-        last = {**_relu(), "activation": classifier_activation}
-        x = keras.layers.Dense(classes, **last, dtype="float32", name="predictions")(x)
+        x = head.dense_layers(
+            x,
+            units,
+            classes,
+            dropout=dropout,
+            activation=classifier_activation,
+            settings=_relu(spread=0.005, bias=0.1),
+            last=_relu(),
+        )
     model = keras.Model(image, x, name=name)
     if weights is not None:
-        weight_files.load(model, weights, beside=() if include_top else ("fc6", "fc7", "predictions"))
+        weight_files.load(model, weights, beside=() if include_top else head.LAYERS)
     return model
 
 

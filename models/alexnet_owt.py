@@ -6,7 +6,7 @@ differ this is torchvision's.
 
 import keras
 
-from models import arguments, preprocessing, weight_files
+from models import arguments, head, preprocessing, weight_files
 from models.imagenet import decode_predictions
 
 __all__ = ["AlexNetOWT", "decode_predictions", "preprocess_input", "to_pixels"]
@@ -104,16 +104,18 @@ def AlexNetOWT(
     if include_top:
         if resampled:
             x = keras.layers.AdaptiveAveragePooling2D(6, name="grid")(x)
-        x = keras.layers.Flatten(name="flatten")(x)
-        for layer, size in zip(("6", "7"), units, strict=True):
-            if dropout:
-                x = keras.layers.Dropout(dropout, name=f"dropout{layer}")(x)
-            x = keras.layers.Dense(size, **_relu(), name=f"fc{layer}")(x)
-        last = {**_relu(), "activation": classifier_activation}
-        x = keras.layers.Dense(classes, **last, dtype="float32", name="predictions")(x)
+        x = head.dense_layers(
+            x,
+            units,
+            classes,
+            dropout=dropout,
+            activation=classifier_activation,
+            settings=_relu(),
+            dropout_first=True,
+        )
     model = keras.Model(image, x, name=name)
     if weights is not None:
-        weight_files.load(model, weights, beside=() if include_top else ("fc6", "fc7", "predictions"))
+        weight_files.load(model, weights, beside=() if include_top else head.LAYERS)
     return model
 
 

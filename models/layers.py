@@ -5,6 +5,8 @@ deconvnet reads it there, so that neither package has to know the other.
 """
 
 import math
+import os
+import platform
 from numbers import Real
 
 import keras
@@ -29,7 +31,13 @@ class GroupedConv2D(keras.layers.Conv2D):
             return super().convolution_op(inputs, kernel)
         import tensorflow as tf
 
-        return tf.nn.conv2d(inputs, kernel, self.strides, self.padding.upper(), dilations=self.dilation_rate)
+        def convolved(maps, filters):
+            return tf.nn.conv2d(maps, filters, self.strides, self.padding.upper(), dilations=self.dilation_rate)
+
+        if self.groups == 1 or _has_grouped_gradient(inputs.dtype):
+            return convolved(inputs, kernel)
+        parts = zip(tf.split(inputs, self.groups, axis=-1), tf.split(kernel, self.groups, axis=-1), strict=True)
+        return tf.concat([convolved(maps, filters) for maps, filters in parts], axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="models")
@@ -173,6 +181,12 @@ class FilterRMS(keras.constraints.Constraint):
 
     def get_config(self):
         return {"radius": self.radius}
+
+
+def _has_grouped_gradient(dtype):
+    """Whether TensorFlow can differentiate a grouped convolution everywhere: on a CPU only oneDNN can, in two types."""
+    onednn = platform.machine() in ("x86_64", "AMD64") and os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0"
+    return onednn and dtype in ("float32", "bfloat16")
 
 
 def _is_number(value):

@@ -7,7 +7,7 @@ How it was trained is not recorded.
 
 import keras
 
-from models import arguments, preprocessing, weight_files
+from models import arguments, head, preprocessing, weight_files
 from models.imagenet import decode_predictions
 from models.layers import LocalResponseNormalization
 
@@ -97,16 +97,17 @@ def ZFNet512(
         x = keras.layers.Conv2D(512, 3, padding="same", **_relu(), name=f"conv{layer}")(x)
     x = keras.layers.MaxPooling2D(2, 2, name="pool5")(x)
     if include_top:
-        x = keras.layers.Flatten(name="flatten")(x)
-        for layer, size in zip(("6", "7"), units, strict=True):
-            x = keras.layers.Dense(size, **_relu(), name=f"fc{layer}")(x)
-            if dropout:
-                x = keras.layers.Dropout(dropout, name=f"dropout{layer}")(x)
-        last = {**_relu(), "activation": classifier_activation}
-        x = keras.layers.Dense(classes, **last, dtype="float32", name="predictions")(x)
+        x = head.dense_layers(
+            x,
+            units,
+            classes,
+            dropout=dropout,
+            activation=classifier_activation,
+            settings=_relu(),
+        )
     model = keras.Model(image, x, name=name)
     if weights is not None:
-        weight_files.load(model, weights, beside=() if include_top else ("fc6", "fc7", "predictions"))
+        weight_files.load(model, weights, beside=() if include_top else head.LAYERS)
     return model
 
 

@@ -11,10 +11,15 @@ import numpy as np
 
 
 def border_of(input_shape, extents, strides, padding):
-    """Cells that SAME adds around a plane, `((top, bottom), (left, right))`; none for VALID."""
+    """Cells that a convention adds around a plane, `((top, bottom), (left, right))`; none for VALID.
+
+    CEIL, of Caffe and cuda-convnet, starts another window at the end as long as a cell is left over.
+    """
     if padding == "valid":
         return (0, 0), (0, 0)
     axes = zip(input_shape, extents, strides, strict=True)
+    if padding == "ceil":
+        return tuple((0, -(length - size) % stride) for length, size, stride in axes)
     totals = [max((-(-length // stride) - 1) * stride + size - length, 0) for length, size, stride in axes]
     return tuple((total // 2, total - total // 2) for total in totals)
 
@@ -210,6 +215,15 @@ def transpose_batch_scale(signal, gamma, variance, epsilon):
     return signal * gamma / np.sqrt(variance + epsilon)
 
 
+def response_normalize(maps, size, k, alpha, beta):
+    """Krizhevsky et al. 2012, section 3.3: every map divided by a power of the energy of its neighbours."""
+    output = np.empty_like(maps)
+    for channel in range(maps.shape[-1]):
+        near = maps[..., max(0, channel - size // 2) : channel + size // 2 + 1]
+        output[..., channel] = maps[..., channel] / (k + alpha * (near**2).sum(axis=-1)) ** beta
+    return output
+
+
 # A Keras layer and its transpose
 
 ACTIVATIONS = {"relu": rectify, "softmax": softmax, "linear": lambda maps: maps}
@@ -232,6 +246,7 @@ def settings_of(layer):
 def linear_part(layer, arrays, collisions):
     """Output of `layer` before its activation, and the function that takes a signal back to its inputs."""
     kind, maps, shape = type(layer).__name__, arrays[0], arrays[0].shape[1:]
+    kind = {"GroupedConv2D": "Conv2D", "CeilMaxPooling2D": "MaxPooling2D"}.get(kind, kind)
     weights = {weight.name: np.asarray(weight.numpy(), float) for weight in layer.weights}
     kernel, bias, settings = weights.get("kernel"), weights.get("bias"), settings_of(layer)
     if kind == "Conv2D":
@@ -269,6 +284,10 @@ def linear_part(layer, arrays, collisions):
         mean, variance = weights["moving_mean"], weights["moving_variance"]
         output = batch_normalize(maps, gamma, beta, mean, variance, layer.epsilon)
         return output, lambda signal: [transpose_batch_scale(signal, gamma, variance, layer.epsilon)]
+    if kind == "LocalResponseNormalization":
+        alpha = layer.alpha / layer.size if layer.convention == "caffe" else layer.alpha
+        output = response_normalize(maps, layer.size, layer.k, alpha, layer.beta)
+        return output, lambda signal: [signal]
     if kind == "Add":
         return sum(arrays), lambda signal: [signal for _ in arrays]
     if kind == "Average":

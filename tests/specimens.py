@@ -11,6 +11,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
+
 SPECIMENS = {}
 LAYERS = {}
 
@@ -197,6 +199,20 @@ def global_max():
     maps = conv(8, 2, "conv2", activation=None)(maps)
     vector = layers.GlobalMaxPooling2D(name="max")(maps)
     return keras.Model(image, layers.Dense(4, name="logits")(vector), name="global_max")
+
+
+@specimen("fc")
+def alexnet():
+    """What AlexNet and ZFNet are made of: groups, contrast normalisation before and after pools that round up."""
+    image = start(31, 26, 3)
+    maps = conv(6, 5, "conv1", strides=2)(layers.ZeroPadding2D(((0, 1), (0, 1)), name="pad1")(image))
+    maps = LocalResponseNormalization(k=0.7, alpha=0.5, name="norm1")(maps)
+    maps = CeilMaxPooling2D(3, 2, name="pool1")(maps)
+    maps = GroupedConv2D(8, 3, padding="same", groups=2, activation="relu", name="conv2")(maps)
+    maps = CeilMaxPooling2D((3, 2), (2, 1), name="pool2")(maps)
+    maps = LocalResponseNormalization(3, k=1.0, alpha=0.4, beta=0.6, convention="caffe", name="norm2")(maps)
+    vector = layers.Flatten(name="flatten")(maps)
+    return keras.Model(image, layers.Dense(5, "relu", name="fc")(vector), name="alexnet")
 
 
 @specimen("dense")

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import keras
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import tensorflow as tf
 
 matplotlib.use("Agg")
 
@@ -19,6 +21,8 @@ from deconv import datasets, figures
 from deconv.figures.fig1 import unpooling_data
 from deconv.figures.fig2 import top_data
 from deconv.figures.record import provenance, replacing, weights_hash
+from models import weight_files
+from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = [sys.executable, ROOT / "scripts" / "make_figures.py"]
@@ -44,7 +48,8 @@ def test_one_command_writes_every_picture_its_numbers_and_a_page_that_shows_them
     assert names == {path.stem for path in folder.glob("*.json")}
     assert {"fig1_scheme", "fig1_unpooling", "fig2_conv1", "fig2_conv2", "fig7_occlusion"} <= names
     assert {f"activations_{layer}" for layer in ("conv1", "pool1", "conv2", "pool2", "fc3", "fc4")} <= names
-    assert {"pooling_pool1", "pooling_pool2", "activations_predictions"} <= names
+    assert {"pooling_pool1", "pooling_pool2", "activations_predictions", "filters"} <= names
+    assert len(names) == 15
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
     page = (folder / "index.html").read_text(encoding="utf-8")
     linked = set(re.findall(r'(?:src|href)="([^"#]+)"', page))
@@ -75,7 +80,7 @@ def test_the_winners_of_fig_2_are_those_of_a_full_sort_and_their_patches_are_cut
     for channel, place in np.ndindex(16, 3):
         top, left, bottom, right = sheet.tops.windows[channel, place]
         patch, seen = sheet.patches[channel, place], pixels[order[channel, place], top:bottom, left:right]
-        assert patch[~np.isnan(patch)].tolist() == seen.ravel().tolist()
+        assert patch[~np.isnan(patch)].tolist() == (seen / 255).ravel().tolist()
 
 
 def test_the_unpooling_panel_holds_the_maxima_at_the_places_of_the_switches(subject):
@@ -170,9 +175,12 @@ def test_a_network_trained_on_pictures_of_ones_own_is_drawn_with_its_own_classes
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--model", "vgg"], "--model must be lenet5; received 'vgg'"),
+        (["--model", "vgg"], "--model must be one of lenet5, alexnet, alexnet_owt, zfnet, zfnet512; received 'vgg'"),
+        (["--model", "zfnet"], "--weights: there are none for zfnet but your own"),
+        (["--model", "alexnet", "--split", "train"], "'imagenet-20' has no training part"),
+        (["--model", "alexnet", "--weights", "imagnet"], "Did you mean 'imagenet'?"),
         (["--seed", "-1"], "--seed must be at least 0; received -1"),
-        (["--only", "fig9"], "--only takes fig1, fig2, activations, pooling, fig7; received fig9"),
+        (["--only", "fig9"], "--only takes fig1, fig2, filters, activations, pooling, fig7; received fig9"),
         (["--weights", "nowhere.npz"], "nowhere.npz"),
         (["--dataset", "mnist-6k"], "Did you mean 'mnist-5k'?"),
     ],
@@ -188,6 +196,337 @@ def test_bad_arguments_get_one_line_and_leave_nothing_behind(arguments, message,
 def test_an_output_folder_that_is_a_file_is_refused_at_once(tmp_path):
     (tmp_path / "taken").write_text("mine")
     result = subprocess.run([*SCRIPT, "--out", "taken/figures"], capture_output=True, text=True, cwd=tmp_path)
-    assert result.returncode == 2 and "cannot write into --out taken/figures" in result.stderr
-    assert "Not a directory. Choose a folder that is yours to write." in result.stderr
+    assert result.returncode == 2 and "--out: the folder 'taken/figures' cannot be made" in result.stderr
+    assert "Not a directory. Choose another." in result.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["taken"]
+
+
+def test_photographs_whose_package_is_missing_are_refused_in_one_line(tmp_path):
+    code = (
+        "import importlib.util as u, runpy, sys; found = u.find_spec\n"
+        "u.find_spec = lambda name, *more: None if name == 'foolbox' else found(name, *more)\n"
+        f"sys.argv = ['make_figures.py', '--model', 'alexnet', '--out', 'out']; runpy.run_path({str(SCRIPT[1])!r}, "
+        "run_name='__main__')"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    said = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert result.returncode == 2 and "Traceback" not in result.stderr and len(said) == 1
+    assert "are in the package foolbox, which is not installed" in said[0] and "deconvnet[samples]" in said[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------------------------------------- colours
+
+
+CLASSES = ("moss", "ruby", "$ea", "sand")
+
+
+def image_set(images, labels, class_names=CLASSES, ids=None):
+    """An `ImageSet` of arrays."""
+    ids = np.arange(len(images)) if ids is None else ids
+    listed = tf.data.Dataset.from_tensor_slices((images, np.int32(labels), np.int64(ids)))
+    return datasets.ImageSet("dots", "all", listed, class_names, len(images), images.shape[1:], "noise of this test")
+
+
+def colour_network(seed=0):
+    """AlexNet in small: 20 and 24 filters, groups, normalisation, pools that overlap and round up; blue comes first."""
+    layers, image = keras.layers, keras.Input((24, 19, 3), name="image")
+    maps = layers.Conv2D(20, 5, strides=2, activation="relu", name="conv1")(image)
+    maps = CeilMaxPooling2D(3, 2, name="pool1")(LocalResponseNormalization(name="norm1")(maps))
+    maps = GroupedConv2D(24, 3, padding="same", groups=2, activation="relu", name="conv2")(maps)
+    vector = layers.Flatten()(CeilMaxPooling2D(2, 2, name="pool2")(maps))
+    model = keras.Model(image, layers.Dense(4, "softmax", name="predictions")(vector), name="small")
+    random = np.random.default_rng(seed)
+    model.set_weights([0.1 * random.standard_normal(weight.shape) for weight in model.get_weights()])
+    return model
+
+
+@pytest.fixture
+def colourful():
+    random = np.random.default_rng(3)
+    images = random.integers(0, 256, (14, 24, 19, 3)).astype(np.uint8)
+    data = image_set(images, [0, 1, 2, 3, 3, 2, 1, 0, 1, 1, 2, 2, 3, 0], ids=np.arange(14) * 10 + 5)
+    yield figures.Subject(
+        colour_network(), "noise", data, models.alexnet.preprocess_input, fill=128, square=6, stride=4, classes=CLASSES
+    )
+    plt.close("all")
+
+
+def pictures_of(subject, recipe):
+    return {picture.name: picture for picture in figures.RECIPES[recipe](subject)}
+
+
+def named(subject, data=None, classes=None):
+    """The subject with other names of the data's and of the network's classes."""
+    data = subject.data if data is None else subject.data._replace(class_names=data)
+    return subject._replace(data=data, classes=classes)
+
+
+def towers(depth, width=40):
+    image = maps = keras.Input((9, 8, 1))
+    for number in range(depth):
+        maps = keras.layers.Conv2D(width, 3, padding="same", name=f"conv{number + 1}")(maps)
+    return keras.Model(image, keras.layers.MaxPooling2D(name="pool")(maps))
+
+
+def test_as_many_channels_are_drawn_as_the_paper_shows_in_order_and_none_twice():
+    subject = figures.Subject(towers(6), "none", None, None)
+    shown = {layer: subject.channels(layer, 40).tolist() for layer in [f"conv{n}" for n in range(1, 7)] + ["pool"]}
+    assert [len(channels) for channels in shown.values()] == [9, 16, 12, 10, 10, 10, 10]
+    for channels in shown.values():
+        assert channels == sorted(set(channels)) and set(channels) <= set(range(40))
+    assert shown["conv4"] != shown["conv5"]  # each layer draws for itself
+    again, other = (subject._replace(seed=seed) for seed in (0, 1))
+    assert all(again.channels(layer, 40).tolist() == channels for layer, channels in shown.items())
+    assert all(other.channels(layer, 40).tolist() != channels for layer, channels in shown.items())
+
+
+def test_all_channels_are_shown_where_they_are_not_more_than_the_limit():
+    subject = figures.Subject(towers(2), "none", None, None)
+    assert subject.channels("conv1", 9).tolist() == list(range(9))
+    assert subject.channels("conv2", 5).tolist() == list(range(5))
+    assert subject.channels("conv2", 40, limit=64).tolist() == list(range(40))
+    assert len(subject.channels("conv2", 40, limit=3)) == 3
+
+
+def test_examples_of_many_classes_are_a_seeded_part_of_them(colourful):
+    images, labels, ids = colourful.examples(limit=3)
+    all_images, all_labels, all_ids = datasets.arrays(colourful.data)
+    rows = [all_ids.tolist().index(number) for number in ids]
+    assert len(set(labels.tolist())) == 3 and labels.tolist() == sorted(labels.tolist()) == all_labels[rows].tolist()
+    assert (images == all_images[rows]).all()
+    assert (colourful.examples(limit=3)[2] == ids).all()
+    drawn = [tuple(colourful._replace(seed=seed).examples(limit=3)[1].tolist()) for seed in range(12)]
+    assert len(set(drawn)) > 1
+    every = colourful.examples()
+    assert every[1].tolist() == [0, 1, 2, 3] and set(ids) <= set(every[2])  # the same images, some classes less
+
+
+def test_images_are_picked_by_their_ids_as_often_as_they_are_asked_for(colourful):
+    images, *_ = datasets.arrays(colourful.data)
+    wanted = np.array([[135, 5], [25, 135]])
+    assert (colourful.pick(wanted) == images[[13, 0, 2, 13]]).all()
+    with pytest.raises(KeyError):
+        colourful.pick(np.array([7]))
+
+
+def test_targets_are_the_networks_classes_of_the_same_names(colourful):
+    assert named(colourful).targets(np.arange(4)) == [0, 1, 2, 3]
+    assert named(colourful, classes=("sand", "moss", "ruby", "fog")).targets([0, 1, 2, 3, 0]) == [1, 2, None, 0, 1]
+    twice = ("crane", "ruby", "crane", "sand")  # two classes of one name, in data and network alike
+    assert named(colourful, twice, twice).targets([0, 2]) == [0, 2]
+
+
+def test_what_covers_is_seen_by_the_network_in_its_own_channel_order(colourful):
+    seen = colourful._replace(fill=100).background()
+    assert seen.shape == (24, 19, 3)
+    np.testing.assert_allclose(seen[7, 5], [100 - 104.00699, 100 - 116.66877, 100 - 122.67891], rtol=1e-5)
+    mean = np.random.default_rng(0).uniform(90, 160, (24, 19, 3))
+    with_image = colourful._replace(fill=100, preprocess=lambda images: images - mean)
+    np.testing.assert_allclose(with_image.background(), 100 - mean)
+
+
+def test_the_first_layer_projects_to_its_filters_in_the_colours_of_the_images(colourful):
+    sheet, _ = top_data(colourful, ["conv1", "conv2"], k=4)
+    kernel = colourful.model.get_layer("conv1").kernel.numpy()
+    assert sheet.projections.shape == (9, 4, 5, 5, 3)
+    for projections, values, channel in zip(
+        sheet.projections, sheet.tops.values[sheet.channels], sheet.channels, strict=True
+    ):
+        ours = kernel[..., ::-1, channel]  # red first
+        assert (values > 0).all()
+        for projection in projections:
+            np.testing.assert_allclose(projection, 0.5 + 0.5 * ours / np.abs(ours).max(), rtol=0, atol=1e-6)
+
+
+def test_projections_of_a_colour_network_are_led_to_the_colours_of_the_images_pixel_by_pixel(colourful):
+    _, sheet = top_data(colourful, ["conv1", "conv2"], k=3)
+    images, _, ids = datasets.arrays(colourful.data)
+    net = deconv.Deconvnet(colourful.model)
+    for place, rank in np.ndindex(len(sheet.channels), 3):
+        channel = sheet.channels[place]
+        if sheet.tops.values[channel, rank] <= 0:
+            continue
+        row = ids.tolist().index(sheet.tops.ids[channel, rank])
+        inputs = colourful.preprocess(images[row : row + 1])
+        bgr = net.project(inputs, "conv2", int(channel), tuple(sheet.tops.positions[channel, rank]))[0]
+        top, left, bottom, right = sheet.tops.windows[channel, rank]
+        expected = 0.5 + 0.5 * bgr[top:bottom, left:right, ::-1] / np.abs(bgr).max()
+        found = sheet.projections[place, rank]
+        np.testing.assert_allclose(found[~np.isnan(found)], expected.ravel(), rtol=0, atol=1e-5)
+        patch = sheet.patches[place, rank]
+        assert patch[~np.isnan(patch)].tolist() == (images[row, top:bottom, left:right] / 255).ravel().tolist()
+
+
+def test_the_numbers_of_fig_2_are_those_of_the_channels_shown_and_count_all_silent_ones(colourful):
+    conv1 = colourful.model.get_layer("conv1")
+    shown = colourful.channels("conv1", 20)
+    hidden = np.setdiff1d(np.arange(20), shown)
+    kernel, bias = conv1.get_weights()
+    bias[[shown[2], hidden[0], hidden[5]]] = -1e6
+    conv1.set_weights([kernel, bias])
+    picture = pictures_of(colourful, "fig2")["fig2_conv1"]
+    images, _, ids = datasets.arrays(colourful.data)
+    maxima = deconv.activations(colourful.model, colourful.preprocess(images), "conv1")["conv1"].max(axis=(1, 2))
+    order = np.argsort(-maxima, axis=0, kind="stable")[:9].T[shown]
+    assert picture.numbers["channels"].tolist() == shown.tolist() and len(shown) == 9
+    assert picture.numbers["ids"].tolist() == ids[order].tolist()
+    np.testing.assert_allclose(picture.numbers["values"], np.take_along_axis(maxima.T[shown], order, 1), rtol=1e-6)
+    assert picture.numbers["positions"].shape == (9, 9, 2) and picture.numbers["windows"].shape == (9, 9, 4)
+    assert picture.numbers["silent_channels"] == 3 and "3 of the 20 channels are silent" in picture.caption
+    assert "9 channels, drawn at random from 20" in picture.caption and "9 of 20 channels" in picture.title
+    titles = [ax.get_title() for ax in picture.figure.axes if ax.get_title()]
+    assert [title.split(",")[0] for title in titles] == [f"channel {channel}" for channel in shown]
+    assert [title.endswith("silent") for title in titles] == [place == 2 for place in range(9)]
+
+
+@pytest.mark.parametrize(
+    ("silent", "words"), [(0, "None of the 20 channels is silent"), (1, "1 of the 20 channels is")]
+)
+def test_silent_channels_are_counted_in_words(colourful, silent, words):
+    kernel, bias = colourful.model.get_layer("conv1").get_weights()
+    bias[:silent] = -1e6
+    colourful.model.get_layer("conv1").set_weights([kernel, bias])
+    assert words in pictures_of(colourful, "fig2")["fig2_conv1"].caption
+
+
+def test_a_filter_that_looks_for_red_is_shown_red_though_its_network_takes_blue_first(colourful):
+    conv1 = colourful.model.get_layer("conv1")
+    kernel, bias = np.zeros((5, 5, 3, 20)), np.zeros(20)
+    kernel[..., 2, 0] = 4  # the third channel is red
+    kernel[..., 0, 1] = -2  # the first is blue
+    conv1.set_weights([kernel, bias])
+    (picture,) = pictures_of(colourful, "filters").values()
+    own, shared = (np.asarray(ax.images[0].get_array()) for ax in picture.figure.axes[:2])
+    for shown, strength in ((own, 1), (shared, 0.5)):
+        assert (shown[:5, :5] == [1, 0.5, 0.5]).all()
+        assert (shown[:5, 6:11] == [0.5, 0.5, 0.5 - 0.5 * strength]).all()
+        assert (shown[:5, 12:17] == 0.5).all()  # a dead filter
+    rms = np.sqrt(np.mean(kernel**2, axis=(0, 1, 2)))
+    np.testing.assert_allclose(picture.numbers["rms"], rms)
+    assert picture.numbers["layer"] == "conv1" and "between 0 and 2.31" in picture.caption
+
+
+def test_filters_are_shown_whatever_size_of_images_the_preprocessing_takes(colourful):
+    plain = pictures_of(colourful, "filters")["filters"].figure.axes[0].images[0].get_array()
+    mean = np.random.default_rng(0).uniform(90, 160, (24, 19, 3)).astype("float32")  # a mean image, of one size
+    subject = colourful._replace(preprocess=lambda images: images[..., ::-1] - mean)
+    shown = pictures_of(subject, "filters")["filters"].figure.axes[0].images[0].get_array()
+    np.testing.assert_allclose(shown, plain, atol=1e-5)
+
+
+def test_a_colour_network_on_grey_images_is_drawn_in_grey(colourful):
+    images, labels, ids = datasets.arrays(colourful.data)
+    subject = colourful._replace(
+        data=image_set(images[..., :1], labels, ids=ids),
+        preprocess=lambda grey: np.repeat(grey, 3, -1) - np.float32(99),
+    )
+    (sheet,) = top_data(subject, ["conv2"], k=2)
+    assert sheet.projections.shape[-1] == sheet.patches.shape[-1] == 1
+    (filters,) = pictures_of(subject, "filters").values()
+    kernel = subject.model.get_layer("conv1").kernel.numpy()[..., 0].sum(axis=-1)
+    tile = np.asarray(filters.figure.axes[0].images[0].get_array())[:5, :5, 0]
+    np.testing.assert_allclose(tile, 0.5 + 0.5 * kernel / np.abs(kernel).max(), atol=1e-6)
+
+
+def test_the_collision_rate_beside_a_pool_is_that_of_its_recorded_switches(colourful):
+    for name, picture in pictures_of(colourful, "pooling").items():
+        pool = name.removeprefix("pooling_")
+        inputs = colourful.preprocess(colourful.pick(picture.numbers["image_ids"]))
+        switches = deconv.Deconvnet(colourful.model).record(inputs, pool).switches[pool]
+        channels = picture.numbers["channels"]
+        rate = deconv.collision_rate(switches[..., channels])
+        assert (
+            picture.numbers["collision_rate"] == rate and f" {rate:.0%} of these pooled units share" in picture.caption
+        )
+        assert (rate > 0) == (pool == "pool1")  # 3x3 with stride 2 overlap, 2x2 do not
+        assert f"16 channels, drawn at random from {switches.shape[-1]}" in picture.caption and len(channels) == 16
+        shown = picture.numbers["image_ids"].tolist().index(picture.numbers["shown_image_id"])
+        assert (picture.numbers["switches_of_shown_image"] == switches[shown][..., channels]).all()
+
+
+def test_activations_of_many_channels_are_those_of_the_channels_named(colourful):
+    subject = colourful._replace(model=colour_network())
+    wide = keras.Model(
+        subject.model.inputs, [keras.layers.Conv2D(40, 1, name="wide")(subject.model.get_layer("pool1").output)]
+    )
+    picture = pictures_of(subject._replace(model=wide), "activations")["activations_wide"]
+    inputs = subject.preprocess(subject.pick(picture.numbers["image_ids"]))
+    maps = deconv.activations(wide, inputs, "wide")["wide"]
+    channels = picture.numbers["channels"]
+    assert len(channels) == 32 and "32 channels, drawn at random from 40, maps of 5×4" in picture.caption
+    np.testing.assert_array_equal(picture.numbers["activations"], maps[..., channels])
+    ticks = [label.get_text() for label in picture.figure.axes[0].get_xticklabels()]
+    assert ticks == ["image", *map(str, channels)]
+
+
+def test_of_an_image_whose_class_the_network_does_not_know_the_most_probable_class_is_followed(colourful):
+    subject = named(colourful, classes=("sand", "moss", "ruby", "fog"))  # no "$ea"
+    (picture,) = pictures_of(subject, "fig7").values()
+    inputs = subject.preprocess(subject.pick(picture.numbers["image_ids"]))
+    says = subject.model.predict(inputs, verbose=0).argmax(axis=1)
+    targets = [maps["target"] for maps in picture.numbers["images"]]
+    assert targets == [1, 2, says[2], 0]
+    assert "Of 1 of the 4 images the network does not know the class" in picture.caption
+    texts = [ax.get_ylabel() for ax in picture.figure.axes[0:20:5]]
+    assert texts == ["moss", "ruby", rf"\$ea?{chr(10)}it says: {subject.classes[says[2]]}", "sand"]
+    (known,) = pictures_of(colourful, "fig7").values()
+    assert "does not know" not in known.caption
+    assert [maps["target"] for maps in known.numbers["images"]] == [0, 1, 2, 3]
+
+
+def test_the_square_moves_by_the_stride_that_is_asked_for(colourful):
+    (picture,) = pictures_of(colourful, "fig7").values()
+    maps = picture.numbers["images"][0]
+    assert maps["tops"].tolist() == [0, 4, 8, 12, 16, 18] and maps["lefts"].tolist() == [0, 4, 8, 12, 13]
+    assert maps["size"] == (6, 6) and picture.numbers["fill"] == 128
+
+
+def test_fig_1_shows_the_image_as_the_mean_of_its_colours_and_normalisation_as_idle_on_the_way_down(colourful):
+    picture = pictures_of(colourful, "fig1")["fig1_scheme"]
+    stages = picture.numbers["stages_up"]
+    assert [stage.splitlines()[0] for stage in stages] == [
+        "image",
+        "conv1: 20 filters 5×5, rectified",
+        "norm1: idle on the way down",
+        "pool1: max pooling",
+        "conv2: 24 filters 3×3, rectified",
+        "pool2: max pooling",
+    ]
+    assert not [stage for stage in picture.numbers["stages_down"] if "norm1" in stage]
+
+
+def test_a_network_without_filters_has_no_pictures_of_them(subject):
+    image = keras.Input((28, 28, 1))
+    vector = keras.layers.Flatten()(keras.layers.MaxPooling2D(2, name="pool")(image))
+    plain = subject._replace(model=keras.Model(image, keras.layers.Dense(10, "softmax", name="top")(vector)))
+    for recipe in ("fig2", "filters", "fig7"):
+        assert pictures_of(plain, recipe) == {}
+
+
+@pytest.mark.slow
+def test_one_flag_draws_alexnet_on_a_folder_of_photographs(tmp_path):
+    random = np.random.default_rng(0)
+    for name in ("field", "shore"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        coarse = random.integers(0, 256, (12, 15, 3))
+        keras.utils.save_img(tmp_path / "photos" / name / "1.png", np.kron(coarse, np.ones((20, 20, 1))), scale=False)
+    keras.utils.set_random_seed(0)
+    model = models.AlexNet(units=4, classes=2)
+    weight_files.save(model, tmp_path / "own.npz")
+    options = ["--model", "alexnet", "--dataset", "photos", "--split", "all", "--weights", "own.npz", "--out", "out"]
+    result = subprocess.run([*SCRIPT, *options], capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    about = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (tmp_path / "out").glob("*.json")}
+    layers = [f"conv{number}" for number in range(1, 6)]
+    assert set(about) == {
+        *("fig1_scheme", "fig1_unpooling", "fig7_occlusion", "filters"),
+        *(f"fig2_{layer}" for layer in layers),
+        *(f"pooling_pool{number}" for number in (1, 2, 5)),
+        *(f"activations_{layer}" for layer in [*layers, "pool1", "pool2", "pool5", "fc6", "fc7", "predictions"]),
+    }
+    assert [len(about[f"fig2_{layer}"]["numbers"]["channels"]) for layer in layers] == [9, 16, 12, 10, 10]
+    assert len(about["filters"]["numbers"]["rms"]) == 96
+    assert {maps["target"] for maps in about["fig7_occlusion"]["numbers"]["images"]} == {0, 1}
+    assert all(picture["provenance"]["weights"] == "own.npz" for picture in about.values())
+    assert [about[f"pooling_pool{number}"]["numbers"]["collision_rate"] > 0 for number in (1, 2, 5)] == [True] * 3

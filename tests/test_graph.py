@@ -9,6 +9,7 @@ from specimens import SPECIMENS, fill, images
 
 import deconv
 from deconv import graph
+from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
 
 
 def layer_paths(model):
@@ -129,3 +130,15 @@ def test_layers_that_the_graph_tells_to_train_are_run_as_predict_runs_them():
     pixels = images(model)
     found = deconv.activations(model, pixels, "dropout")["dropout"]
     np.testing.assert_allclose(found, model.predict(pixels, verbose=0), rtol=0, atol=1e-5)
+
+
+def test_a_layer_is_of_its_own_kind_or_of_that_which_its_own_class_names():
+    named = {GroupedConv2D(2, 3): kl.Conv2D, CeilMaxPooling2D(): kl.MaxPooling2D}
+    named |= {LocalResponseNormalization(): kl.Identity, kl.Conv2D(2, 3): kl.Conv2D, kl.ReLU(): kl.ReLU}
+    assert {graph.kind(layer): kind for layer, kind in named.items()} == {kind: kind for kind in named.values()}
+    heir = type("Heir", (LocalResponseNormalization,), {})
+    assert graph.kind(heir()) is heir
+    assert graph.kind(type("Own", (heir,), {"mirrored_as": kl.ReLU})()) is kl.ReLU
+    odd = kl.Identity()
+    odd.mirrored_as = kl.ReLU  # the word of a class, not of an object
+    assert graph.kind(odd) is kl.Identity

@@ -10,6 +10,7 @@ from specimens import LAYERS, SPECIMENS, fill, images
 
 import deconv
 from deconv import graph
+from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
 
 
 def assert_close(ours, theirs, tolerance):
@@ -126,13 +127,29 @@ CASES = {
     kl.Identity: [{}],
     kl.ActivityRegularization: [{"l2": 0.1}],
 }
+NAMED = {
+    GroupedConv2D: [
+        {"filters": 6, "kernel_size": (3, 2), "groups": groups, **geo}
+        for groups in (1, 2)
+        for geo in GEOMETRIES["filter"]
+        if groups == 1 or "dilation_rate" not in geo
+    ],
+    CeilMaxPooling2D: [
+        {"pool_size": pool, "strides": strides} for pool in (2, 3, (3, 2)) for strides in (1, 2, (2, 1))
+    ],
+}
+"""Layers of another package that say what they are `mirrored_as`."""
 MERGES = (kl.Concatenate, kl.Add, kl.Average)
-POOLS = (kl.MaxPooling2D, kl.GlobalMaxPooling2D)
+POOLS = (kl.MaxPooling2D, kl.GlobalMaxPooling2D, CeilMaxPooling2D)
 
 
 @pytest.mark.parametrize(
     ("kind", "settings"),
-    [pytest.param(kind, case, id=f"{kind.__name__}-{case}") for kind in CASES for case in CASES[kind]],
+    [
+        pytest.param(kind, case, id=f"{kind.__name__}-{case}")
+        for kind, cases in (CASES | NAMED).items()
+        for case in cases
+    ],
 )
 def test_each_rule_is_the_exact_transpose_of_its_layer(kind, settings):
     image = keras.Input((9, 7, 4), dtype="float64")
@@ -214,6 +231,118 @@ def test_a_subclass_may_compute_something_else_so_it_has_no_rule_of_its_own():
     image = keras.Input((6, 5, 2))
     with pytest.raises(ValueError, match=r"'odd' is a Squared.*rules=\{'odd': rule\}"):
         deconv.mirror(keras.Model(image, Squared(3, 2, name="odd")(image)), "odd")
+
+
+class Faded(kl.Layer):
+    """A layer of a user's own, which divides by what is around in the channels and learns how far."""
+
+    mirrored_as = kl.Identity
+
+    def build(self, input_shape):
+        self.gamma = self.add_weight(shape=(input_shape[-1],), initializer="ones", name="gamma")
+
+    def call(self, maps):
+        return maps * self.gamma / (1 + keras.ops.mean(keras.ops.square(maps), axis=-1, keepdims=True))
+
+
+def faded(layer, outer=(9, 8, 3)):
+    """A filter, the given layer, a pool and a filter."""
+    image = keras.Input(outer)
+    maps = layer(kl.Conv2D(4, 3, activation="relu", name="conv1")(image))
+    maps = kl.MaxPooling2D(3, 2, name="pool")(maps)
+    return fill(keras.Model(image, kl.Conv2D(5, 2, activation="relu", name="conv2")(maps)), seed=3)
+
+
+@pytest.mark.parametrize("layer", [Faded, LocalResponseNormalization])
+def test_a_layer_that_says_it_is_mirrored_as_the_identity_leads_down_what_comes(layer):
+    model = faded(layer(name="own"))
+    net, pixels = deconv.Deconvnet(model), images(model, 2)
+    pools = net.record(pixels, "conv2").switches
+    assert [name for name in (face.name for face in net.mirror("conv2").layers) if "own" in name] == []
+    signal = net.record(pixels, "conv2").activations
+    found = np.asarray(net.mirror("conv2")([signal, pools["pool"]]))
+    layers = {name: model.get_layer(name) for name in ("conv1", "conv2")}
+    below = reference.transpose_conv(reference.rectify(signal), layers["conv2"].kernel.numpy(), (3, 2, 4))
+    below = reference.unpool(below, pools["pool"], (7, 6, 4))
+    expected = reference.transpose_conv(reference.rectify(below), layers["conv1"].kernel.numpy(), (9, 8, 3))
+    assert_close(found, expected, 1e-6)
+    own = np.random.default_rng(0).standard_normal((2, 7, 6, 4)).astype("float32")  # from the layer itself, too
+    assert_close(net.mirror("own")([own]), net.mirror("conv1")([own]), 1e-7)
+
+
+@pytest.mark.parametrize("parent", [GroupedConv2D, LocalResponseNormalization, CeilMaxPooling2D, Faded])
+def test_a_subclass_does_not_inherit_what_its_parent_is_mirrored_as(parent):
+    settings = {GroupedConv2D: {"filters": 4, "kernel_size": 3}}.get(parent, {})
+    model = faded(type("Odd", (parent,), {})(name="odd", **settings), outer=(17, 15, 3))
+    with pytest.raises(ValueError, match=r"^Layer 'odd' is a Odd, .*rules=\{'odd': rule\}"):
+        deconv.mirror(model, "conv2")
+    own = type("Even", (parent,), {"mirrored_as": parent.mirrored_as})  # its own word counts
+    model = faded(own(name="even", **settings), outer=(17, 15, 3))
+    assert np.abs(deconv.Deconvnet(model).project(images(model, 2), "conv2")).max() > 0
+
+
+def test_a_rule_of_the_user_for_a_keras_layer_goes_for_what_is_mirrored_as_it_unless_it_has_its_own():
+    model = faded(LocalResponseNormalization(name="own"))
+    signal = np.random.default_rng(0).standard_normal((2, 7, 6, 4)).astype("float32")
+    plain = np.asarray(deconv.mirror(model, "own")([signal]))
+
+    def tenfold(step):
+        return [kl.Rescaling(10.0)]
+
+    for key in (kl.Identity, LocalResponseNormalization, "own"):
+        assert_close(deconv.mirror(model, "own", rules={key: tenfold})([signal]), 10 * plain, 1e-6)
+    both = {kl.Identity: tenfold, LocalResponseNormalization: deconv.identity}
+    assert_close(deconv.mirror(model, "own", rules=both)([signal]), plain, 1e-7)
+
+
+def test_a_pool_that_rounds_up_by_hand():
+    # Of 1 3 2 / 4 0 5 / 6 7 8, pools of 2x2 with stride 2: windows 1 3 / 4 0, 2 / 5, 6 7 and 8; three are cut off.
+    image = keras.Input((3, 3, 1))
+    model = keras.Model(image, CeilMaxPooling2D(2, 2, name="pool")(image))
+    pixels = np.float32([[1, 3, 2], [4, 0, 5], [6, 7, 8]]).reshape(1, 3, 3, 1)
+    net = deconv.Deconvnet(model)
+    record = net.record(pixels, "pool")
+    assert record.activations.ravel().tolist() == [4, 5, 7, 8]
+    assert record.switches["pool"].ravel().tolist() == [3, 5, 7, 8]
+    down = net.project(pixels, "pool", unit="map")
+    assert down[0, ..., 0].tolist() == [[0, 0, 0], [4, 0, 5], [0, 7, 8]]
+
+
+@pytest.mark.parametrize(("pool", "before"), [("pool1", "norm1"), ("pool2", "conv2")])
+def test_pools_that_round_up_are_compared_with_what_goes_in_as_the_slow_twins_do(pool, before):
+    model = SPECIMENS["alexnet"]("float64")
+    pixels = images(model, 3)
+    found = deconv.compare_pooling(model, pixels, pool, [3, 0], shifts=(1, 2), batch_size=2)
+    outputs, layer = reference.forward(model, pixels), model.get_layer(pool)
+    pooled, switches = reference.max_pool(outputs[before], layer.pool_size, layer.strides, "ceil")
+    assert (found.before_layer, found.after_layer) == (before, pool)
+    np.testing.assert_array_equal(found.switches, switches[..., [3, 0]])
+    assert_close(found.after, pooled[..., [3, 0]], 1e-12)
+    for place, channel in enumerate((3, 0)):
+        for side, path, maps in (
+            (found.before_projection, before, outputs[before]),
+            (found.after_projection, pool, pooled),
+        ):
+            signal = np.where(np.arange(maps.shape[-1]) == channel, maps, 0)
+            assert_close(side[:, place], reference.project(model, pixels, path, signal), 1e-10)
+    for number, channel in np.ndindex(3, 2):
+        squares = outputs[before][number, ..., [3, 0][channel]].ravel() ** 2
+        chosen = np.unique(switches[number, ..., [3, 0][channel]])
+        assert found.energy_kept[number, channel] == pytest.approx(squares[chosen].sum() / squares.sum())
+
+
+def test_groups_normalisation_and_pools_that_round_up_are_occluded_as_in_the_naive_double_loop():
+    trunk = SPECIMENS["alexnet"]("float64")
+    model = keras.Model(trunk.inputs[0], kl.Softmax(dtype="float64", name="classes")(trunk.output))
+    both = keras.Model(model.inputs[0], [model.output, model.get_layer("pool2").output])
+    (image,) = images(model, 1, seed=4)
+    tops, lefts, outputs, sums = reference.occlusion(lambda batch: both(batch), image, 9, 7, fill=0.3)
+    found = deconv.occlusion_maps(model, image, 1, "pool2", 9, 7, 0.3, channel=2, batch_size=5)
+    assert found.tops.tolist() == tops.tolist() == [0, 7, 14, 21, 22]
+    assert found.lefts.tolist() == lefts.tolist() == [0, 7, 14, 17]
+    assert_close(found.probability, outputs[..., 1], 1e-10)
+    assert_close(found.activation, sums[..., 2], 1e-10)
+    np.testing.assert_array_equal(found.predicted, outputs.argmax(axis=-1))
 
 
 def test_a_layer_called_twice_leads_down_through_both_calls():

@@ -6,6 +6,7 @@ import keras
 import networks
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import models
 from models.layers import CeilMaxPooling2D, FilterRMS, GroupedConv2D, LocalResponseNormalization
@@ -39,6 +40,24 @@ def test_a_grouped_filter_sees_the_channels_of_its_group_alone():
     after = np.asarray(layer(changed))
     np.testing.assert_array_equal(after[..., :2], before[..., :2])
     assert (abs(after[..., 2:] - before[..., 2:]) > 1e-4).all()
+
+
+@pytest.mark.parametrize("without_onednn", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_grouped_convolution_is_differentiated_where_tensorflow_cannot(dtype, without_onednn, monkeypatch):
+    if without_onednn:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    results = []
+    for kind in (GroupedConv2D, keras.layers.Conv2D):
+        layer = kind(6, 3, groups=3, padding="same", dtype=dtype)
+        images = tf.Variable(np.tile(noise(2, 5, 4, 6), 1).astype(dtype))
+        layer.build(images.shape)
+        layer.kernel.assign(noise(3, 3, 2, 6, seed=1))
+        with tf.GradientTape() as tape:
+            value = tf.reduce_sum(layer(images) ** 2)
+        results.append([np.asarray(part) for part in tape.gradient(value, [images, layer.kernel.value])])
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_a_grouped_convolution_learns_as_keras_own_does():

@@ -31,7 +31,8 @@ def test_a_notebook_is_stored_executed_and_without_errors(path):
 
 
 def _pictures(cell):
-    return sum("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
+    kinds = {"image/png", "image/jpeg"}
+    return sum(bool(kinds & set(output.get("data", {}))) for output in cell.get("outputs", []))
 
 
 def _text(cell):

@@ -67,9 +67,7 @@ def test_inputs_64_times_as_large_train_alike_with_weights_64_times_as_small(nes
     kernel = random.normal(size=(5, 2)).astype(np.float32)
     settings = {"learning_rate": 0.1, "momentum": 0.9, "nesterov": nesterov}
     usual = linear(kernel, lambda path: CaffeSGD(**settings, decays={path: 0.125}))
-    large = linear(
-        kernel / 64, lambda path: CaffeSGD(**settings, rates={path: 64.0**-2}, decays={path: 0.125 * 64**2})
-    )
+    large = linear(kernel / 64, lambda path: CaffeSGD(**settings, rates={path: 64.0**-2}, decays={path: 0.125 * 64**2}))
     expected, got = train_on(usual, images, targets, 6), train_on(large, images * 64, targets, 6)
     np.testing.assert_array_equal(got[0] * 64, expected[0])  # powers of two: to the last bit
     np.testing.assert_array_equal(got[1], expected[1])

@@ -9,6 +9,7 @@ from specimens import LAYERS, SPECIMENS, fill, images
 
 import deconv
 from deconv import layers
+from models.layers import GroupedConv2D, LocalResponseNormalization
 
 
 @pytest.mark.parametrize("name", SPECIMENS)
@@ -23,7 +24,7 @@ def test_a_good_mirror_passes(name):
     assert sorted(name.rsplit("/")[-1] for name in found.switch_replay) == sorted(pools)
 
 
-@pytest.mark.parametrize("name", ["lenet", "overlapping", "branching", "nested"])
+@pytest.mark.parametrize("name", ["lenet", "overlapping", "branching", "nested", "alexnet"])
 def test_the_residual_is_near_the_rounding_error_of_the_dtype(name):
     model = SPECIMENS[name]("float64")
     found = deconv.verify(model, LAYERS[name], images(model, 3), show=False)
@@ -85,6 +86,52 @@ def test_every_relu_that_has_a_rule_is_checked_against_its_own_values(relu):
     found = deconv.verify(model, "top", 4 * images(model), show=False)
     assert found.switch_replay == {"pool": 0}
     assert found.adjoint_residual < 1e-6 and found.gradient_difference < 1e-5
+
+
+class Gain(kl.Layer):
+    """A normalisation with a weight, for whose gradient TensorFlow asks."""
+
+    mirrored_as = kl.Identity
+
+    def build(self, input_shape):
+        self.gamma = self.add_weight(shape=(input_shape[-1],), initializer="ones", name="gamma")
+
+    def call(self, maps):
+        return maps * self.gamma / (1 + keras.ops.mean(keras.ops.square(maps), axis=-1, keepdims=True))
+
+
+def normalised(layer):
+    image = keras.Input((13, 11, 4))
+    maps = layer(kl.Conv2D(6, 3, activation="relu", name="conv1")(image))
+    maps = kl.MaxPooling2D(3, 2, name="pool")(maps)
+    return fill(keras.Model(image, GroupedConv2D(4, 2, groups=2, activation="relu", name="top")(maps)), seed=1)
+
+
+@pytest.mark.parametrize("layer", [Gain, lambda: LocalResponseNormalization(k=0.5, alpha=1.0)], ids=["own", "theirs"])
+def test_contrast_normalisation_is_passed_over_whether_it_has_weights_or_not(layer):
+    model = normalised(layer())
+    found = deconv.verify(model, "top", 4 * images(model), show=False)
+    assert found.switch_replay == {"pool": 0}
+    assert found.adjoint_residual < 1e-6 and found.gradient_difference < 1e-5
+
+
+def test_a_normalisation_that_computes_in_another_type_than_its_maps_is_passed_over():
+    image = keras.Input((9, 8, 3))
+    half = LocalResponseNormalization(dtype="mixed_float16", name="norm")(image)
+    model = fill(keras.Model(image, kl.Conv2D(4, 3, activation="relu", name="top")(half)), seed=1)
+    found = deconv.verify(model, "top", show=False)
+    assert found.adjoint_residual < 1e-3 and found.gradient_difference < 1e-3
+
+
+def test_overlapping_pools_share_maxima_and_the_rate_says_how_many():
+    model = SPECIMENS["alexnet"]()
+    pixels = images(model, 2, seed=5)
+    found = deconv.verify(model, "fc", pixels, show=False)
+    switches = deconv.Deconvnet(model).record(pixels, "fc").switches
+    for name, seen in switches.items():
+        maps = [seen[number, ..., channel].ravel().tolist() for number in range(2) for channel in range(seen.shape[-1])]
+        shared = [places.count(place) > 1 for places in maps for place in places]
+        assert found.collision_rate[name] == pytest.approx(np.mean(shared)) and 0 < np.mean(shared) < 1
 
 
 def test_the_result_is_printed_as_a_table_unless_it_shall_not_be(capsys):

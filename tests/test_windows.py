@@ -10,6 +10,7 @@ from keras import layers as kl
 from specimens import SPECIMENS, images
 
 import deconv
+from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
 
 
 def transparent(model):
@@ -92,22 +93,25 @@ def test_windows_of_lenet_by_hand():
 
 
 LAYER = st.tuples(
-    st.sampled_from([kl.Conv2D, kl.DepthwiseConv2D, kl.MaxPooling2D]),
+    st.sampled_from([kl.Conv2D, kl.DepthwiseConv2D, kl.MaxPooling2D, GroupedConv2D, CeilMaxPooling2D]),
     st.tuples(st.integers(1, 3), st.integers(1, 3)),
     st.integers(1, 3),
     st.sampled_from(["valid", "same"]),
 )
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.tuples(st.integers(9, 14), st.integers(9, 14)), st.lists(LAYER, min_size=1, max_size=3))
 def test_any_stack_of_filters_and_pools_sees_exactly_its_window(size, stack):
     maps = image = keras.Input((*size, 2))
     for kind, cells, stride, padding in stack:
+        padding = "ceil" if kind is CeilMaxPooling2D else padding
         assume(padding == "same" or min(maps.shape[1:3]) >= max(cells))
+        assume(padding != "ceil" or stride <= min(cells))
         own = {kl.Conv2D: {"filters": 2, "kernel_size": cells}, kl.DepthwiseConv2D: {"kernel_size": cells}}
+        own[GroupedConv2D] = {**own[kl.Conv2D], "groups": 2}
         layer = kind(**own.get(kind, {"pool_size": cells}), strides=stride, padding=padding)
-        maps = layer(maps)
+        maps = LocalResponseNormalization(3)(layer(maps))
     windows = deconv.receptive_windows(keras.Model(image, maps), layer.name, positions_of(maps.shape))
     gaps = any(stride > min(cells) for _, cells, stride, _ in stack)
     assert_seen(windows, brute_windows(keras.Model(image, maps))[layer.name], gaps)
@@ -192,3 +196,38 @@ def test_positions_of_any_shape_give_windows_of_that_shape():
     for place in np.ndindex(2, 3):
         assert windows[place].tolist() == deconv.receptive_windows(model, "base", positions[place]).tolist()
     assert len({tuple(window) for window in windows.reshape(-1, 4)}) == 6
+
+
+def test_windows_that_reach_over_the_edge_see_what_is_there_by_hand():
+    # 12 by 9 cells, pools of 3 with stride 2: five whole windows of rows, then 10..11; four of columns, none cut.
+    # Two filter taps above them: rows 4..5 see pools 8..10 and 10..11, which is 8..11.
+    image = keras.Input((12, 9, 4))
+    maps = LocalResponseNormalization(name="norm")(CeilMaxPooling2D(3, 2, name="pool")(image))
+    model = keras.Model(image, GroupedConv2D(2, (2, 1), groups=2, name="conv")(maps))
+    assert model.get_layer("pool").output.shape == (None, 6, 4, 4)
+    for layer in ("pool", "norm"):
+        windows = deconv.receptive_windows(model, layer, [[0, 0], [4, 3], [5, 3]])
+        assert windows.tolist() == [[0, 0, 3, 3], [8, 6, 11, 9], [10, 6, 12, 9]]
+    assert deconv.receptive_windows(model, "conv", [4, 2]).tolist() == [8, 4, 12, 7]
+
+
+def test_no_unit_of_a_real_alexnet_notices_a_pixel_outside_its_window_and_each_notices_one_inside():
+    model = SPECIMENS["alexnet"]("float64")
+    pixels = images(model, 1)
+    height, width = pixels.shape[1:3]
+    changed = np.repeat(pixels, height * width, axis=0)
+    changed.reshape(height * width, height * width, -1)[np.eye(height * width, dtype=bool)] += 5
+    for layer in ("norm1", "pool1", "pool2", "norm2"):
+        before, after = (deconv.activations(model, some, layer)[layer] for some in (pixels, changed))
+        notices = (np.abs(after - before) > 1e-12).any(axis=-1)  # (pixels, rows, columns)
+        for row, column in positions_of(before.shape):
+            top, left, bottom, right = deconv.receptive_windows(model, layer, [row, column])
+            seen = notices[:, row, column].reshape(height, width)
+            assert seen.any() and seen.sum() == seen[top:bottom, left:right].sum()
+
+
+def test_a_layer_whose_class_says_nothing_is_taken_to_see_everything():
+    heir = type("Heir", (LocalResponseNormalization,), {})
+    image = keras.Input((7, 6, 4))
+    model = keras.Model(image, heir(name="top")(kl.Conv2D(4, 3, name="conv")(image)))
+    assert deconv.receptive_windows(model, "top", [1, 1]).tolist() == [0, 0, 7, 6]

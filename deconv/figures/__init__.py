@@ -8,6 +8,7 @@ from deconv.figures.activations import activation_pictures
 from deconv.figures.fig1 import scheme_pictures
 from deconv.figures.fig2 import top_pictures
 from deconv.figures.fig7 import occlusion_pictures
+from deconv.figures.filters import filter_pictures
 from deconv.figures.index import write_index
 from deconv.figures.pooling import pooling_pictures
 from deconv.figures.record import Picture, save
@@ -16,6 +17,7 @@ from deconv.figures.subject import Subject
 RECIPES = {
     "fig1": scheme_pictures,
     "fig2": top_pictures,
+    "filters": filter_pictures,
     "activations": activation_pictures,
     "pooling": pooling_pictures,
     "fig7": occlusion_pictures,

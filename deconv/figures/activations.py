@@ -2,6 +2,7 @@
 
 from deconv import graph
 from deconv.figures.record import Picture
+from deconv.figures.subject import in_words
 from deconv.plotting import activation_sheet, pixels, unit_strips
 from deconv.recording import activations
 from deconv.rules import label
@@ -13,15 +14,17 @@ def activation_pictures(subject):
     steps = [step for step in graph.walk(subject.model).steps if step.layer.weights or step.name in subject.pools()]
     found = activations(subject.model, subject.preprocess(images), [step.name for step in steps])
     for layer, maps in found.items():
-        title = f"{layer} of {subject.model.name}: activations for one image of each class"
+        title = f"{layer} of {subject.model.name}: activations for one image of each of {len(images)} classes"
         numbers = {"layer": layer, "image_ids": ids, "labels": labels, "activations": maps}
-        rows = f"Rows: one image of each class of {subject.data.name}. "
+        rows = f"Rows: one image of each of {len(images)} classes of {subject.data.name}. "
         if maps.ndim == 4:
-            size = "×".join(str(size) for size in maps.shape[1:])
-            caption = rows + f"Columns: the channels, maps of {size}, on one scale."
-            figure = activation_sheet(pixels(images), maps, names, title)
+            channels = subject.channels(layer, maps.shape[-1], 32)
+            drawn, size = in_words(len(channels), maps.shape[-1]), "×".join(map(str, maps.shape[1:3]))
+            caption = rows + f"Columns: {drawn}, maps of {size}, on one scale."
+            numbers |= {"channels": channels, "activations": maps[..., channels]}
+            figure = activation_sheet(pixels(images), numbers["activations"], names, title, channels)
         else:
             caption = rows + f"Columns: the {maps.shape[1]} units, on one scale."
-            units = subject.data.class_names if maps.shape[1] == len(subject.data.class_names) else None
+            units = subject.class_names if maps.shape[1] == len(subject.class_names) <= 100 else None
             figure = unit_strips(maps, names, title, units)
         yield Picture(f"activations_{label(layer)}", title, caption, figure, numbers)

@@ -40,7 +40,7 @@ def scheme_data(model, image, layer):
     signal = select(record.activations)
     unit, channel = _strongest(signal[0])
 
-    up, switch_stage = [(f"image\n{_size(image)}", image[..., 0])], {}
+    up, switch_stage = [(f"image\n{_size(image)}", image.mean(axis=-1))], {}
     for step in laid.steps:
         maps, number = _strongest(seen[step.name][0])
         switch_stage[label(step.name)] = len(up)
@@ -73,7 +73,8 @@ def scheme_pictures(subject):
         "After the paper's Fig. 1, drawn from the model. Right, upwards: the convnet. Left, downwards: the strongest "
         "unit alone is sent back; max unpooling puts it where the switches point, rectification removes what is "
         "negative, and the transposed filters lead one layer down. Every box shows the channel with the largest "
-        "magnitude in it, on a scale of its own; signals on the left are signed, grey is zero."
+        "magnitude in it, on a scale of its own, the image the mean of its channels; signals on the left are signed, "
+        "grey is zero."
     )
     figure = scheme(found.up, found.down, found.links, title)
     numbers = {"layer": layer, "channel": found.channel, "image_id": ids[number], "label": labels[number]}
@@ -142,6 +143,8 @@ def _what(layer):
         return "transposed filters"
     if isinstance(layer, POOLS):
         return "max pooling"
+    if issubclass(graph.kind(layer), graph.IDLE):
+        return "idle" if isinstance(layer, graph.IDLE) else "idle on the way down"
     if isinstance(layer, keras.layers.Conv2D):
         rows, columns = layer.kernel_size
         return f"{layer.filters} filters {rows}×{columns}, rectified"

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from deconv.figures.record import Picture
-from deconv.plotting import crop, pixels, signed, top_sheet
+from deconv.figures.subject import in_words
+from deconv.plotting import crop, pixels, top_sheet
 from deconv.projection import Deconvnet
 from deconv.rules import label
 from deconv.topk import TopActivations, top_activations
@@ -17,51 +18,64 @@ class TopSheet(NamedTuple):
     Attributes:
         layer: Its name.
         tops: What was found where.
-        projections: `(channels, k, height, width, channels of the image)`, signed, cut to the window of the unit.
-        patches: The same windows of the images, in pixel units.
+        channels: `(n,)` ints, those that are shown.
+        projections: `(n, k, height, width, channels of the image)`, intensities, cut to the window of the unit.
+        patches: The same windows of the images, intensities too. Both are NaN where a window lies outside the image.
     """
 
     layer: str
     tops: TopActivations
+    channels: np.ndarray
     projections: np.ndarray
     patches: np.ndarray
 
 
 def top_data(subject, layers, k=9):
-    """One scan of the data for all layers, then one projection for each winner."""
+    """One scan of the data for all layers, then one projection for each winner that is shown."""
     net = Deconvnet(subject.model)
     found = top_activations(subject.model, subject.data, layers, k, preprocess=subject.preprocess)
-    for layer, tops in found.items():
-        images = subject.pick(tops.ids)
-        channels = np.repeat(np.arange(len(tops.ids)), tops.ids.shape[1])
-        positions, windows = tops.positions.reshape(-1, 2), tops.windows.reshape(-1, 4)
-        projections = net.project_units(subject.preprocess(images), layer, channels, positions)
-        cuts = [crop(pictures, windows) for pictures in (projections, images)]
-        yield TopSheet(layer, tops, *(cut.reshape(*tops.ids.shape, *cut.shape[1:]) for cut in cuts))
+    chosen = {layer: subject.channels(layer, len(tops.ids)) for layer, tops in found.items()}
+    wanted = np.unique(np.concatenate([found[layer].ids[channels].ravel() for layer, channels in chosen.items()]))
+    winners = subject.pick(wanted)
+    for layer, channels in chosen.items():
+        tops = found[layer]
+        ids, positions, windows = tops.ids[channels], tops.positions[channels], tops.windows[channels].reshape(-1, 4)
+        images = winners[np.searchsorted(wanted, ids.ravel())]
+        each = np.repeat(channels, ids.shape[1])
+        projections = net.project_units(subject.preprocess(images), layer, each, positions.reshape(-1, 2))
+        cuts = [subject.shown(projections, windows), crop(pixels(images), windows)]
+        yield TopSheet(layer, tops, channels, *(cut.reshape(*ids.shape, *cut.shape[1:]) for cut in cuts))
 
 
 def top_pictures(subject):
     layers = subject.filters()
+    if not layers:
+        return
     for layer, sheet in zip(layers, top_data(subject, layers), strict=True):
         count, k = sheet.tops.ids.shape
         height, width = sheet.projections.shape[2:4]
-        title = f"{layer} of {subject.model.name}: top {k} activations of each channel, projected, and their patches"
+        values = sheet.tops.values[sheet.channels]
+        silent = int((sheet.tops.values[:, 0] <= 0).sum())
+        part = "each channel" if len(values) == count else f"{len(values)} of {count} channels"
+        title = f"{layer} of {subject.model.name}: top {k} activations of {part}, projected, and their patches"
         caption = (
-            f"After the paper's Fig. 2. For each of the {count} channels: left, the {k} strongest units over "
+            f"After the paper's Fig. 2. For each of {in_words(len(values), count)}: left, the {k} strongest units over "
             f"{subject.data.size:,} images of {subject.data.name}, one per image, projected down by the deconvnet; "
             f"right, what each of them saw, {height}×{width} pixels, blue where that lies outside the image. Every "
-            "projection is scaled to its own largest magnitude; grey is zero, light excites, dark inhibits."
+            f"projection is divided by {subject.scale}; grey is zero, light excites, dark inhibits."
             + (" In the first layer that is the filter itself." if layer == layers[0] else "")
+            + f" {silent or 'None'} of the {count} channels {'are' if silent > 1 else 'is'} silent in all images."
         )
-        asleep = sheet.tops.values[:, :, None, None, None] <= 0  # a silent unit has no patch to show
-        flat = np.nan_to_num(sheet.projections.reshape(count * k, height, width, -1))
-        shown = signed(flat).reshape(sheet.projections.shape)
+        asleep = values[:, :, None, None, None] <= 0  # a silent unit has no patch to show
         figure = top_sheet(
-            np.where(np.isnan(sheet.projections) | asleep, np.nan, shown),
-            np.where(np.isnan(sheet.patches) | asleep, np.nan, pixels(sheet.patches)),
-            np.arange(count),
+            np.where(asleep, np.nan, sheet.projections),
+            np.where(asleep, np.nan, sheet.patches),
+            sheet.channels,
             title,
-            values=sheet.tops.values,
-            columns=3 if count <= 9 else 4,
+            values=values,
+            columns=2 if width > 90 else 3 if len(values) <= 9 else 4,
+            scale=subject.scale,
         )
-        yield Picture(f"fig2_{label(layer)}", title, caption, figure, sheet.tops._asdict())
+        numbers = {"silent_channels": silent, "channels": sheet.channels}
+        numbers |= {name: array[sheet.channels] for name, array in sheet.tops._asdict().items()}
+        yield Picture(f"fig2_{label(layer)}", title, caption, figure, numbers)

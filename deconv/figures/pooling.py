@@ -2,31 +2,40 @@
 
 import numpy as np
 
+from deconv import graph
 from deconv.figures.record import Picture
-from deconv.plotting import pixels, pooling_sheet, signed
+from deconv.figures.subject import in_words
+from deconv.plotting import pixels, pooling_sheet
 from deconv.pooling import compare_pooling
 from deconv.rules import label
+from deconv.verify import collision_rate
 
 
 def pooling_pictures(subject):
     images, labels, ids = subject.examples()
     number = int(np.random.default_rng(subject.seed).integers(len(images)))
-    inputs = subject.preprocess(images)
-    background = float(subject.preprocess(np.full_like(images[:1], subject.fill)).mean())
+    inputs, laid = subject.preprocess(images), graph.walk(subject.model)
     for pool in subject.pools():
-        found = compare_pooling(subject.model, inputs, pool, fill=background)
+        count = graph.find(laid, pool).output.shape[-1]
+        channels = subject.channels(pool, count, 16)
+        found = compare_pooling(subject.model, inputs, pool, channels, fill=subject.background())
+        shared = collision_rate(found.switches)
         title = f"{found.before_layer} before and after {pool} of {subject.model.name}"
         caption = (
-            "Columns are channels. Maps before pooling; the same with the places that the switches of active units "
-            "point at; maps after; the whole map projected down from before and from after pooling (grey is zero, each "
-            f"tile on its own scale). Below, over {len(images)} images: the share of the sum of squares that pooling "
-            "keeps, and how much the maps change when the image moves by 1 to 4 pixels, averaged over four directions."
+            f"Columns: {in_words(len(channels), count)}. Maps before pooling; the same with the places that the "
+            "switches of active units point at; maps after; the whole map projected down from before and from after "
+            f"pooling (grey is zero, each tile on its own scale). Below, over {len(images)} images: the share of the "
+            "sum of squares that pooling keeps, and how much the maps change when the image moves by 1 to 4 pixels, "
+            "averaged over four directions. "
+            f"{shared:.0%} of these pooled units share their maximum with another window (the collision rate)."
         )
-        sides = [signed(side[number]) for side in (found.before_projection, found.after_projection)]
+        sides = [subject.shown(side[number]) for side in (found.before_projection, found.after_projection)]
         figure = pooling_sheet(pixels(images[number]), found, sides, title, number)
         numbers = {
             "before": found.before_layer,
             "after": found.after_layer,
+            "channels": found.channels,
+            "collision_rate": shared,
             "image_ids": ids,
             "labels": labels,
             "shown_image_id": ids[number],

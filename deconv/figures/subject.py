@@ -1,5 +1,6 @@
 """Whom the pictures are about: a model, the images that it is shown, and how they reach it."""
 
+import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -7,6 +8,11 @@ import keras
 import numpy as np
 
 from deconv import graph
+from deconv.pixel_space import to_pixel_space
+from deconv.plotting import crop, signed
+
+_MAPS = (9, 16, 12, 10, 10)
+"""Maps of layers 1 to 5 that the paper's Fig. 2 shows."""
 
 
 class Subject(NamedTuple):
@@ -19,7 +25,10 @@ class Subject(NamedTuple):
         preprocess: From a batch of images in pixel units to what the model takes.
         fill: What covers in the occlusion experiment and moves in at the border, in pixel units.
         square: Side of the covering square, in pixels.
+        stride: Its step, in pixels.
+        contrast: Which percentile of a projection's magnitudes is drawn as white or black; what exceeds it is clipped.
         seed: Seed of every random choice.
+        classes: Names of the model's classes; None if they are the data's.
     """
 
     model: keras.Model
@@ -28,7 +37,15 @@ class Subject(NamedTuple):
     preprocess: Callable
     fill: float = 0.0
     square: int = 8
+    stride: int = 1
+    contrast: float = 100.0
     seed: int = 0
+    classes: tuple | None = None
+
+    @property
+    def class_names(self):
+        """Names of the model's classes."""
+        return self.data.class_names if self.classes is None else self.classes
 
     def filters(self):
         """Names of the convolutions, from the image up."""
@@ -38,18 +55,69 @@ class Subject(NamedTuple):
         """Names of the max poolings, from the image up."""
         return [step.name for step in graph.walk(self.model).steps if isinstance(step.layer, keras.layers.MaxPooling2D)]
 
+    def channels(self, layer, count, limit=None):
+        """A random subset of a layer's channels, in order, drawn with the seed.
+
+        Args:
+            layer: Its name.
+            count: How many channels it has.
+            limit: How many at most; None for as many as the paper shows of such a layer.
+        """
+        if limit is None:
+            filters = self.filters()
+            limit = _MAPS[min(filters.index(layer), len(_MAPS) - 1)] if layer in filters else _MAPS[-1]
+        random = np.random.default_rng([self.seed, zlib.crc32(layer.encode())])
+        return np.sort(random.choice(count, min(count, limit), replace=False))
+
     def pick(self, ids):
         """The images with these ids, `(n, height, width, channels)` in pixel units, in one pass over the data."""
         wanted, found = np.unique(ids), {}
-        for images, _, numbers in self.data.dataset.batch(256).prefetch(1).as_numpy_iterator():
+        for images, _, numbers in self.data.dataset.batch(64).prefetch(1).as_numpy_iterator():
             found.update((int(numbers[place]), images[place]) for place in np.flatnonzero(np.isin(numbers, wanted)))
+            if len(found) == len(wanted):
+                break
         return np.stack([found[number] for number in np.ravel(ids).tolist()])
 
-    def examples(self):
-        """One image of each class, drawn with the seed: `(images, labels, ids)`."""
-        parts = [part[1:] for part in self.data.dataset.batch(256).as_numpy_iterator()]
+    def examples(self, limit=10):
+        """One image of each class, of at most `limit` classes, drawn with the seed: `(images, labels, ids)`."""
+        parts = [part[1:] for part in self.data.dataset.batch(64).as_numpy_iterator()]
         labels, ids = (np.concatenate(part) for part in zip(*parts, strict=True))
         random = np.random.default_rng(self.seed)
         classes = np.unique(labels)
         drawn = np.array([random.choice(ids[labels == label]) for label in classes])
+        if len(classes) > limit:
+            kept = np.sort(random.choice(len(classes), limit, replace=False))
+            classes, drawn = classes[kept], drawn[kept]
         return self.pick(drawn), classes, drawn
+
+    def targets(self, labels):
+        """For each label of the data the model's class of that name; None where the model knows no such class."""
+        names = list(self.class_names)
+        if names == list(self.data.class_names):  # then they are the same classes, even if two have one name
+            return [int(label) for label in labels]
+        wanted = [self.data.class_names[label] for label in labels]
+        return [names.index(name) if name in names else None for name in wanted]
+
+    def background(self):
+        """An image of nothing but `fill`, as the model sees it: `(height, width, channels)`."""
+        return np.asarray(self.preprocess(np.full((1, *self.data.image_shape), self.fill)))[0]
+
+    def in_colour(self, projections):
+        """Projections, signed, in the colours of the images."""
+        return to_pixel_space(projections, self.preprocess, self.data.image_shape[-1])
+
+    def shown(self, projections, windows=None):
+        """Projections as intensities between 0 and 1, in the colours of the images, zero at 0.5; cut to windows."""
+        pictures = self.in_colour(projections)
+        return signed(pictures if windows is None else crop(pictures, windows), percentile=self.contrast)
+
+    @property
+    def scale(self):
+        """What each projection is divided by, in words."""
+        whole = self.contrast == 100
+        return "its own largest magnitude" if whole else f"the {self.contrast:g}th percentile of its magnitudes"
+
+
+def in_words(shown, count):
+    """Which channels a picture shows: "the 6 channels", or "9 channels, drawn at random from 96"."""
+    return f"the {count} channels" if shown == count else f"{shown} channels, drawn at random from {count}"

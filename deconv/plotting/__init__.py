@@ -1,12 +1,12 @@
 """Arrays in, Matplotlib figures out; nothing is ever shown or saved here. Needs Matplotlib, which it loads."""
 
 from deconv.plotting.display import crop, mosaic, pixels, signed
+from deconv.plotting.experiments import occlusion_sheet, pooling_sheet
 from deconv.plotting.grids import (
     GAP,
     MAPS,
     activation_sheet,
-    occlusion_sheet,
-    pooling_sheet,
+    filter_sheet,
     show_picture,
     top_sheet,
     unit_strips,
@@ -18,6 +18,7 @@ __all__ = [
     "MAPS",
     "activation_sheet",
     "crop",
+    "filter_sheet",
     "mosaic",
     "occlusion_sheet",
     "pixels",

@@ -13,7 +13,7 @@ def signed(pictures, scale="tile", percentile=100.0):
     """Signed pictures as intensities between 0 and 1, zero at 0.5.
 
     Args:
-        pictures: Float array `(n, height, width, channels)`.
+        pictures: Float array `(n, height, width, channels)`. NaN, what `crop` puts outside of an image, stays NaN.
         scale: `"tile"` divides each picture by its own largest magnitude, as the paper does ("color contrast is
             artificially enhanced", Fig. 4); `"shared"` divides all by the largest of all; a number divides by it.
         percentile: Which percentile of the magnitudes counts as the largest; what exceeds it is clipped.
@@ -26,10 +26,11 @@ def signed(pictures, scale="tile", percentile=100.0):
     """
     pictures = np.asarray(pictures, np.float64)
     sizes = np.abs(pictures).reshape(len(pictures), -1)
+    sizes[np.isnan(sizes).all(axis=1)] = 0
     if isinstance(scale, str) and scale == "tile":
-        largest = np.percentile(sizes, percentile, axis=1)[:, None, None, None]
+        largest = np.nanpercentile(sizes, percentile, axis=1)[:, None, None, None]
     elif isinstance(scale, str) and scale == "shared":
-        largest = np.percentile(sizes, percentile)
+        largest = np.nanpercentile(sizes, percentile)
     elif np.isscalar(scale) and not isinstance(scale, str) and scale > 0:
         largest = scale
     else:

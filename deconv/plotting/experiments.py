@@ -1,0 +1,160 @@
+"""Sheets of two experiments: a layer before and after its pooling, and what a covered square does."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from deconv.plotting.grids import MAPS, bare, show_picture, texts
+
+
+def pooling_sheet(image, comparison, projections, title, number=0):
+    """One layer before and after its pooling, for one image, and the numbers over all.
+
+    Args:
+        image: `(height, width, 1 or 3)` intensities between 0 and 1.
+        comparison: A `PoolingComparison`.
+        projections: `(before, after)`, each `(channels, height, width, 1 or 3)` intensities between 0 and 1.
+        title: Title of the sheet.
+        number: Which image of the comparison to show.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    channels = len(comparison.channels)
+    before, after = comparison.before[number], comparison.after[number]
+    top = max(before.max(), np.finfo(np.float32).tiny)
+    cell = min(1.6, 15 / channels)
+    fig = plt.figure(figsize=(max(9, cell * channels + 1.8), cell * 5 + 4.0), layout="constrained")
+    maps, charts = fig.subfigures(2, 1, height_ratios=[cell * 5 + 0.6, 3.2])
+    axes = maps.subplots(5, channels, squeeze=False)
+    names = ("before", "switches", "after", "projected\nfrom before", "projected\nfrom after")
+    for row, name in zip(axes, names, strict=True):
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+    for place in range(channels):
+        column = axes[:, place]
+        for ax, shown in ((column[0], before), (column[1], before), (column[2], after)):
+            drawn = ax.imshow(shown[..., place], cmap=MAPS, vmin=0, vmax=top)
+            bare(ax)
+        awake = after[..., place].ravel() != 0
+        rows, columns = np.divmod(comparison.switches[number, ..., place].ravel()[awake], before.shape[1])
+        column[1].plot(
+            columns, rows, ".", color="cyan", markersize=min(6, 55 * cell / before.shape[0]), markeredgewidth=0
+        )
+        name = comparison.channels[place]
+        column[0].set_title(f"channel {name}" if channels < 9 else name, fontsize=9)
+        for ax, side in zip(column[3:], projections, strict=True):
+            show_picture(side[place], ax)
+    maps.colorbar(drawn, ax=axes[:3], label="activation", fraction=0.012, pad=0.01)
+    _pooling_charts(charts, image, comparison)
+    fig.suptitle(title)
+    return fig
+
+
+def _pooling_charts(fig, image, comparison):
+    picture, energy, change = fig.subplots(1, 3, width_ratios=[0.7, 1.5, 1.5])
+    show_picture(image, picture, "the image above")
+    places = np.arange(len(comparison.channels))
+    energy.bar(places, 100 * _known_mean(comparison.energy_kept, axis=0), color="0.45")
+    energy.set_xticks(places, comparison.channels, fontsize=8)
+    energy.set(xlabel="channel", ylabel="activation energy kept (%)", ylim=(0, 100))
+    energy.set_title(f"mean of {len(comparison.energy_kept)} images", fontsize=9)
+    for values, label, color in (
+        (comparison.change_before, f"{comparison.before_layer}, before", "tab:red"),
+        (comparison.change_after, f"{comparison.after_layer}, after", "tab:blue"),
+    ):
+        change.plot(comparison.shifts, values, color=color, alpha=0.25, linewidth=0.8)
+        change.plot(comparison.shifts, _known_mean(values, axis=1), color=color, marker="o", label=label)
+    change.set_xticks(comparison.shifts)
+    change.set(xlabel="image moved by (pixels)", ylabel="change of the maps |a' − a| / |a|", ylim=(0, None))
+    change.set_title("thin: one channel each; bold: mean", fontsize=9)
+    change.legend(fontsize=8)
+
+
+def occlusion_sheet(images, maps, projections, names, class_names, title):
+    """One row per image: the image, its strongest map projected, and three maps of what the square does (Fig. 7).
+
+    Args:
+        images: `(n, height, width, 1 or 3)` intensities between 0 and 1.
+        maps: One `OcclusionMaps` per image, all with a layer.
+        projections: `(n, height, width, 1 or 3)` intensities between 0 and 1.
+        names: One text per image, of the class whose probability is shown.
+        class_names: Text of each class. Of more than 20 only those that occur are shown, the 20 most frequent.
+        title: Title of the sheet.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    height, width = images.shape[1:3]
+    heads = (
+        "image, and the square\nthat hurts most",
+        "strongest map,\nprojected",
+        "(b) its total activation,\nratio to uncovered",
+        "(d) probability of\nthe class at the left",
+        "(e) most probable\nclass",
+    )
+    fig, axes = plt.subplots(
+        len(images), 5, figsize=(9.5, 1.62 * len(images) * height / width + 1.5), squeeze=False, layout="constrained"
+    )
+    known, places = _told_apart([found.predicted for found in maps], len(class_names))
+    colours = plt.get_cmap("tab10" if len(known) <= 10 else "tab20").resampled(len(known))
+    ratios = [found.activation / max(abs(found.unoccluded[2]), 1e-12) for found in maps]
+    most = max(1.0, *(ratio.max() for ratio in ratios))
+    rows = zip(axes, images, maps, projections, ratios, names, places, strict=True)
+    for row, image, found, projection, ratio, name, predicted in rows:
+        show_picture(image, row[0])
+        worst = np.unravel_index(found.probability.argmin(), found.probability.shape)
+        corner = found.lefts[worst[1]] - 0.5, found.tops[worst[0]] - 0.5
+        row[0].add_patch(
+            plt.Rectangle(corner, found.size[1], found.size[0], fill=False, edgecolor="tab:red", linewidth=1.2)
+        )
+        row[0].set_ylabel(*texts([name]), rotation=0, ha="right", va="center")
+        show_picture(projection, row[1])
+        row[1].set_ylabel(f"ch. {found.channel}", fontsize=7)
+        drawn = [
+            _place_map(row[2], found, ratio, (height, width), cmap="viridis", vmin=0, vmax=most),
+            _place_map(row[3], found, found.probability, (height, width), cmap="viridis", vmin=0, vmax=1),
+            _place_map(row[4], found, predicted, (height, width), cmap=colours, vmin=-0.5, vmax=len(known) - 0.5),
+        ]
+    for ax, name in zip(axes[0], heads, strict=True):
+        ax.set_title(name, fontsize=9)
+    last = "class; light grey: another" if any(np.isnan(predicted).any() for predicted in places) else "class"
+    for place, (shown, label) in enumerate(zip(drawn, ("ratio", "probability", last), strict=True)):
+        bar = fig.colorbar(
+            shown, ax=axes[:, place + 2], location="bottom", label=label, fraction=0.02, aspect=12, pad=0.01
+        )
+        if place == 2:
+            shown_names = [class_names[number] for number in known]
+            turned = 90 if max(map(len, shown_names)) > 3 else 0
+            size = 7 if len(known) <= 12 else 5
+            bar.set_ticks(range(len(known)), labels=texts(shown_names), fontsize=size, rotation=turned)
+    fig.suptitle(title)
+    return fig
+
+
+def _told_apart(predicted, count, colours=20):
+    """Classes that get a colour, in order: all if they are few, else the most frequent of those that occur.
+
+    Returns:
+        `(classes, places)`: for each array of classes in `predicted` their places in `classes`, NaN for the others.
+    """
+    known = np.arange(count)
+    if count > colours:
+        known, times = np.unique(np.concatenate([np.ravel(classes) for classes in predicted]), return_counts=True)
+        known = np.sort(known[np.argsort(-times, kind="stable")[:colours]])
+    place = np.full(count, np.nan)
+    place[known] = np.arange(len(known))
+    return known, [place[classes] for classes in predicted]
+
+
+def _place_map(ax, found, values, image_shape, **scale):
+    """A value per position of the square, drawn where the middle of the square was."""
+    rows, columns = found.tops + (found.size[0] - 1) / 2, found.lefts + (found.size[1] - 1) / 2
+    shown = ax.pcolormesh(columns, rows, values, shading="nearest", **scale)
+    ax.set(xlim=(-0.5, image_shape[1] - 0.5), ylim=(image_shape[0] - 0.5, -0.5), aspect="equal", facecolor="0.92")
+    bare(ax)
+    return shown
+
+
+def _known_mean(values, axis):
+    """The mean of what is known; 0 where nothing is, as for the energy of silent maps."""
+    known = ~np.isnan(values)
+    return np.where(known, values, 0).sum(axis=axis) / np.maximum(known.sum(axis=axis), 1)

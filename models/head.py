@@ -1,0 +1,32 @@
+"""What AlexNet and its successors end in: two dense layers with dropout, and the classes."""
+
+import keras
+
+LAYERS = ("fc6", "fc7", "predictions")
+
+
+def dense_layers(maps, units, classes, *, dropout, activation, settings, last=None, dropout_first=False):
+    """Flatten maps and put the dense layers on top.
+
+    Args:
+        maps: Keras tensor `(batch, rows, columns, channels)`.
+        units: Sizes of fc6 and fc7.
+        classes: Number of classes.
+        dropout: Share of fc6 and of fc7 that is dropped in training; with 0 there are no Dropout layers.
+        activation: Activation of the last layer, which is float32 under mixed precision.
+        settings: Arguments of fc6 and fc7, such as activation and initial values.
+        last: Those of the last layer, by default the same.
+        dropout_first: Whether a layer's inputs are dropped, as in torchvision, and not its outputs.
+
+    Returns:
+        Keras tensor `(batch, classes)`.
+    """
+    x = keras.layers.Flatten(name="flatten")(maps)
+    for number, size in zip("67", units, strict=True):
+        steps = [keras.layers.Dense(size, **settings, name=f"fc{number}")]
+        if dropout:
+            steps.insert(0 if dropout_first else 1, keras.layers.Dropout(dropout, name=f"dropout{number}"))
+        for step in steps:
+            x = step(x)
+    last = {**(last or settings), "activation": activation}
+    return keras.layers.Dense(classes, **last, dtype="float32", name="predictions")(x)
