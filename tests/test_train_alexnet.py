@@ -321,7 +321,7 @@ def test_a_plan_gives_every_epoch_its_side(model, text, epochs, sides):
     assert list(plan.sides) == sides and plan.side == sides[-1] and plan.grows == (len(set(sides)) > 1)
 
 
-FORM = "--image-size must be a side in pixels or side:epochs,..., as 128:24,176:14,227; got"
+FORM = "--image-size must be a side in pixels or side:epochs,..., as 128:28,176:12,227; got"
 
 
 @pytest.mark.parametrize(
