@@ -7,17 +7,21 @@ pictures = net.project(images, layer="conv2", channel=7)
 
 import importlib
 
+from deconv.filters import transpose_conv
 from deconv.mirror import mirror
-from deconv.occlusion import OcclusionMaps, occlusion_maps, pixel_map
-from deconv.ops import max_pool_with_switches, rectify, transpose_conv, unpool
+from deconv.occlusion import OcclusionMaps, occlusion_maps
+from deconv.ops import max_pool_with_switches, rectify, unpool
 from deconv.pixel_space import to_pixel_space
 from deconv.pooling import PoolingComparison, compare_pooling, energy_kept
-from deconv.projection import Deconvnet, Record, select
+from deconv.projection import Deconvnet, Patches, Record
 from deconv.recording import activations
 from deconv.rules import RULES, identity
-from deconv.topk import TopActivations, top_activations
+from deconv.scan import top_activations
+from deconv.selection import select
+from deconv.squares import pixel_map
+from deconv.topk import TopActivations, TopK
 from deconv.verify import Verification, collision_rate, verify
-from deconv.windows import receptive_windows
+from deconv.windows import receptive_windows, touched_windows
 
 __version__ = "0.1.0"
 
@@ -25,9 +29,11 @@ __all__ = [
     "RULES",
     "Deconvnet",
     "OcclusionMaps",
+    "Patches",
     "PoolingComparison",
     "Record",
     "TopActivations",
+    "TopK",
     "Verification",
     "activations",
     "collision_rate",
@@ -43,6 +49,7 @@ __all__ = [
     "select",
     "to_pixel_space",
     "top_activations",
+    "touched_windows",
     "transpose_conv",
     "unpool",
     "verify",

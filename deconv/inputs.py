@@ -126,6 +126,20 @@ def check_channels(channels, count, layer):
     return channels % count
 
 
+def check_numbers(numbers, count):
+    """Numbers of images as an int array.
+
+    Raises:
+        ValueError: If one is no integer or out of range.
+    """
+    found = np.asarray(numbers)
+    if found.ndim != 1 or not len(found) or found.dtype.kind not in "iu" or (found < 0).any() or (found >= count).any():
+        raise ValueError(
+            f"numbers must be whole numbers from 0 to {count - 1}, one image for each unit; received {numbers!r}."
+        )
+    return found
+
+
 def check_channels_last(step):
     """A step whose layer takes maps as `(height, width, channels)`.
 

@@ -1,4 +1,4 @@
-"""The operations of `ops.py` as Keras layers: what a mirrored network is made of.
+"""The operations of `ops.py` and `filters.py` as Keras layers: what a mirrored network is made of.
 
 A face holds no weights of its own: it is *tied* to the model's variables, as the paper's deconvnet uses "transposed
 versions of the same filters" (arXiv:1311.2901, section 2.1). When the model learns, its mirrors follow. A mirror that
@@ -8,7 +8,7 @@ was saved and loaded again has its own copy. Faces never train anything.
 import keras
 import tensorflow as tf
 
-from deconv import ops
+from deconv import filters, ops
 
 
 @keras.saving.register_keras_serializable("deconv")
@@ -107,7 +107,7 @@ class _Filter(Face):
 
 @keras.saving.register_keras_serializable("deconv")
 class TransposeConv(_Filter):
-    """Face of `ops.transpose_conv`."""
+    """Face of `filters.transpose_conv`."""
 
     def __init__(self, *args, groups=1, **kwargs):
         super().__init__(*args, **kwargs)
@@ -115,7 +115,7 @@ class TransposeConv(_Filter):
 
     def call(self, signal):
         kernel = tf.convert_to_tensor(self.kernel)
-        return ops.transpose_conv(
+        return filters.transpose_conv(
             signal, kernel, self.target_shape, self.strides, self.padding, self.dilation_rate, self.groups
         )
 
@@ -125,11 +125,11 @@ class TransposeConv(_Filter):
 
 @keras.saving.register_keras_serializable("deconv")
 class TransposeDepthwiseConv(_Filter):
-    """Face of `ops.transpose_depthwise_conv`."""
+    """Face of `filters.transpose_depthwise_conv`."""
 
     def call(self, signal):
         kernel = tf.convert_to_tensor(self.kernel)
-        return ops.transpose_depthwise_conv(
+        return filters.transpose_depthwise_conv(
             signal, kernel, self.target_shape, self.strides, self.padding, self.dilation_rate
         )
 

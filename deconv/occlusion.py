@@ -1,14 +1,23 @@
 """Occlusion sensitivity: cover a square of the image, see what the network still recognises (section 4.2, Fig. 7)."""
 
+import weakref
+from functools import cached_property
+from numbers import Real
 from typing import NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from deconv import graph
+from deconv.changes import Rectangles, may_pay, recomputation
 from deconv.inputs import check_channel, check_fill, check_finite, check_pair, check_positive, check_target, prepare
 from deconv.recording import traced
+from deconv.squares import cover, starts
+
+_SAMPLE = 16
+"""Positions at which the error of an approximation is measured."""
 
 
 class OcclusionMaps(NamedTuple):
@@ -23,6 +32,7 @@ class OcclusionMaps(NamedTuple):
         target: The class whose probability is given.
         channel: The map whose activation is given, or None.
         unoccluded: `(probability, predicted, activation)` of the image as it is.
+        error: Largest error of `probability` at 16 positions or fewer, spread over the image, if `growth` was given.
     """
 
     probability: np.ndarray
@@ -34,6 +44,7 @@ class OcclusionMaps(NamedTuple):
     target: int
     channel: int | None
     unoccluded: tuple[float, int, float | None]
+    error: float | None = None
 
 
 def occlusion_maps(
@@ -49,12 +60,17 @@ def occlusion_maps(
     preprocess=None,
     batch_size=64,
     input_shape=None,
+    exact=True,
+    growth=None,
     progress=False,
 ):
     """Cover every place of the image in turn and record what the network says.
 
     The square moves by `stride`; where that does not end at the border, one more position does, so that every pixel is
-    covered. At most `batch_size` occluded images exist at a time.
+    covered. At most `batch_size` occluded images exist at a time. Of every map only the rectangle is recomputed that
+    the square has changed, wherever that is less work than to compute all of it; the numbers are the same up to
+    rounding. What is compiled is kept for the next image as long as the model lives; it follows when the model is
+    trained, not when its layers are given other activations.
 
     Args:
         model: A functional or Sequential `keras.Model` whose output is `(n, classes)`.
@@ -65,9 +81,13 @@ def occlusion_maps(
         stride: Step in pixels, or `(down, right)`; at most `size`.
         fill: What covers, in the units of `image`: a number, one per channel, or a whole image such as the mean image.
         channel: The map of `layer` to watch; None for the one with the strongest unit in the unoccluded image.
-        preprocess: Function applied to each batch of occluded images before the model sees them.
+        preprocess: Function applied to each batch of occluded images before the model sees them. If it treats every
+            pixel alone, which is tried out, only what changes is recomputed.
         batch_size: How many occluded images are computed at a time.
         input_shape: `(height, width, channels)` for a model that leaves its input size open.
+        exact: `"full"` computes every occluded image from the pixels up, for comparison.
+        growth: None, or a share from 0 to 1 of the rows and columns of every map: the changed rectangle then grows no
+            larger, which is an approximation, and faster. The result says how wrong it is.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -77,17 +97,24 @@ def occlusion_maps(
         ValueError: If the square is larger than the image, the stride skips pixels, or anything does not fit the model.
     """
     check_positive("batch_size", batch_size)
+    if exact is not True and exact != "full":
+        raise ValueError(f"exact must be True or 'full', which recomputes everything; received {exact!r}.")
+    if growth is not None and not (isinstance(growth, Real) and not isinstance(growth, bool) and 0 < growth <= 1):
+        raise ValueError(f"growth must be a share above 0 and at most 1, or None; received {growth!r}.")
+    if growth is not None and exact == "full":
+        raise ValueError(f"exact='full' recomputes everything, and growth={growth} less; choose one of them.")
     image = np.asarray(image)
     if image.ndim != 3:
         raise ValueError(f"image must have shape (height, width, channels); received {image.shape}.")
     if preprocess is not None:
         image = image.astype(np.float32)  # so that `fill` need not be a whole number
     size, stride = check_pair("size", size), check_pair("stride", stride)
-    tops, lefts = (_starts(*axis) for axis in zip(image.shape[:2], size, stride, ("rows", "columns"), strict=True))
+    tops, lefts = (starts(*axis) for axis in zip(image.shape[:2], size, stride, ("rows", "columns"), strict=True))
     fill = check_fill(fill, image.shape).astype(image.dtype)
-    look = _compile_look(model, layer, preprocess, input_shape)
+    network = _compiled(model, layer, input_shape)
+    scene = _Scene(network, image, fill, preprocess, size)
 
-    outputs, sums, peaks = look(image[None])
+    outputs, sums, peaks = network.look(scene.prepared)
     target = int(outputs[0].argmax()) if target is None else check_target(target, outputs.shape[1])
     watched = None
     if layer is not None:
@@ -95,18 +122,21 @@ def occlusion_maps(
         if channel is not None:
             watched = check_channel(channel, len(peaks[0]), layer)
 
-    places = len(tops) * len(lefts)
-    probability = np.empty(places, outputs.dtype)
-    predicted = np.empty(places, np.int64)
-    activation = None if layer is None else np.empty(places, sums.dtype)
-    for first in tqdm(range(0, places, batch_size), unit=" batches", disable=not progress):
-        part = np.arange(first, min(first + batch_size, places))
-        row, column = np.divmod(part, len(lefts))
-        outputs_here, sums_here, _ = look(_cover(image, tops[row], lefts[column], size, fill))
-        probability[part] = outputs_here[:, target]
-        predicted[part] = outputs_here.argmax(axis=1)
-        if layer is not None:
-            activation[part] = sums_here[:, watched]
+    row, column = np.divmod(np.arange(len(tops) * len(lefts)), len(lefts))
+    corners = np.stack([tops[row], lefts[column]], axis=1)
+    look, order = scene.looks(corners, watched or 0, exact, growth)
+    probability = np.empty(len(corners), outputs.dtype)
+    predicted = np.empty(len(corners), np.int64)
+    activation = np.empty(len(corners), sums.dtype)
+    for first in tqdm(range(0, len(corners), batch_size), unit=" batches", disable=not progress):
+        part = order[first : first + batch_size]
+        found, activation[part] = look(part)
+        probability[part], predicted[part] = found[:, target], found.argmax(axis=1)
+    error = None
+    if growth is not None:
+        sample = np.unique(np.linspace(0, len(corners) - 1, min(_SAMPLE, batch_size)).round().astype(int))
+        right, _ = scene.look(corners[sample], 0)
+        error = float(np.abs(right[:, target] - probability[sample]).max())
     grid = (len(tops), len(lefts))
     return OcclusionMaps(
         probability.reshape(grid),
@@ -122,89 +152,119 @@ def occlusion_maps(
             int(outputs[0].argmax()),
             None if layer is None else float(sums[0, watched]),
         ),
+        error,
     )
 
 
-def pixel_map(values, maps, image_shape):
-    """Spread a value per position over the pixels: each pixel gets the mean over the squares that cover it.
+class _Scene:
+    """An image, what covers it, and how both reach the network."""
 
-    Args:
-        values: `(rows, columns)`, for example `maps.probability`.
-        maps: The `OcclusionMaps` that they belong to.
-        image_shape: `(height, width)` of the image.
+    def __init__(self, network, image, fill, preprocess, size):
+        self.network, self.image, self.fill, self.preprocess, self.size = network, image, fill, preprocess, size
+        self.prepared = self._prepare(image[None])
 
-    Returns:
-        float64 array `(height, width)`.
-    """
-    if np.shape(values) != (len(maps.tops), len(maps.lefts)):
-        raise ValueError(
-            f"values must have one number for each position, {(len(maps.tops), len(maps.lefts))}; "
-            f"received {np.shape(values)}."
-        )
-    end = maps.tops[-1] + maps.size[0], maps.lefts[-1] + maps.size[1]
-    if tuple(image_shape) != tuple(int(side) for side in end):
-        raise ValueError(f"image_shape must be {tuple(map(int, end))}, where the maps end; received {image_shape}.")
-    down = _covers(maps.tops, maps.size[0], image_shape[0]).astype(float)
-    right = _covers(maps.lefts, maps.size[1], image_shape[1]).astype(float)
-    return down.T @ values @ right / np.outer(down.sum(axis=0), right.sum(axis=0))
+    def look(self, corners, watched):
+        """Class outputs and sums of the watched map for squares, from occluded images as a whole."""
+        occluded = cover(self.image, corners[:, 0], corners[:, 1], self.size, self.fill)
+        outputs, sums, _ = self.network.look(self._prepare(occluded))
+        return outputs, sums[:, watched]
+
+    def looks(self, corners, watched, exact, growth):
+        """The cheapest way to look: a function of numbers of squares, and the order in which to ask it."""
+        whole = (lambda part: self.look(corners[part], watched)), np.arange(len(corners))
+        if exact == "full" or (growth is None and not self.network.is_large):
+            return whole
+        rectangles = self.network.rectangles(corners, self.size, growth)
+        filled = self._filled(corners) if rectangles.share < 0.9 or growth is not None else None
+        if filled is None:
+            return whole
+        base, changed = self.network.recomputation
+        maps, sums = base(self.prepared)
+
+        def look(part):
+            found, activation = changed(maps, sums, filled, *rectangles.of(part), watched)
+            return check_finite(found.numpy(), self.network.head.name), activation.numpy()
+
+        return look, rectangles.order
+
+    def _filled(self, corners):
+        """What covers as the model sees it, `(1, height, width, channels)`; None if that depends on the rest."""
+        filled = self._prepare(np.broadcast_to(self.fill, self.image.shape)[None])
+        if self.preprocess is None:
+            return filled
+        some = corners[np.unique(np.linspace(0, len(corners) - 1, 5).astype(int))]
+        found = self._prepare(cover(self.image, some[:, 0], some[:, 1], self.size, self.fill))
+        if found.shape[1:3] != self.image.shape[:2]:
+            return None
+        expected = cover(self.prepared[0], some[:, 0], some[:, 1], self.size, filled[0])
+        return filled if np.array_equal(found, expected) else None
+
+    def _prepare(self, images):
+        image = self.network.graph.inputs[0]
+        return prepare(images, self.preprocess, image.shape, image.dtype)
 
 
-def _starts(length, size, stride, axis):
-    """Where the square begins along one axis: every `stride` pixels, and once flush with the end."""
-    if size > length:
-        raise ValueError(f"The square has {size} {axis} and the image only {length}; choose a smaller size.")
-    if stride > size:
-        raise ValueError(
-            f"A stride of {stride} {axis} leaves pixels uncovered between squares of {size}; choose stride <= size."
-        )
-    starts = np.arange(0, length - size + 1, stride)
-    return starts if starts[-1] == length - size else np.append(starts, length - size)
+class _Network:
+    """A model, compiled for occlusion: each pass when it is first needed, once."""
 
+    def __init__(self, model, layer, input_shape):
+        laid = graph.walk(model, input_shape)
+        self._output = laid.outputs[0]
+        self.head = next(step for step in laid.steps if self._output in step.outputs)
+        self._watched = self.head if layer is None else graph.find(laid, layer)
+        self.graph = graph.below(laid, self._watched, self.head)
+        self._rectangles = None, None
 
-def _cover(image, tops, lefts, size, fill):
-    """The image once for each square, covered there."""
-    rows = _covers(tops, size[0], image.shape[0])
-    columns = _covers(lefts, size[1], image.shape[1])
-    return np.where((rows[:, :, None] & columns[:, None, :])[..., None], fill, image)
+    @cached_property
+    def _whole(self):
+        image = self.graph.inputs[0]
 
+        def forward(images):
+            values = graph.run(self.graph, images)
+            maps = values[self._watched.output]
+            maps = tf.cast(maps, tf.float64 if maps.dtype == tf.float64 else tf.float32)  # a sum may exceed float16
+            space = list(range(1, len(maps.shape) - 1))
+            return values[self._output], tf.reduce_sum(maps, space), tf.reduce_max(maps, space)
 
-def _covers(starts, size, length):
-    """`(positions, length)` bools: which pixels of an axis each position covers."""
-    pixel = np.arange(length)
-    return (pixel >= starts[:, None]) & (pixel < starts[:, None] + size)
+        return traced(forward, tf.TensorSpec((None, *image.shape), image.dtype))
 
+    @cached_property
+    def is_large(self):
+        return may_pay(self.graph)
 
-def _compile_look(model, layer, preprocess, input_shape):
-    """A function of images: arrays `(outputs, sum of each map, peak of each map)`. Traced once."""
-    laid = graph.walk(model, input_shape)
-    if len(laid.outputs) != 1:
-        raise ValueError(
-            f"Model '{laid.name}' has {len(laid.outputs)} outputs; occlusion needs one, of shape (n, classes). "
-            "Cut it with keras.Model(model.inputs, one_output)."
-        )
-    output = laid.outputs[0]
-    head = next(step for step in laid.steps if output in step.outputs)
-    watched = head if layer is None else graph.find(laid, layer)
-    laid = graph.below(laid, watched, head)
-    image = laid.inputs[0]
+    @cached_property
+    def recomputation(self):
+        return recomputation(self.graph, self._output, self._watched.output)
 
-    def forward(images):
-        values = graph.run(laid, images)
-        maps = values[watched.output]
-        maps = tf.cast(maps, tf.float64 if maps.dtype == tf.float64 else tf.float32)  # a sum may exceed float16
-        space = list(range(1, len(maps.shape) - 1))
-        return values[output], tf.reduce_sum(maps, space), tf.reduce_max(maps, space)
+    def rectangles(self, corners, size, growth):
+        """What these squares change; for another image with the same squares it is known."""
+        squares = np.concatenate([corners, corners + size], axis=1)
+        key = squares.tobytes(), growth
+        if self._rectangles[0] != key:
+            self._rectangles = key, Rectangles(self.graph, squares, growth)
+        return self._rectangles[1]
 
-    compiled = traced(forward, tf.TensorSpec((None, *image.shape), image.dtype))
-
-    def look(images):
-        found = [maps.numpy() for maps in compiled(prepare(images, preprocess, image.shape, image.dtype))]
+    def look(self, images):
+        """Prepared images to `(outputs, sum of each map, peak of each map)`."""
+        found = [maps.numpy() for maps in self._whole(images)]
         if found[0].ndim != 2:
             raise ValueError(
                 f"The model must put out (n, classes) to be asked for a class; received {found[0].shape}. "
                 "Cut it with keras.Model(model.inputs, ...)."
             )
-        check_finite(found[0], head.name)
+        check_finite(found[0], self.head.name)
         return found
 
-    return look
+
+_NETWORKS = weakref.WeakKeyDictionary()
+
+
+def _compiled(model, layer, input_shape):
+    """What has been compiled for a model, a layer and a size; a model that is gone takes it along."""
+    key = repr(layer), repr(input_shape)
+    known = _NETWORKS.get(model, {}) if isinstance(model, keras.Model) else {}
+    if key not in known:
+        network = _Network(model, layer, input_shape)
+        _NETWORKS.setdefault(model, {})[key] = network
+        return network
+    return known[key]

@@ -1,11 +1,11 @@
-"""The deconvnet's operations as pure functions of tensors (Zeiler & Fergus, arXiv:1311.2901, section 2.1).
+"""The deconvnet's pooling and unpooling as pure functions of tensors (Zeiler & Fergus, arXiv:1311.2901, section 2.1).
 
-Every function takes and returns NHWC tensors of any float dtype and keeps that dtype. Those named `transpose_*` are
-exact adjoints: `<conv(x), y> == <x, transpose_conv(y)>` up to rounding.
+Every function takes and returns NHWC tensors of any float dtype and keeps that dtype.
 """
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
 COLLISIONS = ("sum", "last", "max")
@@ -33,22 +33,47 @@ def max_pool_with_switches(maps, pool_size, strides=None, padding="valid"):
     Returns:
         `(pooled, switches)`, both `(batch, rows, columns, channels)`; `switches` is int32.
     """
-    pool, strides = _pair(pool_size), _pair(pool_size if strides is None else strides)
-    height, width, channels = maps.shape[1:]
+    pool, strides = pair(pool_size), pair(pool_size if strides is None else strides)
+    height, width = maps.shape[1:3]
     (rows, top, bottom), (columns, left, right) = (
         _windows(size, cell, stride, padding) for size, cell, stride in zip((height, width), pool, strides, strict=True)
     )
-    lowest = tf.constant(-math.inf, maps.dtype)
-    maps = tf.pad(maps, [[0, 0], [top, bottom], [left, right], [0, 0]], constant_values=lowest)
-    cells = tf.image.extract_patches(maps, [1, *pool, 1], [1, *strides, 1], [1, 1, 1, 1], "VALID")
-    count = pool[0] * pool[1]
-    cells = tf.reshape(cells, tf.stack([tf.shape(maps)[0], rows, columns, count, channels]))
-    pooled = tf.reduce_max(cells, axis=3, keepdims=True)
-    # tf.argmax leaves open which of several maxima it finds, and GPUs differ from CPUs there.
-    winner = tf.reduce_min(tf.where(cells == pooled, tf.range(count)[:, None], count - 1), axis=3)
-    row_of = tf.range(rows)[:, None, None] * strides[0] - top + winner // pool[1]
-    column_of = tf.range(columns)[:, None] * strides[1] - left + winner % pool[1]
-    return pooled[:, :, :, 0], row_of * width + column_of
+    if top or bottom or left or right:
+        lowest = tf.constant(-math.inf, maps.dtype)
+        maps = tf.pad(maps, [[0, 0], [top, bottom], [left, right], [0, 0]], constant_values=lowest)
+    pooled, winners = max_pool_with_winners(maps, pool, strides)
+    row_of = tf.range(rows)[:, None, None] * strides[0] - top + winners // pool[1]
+    column_of = tf.range(columns)[:, None] * strides[1] - left + winners % pool[1]
+    return pooled, row_of * width + column_of
+
+
+def max_pool_with_winners(maps, pool_size, strides):
+    """Max pooling without padding that says which cell of its window each maximum is.
+
+    Args:
+        maps: Float tensor `(batch, height, width, channels)`; height and width must be static.
+        pool_size, strides: Pairs `(rows, columns)`.
+
+    Returns:
+        `(pooled, winners)`, both `(batch, rows, columns, channels)`; `winners` is int32, `row * columns + column` in
+        the window, the first in row-major order of several.
+    """
+    count = pool_size[0] * pool_size[1]
+    if tuple(maps.shape[1:3]) == tuple(pool_size):
+        cells = tf.reshape(maps, [-1, 1, count, maps.shape[-1]])
+        pooled = tf.reduce_max(cells, axis=2, keepdims=True)
+        # tf.argmax leaves open which of several maxima it finds, and GPUs differ from CPUs there.
+        winners = tf.reduce_min(tf.where(cells == pooled, tf.range(count)[:, None], count - 1), axis=2, keepdims=True)
+        return pooled, winners
+    pooled = tf.nn.max_pool2d(maps, pool_size, strides, "VALID")
+    first = [np.arange(size) * stride for size, stride in zip(pooled.shape[1:3], strides, strict=True)]
+    rank = tf.zeros(tf.shape(pooled), tf.int32)
+    for row in range(pool_size[0]):
+        rows = tf.gather(maps, first[0] + row, axis=1)  # several times as fast as a slice with a stride
+        for column in range(pool_size[1]):
+            wins = tf.gather(rows, first[1] + column, axis=2) == pooled
+            rank = tf.maximum(rank, tf.cast(wins, tf.int32) * (count - row * pool_size[1] - column))
+    return pooled, count - rank
 
 
 def unpool(pooled, switches, input_shape, collisions="sum"):
@@ -81,13 +106,16 @@ def unpool(pooled, switches, input_shape, collisions="sum"):
         )
     height, width, channels = input_shape
     batch, switches = tf.shape(pooled)[0], tf.cast(switches, tf.int32)
+    inside = tf.reduce_all((switches >= 0) & (switches < height * width))
+    with tf.control_dependencies([tf.debugging.Assert(inside, [f"switches must lie in a map of {height} x {width}"])]):
+        switches = tf.identity(switches)
+    if collisions == "sum":
+        return scatter(pooled, switches, input_shape)
     image = tf.range(batch)[:, None, None, None] * (height * width)
     place = tf.reshape((image + switches) * channels + tf.range(channels), [-1])
     places = batch * (height * width * channels)
     values = tf.reshape(pooled, [-1])
-    if collisions == "sum":
-        unpooled = tf.math.unsorted_segment_sum(values, place, places)
-    elif collisions == "max":
+    if collisions == "max":
         unpooled = tf.math.unsorted_segment_max(values, place, places)
         unpooled = tf.where(_is_hit(place, places), unpooled, tf.zeros_like(unpooled))
     else:
@@ -97,38 +125,28 @@ def unpool(pooled, switches, input_shape, collisions="sum"):
     return tf.reshape(unpooled, tf.stack([batch, height, width, channels]))
 
 
-def transpose_conv(maps, kernel, input_shape, strides=1, padding="valid", dilation=1, groups=1):
-    """The transpose of a convolution: the same filters, flipped, lead back down (section 2.1). Biases have no part.
+def scatter(values, places, shape):
+    """Add values up at places in maps that are zero elsewhere: `unpool` for places that are known to be inside.
 
     Args:
-        maps: Tensor `(batch, rows, columns, filters)`.
-        kernel: `(kernel rows, kernel columns, channels / groups, filters)`, as the convolution holds it.
-        input_shape: `(height, width, channels)` before the convolution, as ints.
-        strides, padding, dilation, groups: Those of the convolution.
-
-    Returns:
-        Tensor `(batch, height, width, channels)`.
+        values: Tensor `(batch, rows, columns, channels)`.
+        places: Integer tensor of the same shape, `row * width + column` of a map; one outside of it ends the process.
+        shape: `(height, width, channels)` of the maps, as ints.
     """
-    kernel = _dilate(kernel, _pair(dilation))
-    strides, padding = list(_pair(strides)), padding.upper()
-    height, width, channels = input_shape
-    shape = tf.stack([tf.shape(maps)[0], height, width, channels // groups])
-    # One group at a time: TensorFlow has no grouped transpose in float64, nor without oneDNN.
-    below = [
-        tf.nn.conv2d_transpose(group, filters, shape, strides, padding)
-        for group, filters in zip(tf.split(maps, groups, axis=-1), tf.split(kernel, groups, axis=-1), strict=True)
-    ]
-    below = below[0] if groups == 1 else tf.concat(below, axis=-1)
-    return tf.ensure_shape(below, [None, *input_shape])
-
-
-def transpose_depthwise_conv(maps, kernel, input_shape, strides=1, padding="valid", dilation=1):
-    """The transpose of a depthwise convolution; as `transpose_conv`, with a kernel `(.., .., channels, multiplier)`."""
-    kernel = _dilate(kernel, _pair(dilation))
-    shape = tf.stack([tf.shape(maps)[0], *input_shape])
-    strides = [1, *_pair(strides), 1]
-    below = tf.nn.depthwise_conv2d_backprop_input(shape, kernel, maps, strides, padding.upper())
-    return tf.ensure_shape(below, [None, *input_shape])
+    height, width, channels = shape
+    places = tf.cast(places, tf.int64) * channels + tf.range(channels, dtype=tf.int64)
+    # TensorFlow's gradient of max pooling adds up where the maxima were, several times as fast as a segment sum. The
+    # pool itself does not matter to it, as long as it makes maps of the size of `values`.
+    rows, columns = values.shape[1:3]
+    maps = tf.raw_ops.MaxPoolGradWithArgmax(
+        input=tf.zeros(tf.stack([tf.shape(values)[0], height, width, channels]), values.dtype),
+        grad=values,
+        argmax=places,
+        ksize=[1, height - rows + 1, width - columns + 1, 1],
+        strides=[1, 1, 1, 1],
+        padding="VALID",
+    )
+    return tf.ensure_shape(maps, (None, height, width, channels))
 
 
 def transpose_average_pool(maps, input_shape, pool_size, strides=None, padding="valid"):
@@ -137,7 +155,7 @@ def transpose_average_pool(maps, input_shape, pool_size, strides=None, padding="
     With `"same"` padding TensorFlow averages over the cells inside the map only, and so does this.
     """
     shape = tf.stack([tf.shape(maps)[0], *input_shape])
-    pool, strides = _pair(pool_size), _pair(strides or pool_size)
+    pool, strides = pair(pool_size), pair(strides or pool_size)
     below = tf.raw_ops.AvgPoolGrad(
         orig_input_shape=shape,
         grad=maps,
@@ -170,23 +188,10 @@ def _windows(size, cells, stride, padding):
     return (size + before + after - cells) // stride + 1, before, after
 
 
-def _dilate(kernel, dilation):
-    """The kernel with zeros between its taps: a dilated convolution as an ordinary one."""
-    if dilation == (1, 1):
-        return kernel
-    for axis, rate in enumerate(dilation):
-        shape = kernel.shape.as_list()
-        taps = tf.expand_dims(kernel, axis + 1)
-        taps = tf.pad(taps, [[0, rate - 1] if place == axis + 1 else [0, 0] for place in range(5)])
-        shape[axis] *= rate
-        kernel = tf.reshape(taps, shape)
-    rows, columns = (size - rate + 1 for size, rate in zip(kernel.shape[:2], dilation, strict=True))
-    return kernel[:rows, :columns]
-
-
 def _is_hit(place, places):
     return tf.math.unsorted_segment_max(tf.ones_like(place), place, places) > 0
 
 
-def _pair(value):
+def pair(value):
+    """One number for both axes, or one for each."""
     return (value, value) if isinstance(value, int) else tuple(int(part) for part in value)

@@ -1,15 +1,30 @@
 """Record, select, project: from an image up to a unit and back down to its pixels (section 2.1)."""
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from deconv import graph
-from deconv.inputs import check_channels, check_collisions, check_finite, check_images, check_positive
+from deconv.inputs import check_channels, check_collisions, check_finite, check_images, check_numbers, check_positive
 from deconv.mirror import mirror_graph
+from deconv.patches import PatchMirror, has_patches
 from deconv.recording import recorder, traced
 from deconv.rules import check_rules, label
+from deconv.selection import check_positions, select
+
+
+class Patches(NamedTuple):
+    """Projections of single units, cut to what each unit sees.
+
+    Attributes:
+        pictures: `(n, height, width, channels of the image)`, all of one size; zero outside of the image.
+        windows: `(n, 4)` int64, the place of each in its image: top, left, bottom, right. It may reach outside.
+    """
+
+    pictures: np.ndarray
+    windows: np.ndarray
 
 
 class Record(NamedTuple):
@@ -34,14 +49,16 @@ class Deconvnet:
         collisions: What happens where overlapping pooling windows share a maximum (see `deconv.unpool`).
         rules: `{layer type or name: rule}` for layers that the package does not know (see `deconv.mirror`).
         input_shape: `(height, width, channels)` for a model that leaves its input size open.
+        windowed: Whether single units are projected inside their windows, where that is less work; the pictures are the
+            same up to rounding. False computes whole images, for comparison.
 
     Raises:
         ValueError: If the model has no graph to walk.
     """
 
-    def __init__(self, model, *, collisions="sum", rules=None, input_shape=None):
+    def __init__(self, model, *, collisions="sum", rules=None, input_shape=None, windowed=True):
         check_collisions(collisions)
-        self.model, self.collisions, self.rules = model, collisions, rules
+        self.model, self.collisions, self.rules, self.windowed = model, collisions, rules, windowed
         self.graph = graph.walk(model, input_shape)
         check_rules(self.graph, rules)
         self._attached = {}
@@ -62,7 +79,7 @@ class Deconvnet:
         """
         attached = self._attach(layer)
         image = attached.graph.inputs[0]
-        return attached.take(check_images(images, image.shape, image.dtype))
+        return attached.record(check_images(images, image.shape, image.dtype))
 
     def project(self, images, layer, channel=None, unit="max", *, start="activation", batch_size=32):
         """Project activations of a layer down to pixels.
@@ -95,52 +112,88 @@ class Deconvnet:
             )
         count = attached.step.output.shape[-1]
         channels = [None] if channel is None else check_channels(channel, count, attached.step.name)
-        pictures = np.empty((len(images), len(channels), *image.shape), attached.mirror.outputs[0].dtype)
+        whole = isinstance(unit, str) and unit == "map"
+        way = attached.patches if attached.patches and not whole else attached
+        pictures = np.empty((len(images), len(channels), *image.shape), way.dtype)
         for first in range(0, len(images), batch_size):
-            record = attached.take(images[first : first + batch_size])
-            units = [(number, place) for number in range(len(record.activations)) for place in range(len(channels))]
-            for chunk in range(0, len(units), batch_size):
-                numbers, places = map(np.array, zip(*units[chunk : chunk + batch_size], strict=True))
-                signal = select(
-                    record.activations[numbers],
-                    None if channel is None else channels[places],
-                    unit,
-                    start=start,
-                )
-                switches = [seen[numbers] for seen in record.switches.values()]
-                pictures[first + numbers, places] = attached.project(signal, switches).numpy()
+            batch = images[first : first + batch_size]
+            record = way.record(batch)
+            for some in _pieces(np.arange(len(batch) * len(channels)), batch_size * way.units_per_image):
+                numbers, places = np.divmod(some, len(channels))
+                chosen = None if channel is None else channels[places]
+                found = way.project(record, numbers, chosen, unit, start)
+                pictures[first + numbers, places] = found if way is attached else way.whole(*found)
         return pictures if np.ndim(channel) else pictures[:, 0]
 
-    def project_units(self, images, layer, channels, positions=None, *, start="activation", batch_size=32):
-        """Project one unit of each image: the pairs that `top_activations` finds, in one call.
+    def project_units(
+        self,
+        images,
+        layer,
+        channels,
+        positions=None,
+        *,
+        numbers=None,
+        start="activation",
+        batch_size=32,
+        patches=False,
+    ):
+        """Project single units, many of one image or one of each: the units that `top_activations` finds, in one call.
 
         Args:
-            images: Float array `(n, height, width, channels)`.
+            images: Float array `(m, height, width, channels)`, preprocessed as the model expects.
             layer: Name, path or index.
-            channels: `(n,)` ints, the channel of each image.
+            channels: `(n,)` ints, the channel of each unit.
             positions: `(n, 2)` ints, row and column of each unit; None for the strongest.
-            start, batch_size: As in `project`.
+            numbers: `(n,)` ints, in which of the images each unit is; None for one unit of each image, in their order.
+            start: As in `project`.
+            batch_size: How many images are computed at a time, and as many units as take no more memory.
+            patches: Whether to return only what each unit sees, which takes the least memory.
 
         Returns:
-            Float array `(n, height, width, channels of the image)`.
+            Float array `(n, height, width, channels of the image)`, or `Patches`.
+
+        Raises:
+            ValueError: As `project`.
         """
         attached = self._attach(layer)
         image = attached.graph.inputs[0]
         images = check_images(images, image.shape, image.dtype)
+        check_positive("batch_size", batch_size)
         channels = check_channels(channels, attached.step.output.shape[-1], attached.step.name)
-        if len(channels) != len(images) or (positions is not None and np.shape(positions) != (len(images), 2)):
+        numbers = np.arange(len(images)) if numbers is None else check_numbers(numbers, len(images))
+        if len(channels) != len(numbers) or (positions is not None and np.shape(positions) != (len(numbers), 2)):
             raise ValueError(
-                f"project_units takes a channel and a position for each image; received {len(images)} images, "
-                f"{len(channels)} channels and positions of shape {np.shape(positions)}."
+                f"project_units takes a channel and a position for each image, or `numbers` that say which image each "
+                f"unit is in; received {len(numbers)} images, {len(channels)} channels and positions of shape "
+                f"{np.shape(positions)}."
             )
-        pictures = np.empty(images.shape, attached.mirror.outputs[0].dtype)
-        for first in range(0, len(images), check_positive("batch_size", batch_size)):
-            part = slice(first, first + batch_size)
-            record = attached.take(images[part])
-            unit = "max" if positions is None else np.asarray(positions)[part]
-            signal = select(record.activations, channels[part], unit, start=start)
-            pictures[part] = attached.project(signal, list(record.switches.values())).numpy()
-        return pictures
+        if positions is not None:
+            positions = check_positions(positions, len(numbers), (attached.step.output.shape[:-1] * 2 or (1, 1))[:2])
+        way = attached.patches or attached
+        cut = patches and way is not attached
+        pictures = np.empty((len(numbers), *(way.window.cells if cut else image.shape[:2]), image.shape[2]), way.dtype)
+        corners = np.zeros((len(numbers), 2), np.int64)
+        distinct, numbers = np.unique(numbers, return_inverse=True)
+        for batch in _pieces(np.arange(len(distinct)), batch_size):
+            theirs = np.flatnonzero(np.isin(numbers, batch))
+            near = images[distinct[batch]]
+            record = None
+            if positions is None or not way.prefers_windows(len(theirs), len(batch)):
+                record = way.record(near)
+            for some in _pieces(theirs, batch_size * way.units_per_image):
+                where = "max" if positions is None else positions[some]
+                mine = numbers[some] - batch[0]
+                if record is None:
+                    found = way.project_windows(near, mine, channels[some], where, start)
+                else:
+                    found = way.project(record, mine, channels[some], where, start)
+                if way is not attached:
+                    corners[some] = way.corners(found[1])
+                    found = found[0] if cut else way.whole(*found)
+                pictures[some] = found
+        if not patches:
+            return pictures
+        return Patches(pictures, np.concatenate([corners, corners + pictures.shape[1:3]], axis=1))
 
     def _attach(self, layer):
         step = graph.find(self.graph, layer)
@@ -149,75 +202,51 @@ class Deconvnet:
         return self._attached[step.name]
 
 
-def select(activations, channel=None, unit="max", *, start="activation"):
-    """Set all other activations to zero.
-
-    Args:
-        activations: `(n, rows, columns, channels)` or `(n, channels)`.
-        channel: One channel for all images, `(n,)` ints for one each, or None for all channels.
-        unit: `"max"`, `"map"`, a position `(row, column)`, or `(n, 2)` ints for one each (see `Deconvnet.project`).
-        start: `"activation"` or `"one"`, the value of what is left.
-
-    Returns:
-        Array shaped like `activations`.
-
-    Raises:
-        ValueError: If `unit` or `start` is unknown, or a position lies outside the map.
-    """
-    if start not in ("activation", "one"):
-        raise ValueError(f"start must be 'activation' or 'one'; received {start!r}.")
-    space = activations.shape[1:-1]
-    maps = activations.reshape(len(activations), *(1,) * (2 - len(space)), *space, activations.shape[-1])
-    count, rows, columns, depth = maps.shape
-    keep = np.ones(maps.shape, bool)
-    if channel is not None:
-        channel = check_channels(channel, depth, "of the activations given")
-        keep &= np.arange(depth) == np.reshape(channel, (-1, 1, 1, 1))
-    if isinstance(unit, str) and unit == "max":
-        strongest = np.where(keep, maps, -np.inf).reshape(count, -1).argmax(axis=1)
-        keep = np.arange(maps[0].size).reshape(maps.shape[1:]) == strongest[:, None, None, None]
-    elif not (isinstance(unit, str) and unit == "map"):
-        row, column = _positions(unit, count, rows, columns)
-        keep &= (np.arange(rows) == row[:, None])[:, :, None, None]
-        keep &= (np.arange(columns) == column[:, None])[:, None, :, None]
-    value = maps if start == "activation" else np.ones_like(maps)
-    return np.where(keep, value, 0).astype(activations.dtype).reshape(activations.shape)
-
-
-def _positions(unit, count, rows, columns):
-    try:
-        positions = np.broadcast_to(np.asarray(unit), (count, 2))
-    except ValueError:
-        positions = np.empty(0)
-    if not np.issubdtype(positions.dtype, np.integer):
-        raise ValueError(f"unit must be 'max', 'map' or a position (row, column) of ints; received {unit!r}.")
-    if (positions < 0).any() or (positions >= (rows, columns)).any():
-        raise ValueError(
-            f"The map has rows 0 to {rows - 1} and columns 0 to {columns - 1}; received position {unit!r}."
-        )
-    return positions[:, 0], positions[:, 1]
+def _pieces(numbers, size):
+    """Numbers in pieces of at most `size`."""
+    return [numbers[first : first + size] for first in range(0, len(numbers), size)]
 
 
 class _Attached:
     """The deconvnet of one layer: its graph, its mirror, and both directions compiled, each traced once."""
 
+    units_per_image = 1
+
     def __init__(self, step, net):
         self.step = step
         self.graph = graph.below(net.graph, step)
         self.mirror = mirror_graph(self.graph, net.rules, net.collisions)
+        self.dtype = self.mirror.outputs[0].dtype
         named = {label(pool.name): pool for pool in self.graph.steps}
         self.pools = [named[entry.name.removesuffix("_switches")] for entry in self.mirror.inputs[1:]]
-        self.record = recorder(self.graph, [step], self.pools)
+        self._rules = net.rules
+        self._has_patches = net.windowed and has_patches(self.graph, net.rules, net.collisions)
+
+    @cached_property
+    def patches(self):
+        """The same inside the windows of units; None where that is more work, or cannot be."""
+        return PatchMirror(self.graph, self.pools, self.dtype, self._rules) if self._has_patches else None
+
+    @cached_property
+    def _up(self):
+        return recorder(self.graph, [self.step], self.pools)
+
+    @cached_property
+    def _down(self):
         signal, *switches = (tf.TensorSpec(entry.shape, entry.dtype) for entry in self.mirror.inputs)
+        return traced(lambda signal, switches: self.mirror([signal, *switches]), signal, switches)
 
-        def project(signal, switches):
-            return self.mirror([signal, *switches])
-
-        self.project = traced(project, signal, switches)
-
-    def take(self, images):
+    def record(self, images):
         """The `Record` of a batch of images that have been checked."""
-        (activations,), switches = self.record(images)
+        (activations,), switches = self._up(images)
         activations = check_finite(activations.numpy(), self.step.name)
         names = [step.name for step in self.pools]
         return Record(activations, {name: seen.numpy() for name, seen in zip(names, switches, strict=True)})
+
+    def prefers_windows(self, units, images):
+        return False
+
+    def project(self, record, numbers, channels, unit, start):
+        """Units, each of one of the images of a record, down to whole images."""
+        signal = select(record.activations[numbers], channels, unit, start=start)
+        return self._down(signal, [seen[numbers] for seen in record.switches.values()]).numpy()

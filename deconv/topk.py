@@ -1,14 +1,16 @@
-"""The strongest activations of every channel over a data set, in one streaming pass (Fig. 2)."""
+"""The strongest activations of every channel as a state: shown batches, merged, saved and taken up again (Fig. 2)."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
-from tqdm import tqdm
 
-from deconv import graph
-from deconv.inputs import check_finite, check_positive, prepare
-from deconv.recording import traced
+from deconv import fingerprint, graph, state_file
+from deconv.batches import whole_numbers
+from deconv.challengers import kept_dtype
+from deconv.fingerprint import Source
+from deconv.inputs import check_finite, check_positive
+from deconv.ranking import NOBODY, Ranking, joined, merged, nobody
 from deconv.windows import windows_below
 
 
@@ -18,7 +20,7 @@ class TopActivations(NamedTuple):
     With fewer than k images the arrays are as much shorter.
 
     Attributes:
-        values: `(channels, k)`, the activations.
+        values: `(channels, k)`, the activations: float32 where that holds them, else float64.
         ids: `(channels, k)` int64, the image in which each occurred.
         labels: `(channels, k)` int64, that image's label; -1 where the data set has none.
         positions: `(channels, k, 2)` int64, row and column of the unit in its map; zeros for a dense layer.
@@ -32,136 +34,243 @@ class TopActivations(NamedTuple):
     windows: np.ndarray
 
 
-def top_activations(model, dataset, layers, k=9, *, preprocess=None, batch_size=64, input_shape=None, progress=False):
-    """Find the k images in which each channel is most active, and where in them.
+class Maps(NamedTuple):
+    """What a layer puts out: `shape` without the batch, channels last, and the `dtype` in which its values are kept."""
 
-    One pass over the data for all layers; memory holds one batch and the winners, whatever the size of the data set.
-    As in Fig. 2 of the paper an image counts once per channel, with its strongest position.
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class TopK:
+    """The k strongest units of each channel among the images shown so far, an image once per channel.
+
+    It depends only on which images were shown, not on their order, nor on how they were parted between batches,
+    workers and restarts: `merge` is associative, commutative and idempotent. Equal activations are ranked by image id;
+    so all who work together must call an image by the same id, as an `ImageSet` and its shards do.
+
+    `top_activations` fills one and saves it. Two workers, each with its part of the data set:
+
+        digits = deconv.datasets.load("mnist-5k", "test")
+        for index in (0, 1):  # each in a process, or on a machine, of its own
+            file = f"part{index}.npz"
+            deconv.top_activations(model, digits.shard(2, index), "conv2", preprocess=preprocess, checkpoint=file)
+
+        state = deconv.TopK.load("part0.npz").merge(deconv.TopK.load("part1.npz"))
+        state.complete, state.images  # True, 1000
+        tops = state.tops(model)["conv2"]  # TopActivations, as of one scan of all digits
+
+    `TopK.of` makes an empty one for activations of one's own.
 
     Args:
-        model: A functional or Sequential `keras.Model`.
-        dataset: Array of images `(n, height, width, channels)`; or a `tf.data.Dataset` of images, `(image, label)` or
-            `(image, label, id)`, single or in batches; or anything with such a `.dataset`. Without ids, images are
-            numbered in the order in which they come.
-        layers: One layer or a sequence of them: names, paths or indices.
-        k: How many images per channel.
-        preprocess: Function applied to each batch of images before the model sees it.
-        batch_size: How many images are computed at a time, if the data set is not in batches already.
-        input_shape: `(height, width, channels)` for a model that leaves its input size open.
-        progress: Whether to show a progress bar.
+        maps: `{layer: Maps}`.
+        k: How many images are kept per channel.
+        made_by: What it is made by, as `TopK.of` finds it; two states must agree in it to be merged.
+        sources: `Source`s, the data sets that it has been shown.
 
-    Returns:
-        `{layer: TopActivations}`, with the layers as they were given.
-
-    Raises:
-        ValueError: If the data set is empty, its images do not fit the model, or a layer does not exist.
+    Attributes:
+        maps, k, made_by, sources: As given.
+        rankings: `{layer: deconv.ranking.Ranking}`.
     """
-    check_positive("k", k)
-    check_positive("batch_size", batch_size)
-    laid = graph.walk(model, input_shape)
-    layers, steps = graph.find_all(laid, layers)
-    laid = graph.below(laid, *steps)
-    image = laid.inputs[0]
-    strongest = _compile_maxima(laid, steps)
-    best = [None] * len(steps)
-    for images, labels, ids in tqdm(_batches(dataset, batch_size), unit=" batches", disable=not progress):
-        images = prepare(images, preprocess, image.shape, image.dtype)
-        for place, (values, positions) in enumerate(strongest(images)):
-            found = (check_finite(values.numpy(), steps[place].name).T, *_per_channel(ids, labels, positions.numpy().T))
-            best[place] = strongest_of(found if best[place] is None else _join(best[place], found), k)
-    if best[0] is None:
-        raise ValueError("top_activations needs a data set of at least one image; received none.")
+
+    def __init__(self, maps, k=9, made_by=None, sources=()):
+        self.maps, self.k, self.made_by, self.sources = maps, check_positive("k", k), dict(made_by or {}), list(sources)
+        self.rankings = {layer: nobody(shape[-1], self.k, dtype) for layer, (shape, dtype) in maps.items()}
+
+    @classmethod
+    def of(cls, model, layers, k=9, *, preprocess=None, input_shape=None):
+        """An empty state for layers of a model.
+
+        Args:
+            model: A functional or Sequential `keras.Model`.
+            layers: One layer or a sequence of them: names, paths or indices. The state calls them by their names.
+            k: How many images are kept per channel.
+            preprocess: The function that the images go through first; known by module and name only.
+            input_shape: `(height, width, channels)` for a model that leaves its input size open.
+        """
+        laid = graph.walk(model, input_shape)
+        _, steps = graph.find_all(laid, layers)
+        return cls(maps_of(steps), k, made_by(graph.below(laid, *steps), steps, preprocess, input_shape))
+
+    @property
+    def images(self):
+        """How many images `top_activations` has shown it, of all its sources."""
+        return sum(source.images for source in self.sources)
+
+    @property
+    def complete(self):
+        """Whether it has been shown all images of all its sources."""
+        return bool(self.sources) and all(source.complete for source in self.sources)
+
+    def update(self, activations, ids, labels=None):
+        """Show it a batch.
+
+        Args:
+            activations: `{layer: (n, *shape)}` for every layer of the state, as `deconv.activations` gives them.
+            ids: `(n,)` ints, which images these are.
+            labels: `(n,)` ints; -1 by default.
+
+        Raises:
+            ValueError: If a layer is missing, activations have another shape or are not finite, or ids or labels are
+                not one whole number for each image. The state is then as it was.
+        """
+        ids = whole_numbers("ids", ids)
+        labels = np.full(len(ids), -1) if labels is None else whole_numbers("labels", labels, len(ids))
+        for layer, (images, channels, values, positions) in self._strongest(activations, len(ids)).items():
+            self.enter(layer, channels, values, ids[images], labels[images], positions)
+
+    def enter(self, layer, channels, values, ids, labels, positions):
+        """Show it single units of a layer: arrays `(n,)`, the values finite, positions counted row by row."""
+        self.rankings[layer] = joined(self.rankings[layer], channels, values, ids, labels, positions)
+
+    def merge(self, other):
+        """The state that has been shown whatever either of the two has been shown; both stay as they are.
+
+        Raises:
+            ValueError: If they were made by different models, with other layers, k or preprocessing, or were shown
+                different data sets that do not say which image is which.
+        """
+        if not isinstance(other, TopK):
+            raise ValueError(f"A TopK merges with another TopK; received {type(other).__name__}.")
+        found = _differences(self, other, "in one", "in the other")
+        if found:
+            raise ValueError(
+                f"These states cannot be merged; they differ in {'; '.join(found)}. Merge what was made by one model, "
+                "with the same layers, k and preprocess."
+            )
+        state = TopK(self.maps, self.k, self.made_by, fingerprint.united([*self.sources, *other.sources]))
+        if len(state.sources) > 1 and not all(source.identity["numbered"] for source in state.sources):
+            raise ValueError(
+                "These states cannot be merged: they were shown different data sets without ids, the images of each "
+                "numbered from 0. Scan data sets of (image, label, id), with an id for each image of all of them."
+            )
+        state.rankings = {layer: merged(ranking, other.rankings[layer]) for layer, ranking in self.rankings.items()}
+        return state
+
+    def tops(self, model):
+        """What it holds, with the windows that the units see.
+
+        Args:
+            model: The model that it was made by.
+
+        Returns:
+            `{layer: TopActivations}`.
+
+        Raises:
+            ValueError: If the model is another one.
+        """
+        laid = graph.walk(model, self.made_by.get("input_shape"))
+        steps = [graph.find(laid, layer) for layer in self.maps]
+        found = fingerprint.architecture(graph.below(laid, *steps), self.maps)
+        if self.made_by.get("architecture", found) != found:
+            raise ValueError(
+                f"This state was made by model '{self.made_by['model']}', and what leads up to its layers is not the "
+                f"same in '{model.name}', which was received. Give the model that it was made by."
+            )
+        return tops_in(laid, self)
+
+    def save(self, path):
+        """Write it to a file, which is replaced at once or not at all: see `state_file.save`."""
+        about = {"k": self.k, "maps": self.maps, "made_by": self.made_by, "sources": self.sources}
+        named = ((f"{number}.", ranking._asdict()) for number, ranking in enumerate(self.rankings.values()))
+        state_file.save(path, about, {start + name: array for start, arrays in named for name, array in arrays.items()})
+
+    @classmethod
+    def load(cls, path, like=None):
+        """Read a saved state.
+
+        Args:
+            path: The file.
+            like: A state that it must agree with in model, layers, k and preprocessing and, if that has any, in its
+                sources; for example `TopK.of(model, layers, k)`. None takes any.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it is damaged or something else, or differs from `like`; the message says in what.
+        """
+        with state_file.reading(path) as (about, arrays):
+            maps = {layer: Maps(tuple(shape), dtype) for layer, (shape, dtype) in about["maps"].items()}
+            state = cls(maps, about["k"], about["made_by"], [Source(*source) for source in about["sources"]])
+            for number, (layer, empty) in enumerate(state.rankings.items()):
+                ranking = Ranking(*(arrays[f"{number}.{name}"] for name in Ranking._fields))
+                if any(a.shape != b.shape or a.dtype != b.dtype for a, b in zip(ranking, empty, strict=True)):
+                    raise ValueError(f"the arrays of layer '{layer}' are not of the shape and dtype that it says")
+                state.rankings[layer] = ranking
+        found = [] if like is None else _differences(state, like, "there", "here", sources=bool(like.sources))
+        if found:
+            raise ValueError(
+                f"The state in '{path}' does not fit; it differs in {'; '.join(found)}. Give another path, or delete "
+                "the file to begin anew."
+            )
+        return state
+
+    def _strongest(self, activations, count):
+        """The strongest unit of each image and channel: `{layer: (images, channels, values, positions)}`, all flat."""
+        units = {}
+        for layer, (shape, dtype) in self.maps.items():
+            maps = np.asarray(activations.get(layer, np.empty(0)))
+            if maps.shape != (count, *shape):
+                raise ValueError(
+                    f"The activations of layer '{layer}' must have shape {(count, *shape)}, one map for each id; "
+                    f"received {maps.shape if layer in activations else f'only {list(activations)}'}."
+                )
+            cells = check_finite(maps.astype(dtype), layer).reshape(count, math.prod(shape[:-1]), shape[-1])
+            images, channels = (places.ravel() for places in np.indices((count, shape[-1])))
+            units[layer] = images, channels, cells.max(axis=1).ravel(), cells.argmax(axis=1).ravel()
+        return units
+
+
+def maps_of(steps):
+    """`{name: Maps}` of some steps."""
+    return {step.name: Maps(tuple(step.output.shape), kept_dtype(step.output.dtype)) for step in steps}
+
+
+def made_by(laid, steps, preprocess, input_shape=None):
+    """What a state is made by, for a graph cut to the steps that it watches."""
+    shape = None if input_shape is None else [int(size) for size in input_shape]
+    model = fingerprint.of_model(laid, [step.name for step in steps])
+    return model | {"preprocess": fingerprint.of_function(preprocess), "input_shape": shape}
+
+
+def tops_in(laid, state):
+    """What a state holds, with the windows that the units see in a model laid open: `{layer: TopActivations}`."""
     return {
-        layer: _finish(graph.below(laid, step), *found) for layer, step, found in zip(layers, steps, best, strict=True)
+        layer: _with_windows(ranking, graph.below(laid, graph.find(laid, layer)))
+        for layer, ranking in state.rankings.items()
     }
 
 
-def strongest_of(found, k):
-    """The k largest of each channel, largest first, equal ones by id.
-
-    Args:
-        found: `(values, ids, ...)`, arrays `(channels, any number)`.
-        k: How many to keep.
-
-    Returns:
-        The same arrays, `(channels, at most k)`.
-    """
-    values, ids, *_ = found
-    order = np.lexsort((ids, -values), axis=-1)[:, :k]
-    return tuple(np.take_along_axis(array, order, axis=1) for array in found)
-
-
-def _compile_maxima(laid, steps):
-    """A function of images: for each step `(values, flat positions)`, both `(batch, channels)`. Traced once."""
-    image = laid.inputs[0]
-
-    def strongest(images):
-        values = graph.run(laid, images)
-        maxima = []
-        for step in steps:
-            maps = values[step.output]
-            cells = tf.reshape(maps, [tf.shape(maps)[0], -1, maps.shape[-1]])
-            maxima.append((tf.reduce_max(cells, axis=1), tf.argmax(cells, axis=1)))
-        return maxima
-
-    return traced(strongest, tf.TensorSpec((None, *image.shape), image.dtype))
-
-
-def _batches(dataset, batch_size):
-    """`(images, labels, ids)` arrays, one batch at a time."""
-    dataset = getattr(dataset, "dataset", dataset)
-    if isinstance(dataset, tf.data.Dataset):
-        spec = dataset.element_spec
-        first = spec[0] if isinstance(spec, tuple) else spec
-        rank = first.shape.rank if isinstance(first, tf.TensorSpec) else None
-        if rank not in (3, 4):
-            raise ValueError(
-                "The data set must yield images, (image, label) or (image, label, id), single or in batches; "
-                f"received {spec}. Map it to one of these."
-            )
-        if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-            raise ValueError(
-                "The data set never ends; take a part of it with dataset.take(count), or leave repeat() out."
-            )
-        dataset = dataset.batch(batch_size) if rank == 3 else dataset
-        dataset = dataset.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
-    else:
-        everything = np.asarray(dataset)
-        if everything.ndim == 0:
-            raise ValueError(f"A data set is an array of images or a tf.data.Dataset; received {dataset!r}.")
-        starts = range(0, len(everything), batch_size)
-        dataset = (everything[start : start + batch_size] for start in starts)
-    seen = 0
-    for batch in dataset:
-        images, *rest = batch if isinstance(batch, tuple) else (batch,)
-        count = len(images)
-        labels = rest[0] if rest else np.full(count, -1)
-        ids = rest[1] if len(rest) > 1 else np.arange(seen, seen + count)
-        seen += count
-        yield images, _whole_numbers("labels", labels, count), _whole_numbers("ids", ids, count)
-
-
-def _whole_numbers(name, numbers, count):
-    numbers = np.asarray(numbers)
-    if numbers.shape != (count,) or numbers.dtype.kind not in "iu":
-        raise ValueError(
-            f"The {name} of a data set must be one whole number for each image; received {numbers.dtype} of shape "
-            f"{numbers.shape} for {count} images. Map it to images, (image, label) or (image, label, id)."
-        )
-    return numbers.astype(np.int64)
-
-
-def _per_channel(ids, labels, positions):
-    return np.broadcast_to(ids, positions.shape), np.broadcast_to(labels, positions.shape), positions
-
-
-def _join(one, other):
-    return tuple(np.concatenate(pair, axis=1) for pair in zip(one, other, strict=True))
-
-
-def _finish(laid, values, ids, labels, positions):
+def _with_windows(ranking, laid):
+    """A ranking of the last step of a graph, as `TopActivations`."""
     shape = laid.steps[-1].output.shape
-    columns = shape[1] if len(shape) == 3 else 1
-    places = np.stack(np.divmod(positions, columns), axis=-1)
-    seen = windows_below(laid, places.reshape(-1, 2))[laid.inputs[0]]
-    return TopActivations(values, ids, labels, places, seen.reshape(*values.shape, 4))
+    columns = shape[1] if len(shape) == 3 else math.prod(shape[:-1])
+    known = (ranking.ids != NOBODY).sum(axis=1).max(initial=0)
+    values, ids, labels, positions = (array[:, :known] for array in ranking)
+    positions = np.stack(np.divmod(positions, columns), axis=-1)
+    units = positions.reshape(-1, 2)
+    if len(shape) != 3:  # all units see the same
+        units = units[:1]
+    windows = np.broadcast_to(windows_below(laid, units)[laid.inputs[0]], (values.size, 4)).reshape(*values.shape, 4)
+    return TopActivations(values, ids, labels, positions, windows.copy())
+
+
+def _differences(one, other, in_one, in_other, sources=False):
+    """In what two states differ, as texts; with `sources` in these too, of which each has one."""
+    found = []
+    if one.k != other.k:
+        found.append(f"k ({one.k} {in_one}, {other.k} {in_other})")
+    ignored = {"model", "input_shape"}
+    if set(one.maps) != set(other.maps):  # then the model is not hashed up to the same layers
+        found.append(f"layers ({', '.join(one.maps)} {in_one}, {', '.join(other.maps)} {in_other})")
+        ignored |= {"architecture", "weights"}
+    elif one.made_by.get("architecture") != other.made_by.get("architecture"):
+        ignored |= {"weights"}
+    made = ({name: state.made_by[name] for name in state.made_by if name not in ignored} for state in (one, other))
+    found += fingerprint.changes(*made, in_one, in_other)
+    if sources and len(one.sources) != 1:
+        found.append(f"data set (it was merged from {len(one.sources)} {in_one})")
+    elif sources:
+        seen = (state.sources[0].identity for state in (one, other))
+        found += [f"data set: {change}" for change in fingerprint.changes(*seen, in_one, in_other)]
+    if not found and one.maps != other.maps:
+        found.append("shapes of the layers")
+    return found

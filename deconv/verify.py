@@ -9,7 +9,8 @@ import tensorflow as tf
 from deconv import graph
 from deconv.inputs import check_images
 from deconv.mirror import mirror_graph
-from deconv.projection import Deconvnet, select
+from deconv.projection import Deconvnet
+from deconv.selection import select
 
 
 class Verification(NamedTuple):

@@ -1,9 +1,13 @@
-"""Receptive-field arithmetic on the graph: the window of the image, and of every map below, that a unit sees.
+"""Receptive-field arithmetic on the graph, downwards and upwards: what a unit sees, what a pixel touches.
 
 A window is `(top, left, bottom, right)`, bottom and right exclusive. A position `r` behind a filter of `k` cells with
-stride `s` and `p` cells of padding before the map sees the cells `r * s - p` to `r * s - p + k`, and a window of
-positions sees from its first cell's first to its last cell's last; what lies outside the map is padding and is cut off.
+stride `s` and `p` cells of padding before the map sees the cells `r * s - p` to `r * s - p + k`; `Reach` is that
+`(k, s, p)`, of one layer or of a chain of them. Downwards, a window of positions sees from its first cell's first to
+its last cell's last; upwards, a window of cells touches every position that sees one of them. What lies outside a map
+is padding and is cut off.
 """
+
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -38,6 +42,45 @@ POINTWISE_OPERATIONS = ("Add", "Cast", "Subtract", "Multiply", "Relu", "Relu6", 
 """The same for operations such as `a + b`."""
 
 
+class Reach(NamedTuple):
+    """Which cells a position sees: `cells` of them from `position * strides - before` on, each `(rows, columns)`."""
+
+    cells: tuple[int, int]
+    strides: tuple[int, int]
+    before: tuple[int, int]
+
+    def seen(self, windows):
+        """Downwards: the cells that windows of positions `(n, 4)` see."""
+        first, last = windows[:, :2] * self.strides, (windows[:, 2:] - 1) * self.strides
+        return np.concatenate([first - self.before, last - self.before + self.cells], axis=1)
+
+    def touched(self, windows):
+        """Upwards: the positions that see a cell of windows `(n, 4)`."""
+        first, last = windows[:, :2] + self.before, windows[:, 2:] - 1 + self.before
+        return np.concatenate([(first - self.cells) // self.strides + 1, last // self.strides + 1], axis=1)
+
+    def through(self, below):
+        """The reach of a position behind this one and, further down, `below`."""
+        cells, strides, before = map(np.array, below)
+        return _of((np.array(self.cells) - 1) * strides + cells, self.strides * strides, self.before * strides + before)
+
+    def union(self, other):
+        """What either sees, as one window; None if they move at different strides, so that no window has one size."""
+        if self.strides != other.strides:
+            return None
+        before = np.maximum(self.before, other.before)
+        after = np.maximum(np.subtract(self.cells, self.before), np.subtract(other.cells, other.before))
+        return _of(before + after, self.strides, before)
+
+
+def _of(cells, strides, before):
+    return Reach(*(tuple(int(length) for length in side) for side in (cells, strides, before)))
+
+
+ONE = Reach((1, 1), (1, 1), (0, 0))
+"""A position and the cell at the same place."""
+
+
 def receptive_windows(model, layer, positions, *, input_shape=None):
     """The window of the image that each unit of a layer sees, clipped to the image.
 
@@ -53,11 +96,9 @@ def receptive_windows(model, layer, positions, *, input_shape=None):
     Raises:
         ValueError: If there is no such layer, or a position lies outside its map.
     """
-    laid = graph.walk(model, input_shape)
-    step = graph.find(laid, layer)
-    laid = graph.below(laid, step)
+    laid, step = _cut(model, layer, input_shape)
     positions = np.asarray(positions)
-    size = step.output.shape[:2] if len(step.output.shape) == 3 else (1, 1)
+    size = _plane(step.output)
     if (
         positions.shape[-1:] != (2,)
         or positions.dtype.kind not in "iu"
@@ -72,6 +113,40 @@ def receptive_windows(model, layer, positions, *, input_shape=None):
     return seen.reshape(*positions.shape[:-1], 4)
 
 
+def touched_windows(model, layer, rectangles, *, input_shape=None):
+    """The window of a layer's map that a rectangle of the image touches: no unit outside of it sees the rectangle.
+
+    Args:
+        model: A functional or Sequential `keras.Model`.
+        layer: Name, path or index.
+        rectangles: Ints `(..., 4)`: top, left, bottom, right of parts of the image, not empty.
+        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+
+    Returns:
+        int64 array `(..., 4)`: top, left, bottom, right in rows and columns of the map, `[0, 0, 1, 1]` for a dense
+        layer; zeros where no unit sees any of the rectangle, as between windows whose stride exceeds their size.
+
+    Raises:
+        ValueError: If there is no such layer, or a rectangle is empty or leaves the image.
+    """
+    laid, step = _cut(model, layer, input_shape)
+    rectangles = np.asarray(rectangles)
+    height, width = laid.inputs[0].shape[:2]
+    if (
+        rectangles.shape[-1:] != (4,)
+        or rectangles.dtype.kind not in "iu"
+        or (rectangles < 0).any()
+        or (rectangles[..., 2:] > (height, width)).any()
+        or (rectangles[..., 2:] <= rectangles[..., :2]).any()
+    ):
+        raise ValueError(
+            f"rectangles must be (top, left, bottom, right) inside the image, {height} by {width} pixels, with "
+            f"top < bottom and left < right; received {rectangles.tolist()!r}."
+        )
+    touched = windows_above(laid, rectangles.reshape(-1, 4).astype(np.int64))[step.output]
+    return touched.reshape(rectangles.shape)
+
+
 def windows_below(laid, positions):
     """For units of the last step of a graph, the window of every edge below: `{edge: (n, 4) ints}`, clipped."""
     top = laid.steps[-1].output
@@ -79,53 +154,100 @@ def windows_below(laid, positions):
     if len(top.shape) != 3:
         windows[top] = _everything(top, len(positions))
     for step in reversed(laid.steps):
-        for edge in step.inputs:
-            above = windows[step.output]
-            window = np.where(_is_empty(above), 0, _seen_through(step, edge, above))
+        above = windows[step.output]
+        for edge, reach in zip(step.inputs, reaches(step), strict=True):
+            window = _everything(edge, len(above)) if reach is None else _clip(reach.seen(above), edge)
+            window = np.where(_is_empty(above), 0, window)
             windows[edge] = _union(windows[edge], window) if edge in windows else window
     return windows
 
 
-def _seen_through(step, edge, windows):
-    """The window of `edge`, an input of `step`, that the window of its output needs."""
-    layer, shape = step.layer, edge.shape
-    if len(shape) != 3 or len(step.output.shape) != 3:
-        return _everything(edge, len(windows))
+def windows_above(laid, rectangles, growth=None):
+    """For rectangles of the image, the window of every edge above that they touch: `{edge: (n, 4) ints}`, clipped.
+
+    With `growth`, a share, each window is cut down to that share of the rows and columns of its map, around its middle,
+    before the next is found (the projective field threshold of Krypton, Nakandala et al., SIGMOD 2019).
+    """
+    windows = {laid.inputs[0]: rectangles}
+    for step in laid.steps:
+        touched = np.zeros_like(rectangles)
+        for edge, reach in zip(step.inputs, reaches(step), strict=True):
+            below = windows[edge]
+            window = _everything(step.output, len(below)) if reach is None else _clip(reach.touched(below), step.output)
+            touched = _union(touched, np.where(_is_empty(below) | _is_empty(window), 0, window))
+        if growth is not None:
+            touched = _capped(touched, np.ceil(np.multiply(_plane(step.output), growth)).astype(np.int64))
+        windows.update(dict.fromkeys(step.outputs, touched))
+    return windows
+
+
+def reaches_below(laid):
+    """What a unit of the last step sees of every edge below it, not clipped: `{edge: Reach}`.
+
+    None for an edge of which it sees everything, or windows of more than one size; `{}` if it has no place in a map.
+    """
+    top = laid.steps[-1].output
+    if len(top.shape) != 3:
+        return {}
+    found = {top: ONE}
+    for step in reversed(laid.steps):
+        above = found[step.output]
+        for edge, reach in zip(step.inputs, reaches(step), strict=True):
+            seen = None if above is None or reach is None else above.through(reach)
+            if edge in found:
+                seen = None if seen is None or found[edge] is None else found[edge].union(seen)
+            found[edge] = seen
+    return found
+
+
+def reaches(step):
+    """What a position of the output of a step sees of each of its inputs: a `Reach`, or None for everything."""
+    return [_reach(step, edge) for edge in step.inputs]
+
+
+def _reach(step, edge):
+    layer = step.layer
+    if len(edge.shape) != 3 or len(step.output.shape) != 3:
+        return None
     if isinstance(layer, POOLS + FILTERS):
         check_channels_last(step)
-    if isinstance(layer, POOLS):
-        return _clip(_through_filter(windows, shape, layer.pool_size, layer.strides, layer.padding), shape)
-    if isinstance(layer, FILTERS):
-        cells = [(size - 1) * rate + 1 for size, rate in zip(layer.kernel_size, layer.dilation_rate, strict=True)]
-        return _clip(_through_filter(windows, shape, cells, layer.strides, layer.padding), shape)
+        if isinstance(layer, POOLS):
+            cells = layer.pool_size
+        else:
+            sizes = zip(layer.kernel_size, layer.dilation_rate, strict=True)
+            cells = [(size - 1) * rate + 1 for size, rate in sizes]
+        axes = zip(edge.shape[:2], cells, layer.strides, strict=True)
+        return _of(cells, layer.strides, [window_padding(*axis, layer.padding)[0] for axis in axes])
     if isinstance(layer, keras.layers.ZeroPadding2D):
         (above, _), (before, _) = layer.padding
-        return _clip(windows - [above, before, above, before], shape)
+        return ONE._replace(before=(above, before))
     pointwise = issubclass(graph.kind(layer), POINTWISE) or type(layer).__name__ in POINTWISE_OPERATIONS
     if isinstance(layer, keras.layers.Softmax) and layer.axis not in (-1, 3):
         pointwise = False
-    if pointwise and shape[:2] == step.output.shape[:2]:
-        return windows
-    return _everything(edge, len(windows))
+    return ONE if pointwise and edge.shape[:2] == step.output.shape[:2] else None
 
 
-def _through_filter(windows, shape, cells, strides, padding):
-    first, last = windows[:, :2], windows[:, 2:] - 1
-    before = [
-        window_padding(size, cell, stride, padding)[0]
-        for size, cell, stride in zip(shape[:2], cells, strides, strict=True)
-    ]
-    return np.concatenate([first * strides - before, last * strides - before + cells], axis=1)
+def _cut(model, layer, input_shape):
+    laid = graph.walk(model, input_shape)
+    step = graph.find(laid, layer)
+    return graph.below(laid, step), step
 
 
 def _is_empty(windows):
-    """`(n, 1)` bools: a unit that sees nothing but padding, seen from below."""
+    """`(n, 1)` bools: a unit that sees nothing but padding, from below; a rectangle between windows, from above."""
     return (windows[:, 2:] <= windows[:, :2]).any(axis=1, keepdims=True)
 
 
-def _clip(windows, shape):
-    height, width = shape[:2]
-    return np.clip(windows, 0, [height, width, height, width])
+def _clip(windows, edge):
+    return np.clip(windows, 0, _plane(edge) * 2)
+
+
+def _capped(windows, largest):
+    """Windows of at most a size, around the same middle."""
+    first, size = windows[:, :2], windows[:, 2:] - windows[:, :2]
+    kept = np.minimum(size, largest)
+    first = first + (size - kept) // 2
+    return np.concatenate([first, first + kept], axis=1)
 
 
 def _union(one, other):
@@ -134,5 +256,9 @@ def _union(one, other):
 
 
 def _everything(edge, count):
-    height, width = edge.shape[:2] if len(edge.shape) == 3 else (1, 1)
-    return np.tile(np.array([0, 0, height, width], dtype=np.int64), (count, 1))
+    return np.tile(np.array([0, 0, *_plane(edge)], dtype=np.int64), (count, 1))
+
+
+def _plane(edge):
+    """Rows and columns of a map; a vector is one cell."""
+    return edge.shape[:2] if len(edge.shape) == 3 else (1, 1)

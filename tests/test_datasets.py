@@ -267,6 +267,97 @@ def test_a_limit_that_is_no_number_of_pictures_is_refused(limit):
         datasets.arrays(counted(5, size=5), limit=limit)
 
 
+# ---------------------------------------------------------------------------------------------- a part of a set
+
+
+SETS = {
+    "mnist-5k": lambda folder: datasets.load("mnist-5k", "test"),
+    "mnist-5k resized": lambda folder: datasets.load("mnist-5k", "test", image_size=(14, 12)),
+    "imagenet-20": lambda folder: datasets.load("imagenet-20", image_size=(32, 30)),
+    "folder": lambda folder: datasets.load(folder, "train"),
+    "arrays": lambda folder: counted(9, size=9),
+}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    for name, count in (("a", 7), ("b", 11)):
+        for order in range(count):
+            save_picture(folder / name / f"{order:02d}.png", picture(10 * order + (name == "b")))
+    return folder
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_part_of_a_set_is_what_all_of_it_holds_there(name, pictures):
+    image_set = SETS[name](pictures)
+    images, labels, ids = datasets.arrays(image_set)
+    listed_labels, listed_ids = image_set.listing()
+    assert (listed_labels == labels).all() and (listed_ids == ids).all()
+    assert (listed_labels.dtype, listed_ids.dtype) == (labels.dtype, ids.dtype)
+    places = np.random.default_rng(0).integers(0, len(ids), (2, 3))
+    np.testing.assert_array_equal(image_set.pick(ids[places]), images[places.ravel()])
+    for count in (0, 1, len(ids) - 1, len(ids), len(ids) + 1):
+        rest = [*image_set.after(count).as_numpy_iterator()]
+        assert [int(id) for _, _, id in rest] == ids[count:].tolist()
+        assert all((image == images[count + order]).all() for order, (image, _, _) in enumerate(rest[:3]))
+    with pytest.raises(KeyError):
+        image_set.pick([ids[0], 10**9])
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_shards_share_no_picture_and_are_all_of_the_set(name, count, pictures):
+    image_set = SETS[name](pictures)
+    images, labels, ids = datasets.arrays(image_set)
+    for index in range(count):
+        part = image_set.shard(count, index)
+        for found, whole in zip(datasets.arrays(part), (images, labels, ids), strict=True):  # which checks the size
+            np.testing.assert_array_equal(found, whole[index::count])
+        assert (part.listing()[1] == ids[index::count]).all()
+        assert part.source == f"{image_set.source} Of these, part {index + 1} of {count}."
+        assert part.identity != image_set.identity
+        half = part.shard(2, 1)
+        assert (half.listing()[1] == ids[index::count][1::2]).all() and half.size == len(half.listing()[1])
+
+
+@pytest.mark.parametrize("arguments", [(0, 0), (2, 2), (2, -1), (2.0, 1), (2, True), (-1, 0)])
+def test_a_shard_that_there_is_not_is_refused(arguments):
+    count, index = arguments
+    with pytest.raises(
+        ValueError, match=f"which of them, from 0 to count - 1; got count={count!r} and index={index!r}"
+    ):
+        counted(5, size=5).shard(count, index)
+
+
+def test_pictures_that_are_not_asked_for_are_not_decoded(tmp_path):
+    for order in range(10):
+        save_picture(tmp_path / "one" / f"{order}.png", picture(order))
+    image_set = datasets.load(tmp_path, "all")
+    for order in (0, 1, 2, 3, 5, 8):
+        (tmp_path / "one" / f"{order}.png").write_bytes(b"damaged")
+    assert image_set.listing()[1].tolist() == list(range(10))
+    assert image_set.pick([9, 4, 7])[:, 0, 0, 0].tolist() == [9, 4, 7]
+    assert next(iter(image_set.after(6)))[0][0, 0, 0] == 6
+    assert [int(id) for _, _, id in image_set.shard(3, 1).after(1).take(2)] == [4, 7]
+    with pytest.raises(tf.errors.OpError, match=r"5\.png' cannot be read"):
+        image_set.pick([4, 5])
+
+
+def test_a_set_whose_dataset_was_replaced_is_not_answered_from_the_old_one(pictures):
+    image_set = datasets.load(pictures, "all")
+    first = image_set._replace(dataset=image_set.dataset.take(5), size=5)
+    assert first.listing()[1].tolist() == [0, 1, 2, 3, 4] and first.shard(2, 1).listing()[1].tolist() == [1, 3]
+    assert [int(id) for _, _, id in first.after(3)] == [3, 4]
+    with pytest.raises(KeyError):
+        first.pick([6])
+
+
+def test_an_empty_set_lists_nothing():
+    labels, ids = counted(0, size=0).listing()
+    assert (labels.shape, ids.shape, labels.dtype, ids.dtype) == ((0,), (0,), np.int32, np.int64)
+
+
 # ---------------------------------------------------------------------------------------------- folders
 
 
@@ -471,6 +562,26 @@ def test_a_tfds_set_comes_in_file_order_and_ids_are_positions(prepared):
     images, _, ids = datasets.arrays(everything)
     assert images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5, 6, 100, 101, 102] and ids.tolist() == list(range(10))
     assert "tiny_pictures/plain/1.0.0" in test.source and "'test'" in test.source
+
+
+@pytest.mark.parametrize("split", ["train", "all"])
+def test_every_part_of_a_tfds_set_is_what_all_of_it_holds_there(prepared, split):
+    image_set = datasets.load("tfds:tiny_pictures/plain", split, data_dir=prepared, image_size=(6, 6), channels=1)
+    images, labels, ids = datasets.arrays(image_set)
+    listed_labels, listed_ids = image_set.listing()
+    assert (listed_labels == labels).all() and (listed_ids == ids).all() and listed_labels.dtype == np.int32
+    np.testing.assert_array_equal(image_set.pick([5, 2]), images[[5, 2]])
+    assert [int(id) for _, _, id in image_set.after(4)] == ids[4:].tolist()
+    for found, whole in zip(datasets.arrays(image_set.shard(2, 1)), (images, labels, ids), strict=True):
+        np.testing.assert_array_equal(found, whole[1::2])
+
+
+def test_tfds_pictures_that_are_not_asked_for_are_not_decoded(prepared):
+    sizes = datasets.load("tfds:tiny_pictures/sizes", "train", data_dir=prepared)  # of 8 to 14 rows, without image_size
+    assert sizes.listing()[1].tolist() == list(range(7))
+    assert (sizes.pick([0]) == 0).all()
+    with pytest.raises(tf.errors.OpError, match="differ in size"):
+        sizes.pick([0, 3])
 
 
 def test_a_test_split_without_labels_gives_way_to_the_validation_split(prepared):

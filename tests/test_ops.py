@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from deconv import ops
+from deconv import filters, ops
 
 law = settings(max_examples=40, deadline=None, derandomize=True)
 pairs = st.tuples(st.integers(1, 4), st.integers(1, 4))
@@ -130,7 +130,7 @@ def test_transposed_filter_leads_each_value_back_along_its_weights():
     # Down, signal (1, 10): a = 1*1, b = 1*2 + 10*1, c = 1*3 + 10*2, d = 10*3.
     # A filter that slides over the padded signal without being flipped would give (3, 32, 21, 10).
     kernel = tf.constant([1.0, 2.0, 3.0], shape=(1, 3, 1, 1))
-    below = ops.transpose_conv(tf.constant([1.0, 10.0], shape=(1, 1, 2, 1)), kernel, (1, 4, 1))
+    below = filters.transpose_conv(tf.constant([1.0, 10.0], shape=(1, 1, 2, 1)), kernel, (1, 4, 1))
     assert below.numpy().ravel().tolist() == [1, 12, 23, 30]
 
 
@@ -146,10 +146,60 @@ def test_transpose_conv_is_the_adjoint_of_convolution_and_equals_its_twin(
     together = {"padding": padding, "dilation": dilation, "groups": groups, "strides": (stride, stride)}
     up = reference.conv2d(x, kernel, **together)
     y = noise(seed + 2, *up.shape)
-    down = ops.transpose_conv(tf.constant(y), tf.constant(kernel), (*size, 4), **together)
+    down = filters.transpose_conv(tf.constant(y), tf.constant(kernel), (*size, 4), **together)
     assert_adjoint(up, x, down, y)
     expected = reference.transpose_conv(y, kernel, (*size, 4), **together)
     np.testing.assert_allclose(down, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
+@law
+@given(sizes, pairs, pairs, paddings, st.sampled_from([1, 2]), st.integers(0, 99))
+def test_transpose_conv_takes_a_stride_for_each_axis(size, kernel, strides, padding, groups, seed):
+    assume(padding == "same" or (kernel[0] <= size[0] and kernel[1] <= size[1]))
+    x, kernel = noise(seed, 2, *size, 4), noise(seed + 1, *kernel, 4 // groups, 6)
+    together = {"padding": padding, "groups": groups, "strides": strides}
+    up = reference.conv2d(x, kernel, **together)
+    y = noise(seed + 2, *up.shape)
+    down = filters.transpose_conv(tf.constant(y), tf.constant(kernel), (*size, 4), **together)
+    assert_adjoint(up, x, down, y)
+    expected = reference.transpose_conv(y, kernel, (*size, 4), **together)
+    np.testing.assert_allclose(down, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
+@law
+@given(sizes, pairs, st.integers(1, 3), pairs, st.sampled_from([1, 2]), st.integers(0, 99))
+def test_filters_without_a_border_equal_the_slow_twins(size, kernel, stride, dilation, groups, seed):
+    dilation = dilation if stride == 1 else (1, 1)
+    extents = [(cells - 1) * rate + 1 for cells, rate in zip(kernel, dilation, strict=True)]
+    assume(extents[0] <= size[0] and extents[1] <= size[1])
+    x, strides = noise(seed, 2, *size, 4), (stride, stride)
+    full, depthwise = noise(seed + 1, *kernel, 4 // groups, 6), noise(seed + 2, *kernel, 4, 2)
+    up = filters.conv(tf.constant(x), tf.constant(full), strides, dilation, groups)
+    expected = reference.conv2d(x, full, strides=strides, dilation=dilation, groups=groups)
+    np.testing.assert_allclose(up, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+    up = filters.depthwise_conv(tf.constant(x), tf.constant(depthwise), strides, dilation)
+    expected = reference.depthwise_conv2d(x, depthwise, strides=strides, dilation=dilation)
+    np.testing.assert_allclose(up, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("place", [-1, 16])
+def test_switches_that_point_outside_of_the_map_are_an_error_and_not_a_crash(place):
+    switches = tf.constant([[[[0], [3]], [[8], [place]]]])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="switches must lie in a map of 4 x 4"):
+        ops.unpool(tf.ones((1, 2, 2, 1)), switches, (4, 4, 1))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_unpool_adds_up_what_shares_a_place_in_any_float_type(dtype):
+    pooled = tf.constant([1.0, 2.0, 4.0, 8.0], dtype, shape=(1, 2, 2, 1))
+    unpooled = ops.unpool(pooled, tf.reshape(tf.constant([4, 4, 4, 8]), (1, 2, 2, 1)), (3, 3, 1))
+    assert unpooled.dtype == dtype and tf.cast(unpooled, "float64").numpy().ravel().tolist() == [0] * 4 + [
+        7,
+        0,
+        0,
+        0,
+        8,
+    ]
 
 
 def test_transpose_average_pool_shares_a_value_among_the_cells_inside_the_map():

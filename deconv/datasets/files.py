@@ -3,11 +3,11 @@
 import numpy as np
 import tensorflow as tf
 
-from deconv.datasets.image_set import fit_image
+from deconv.datasets.image_set import Encoded, fit_image
 
 
 def stream(files, labels, ids, shape, fit):
-    """A dataset of `(image, label, id)`, in the order of the files, which are decoded in parallel.
+    """The pictures of some files with labels and ids, in the order of the files, which are decoded in parallel.
 
     Transparency is dropped; of a moving gif the first frame is taken; 16 bits are scaled to 8.
 
@@ -19,11 +19,11 @@ def stream(files, labels, ids, shape, fit):
         fit: Whether to bring each to that height and width with `fit_image`. If False, they must have it.
 
     Returns:
-        A `tf.data.Dataset` of uint8 `shape`, int32 and int64. At a file that cannot be read it raises a
+        An `Encoded`, whose dataset gives uint8 `shape`, int32 and int64. At a file that cannot be read that raises a
         `tf.errors.OpError` that names it.
     """
 
-    def example(file, label, id):
+    def decode(file, label, id):
         image = tf.numpy_function(_decoded, [file, shape[2] == 1], tf.uint8, stateful=False)
         image.set_shape((None, None, shape[2]))
         if fit:
@@ -31,7 +31,7 @@ def stream(files, labels, ids, shape, fit):
         return tf.ensure_shape(image, shape), label, id
 
     listed = tf.data.Dataset.from_tensor_slices(([str(file) for file in files], labels, ids))
-    return listed.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return Encoded.of(listed, decode)
 
 
 def _decoded(file, grey):

@@ -52,15 +52,16 @@ def pictures(path, split="test", image_size=None, channels=None):
         )
     size, all_grey = _size_and_greyness(files, needs_one_size=image_size is None)
     shape = (*(image_size or size), channels or (1 if all_grey else 3))
-
+    encoded = stream([files[id] for id in ids], labels[ids], ids.astype(np.int64), shape, fit=image_size is not None)
     return ImageSet(
         name=str(path),
         split=split,
-        dataset=stream([files[id] for id in ids], labels[ids], ids.astype(np.int64), shape, fit=image_size is not None),
+        dataset=encoded.dataset,
         class_names=imagenet.readable(folder_names),
         size=len(ids),
         image_shape=shape,
         source=f"{len(ids):,} of the {len(files):,} pictures in the folder '{path}', split '{split}'.",
+        encoded=encoded,
     )
 
 

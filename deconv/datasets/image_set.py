@@ -1,12 +1,31 @@
 """What every source gives: a named, finite stream of pictures."""
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 SPLITS = ("train", "test", "all")
+
+
+class Encoded(NamedTuple):
+    """A dataset before its pictures are decoded, for those who do not want all of them.
+
+    Attributes:
+        stream: Gives `(what decode takes, label, id)`, one at a time.
+        decode: Function `(what it takes, label, id) -> (image, label, id)` of tensors.
+        dataset: The pictures that come of both, decoded in parallel, in their order.
+    """
+
+    stream: tf.data.Dataset
+    decode: Callable
+    dataset: tf.data.Dataset
+
+    @classmethod
+    def of(cls, stream, decode):
+        return cls(stream, decode, stream.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True))
 
 
 class ImageSet(NamedTuple):
@@ -25,6 +44,80 @@ class ImageSet(NamedTuple):
     image_shape: tuple
     source: str
     """One sentence for figures and records: which pictures these are and where they come from."""
+    encoded: Encoded | None = None
+    """The same pictures before they are decoded. Only asked if its `dataset` is this one."""
+
+    @property
+    def identity(self):
+        """What tells this set from others, `{aspect: value}`."""
+        aspects = {"name": str(self.name), "split": self.split, "size": int(self.size), "source": self.source}
+        return aspects | {"image shape": [int(side) for side in self.image_shape]}
+
+    def listing(self):
+        """Labels int32 `(n,)` and ids int64 `(n,)` of all pictures, in order; the pictures are not decoded."""
+        numbers = self._before_decoding().stream.map(lambda _, label, id: (label, id)).batch(1024)
+        parts = [*zip(*numbers.as_numpy_iterator(), strict=True)] or [[np.empty(0, np.int32)], [np.empty(0, np.int64)]]
+        return tuple(np.concatenate(part) for part in parts)
+
+    def pick(self, ids):
+        """The pictures of some ids; of the others none is decoded.
+
+        Args:
+            ids: Ints of any shape; an id may come more than once.
+
+        Returns:
+            uint8 `(number of ids, *image_shape)`, in the order of the ids.
+
+        Raises:
+            KeyError: If there is no picture of an id.
+        """
+        wanted, found = np.unique(np.asarray(ids, np.int64)), {}
+
+        def is_wanted(_, label, id):
+            return tf.reduce_any(tf.cast(id, tf.int64) == wanted)
+
+        for image, _, id in self._part(lambda stream: stream.filter(is_wanted)).as_numpy_iterator():
+            found[int(id)] = image
+            if len(found) == len(wanted):
+                break
+        return np.stack([found[number] for number in np.ravel(ids).tolist()])
+
+    def after(self, count):
+        """The dataset without its first `count` pictures, which are not decoded."""
+        return self._part(lambda stream: stream.skip(count))
+
+    def shard(self, count, index):
+        """Every `count`-th picture, from number `index` on, as an `ImageSet`: a part for one of `count` workers.
+
+        Ids, classes and all else stay as they are. The parts share no picture and are all of them together.
+
+        Raises:
+            ValueError: If `count` is no whole number from 1, or `index` none from 0 to `count - 1`.
+        """
+        if not is_whole(count) or not is_whole(index) or not 0 <= index < count:
+            raise ValueError(
+                "`shard(count, index)` takes the number of parts and which of them, from 0 to count - 1; got "
+                f"count={count!r} and index={index!r}."
+            )
+        encoded = self._before_decoding()
+        encoded = Encoded.of(encoded.stream.shard(count, index), encoded.decode)
+        return self._replace(
+            dataset=encoded.dataset,
+            encoded=encoded,
+            size=len(range(index, self.size, count)),
+            source=f"{self.source} Of these, part {index + 1} of {count}.",
+        )
+
+    def _before_decoding(self):
+        """`encoded`; where that is not of this dataset, the pictures as they are."""
+        if self.encoded is not None and self.encoded.dataset is self.dataset:
+            return self.encoded
+        return Encoded(self.dataset, lambda image, label, id: (image, label, id), self.dataset)
+
+    def _part(self, chosen):
+        """The pictures of a part of the stream."""
+        encoded = self._before_decoding()
+        return Encoded.of(chosen(encoded.stream), encoded.decode).dataset
 
 
 def arrays(image_set, limit=None):

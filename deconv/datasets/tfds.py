@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from deconv.datasets import imagenet
-from deconv.datasets.image_set import ImageSet, fit_image
+from deconv.datasets.image_set import Encoded, ImageSet, fit_image
 
 NAMES = {"mnist": "mnist", "imagenette": "imagenette/320px-v2", "imagenet": "imagenet2012"}
 """Our short names of sets, and what TFDS calls them."""
@@ -52,36 +52,41 @@ def prepared(name, split="test", data_dir=None, download=False, image_size=None,
     _check_features(tfds, builder, name)
     features = builder.info.features
     parts = [_part(tfds, builder, part, name) for part in (("train", "test") if split == "all" else (split,))]
-    datasets, size = [], 0
+
+    def numbered(position, example):
+        return example["image"], tf.cast(example["label"], tf.int32), position
+
+    streams, size = [], 0
     for part in parts:
         examples = builder.as_dataset(
             split=part,
             shuffle_files=False,
-            decoders=tfds.decode.PartialDecoding({"image": True, "label": True}),
+            decoders=tfds.decode.PartialDecoding({"image": True, "label": True}, {"image": tfds.decode.SkipDecoding()}),
             read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
         )
-        datasets.append(examples.enumerate(size))
+        streams.append(examples.enumerate(size).map(numbered))
         size += builder.info.splits[part].num_examples
-    shape = _image_shape(features["image"].shape, datasets[0], image_size, channels)
+    shape = _image_shape(features["image"], streams[0], image_size, channels)
 
-    def example(position, features):
-        image = fit_image(features["image"], image_size, channels)
+    def decode(image, label, position):
+        image = fit_image(features["image"].decode_example(image), image_size, channels)
         same = tf.reduce_all(tf.equal(tf.shape(image), shape))
         message = f"ValueError: The images of '{name}' differ in size: the first is {shape}. Give image_size=(h, w)."
         with tf.control_dependencies([tf.debugging.Assert(same, [message, tf.shape(image)])]):
             image = tf.ensure_shape(tf.identity(image), shape)
-        return image, tf.cast(features["label"], tf.int32), position
+        return image, label, position
 
-    dataset = datasets[0] if len(datasets) == 1 else datasets[0].concatenate(datasets[1])
+    encoded = Encoded.of(streams[0] if len(streams) == 1 else streams[0].concatenate(streams[1]), decode)
     return ImageSet(
         name=_OURS.get(name, f"tfds:{name}"),
         split=split,
-        dataset=dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True),
+        dataset=encoded.dataset,
         class_names=imagenet.readable(features["label"].names),
         size=size,
         image_shape=shape,
         source=f"{builder.info.full_name} of TensorFlow Datasets, split {' and '.join(map(repr, parts))}, "
         f"{size:,} images.",
+        encoded=encoded,
     )
 
 
@@ -213,9 +218,9 @@ def _has_labels(tfds, builder, split):
     return example is not None and int(example["label"]) >= 0
 
 
-def _image_shape(declared, examples, image_size, channels):
+def _image_shape(feature, stream, image_size, channels):
     """The shape after fitting; where TFDS declares none, that of the first image."""
-    height, width = image_size or declared[:2]
+    height, width = image_size or feature.shape[:2]
     if height is None or width is None:
-        height, width = next(iter(examples.take(1)))[1]["image"].shape[:2]
-    return (height, width, channels or declared[2])
+        height, width = feature.decode_example(next(iter(stream.take(1)))[0]).shape[:2]
+    return (height, width, channels or feature.shape[2])

@@ -10,9 +10,10 @@ from deconv.figures.record import Picture
 from deconv.layers import Rectify, TransposeConv, Unpool
 from deconv.plotting import scheme, unpooling
 from deconv.pooling import maker_of
-from deconv.projection import Deconvnet, select
+from deconv.projection import Deconvnet
 from deconv.recording import POOLS, activations
 from deconv.rules import label
+from deconv.selection import select
 from deconv.windows import windows_below
 
 

@@ -9,7 +9,8 @@ from deconv.figures.subject import in_words
 from deconv.plotting import crop, pixels, top_sheet
 from deconv.projection import Deconvnet
 from deconv.rules import label
-from deconv.topk import TopActivations, top_activations
+from deconv.scan import top_activations
+from deconv.topk import TopActivations
 
 
 class TopSheet(NamedTuple):
@@ -37,13 +38,13 @@ def top_data(subject, layers, k=9):
     chosen = {layer: subject.channels(layer, len(tops.ids)) for layer, tops in found.items()}
     wanted = np.unique(np.concatenate([found[layer].ids[channels].ravel() for layer, channels in chosen.items()]))
     winners = subject.pick(wanted)
+    inputs = subject.preprocess(winners)
     for layer, channels in chosen.items():
         tops = found[layer]
         ids, positions, windows = tops.ids[channels], tops.positions[channels], tops.windows[channels].reshape(-1, 4)
-        images = winners[np.searchsorted(wanted, ids.ravel())]
-        each = np.repeat(channels, ids.shape[1])
-        projections = net.project_units(subject.preprocess(images), layer, each, positions.reshape(-1, 2))
-        cuts = [subject.shown(projections, windows), crop(pixels(images), windows)]
+        numbers, each = np.searchsorted(wanted, ids.ravel()), np.repeat(channels, ids.shape[1])
+        projections = net.project_units(inputs, layer, each, positions.reshape(-1, 2), numbers=numbers)
+        cuts = [subject.shown(projections, windows), crop(pixels(winners[numbers]), windows)]
         yield TopSheet(layer, tops, channels, *(cut.reshape(*ids.shape, *cut.shape[1:]) for cut in cuts))
 
 

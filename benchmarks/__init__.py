@@ -1,0 +1,1 @@
+"""Side by side with other packages: a script for each question, and what the scripts share."""

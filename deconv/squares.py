@@ -1,0 +1,56 @@
+"""The squares that cover an image in turn: where they are, and what the image looks like under them."""
+
+import numpy as np
+
+
+def starts(length, size, stride, axis):
+    """Where the square begins along one axis: every `stride` pixels, and once flush with the end.
+
+    Raises:
+        ValueError: If the square is larger than the image, or the stride leaves pixels uncovered.
+    """
+    if size > length:
+        raise ValueError(f"The square has {size} {axis} and the image only {length}; choose a smaller size.")
+    if stride > size:
+        raise ValueError(
+            f"A stride of {stride} {axis} leaves pixels uncovered between squares of {size}; choose stride <= size."
+        )
+    places = np.arange(0, length - size + 1, stride)
+    return places if places[-1] == length - size else np.append(places, length - size)
+
+
+def cover(image, tops, lefts, size, fill):
+    """The image once for each square, covered there."""
+    rows = covers(tops, size[0], image.shape[0])
+    columns = covers(lefts, size[1], image.shape[1])
+    return np.where((rows[:, :, None] & columns[:, None, :])[..., None], fill, image)
+
+
+def covers(places, size, length):
+    """`(positions, length)` bools: which pixels of an axis each position covers."""
+    pixel = np.arange(length)
+    return (pixel >= places[:, None]) & (pixel < places[:, None] + size)
+
+
+def pixel_map(values, maps, image_shape):
+    """Spread a value per position over the pixels: each pixel gets the mean over the squares that cover it.
+
+    Args:
+        values: `(rows, columns)`, for example `maps.probability`.
+        maps: The `OcclusionMaps` that they belong to.
+        image_shape: `(height, width)` of the image.
+
+    Returns:
+        float64 array `(height, width)`.
+    """
+    if np.shape(values) != (len(maps.tops), len(maps.lefts)):
+        raise ValueError(
+            f"values must have one number for each position, {(len(maps.tops), len(maps.lefts))}; "
+            f"received {np.shape(values)}."
+        )
+    end = maps.tops[-1] + maps.size[0], maps.lefts[-1] + maps.size[1]
+    if tuple(image_shape) != tuple(int(side) for side in end):
+        raise ValueError(f"image_shape must be {tuple(map(int, end))}, where the maps end; received {image_shape}.")
+    down = covers(maps.tops, maps.size[0], image_shape[0]).astype(float)
+    right = covers(maps.lefts, maps.size[1], image_shape[1]).astype(float)
+    return down.T @ values @ right / np.outer(down.sum(axis=0), right.sum(axis=0))
