@@ -39,7 +39,7 @@ def opened(dataset):
     inside = getattr(dataset, "dataset", dataset)
     if isinstance(inside, tf.data.Dataset):
         return Stream(inside, dataset)
-    several = isinstance(inside, tuple) and 0 < len(inside) <= 3 and np.ndim(inside[0]) == 4
+    several = isinstance(inside, tuple) and 0 < len(inside) <= 3 and len(np.shape(inside[0])) == 4
     images, *numbers = (
         part if hasattr(part, "shape") else np.asarray(part) for part in (inside if several else [inside])
     )

@@ -8,9 +8,6 @@ import tensorflow as tf
 from deconv import graph
 from deconv.recording import traced
 
-CELLS = 2**22
-"""How many cells of maps are looked through at a time, at most, where the places of maxima are sought."""
-
 
 def kept_dtype(*dtypes):
     """The dtype in which activations of some dtypes are kept: the smallest that holds them all and that NumPy sorts."""
@@ -46,10 +43,10 @@ def finder(laid, steps):
     def find(images, ids, last_values, last_ids, most):
         values = graph.run(laid, images)
         maps = [
-            tf.reshape(values[step.output], [-1, _cells(step), count])
-            for step, count in zip(steps, counts, strict=True)
+            tf.reshape(values[step.output], [-1, *plane(step.output.shape), step.output.shape[-1]]) for step in steps
         ]
-        maxima = [tf.transpose(tf.reduce_max(some, axis=1)) for some in maps]
+        of_rows = [tf.reduce_max(some, axis=2) for some in maps]
+        maxima = [tf.transpose(tf.reduce_max(some, axis=1)) for some in of_rows]
         strongest = tf.concat([tf.cast(some, dtype) for some in maxima], axis=0)
         last_values, last_ids = last_values[:, None], last_ids[:, None]
         enters = (strongest > last_values) | ((strongest == last_values) & (ids < last_ids))
@@ -58,12 +55,10 @@ def finder(laid, steps):
             lambda: enters & (strongest >= tf.math.top_k(strongest, most).values[:, -1:]),
             lambda: enters,
         )
-        places = [
-            _places(step, *layer) for step, *layer in zip(steps, maps, maxima, tf.split(enters, counts), strict=True)
-        ]
+        layers = zip(maps, of_rows, maxima, tf.split(enters, counts), strict=True)
+        places = tf.concat([_places(*layer) for layer in layers], axis=0)
         pairs = tf.where(enters)
-        finite = tf.reduce_all(tf.math.is_finite(strongest), axis=1)
-        return finite, pairs, tf.gather_nd(strongest, pairs), tf.concat(places, axis=0)
+        return tf.reduce_all(tf.math.is_finite(strongest), axis=1), pairs, tf.gather_nd(strongest, pairs), places
 
     image, channels = laid.inputs[0], sum(counts)
     return traced(
@@ -76,41 +71,43 @@ def finder(laid, steps):
     )
 
 
-def _cells(step):
-    return math.prod(step.output.shape[:-1])
+def plane(shape):
+    """Rows and columns of a map: a layer with one axis of space is one row, a dense layer one cell."""
+    return tuple(shape[:2]) if len(shape) == 3 else (1, math.prod(shape[:-1]))
 
 
-def _places(step, maps, maxima, enters):
+def _places(maps, of_rows, maxima, enters):
+    """Where the maxima of the challengers of one layer are."""
     pairs = tf.where(enters)
-    if _cells(step) == 1:
+    if tuple(maps.shape[1:3]) == (1, 1):
         return tf.zeros_like(pairs[:, 0])
-    return _first_places(maps.dtype)(maps, tf.gather_nd(maxima, pairs), pairs)
+    return _first_places(maps.dtype)(maps, of_rows, tf.gather_nd(maxima, pairs), pairs)
 
 
 @functools.cache
 def _first_places(dtype):
-    """A function that finds where in maps `(images, cells, channels)` the maximum of each pair is for the first time.
+    """A function that finds where in maps the maximum of each pair is for the first time, row by row.
 
-    Called, not copied into the graph of each layer: that would take longer to compile than the network.
+    It is called, not copied into the graph for each layer: that would take longer to compile than the network.
     """
 
-    def first_places(maps, maxima, pairs):
-        _, cells, channels = tf.unstack(tf.shape(maps, tf.int64))
-        flat, numbers = tf.reshape(maps, [-1]), tf.range(cells)
-        starts = pairs[:, 1] * cells * channels + pairs[:, 0]
-        total, some = tf.size(starts, tf.int64), tf.maximum(CELLS // cells, 1)
+    def first_places(maps, of_rows, maxima, pairs):
+        _, rows, columns, channels = tf.unstack(tf.shape(maps, tf.int64))
+        channel, image = tf.unstack(pairs, axis=1)
 
-        def look(start, places):
-            stop = tf.minimum(start + some, total)
-            columns = tf.gather(flat, starts[start:stop, None] + numbers * channels)
+        def first(lines, size, number):
+            """Where in `lines`, `(any number, size, channels)`, the maximum of each pair is first, in line `number`."""
+            cells = tf.range(size)
+            places = (number[:, None] * size + cells) * channels + channel[:, None]
+            found = tf.gather(tf.reshape(lines, [-1]), places) == maxima[:, None]
             # tf.argmax leaves open which of several maxima it finds, and GPUs differ from CPUs there.
-            first = tf.reduce_min(tf.where(columns == maxima[start:stop, None], numbers, cells - 1), axis=1)
-            return stop, tf.concat([places, first], axis=0)
+            return tf.reduce_min(tf.where(found, cells, size - 1), axis=1)
 
-        start, shapes = (tf.zeros([], tf.int64), tf.zeros([0], tf.int64)), (tf.TensorShape([]), tf.TensorShape([None]))
-        return tf.while_loop(lambda start, _: start < total, look, start, shapes)[1]
+        row = first(of_rows, rows, image)
+        return row * columns + first(maps, columns, image * rows + row)
 
     signature = [
+        tf.TensorSpec((None, None, None, None), dtype),
         tf.TensorSpec((None, None, None), dtype),
         tf.TensorSpec((None,), dtype),
         tf.TensorSpec((None, 2), tf.int64),

@@ -12,10 +12,10 @@ class Ranking(NamedTuple):
     """The strongest units of each channel, strongest first; equal ones by image id.
 
     Attributes:
-        values: `(channels, k)`, float32 or float64; -inf where there have been fewer than k images.
-        ids: `(channels, k)` int64; `NOBODY` there.
-        labels: `(channels, k)` int64.
-        positions: `(channels, k)` int64, counted row by row in the map.
+        values: `(channels, width)`, float32 or float64. The width is k, or as much less as there were fewer images.
+        ids: `(channels, width)` int64; `NOBODY` where a channel has had fewer units than another, beside -inf.
+        labels: `(channels, width)` int64.
+        positions: `(channels, width)` int64, counted row by row in the map.
     """
 
     values: np.ndarray
@@ -24,15 +24,22 @@ class Ranking(NamedTuple):
     positions: np.ndarray
 
 
-def nobody(channels, k, dtype):
+def nobody(channels, width, dtype):
     """A ranking without images."""
-    shape = (channels, k)
+    shape = (channels, width)
     return Ranking(
         np.full(shape, -np.inf, dtype), np.full(shape, NOBODY), np.full(shape, -1), np.zeros(shape, np.int64)
     )
 
 
-def joined(ranking, channels, values, ids, labels, positions):
+def last(ranking, k):
+    """Value and id of the k-th unit of each channel, which another has to beat; those of nobody where there is none."""
+    width = ranking.ids.shape[1]
+    kept = ranking if width == k else nobody(len(ranking.ids), 1, ranking.values.dtype)
+    return kept.values[:, -1], kept.ids[:, -1]
+
+
+def joined(ranking, k, channels, values, ids, labels, positions):
     """A ranking after some more units have been shown to it.
 
     An image counts once per channel, with its strongest unit, at the first position and the smallest label of several.
@@ -41,6 +48,7 @@ def joined(ranking, channels, values, ids, labels, positions):
 
     Args:
         ranking: A `Ranking`; it is left as it is.
+        k: How many units are kept per channel.
         channels, values, ids, labels, positions: Arrays `(n,)`, a unit each. Values are finite.
 
     Returns:
@@ -51,39 +59,45 @@ def joined(ranking, channels, values, ids, labels, positions):
     # Adding zero makes 0.0 of -0.0, which is equal and must look so.
     channels, *new = _sorted(channels, (values + 0.0).astype(ranking.values.dtype), ids, labels, positions)
     place = np.arange(len(channels)) - np.searchsorted(channels, channels)
-    k = ranking.ids.shape[1]
     channels, place, *new = (part[place < k] for part in (channels, place, *new))
     touched, rows = np.unique(channels, return_inverse=True)
-    table = nobody(len(touched), k + place.max() + 1, ranking.values.dtype)
+    count, width = ranking.ids.shape
+    table = nobody(len(touched), width + place.max() + 1, ranking.values.dtype)
     for cells, old, some in zip(table, ranking, new, strict=True):
-        cells[:, :k] = old[touched]
-        cells[rows, k + place] = some
+        cells[:, :width] = old[touched]
+        cells[rows, width + place] = some
     _list_once(table)
-    best = np.lexsort((table.ids, -table.values), axis=-1)[:, :k]
-    result = Ranking(*(part.copy() for part in ranking))
-    for part, cells in zip(result, table, strict=True):
+    wider = min(k, max(width, np.count_nonzero(table.ids != NOBODY, axis=1).max()))
+    best = np.lexsort((table.ids, -table.values), axis=-1)[:, :wider]
+    result = nobody(count, wider, ranking.values.dtype)
+    for part, old, cells in zip(result, ranking, table, strict=True):
+        part[:, :width] = old
         part[touched] = np.take_along_axis(cells, best, axis=1)
     return result
 
 
-def merged(one, other):
+def merged(one, other, k):
     """The ranking of what either of two has been shown: associative, commutative, idempotent."""
     channels, places = np.nonzero(other.ids != NOBODY)
-    return joined(one, channels, *(part[channels, places] for part in other))
+    return joined(one, k, channels, *(part[channels, places] for part in other))
 
 
 def _sorted(channels, values, ids, labels, positions):
     """Units by channels, the strongest first, each image once per channel."""
-    order = np.lexsort((labels, positions, ids, -values, channels))
-    units = [part[order] for part in (channels, values, ids, labels, positions)]
-    channels, _, ids, *_ = units
-    order = np.lexsort((ids, channels))  # stable: of one image the strongest stays first
-    twins = (np.diff(channels[order]) == 0) & (np.diff(ids[order]) == 0)
-    if not twins.any():
-        return units
-    once = np.ones(len(order), bool)
-    once[order[1:][twins]] = False
-    return [part[once] for part in units]
+    units = channels, values, ids, labels, positions
+    by_id = np.lexsort((ids, channels))
+    if _follow(channels[by_id], ids[by_id]).any():
+        by_id = np.lexsort((labels, positions, -values, ids, channels))
+        again = np.append(False, _follow(channels[by_id], ids[by_id]))
+        units = [part[by_id[~again]] for part in units]
+    channels, values, ids, *_ = units
+    order = np.lexsort((ids, -values, channels))
+    return [part[order] for part in units]
+
+
+def _follow(channels, ids):
+    """Which pairs, but for the first, are the same as that before."""
+    return (channels[1:] == channels[:-1]) & (ids[1:] == ids[:-1])
 
 
 def _list_once(table):

@@ -12,6 +12,7 @@ from deconv.batches import ahead, opened
 from deconv.challengers import finder
 from deconv.fingerprint import Source
 from deconv.inputs import check_finite, check_positive, prepare
+from deconv.ranking import last
 from deconv.topk import TopK, made_by, maps_of, tops_in
 
 
@@ -126,8 +127,9 @@ def _show(find, state, batch):
     """Show a state a batch: of each layer, what is stronger than the last that it keeps."""
     names, rankings = list(state.maps), state.rankings.values()
     starts = np.cumsum([0, *(len(ranking.ids) for ranking in rankings)])
-    values, ids = (np.concatenate([ranking[part][:, -1] for ranking in rankings]) for part in (0, 1))
-    most = state.k if len(np.unique(batch.ids)) == len(batch.ids) else len(batch.ids)
+    values, ids = map(np.concatenate, zip(*(last(ranking, state.k) for ranking in rankings), strict=True))
+    count = len(batch.ids)
+    most = min(state.k, count) if len(np.unique(batch.ids)) == count else count
     found = find(batch.images, batch.ids, values, ids, np.int32(most))
     finite, pairs, values, places = (part.numpy() for part in found)
     if not finite.all():

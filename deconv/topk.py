@@ -7,10 +7,10 @@ import numpy as np
 
 from deconv import fingerprint, graph, state_file
 from deconv.batches import whole_numbers
-from deconv.challengers import kept_dtype
+from deconv.challengers import kept_dtype, plane
 from deconv.fingerprint import Source
 from deconv.inputs import check_finite, check_positive
-from deconv.ranking import NOBODY, Ranking, joined, merged, nobody
+from deconv.ranking import Ranking, joined, merged, nobody
 from deconv.windows import windows_below
 
 
@@ -74,7 +74,7 @@ class TopK:
 
     def __init__(self, maps, k=9, made_by=None, sources=()):
         self.maps, self.k, self.made_by, self.sources = maps, check_positive("k", k), dict(made_by or {}), list(sources)
-        self.rankings = {layer: nobody(shape[-1], self.k, dtype) for layer, (shape, dtype) in maps.items()}
+        self.rankings = {layer: nobody(shape[-1], 0, dtype) for layer, (shape, dtype) in maps.items()}
 
     @classmethod
     def of(cls, model, layers, k=9, *, preprocess=None, input_shape=None):
@@ -120,7 +120,7 @@ class TopK:
 
     def enter(self, layer, channels, values, ids, labels, positions):
         """Show it single units of a layer: arrays `(n,)`, the values finite, positions counted row by row."""
-        self.rankings[layer] = joined(self.rankings[layer], channels, values, ids, labels, positions)
+        self.rankings[layer] = joined(self.rankings[layer], self.k, channels, values, ids, labels, positions)
 
     def merge(self, other):
         """The state that has been shown whatever either of the two has been shown; both stay as they are.
@@ -143,7 +143,9 @@ class TopK:
                 "These states cannot be merged: they were shown different data sets without ids, the images of each "
                 "numbered from 0. Scan data sets of (image, label, id), with an id for each image of all of them."
             )
-        state.rankings = {layer: merged(ranking, other.rankings[layer]) for layer, ranking in self.rankings.items()}
+        state.rankings = {
+            layer: merged(ranking, other.rankings[layer], self.k) for layer, ranking in self.rankings.items()
+        }
         return state
 
     def tops(self, model):
@@ -192,7 +194,8 @@ class TopK:
             state = cls(maps, about["k"], about["made_by"], [Source(*source) for source in about["sources"]])
             for number, (layer, empty) in enumerate(state.rankings.items()):
                 ranking = Ranking(*(arrays[f"{number}.{name}"] for name in Ranking._fields))
-                if any(a.shape != b.shape or a.dtype != b.dtype for a, b in zip(ranking, empty, strict=True)):
+                shape = (len(empty.ids), min(state.k, ranking.ids.shape[1]))
+                if any(a.shape != shape or a.dtype != b.dtype for a, b in zip(ranking, empty, strict=True)):
                     raise ValueError(f"the arrays of layer '{layer}' are not of the shape and dtype that it says")
                 state.rankings[layer] = ranking
         found = [] if like is None else _differences(state, like, "there", "here", sources=bool(like.sources))
@@ -242,9 +245,8 @@ def tops_in(laid, state):
 def _with_windows(ranking, laid):
     """A ranking of the last step of a graph, as `TopActivations`."""
     shape = laid.steps[-1].output.shape
-    columns = shape[1] if len(shape) == 3 else math.prod(shape[:-1])
-    known = (ranking.ids != NOBODY).sum(axis=1).max(initial=0)
-    values, ids, labels, positions = (array[:, :known] for array in ranking)
+    _, columns = plane(shape)
+    values, ids, labels, positions = ranking
     positions = np.stack(np.divmod(positions, columns), axis=-1)
     units = positions.reshape(-1, 2)
     if len(shape) != 3:  # all units see the same
@@ -267,7 +269,7 @@ def _differences(one, other, in_one, in_other, sources=False):
     made = ({name: state.made_by[name] for name in state.made_by if name not in ignored} for state in (one, other))
     found += fingerprint.changes(*made, in_one, in_other)
     if sources and len(one.sources) != 1:
-        found.append(f"data set (it was merged from {len(one.sources)} {in_one})")
+        found.append(f"data set ({len(one.sources)} of them {in_one}, one {in_other})")
     elif sources:
         seen = (state.sources[0].identity for state in (one, other))
         found += [f"data set: {change}" for change in fingerprint.changes(*seen, in_one, in_other)]

@@ -83,6 +83,8 @@ def test_with_fewer_images_than_k_all_are_ranked():
     model = SPECIMENS["same"]()
     pixels = images(model, 3)
     found = deconv.top_activations(model, pixels, "conv2", k=9)["conv2"]
+    huge = deconv.top_activations(model, pixels, "conv2", k=10**12)["conv2"]
+    assert_same({"conv2": huge}, {"conv2": found})
     assert found.values.shape == found.ids.shape == found.labels.shape == (6, 3)
     assert found.positions.shape == (6, 3, 2) and found.windows.shape == (6, 3, 4)
     assert_is_sorted_fully(found, model, pixels, "conv2", range(3), 9)
@@ -255,6 +257,8 @@ def test_an_array_on_disk_is_read_batch_by_batch(tmp_path):
     found = deconv.top_activations(model, on_disk, "conv3", k=4, batch_size=5)["conv3"]
     assert_is_sorted_fully(found, model, pixels, "conv3", range(17), 4)
     assert on_disk.read == [5, 5, 5, 2]
+    deconv.top_activations(model, (on_disk, np.arange(17)), "conv3", batch_size=5, checkpoint=tmp_path / "top.npz")
+    assert sorted(on_disk.read[4:]) == [0, 2, 5, 5, 5, 17]  # for its fingerprint all of so small a set, in one piece
 
 
 def test_the_next_batch_is_preprocessed_while_the_network_computes_the_present_one_and_no_more():
@@ -679,6 +683,16 @@ def test_a_checkpoint_of_something_else_is_refused_with_what_differs_and_stays_a
     )
     assert told.endswith(" Give another path, or delete the file to begin anew.")
     assert (folder / "top.npz").read_bytes() == before
+
+
+def test_a_scan_does_not_go_on_from_what_was_merged_of_two_data_sets(begun, tmp_path):
+    folder, arguments = begun
+    other = datasets.load(folder / "pictures", "test")
+    deconv.top_activations(**arguments | {"dataset": other, "checkpoint": tmp_path / "other.npz"})
+    merged = TopK.load(folder / "top.npz").merge(TopK.load(tmp_path / "other.npz"))
+    merged.save(tmp_path / "merged.npz")
+    with pytest.raises(ValueError, match=r"differs in data set \(2 of them there, one here\)"):
+        deconv.top_activations(**arguments | {"checkpoint": tmp_path / "merged.npz"})
 
 
 def test_arrays_of_another_content_are_refused(tmp_path):

@@ -19,6 +19,7 @@ from keras import layers as kl
 from specimens import LAYERS, SPECIMENS, images
 
 import deconv
+import models
 from deconv.fingerprint import Source
 from deconv.topk import Maps, TopK
 
@@ -58,10 +59,8 @@ def content(state):
 
 
 def tops_of(state, layer):
-    """Values, ids, labels, rows and columns, as long as there are images."""
-    values, ids, labels, positions = (
-        part[:, : (state.rankings[layer].ids[0] < 2**62).sum()] for part in state.rankings[layer]
-    )
+    """Values, ids, labels, rows and columns."""
+    values, ids, labels, positions = state.rankings[layer]
     columns = state.maps[layer].shape[1] if len(state.maps[layer].shape) == 3 else 1
     return values, ids, labels, *np.divmod(positions, columns)
 
@@ -130,6 +129,15 @@ def test_an_image_that_is_met_twice_is_listed_once(k, first, second, seed):
     assert content(once) == content(twice) == content(overlapping)
 
 
+def test_a_state_takes_no_more_room_than_its_images_however_large_k_is(tmp_path):
+    states = [state_of(drawn(3, place, start=100 * place), k=10**9) for place in range(2)]
+    states[0].save(tmp_path / "top.npz")
+    merged = TopK.load(tmp_path / "top.npz").merge(states[1])
+    assert {part.shape for part in merged.rankings["conv"]} == {(5, 6)} and (
+        tmp_path / "top.npz"
+    ).stat().st_size < 10**4
+
+
 def test_merging_leaves_both_states_as_they_are():
     one, other = state_of(drawn(5, 1)), state_of(drawn(5, 2, start=100))
     before = content(one), content(other)
@@ -194,6 +202,18 @@ def test_a_batch_that_does_not_fit_is_refused_and_nothing_of_it_is_kept(change, 
     assert content(state) == before
 
 
+def test_the_example_of_two_workers_runs_and_gives_what_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = [line[8:] for line in TopK.__doc__.splitlines() if line.startswith(" " * 8)]
+    example = "\n".join(lines[: next(number for number, line in enumerate(lines) if line.startswith("tops")) + 1])
+    names = {"deconv": deconv, "model": models.LeNet5(weights="mnist"), "preprocess": models.lenet5.preprocess_input}
+    exec(example, names)
+    whole = deconv.top_activations(names["model"], names["digits"], "conv2", preprocess=names["preprocess"])["conv2"]
+    np.testing.assert_array_equal(names["tops"].ids, whole.ids)
+    np.testing.assert_allclose(names["tops"].values, whole.values, rtol=1e-5)
+    assert (names["state"].complete, names["state"].images) == (True, 1000)
+
+
 # ---------------------------------------------------------------------------------------------- saved and loaded
 
 
@@ -236,6 +256,7 @@ def test_a_write_that_fails_leaves_the_old_state_and_nothing_else(tmp_path):
     assert path.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == ["state.npz"]
 
 
+@pytest.mark.slow
 def test_whoever_reads_while_another_writes_and_is_killed_finds_a_whole_state(tmp_path):
     code = (
         "import sys, itertools; sys.path[:0] = [sys.argv[1]]\n"
@@ -298,7 +319,7 @@ def test_another_file_is_refused_by_name(tmp_path):
         "another format": lambda: saved_otherwise(path, format="something"),
         "another version": lambda: saved_otherwise(path, version=2),
         "other maps": lambda: saved_otherwise(path, maps={"conv": [[3, 4, 6], "float32"], "dense": [[6], "float64"]}),
-        "a wrong k": lambda: saved_otherwise(path, k=5),
+        "a smaller k": lambda: saved_otherwise(path, k=3),
         "no k": lambda: saved_otherwise(path, k=None),
         "no sources": lambda: saved_otherwise(path, sources=[1]),
     }
