@@ -59,7 +59,8 @@ def ZFNet(
         weights: `None` for random values, as the paper has them: N(0, 0.01) (it says "initialized to 10^-2", with which
             a network of equal filters could not learn), biases 0; or the path of a `.keras`, `.weights.h5` or `.npz`
             file. With `include_top=False` only the convolutions are read from it.
-        input_shape: `(height, width, channels)`, at least 48 x 48.
+        input_shape: `(height, width, channels)`, at least 48 x 48; or `(None, None, channels)`: pad1 then always adds its
+            row and column, and what pool5 makes of an image is resampled to 6 x 6 by a layer `grid` before fc6.
         classes: Number of classes; by default that of the weights, of a file too, 1000 without.
         units: Sizes of fc6 and fc7, one number for both or a pair; by default those of the weights, 4096 without.
         dropout: Share of fc6 and of fc7 that is dropped in training, in [0, 1). With 0 there are no Dropout layers.
@@ -74,7 +75,7 @@ def ZFNet(
     Raises:
         ValueError: If an argument is out of range, or `weights` is unknown, unreadable, or does not fit.
     """
-    input_shape = arguments.check_input_shape("ZFNet", input_shape, _SMALLEST_SIDE)
+    input_shape = arguments.check_input_shape("ZFNet", input_shape, _SMALLEST_SIDE, open_sides=True)
     if isinstance(weights, str) and weights == "imagenet":
         raise ValueError(
             "ZFNet: no ImageNet weights are known that were trained in the paper's own geometry, got "
@@ -84,7 +85,7 @@ def ZFNet(
     classes, units = arguments.sizes("ZFNet", weights, _USUAL, classes, units)
     dropout = arguments.check_rate("ZFNet", "dropout", dropout)
 
-    lacking = [(0, (side - 7) % 2) for side in input_shape[:2]]
+    lacking = [(0, 1 if side is None else (side - 7) % 2) for side in input_shape[:2]]
     filters = (512, 1024, 512) if wide else (384, 384, 256)
     x = image = keras.Input(input_shape, name="image")
     x = keras.layers.ZeroPadding2D(lacking, name="pad1")(x)
@@ -98,6 +99,8 @@ def ZFNet(
         x = keras.layers.Conv2D(count, 3, padding="same", **_relu(), name=f"conv{layer}")(x)
     x = CeilMaxPooling2D(3, 2, name="pool5")(x)
     if include_top:
+        if None in x.shape[1:3]:
+            x = keras.layers.Resizing(6, 6, name="grid")(x)
         x = head.dense_layers(
             x,
             units,

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import tempfile
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ import numpy as np
 import tensorflow
 
 import deconv
+from deconv.figures.paper import Finding, Table
 
 
 class Picture(NamedTuple):
@@ -27,6 +29,8 @@ class Picture(NamedTuple):
         caption: What it shows and how to read it.
         figure: The Matplotlib figure.
         numbers: What was drawn, a dict of arrays and numbers.
+        findings: What these numbers say to claims of the paper.
+        tables: Ours, and the paper's beside them.
     """
 
     name: str
@@ -34,16 +38,22 @@ class Picture(NamedTuple):
     caption: str
     figure: Any
     numbers: dict[str, Any]
+    findings: Sequence[Finding] = ()
+    tables: Sequence[Table] = ()
 
 
 def save(picture, folder, provenance, dpi=130):
-    """Write `<name>.png` and `<name>.json`, each under a temporary name first, and close the figure."""
+    """Write `<name>.png`, `.pdf` and `.json`, each under a temporary name first, and close the figure."""
     folder = Path(folder)
     about = {"name": picture.name, "title": picture.title, "caption": picture.caption, "provenance": provenance}
-    with replacing(folder / f"{picture.name}.png") as temporary:
-        picture.figure.savefig(temporary, dpi=dpi, format="png", metadata={"Title": picture.title})
+    about["findings"] = [{**finding._asdict(), "verdict": finding.verdict} for finding in picture.findings]
+    about["tables"] = [table._asdict() for table in picture.tables]
+    about["numbers"] = picture.numbers
+    for ending, told in (("png", {}), ("pdf", {"CreationDate": None, "ModDate": None})):
+        with replacing(folder / f"{picture.name}.{ending}") as temporary:
+            picture.figure.savefig(temporary, dpi=dpi, format=ending, metadata={"Title": picture.title, **told})
     with replacing(folder / f"{picture.name}.json") as temporary:
-        temporary.write_text(json.dumps({**about, "numbers": _plain(picture.numbers)}) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(_plain(about)) + "\n", encoding="utf-8")
     plt.close(picture.figure)
 
 

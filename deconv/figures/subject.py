@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
@@ -29,6 +30,11 @@ class Subject(NamedTuple):
         contrast: Which percentile of a projection's magnitudes is drawn as white or black; what exceeds it is clipped.
         seed: Seed of every random choice.
         classes: Names of the model's classes; None if they are the data's.
+        training: The images that the model was trained on, or None where they are not at hand.
+        held_out: Images of the same kind that it was not trained on, or None.
+        transfer: An `ImageSet` of another kind, for what is learnt from the model's features; or None.
+        runs: Folder with groups of trained networks to compare, `evolution`, `regularisation`, `ablation`; or None.
+        parts: CSV file with the rectangles of parts to hide, see `deconv.correspondence`; or None.
     """
 
     model: keras.Model
@@ -41,6 +47,11 @@ class Subject(NamedTuple):
     contrast: float = 100.0
     seed: int = 0
     classes: tuple | None = None
+    training: Any = None
+    held_out: Any = None
+    transfer: Any = None
+    runs: Path | None = None
+    parts: Path | None = None
 
     @property
     def class_names(self):

@@ -14,7 +14,7 @@ from models.training.batches import test_batches
 
 SIDES = {"alexnet": 227, "alexnet_owt": 224, "zfnet": 224, "zfnet512": 224}
 """Side of the input that each network was made for."""
-_OPEN = {"alexnet": range(211, 243)}
+_OPEN = {"alexnet": range(211, 243), "zfnet": range(208, 240, 2)}
 """Networks whose last map is resampled to one grid while they grow, and the final sides that need no resampling."""
 _SOURCE_SIDE = 256  # of the squares that the paper cuts its crops out of (section 3)
 _PART = re.compile(r"([1-9][0-9]*)(?::([1-9][0-9]*))?")
