@@ -35,6 +35,7 @@ class Subject(NamedTuple):
         transfer: An `ImageSet` of another kind, for what is learnt from the model's features; or None.
         runs: Folder with groups of trained networks to compare, `evolution`, `regularisation`, `ablation`; or None.
         parts: CSV file with the rectangles of parts to hide, see `deconv.correspondence`; or None.
+        others: Subjects of other trained networks to set beside this one, as in Fig. 6.
     """
 
     model: keras.Model
@@ -52,6 +53,7 @@ class Subject(NamedTuple):
     transfer: Any = None
     runs: Path | None = None
     parts: Path | None = None
+    others: tuple = ()
 
     @property
     def class_names(self):
