@@ -162,9 +162,9 @@ class Stream:
         found = fingerprint.of_array(image)
         if self.first not in (None, found):
             raise ValueError(
-                "The data set begins with another image than when the checkpoint was saved: either it is another one, "
-                "or its order changes from one pass to the next. Give the same images in the same order (without "
-                "shuffle, say), or begin anew with another checkpoint."
+                "The data set begins with another image than at the pass before, or when the checkpoint was saved: "
+                "either it is another one, or its order changes from one pass to the next. Give the same images in the "
+                "same order (without shuffle, say), or begin anew with another checkpoint."
             )
         self.first = found
 

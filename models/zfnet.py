@@ -6,6 +6,8 @@ work its implementation is based: convolutions and poolings round up, so that th
 and right edges. That, and the constants of Krizhevsky et al. 2012 for the contrast normalisation, is our reading.
 """
 
+from pathlib import Path
+
 import keras
 
 from models import arguments, head, preprocessing, weight_files
@@ -16,6 +18,15 @@ __all__ = ["ZFNet", "decode_predictions", "preprocess_input", "to_pixels"]
 
 _SMALLEST_SIDE = 48  # a smaller image leaves nothing after pool5
 _USUAL = arguments.Known(1000, (224, 224, 3), units=(4096, 4096))
+_KNOWN = {
+    "imagenette": arguments.Known(
+        10,
+        (224, 224, 3),
+        range(208, 240),  # those of which pool5 makes 6 x 6
+        units=(256, 256),
+        file=Path(__file__).parent / "weights" / "zfnet_imagenette.npz",
+    ),
+}
 
 
 def ZFNet(
@@ -56,11 +67,13 @@ def ZFNet(
     neighbouring units. The zeros of pad1 lie below and to the right; images of odd sides get none.
 
     Args:
-        weights: `None` for random values, as the paper has them: N(0, 0.01) (it says "initialized to 10^-2", with which
-            a network of equal filters could not learn), biases 0; or the path of a `.keras`, `.weights.h5` or `.npz`
-            file. With `include_top=False` only the convolutions are read from it.
-        input_shape: `(height, width, channels)`, at least 48 x 48; or `(None, None, channels)`: pad1 then always adds its
-            row and column, and what pool5 makes of an image is resampled to 6 x 6 by a layer `grid` before fc6.
+        weights: `"imagenette"`, of ten classes and small dense layers, trained by `scripts/train_alexnet.py`
+            (`models/weights/zfnet_imagenette.json` says how); `None` for random values, as the paper has them:
+            N(0, 0.01) (it says "initialized to 10^-2", with which a network of equal filters could not learn), biases
+            0; or the path of a `.keras`, `.weights.h5` or `.npz` file. With `include_top=False` only the convolutions
+            are read from it.
+        input_shape: `(height, width, channels)`, at least 48 x 48; or `(None, None, channels)`: pad1 then always adds
+            its row and column, and what pool5 makes of an image is resampled to 6 x 6 by a layer `grid` before fc6.
         classes: Number of classes; by default that of the weights, of a file too, 1000 without.
         units: Sizes of fc6 and fc7, one number for both or a pair; by default those of the weights, 4096 without.
         dropout: Share of fc6 and of fc7 that is dropped in training, in [0, 1). With 0 there are no Dropout layers.
@@ -81,9 +94,15 @@ def ZFNet(
             "ZFNet: no ImageNet weights are known that were trained in the paper's own geometry, got "
             "weights='imagenet'. The nearest public ones are those of models.ZFNet512(weights='imagenet')."
         )
-    weights = arguments.check_weights("ZFNet", weights, ())
-    classes, units = arguments.sizes("ZFNet", weights, _USUAL, classes, units)
+    weights = arguments.check_weights("ZFNet", weights, _KNOWN)
+    asked = _KNOWN.get(weights, _USUAL)
+    classes, units = arguments.sizes("ZFNet", weights, asked, classes, units)
     dropout = arguments.check_rate("ZFNet", "dropout", dropout)
+    if weights in _KNOWN:
+        if wide:
+            raise ValueError("ZFNet: there are no weights='imagenette' for wide=True; give a file, or None.")
+        arguments.check_known("ZFNet", weights, asked, input_shape, include_top, classes=classes, units=units)
+    weights = arguments.file_of(weights, _KNOWN, "zfnet")
 
     lacking = [(0, 1 if side is None else (side - 7) % 2) for side in input_shape[:2]]
     filters = (512, 1024, 512) if wide else (384, 384, 256)

@@ -20,6 +20,17 @@ def fail(message):
     raise typer.Exit(2) from None
 
 
+def sizes(option, given):
+    """`{layer: size}` from texts like `"conv3=512"`, or None where none is given. Fails in one line, as `check`."""
+    found = {}
+    for text in given or ():
+        layer, _, size = text.partition("=")
+        size = int(size) if size.isdecimal() else 0
+        check(option, text, layer and size, "a layer and its size, at least 1, as conv3=512")
+        check(option, text, found.setdefault(layer, size) == size, "given once for every layer")
+    return found or None
+
+
 @contextlib.contextmanager
 def made(out):
     """Make a folder and see that it can be written, before TensorFlow takes its seconds to load.

@@ -1,50 +1,31 @@
-"""Draw what every layer of a trained network looks for.
+"""Draw the figures and tables of Zeiler & Fergus for a trained network, and what its layers look for.
 
-Writes into --out every picture as PNG, with a JSON of its numbers and of what it was made of, and index.html, which
-shows them all.
+Writes into --out every picture as PNG and PDF, with a JSON of its numbers and of what it was made of, and index.html,
+which shows them all beside what the paper prints and says. What is finished is kept when the same command runs again.
+
+  make_figures.py                                        LeNet-5 on digits, everything
+  make_figures.py --model alexnet --only fig5 table1     two of them, for AlexNet on photographs
+  make_figures.py --model alexnet --dataset imagenette --transfer imagenette --data-dir DIR
 """
 
 import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a clone works without being installed
 from scripts import command_line
+from scripts.subjects import NETWORKS
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
-class Network(NamedTuple):
-    """What a network is shown where nothing else is said; lengths are pixels, `fill` is a pixel value. The contrast is
-    a percentile: see `deconv.figures.Subject`."""
-
-    build: str
-    weights: str | None
-    dataset: str
-    split: str
-    side: int
-    channels: int
-    fill: float
-    square: int
-    stride: int
-    contrast: float
-
-
-NETWORKS = {
-    "lenet5": Network("LeNet5", "mnist", "mnist-5k", "all", 28, 1, 0, 8, 1, 100),
-    "alexnet": Network("AlexNet", "imagenette", "imagenet-20", "test", 227, 3, 128, 50, 10, 99.5),
-    "alexnet_owt": Network("AlexNetOWT", "imagenet", "imagenet-20", "test", 224, 3, 128, 50, 10, 99.5),
-    "zfnet": Network("ZFNet", None, "imagenet-20", "test", 224, 3, 128, 50, 10, 99.5),
-    "zfnet512": Network("ZFNet512", "imagenet", "imagenet-20", "test", 224, 3, 128, 50, 10, 99.5),
-}
-
-
 @app.command(help=__doc__)
 def main(
+    more: Annotated[list[str] | None, typer.Argument(metavar="[RECIPE]...", help="More recipes for --only.")] = None,
     model: Annotated[str, typer.Option(help=f"Network to look into: {', '.join(NETWORKS)}.")] = "lenet5",
     weights: Annotated[
         str | None, typer.Option(help="mnist, imagenette (ours), imagenet (downloads), or a file [the network's].")
@@ -56,8 +37,20 @@ def main(
     split: Annotated[str | None, typer.Option(help="Part of the data set: train, test or all.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where TFDS keeps its data sets.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Let TFDS fetch what is not there.")] = False,
+    transfer: Annotated[
+        str | None, typer.Option(help="Data set for Tables 4 to 7, as --dataset; digits-8x8 [for lenet5].")
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder of train_variants.py, for Figs. 4, 6 and Table 3 [OUT/runs for lenet5].")
+    ] = None,
+    parts: Annotated[
+        Path | None, typer.Option(help="CSV of image, part, top, left, bottom, right for Table 1.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures; it is made if need be.")] = Path("figures"),
-    only: Annotated[list[str] | None, typer.Option(help="Only this recipe; may be repeated.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only these: fig1 to fig9, table1 to table7, or a recipe's name.")
+    ] = None,
+    anew: Annotated[bool, typer.Option("--anew", help="Draw what is finished once more.")] = False,
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
 ):
     started = time.perf_counter()
@@ -66,84 +59,55 @@ def main(
             raise ValueError(f"--model must be one of {', '.join(NETWORKS)}; received {model!r}.")
         if seed < 0:
             raise ValueError(f"--seed must be at least 0; received {seed}.")
-        given = {"weights": weights, "dataset": dataset, "split": split}
+        if more and not only:
+            raise ValueError(f"Unexpected {more[0]!r}. To choose recipes write --only {' '.join(more)}.")
+        for option, path in (("--runs", runs), ("--parts", parts)):
+            if path is not None and not path.exists():
+                raise ValueError(f"{option}: there is no '{path}'.")
+        given = {"weights": weights, "dataset": dataset, "split": split, "transfer": transfer}
         network = NETWORKS[model]._replace(**{name: value for name, value in given.items() if value is not None})
-        if network.weights is None:
-            raise ValueError(f"--weights: there are none for {model} but your own; give a file, or --model zfnet512.")
+        places = {"data_dir": data_dir, "download": download, "runs": runs, "parts": parts}
         with command_line.made(out):
-            count = _draw(model, network, data_dir, download, out, only, seed)
+            drawn = _draw(model, network, places, out, [*(only or ()), *(more or ())], anew, seed)
     except (ValueError, OSError, ImportError) as error:
         command_line.fail(error)
     except KeyboardInterrupt:
-        command_line.fail(f"interrupted; the pictures that are finished are in {out}.")
+        command_line.fail(f"interrupted; the pictures that are finished are in {out}, and the same command goes on.")
+    empty = [recipe for recipe, names in drawn.items() if not names]
+    if empty:
+        typer.echo(f"Nothing to draw with this network and data: {', '.join(empty)}.")
+    count = sum(map(len, drawn.values()))
     typer.echo(f"{count} pictures in {time.perf_counter() - started:.0f} s: {out / 'index.html'}")
 
 
-def _draw(name, network, data_dir, download, out, only, seed):
-    """Draw and save; returns how many pictures."""
+def _draw(name, network, places, out, only, anew, seed):
+    """Train what is missing, draw and save; returns the names of the pictures of every recipe."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import matplotlib
     import tensorflow as tf
-    from tqdm import tqdm
 
     matplotlib.use("Agg")
-    import models
     from deconv import datasets, figures
-    from deconv.figures.record import provenance
+    from scripts import subjects
 
-    unknown = sorted(set(only or []) - set(figures.RECIPES))
-    if unknown:
-        raise ValueError(f"--only takes {', '.join(figures.RECIPES)}; received {', '.join(unknown)}.")
-    data = datasets.load(
-        network.dataset,
-        network.split,
-        data_dir=data_dir,
-        download=download,
-        image_size=(network.side, network.side),
-        channels=network.channels,
-    )
-    if not data.class_names:
-        raise ValueError(f"--dataset {network.dataset} has no classes; put its pictures into one sub-folder per class.")
-    model, classes = _built(network, data)
-    subject = figures.Subject(
-        model,
-        network.weights,
-        data,
-        getattr(models, name).preprocess_input,
-        fill=network.fill,
-        square=network.square,
-        stride=network.stride,
-        contrast=network.contrast,
-        seed=seed,
-        classes=classes,
-    )
-    typer.echo(f"{model.name} on {data.source}")
-    made_of, count = provenance(subject), 0
+    recipes = figures.chosen(only)
+    groups = sorted({group for recipe in recipes for group in figures.GROUPS.get(recipe, ())})
+    if places["runs"] is None and name == "lenet5" and network.dataset == "mnist-5k" and groups:
+        places = {**places, "runs": _trained(groups, out / "runs", seed)}
+    subject = subjects.subject(name, network, **places, seed=seed, needed=recipes)
+    typer.echo(f"{subject.model.name} on {subject.data.source}")
     try:
-        wanted = [recipe for recipe in figures.RECIPES if not only or recipe in only]
-        for recipe in tqdm(wanted, unit=" recipes", disable=None):
-            for picture in figures.RECIPES[recipe](subject):
-                figures.save(picture, out, made_of)
-                count += 1
+        return figures.draw(subject, out, recipes, anew=anew, progress=True)
     except tf.errors.OpError as error:
         raise ValueError(datasets.reason(error)) from None
-    figures.write_index(out, f"What every layer of {model.name} looks for, in {data.name}")
-    return count
 
 
-def _built(network, data):
-    """The network, and the names of its classes: the data's, or those of its weights."""
-    import models
+def _trained(groups, folder, seed):
+    """The groups of small networks that some recipes compare, trained where they are missing."""
+    from scripts import train_variants
 
-    build = getattr(models, network.build)
-    if network.build == "LeNet5":
-        return build(weights=network.weights, classes=len(data.class_names)), None
-    model = build(weights=network.weights)
-    named = {"imagenette": models.imagenet.IMAGENETTE, "imagenet": models.imagenet.imagenet_classes()}
-    if network.weights in named:
-        return model, tuple(name for _, name in named[network.weights])
-    count = model.output.shape[-1]
-    return model, tuple(data.class_names if count == len(data.class_names) else map(str, range(count)))
+    train_variants.train("lenet5", groups, out=folder, seed=seed, say=typer.echo)
+    return folder
 
 
 if __name__ == "__main__":

@@ -36,6 +36,10 @@ def main(
     ] = None,
     dropout: Annotated[float, typer.Option(help="Share of fc6 and fc7 dropped.")] = 0.5,
     units: Annotated[int | None, typer.Option(help="Size of fc6 and fc7 [paper 4096, modern 512].")] = None,
+    without: Annotated[list[str] | None, typer.Option(help="Leave this layer out; may be repeated.")] = None,
+    resize: Annotated[
+        list[str] | None, typer.Option(help="Give a layer another size, as conv3=512; may be repeated.")
+    ] = None,
     filter_radius: Annotated[float, typer.Option(help="Largest RMS of a filter; 0 for any.")] = 0.1,
     image_size: Annotated[
         str | None,
@@ -72,19 +76,21 @@ def main(
         "weight_decay": weight_decay,
         "dropout": dropout,
         "units": units,
+        "without": without or None,
+        "resize": command_line.sizes("--resize", resize),
         "filter_radius": filter_radius,
         "image_size": image_size,
         "mixed_precision": mixed_precision,
         "cache": cache,
         "seed": seed,
     }
-    places = {"data_dir": data_dir and str(data_dir), "download": download, "out": str(out), "resume": resume}
+    places = {"out": out, "data_dir": data_dir, "download": download, "resume": resume}
     try:
         if evaluate is not None:
             _evaluate(arguments, places, evaluate)
             return
         with command_line.made(out):
-            _train(arguments, places)
+            train(arguments, **places)
     except (ValueError, OSError, ImportError) as error:
         command_line.fail(error)
     except KeyboardInterrupt:
@@ -93,7 +99,8 @@ def main(
         command_line.interrupted()
 
 
-def _train(arguments, places):
+def train(arguments, out, *, data_dir=None, download=False, resume=False, variant=None, say=typer.echo):
+    """Train in this process, or go on with what is there; see `scripts.train_lenet5.train`."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow as tf
 
@@ -102,23 +109,23 @@ def _train(arguments, places):
     from models import training
     from models.training import photographs, recipes, session
 
-    out = Path(places["out"])
-    arguments = {**arguments, **_taken(arguments, recipes.RECIPES[arguments["recipe"]])}
+    arguments = completed(arguments)
     plan = photographs.Plan.of(arguments["model"], arguments["image_size"], arguments["epochs"])
     folder = training.RunFolder(out, arguments["model"])
-    results = folder.check(arguments, places["resume"])
+    results = folder.check(arguments, resume)
     if results is not None:
-        typer.echo(f"The run in '{out}' is finished: top-1 accuracy {results['top1']:.2%} on the central crop.")
+        say(f"The run in '{out}' is finished: top-1 accuracy {results['top1']:.2%} on the central crop.")
         return
+    places = {"data_dir": data_dir and str(data_dir), "download": download, "out": str(out), "resume": resume}
     train_set, test_set = (_photographs(arguments, places, split, plan.source_side) for split in ("train", "test"))
     provenance = session.provenance("scripts/train_alexnet.py", train_set, test_set)
     folder.check_data(provenance["data"])
-    typer.echo(f"Training: {train_set.size:,} images. {train_set.source}")
-    typer.echo(f"Test: {test_set.size:,} images. {test_set.source}")
+    say(f"Training: {train_set.size:,} images. {train_set.source}")
+    say(f"Test: {test_set.size:,} images. {test_set.source}")
     cache_bytes = int(arguments["cache"] * 2**30)
     fitting = cache_bytes // math.prod(train_set.image_shape)
     if fitting < train_set.size:
-        typer.echo(f"Shuffling {fitting:,} of them at a time, which is what fits into --cache {arguments['cache']:g}.")
+        say(f"Shuffling {fitting:,} of them at a time, which is what fits into --cache {arguments['cache']:g}.")
 
     build = getattr(models, NETWORKS[arguments["model"]])
     preprocess = getattr(models, arguments["model"]).preprocess_input
@@ -130,8 +137,7 @@ def _train(arguments, places):
             side,
             dtype,
             classes=len(train_set.class_names),
-            units=arguments["units"],
-            dropout=arguments["dropout"],
+            **{name: arguments[name] for name in ("units", "dropout", "without", "resize")},
         )
 
     def kept(model):
@@ -139,6 +145,8 @@ def _train(arguments, places):
 
     for side in set(plan.sides):  # one that is too small is named before anything is written
         build(weights=None, input_shape=(side, side, 3), include_top=False)
+    if arguments["without"] or arguments["resize"]:  # and so is a layer that there is not
+        photographs.check_growth(network(None if plan.grows else plan.side), network(plan.side))
     training.make_repeatable(arguments["seed"])
     with photographs.devices():
         model = network(
@@ -151,7 +159,8 @@ def _train(arguments, places):
             grey_level=recipes.grey_level_of(preprocess),
             **{name: arguments[name] for name in ("learning_rate", "weight_decay", "filter_radius", "seed")},
         )
-    folder.start({**provenance, "arguments": arguments, "places": places})
+    about = {"variant": variant} if variant else {}
+    folder.start({**about, **provenance, "arguments": arguments, "places": places})
     try:
         history, seconds = training.train(
             model,
@@ -167,20 +176,34 @@ def _train(arguments, places):
             learning_rate=recipes.annealing(arguments["recipe"], arguments["learning_rate"]),
             kept=kept,
             cache_bytes=cache_bytes,
-            bar=sys.stdout.isatty(),
-            say=typer.echo,
+            bar=sys.stdout.isatty() and variant is None,
+            say=say,
         )
         model = kept(model)
         results = _measured(model, test_set, plan.side, preprocess)
         rounded = photographs.filled(network(plan.side), model, "float16")
         half = _measured(rounded, test_set, plan.side, preprocess, ten=False)
-    except (tf.errors.OpError, ValueError) as error:  # a damaged picture, found when its turn came; or it has diverged
+        seen = _measured(model, train_set, plan.side, preprocess, ten=False)
+    except training.DivergedError:
+        folder.withdraw()
+        raise
+    except (tf.errors.OpError, ValueError) as error:  # a damaged picture, found when its turn came
         folder.withdraw()
         raise ValueError(datasets.reason(error)) from error
-    results |= {**{f"{name}_float16": value for name, value in half.items()}, "seconds": round(seconds, 1)}
+    results |= {f"{name}_float16": value for name, value in half.items()}
+    results |= {f"train_{name}": value for name, value in seen.items()}
+    results |= {"parameters": model.count_params(), "seconds": round(seconds, 1)}
     session.finish(folder, model, history, results, f"{NETWORKS[arguments['model']]} on {train_set.name}")
-    _report(results, test_set)
-    typer.echo(f"{seconds:.0f} s of training. Written to '{out}'.")
+    say(_report(results, test_set))
+    say(f"{seconds:.0f} s of training. Written to '{out}'.")
+
+
+def completed(arguments):
+    """The arguments, with the recipe's own values for those that are None."""
+    from models.training import recipes
+
+    usual = recipes.RECIPES[arguments["recipe"]]
+    return {name: usual.get(name) if value is None else value for name, value in arguments.items()}
 
 
 def _evaluate(arguments, places, weights):
@@ -195,14 +218,19 @@ def _evaluate(arguments, places, weights):
     epochs = arguments["epochs"] or recipes.RECIPES[arguments["recipe"]]["epochs"]
     plan = photographs.Plan.of(arguments["model"], arguments["image_size"], epochs)
     test_set = _photographs(arguments, places, "test", plan.source_side)
-    given = {} if arguments["units"] is None else {"units": arguments["units"]}
-    model = getattr(models, NETWORKS[arguments["model"]])(
-        weights=weights, input_shape=(plan.side, plan.side, 3), classes=len(test_set.class_names), **given
-    )
+    build, given = getattr(models, NETWORKS[arguments["model"]]), {"classes": len(test_set.class_names)}
+    if arguments["units"] is not None:
+        given["units"] = arguments["units"]
+    if arguments["without"] or arguments["resize"]:
+        alteration = {name: arguments[name] for name in ("without", "resize")}
+        model = photographs.network(build, plan.side, "float32", **given, **alteration)
+        models.weight_files.load(model, weights)
+    else:
+        model = build(weights=weights, input_shape=(plan.side, plan.side, 3), **given)
     typer.echo(f"Test: {test_set.size:,} images. {test_set.source}")
     preprocess = getattr(models, arguments["model"]).preprocess_input
     try:
-        _report(_measured(model, test_set, plan.side, preprocess), test_set)
+        typer.echo(_report(_measured(model, test_set, plan.side, preprocess), test_set))
     except tf.errors.OpError as error:  # a damaged picture, found when its turn came
         raise ValueError(datasets.reason(error)) from error
 
@@ -225,7 +253,7 @@ def _measured(model, test_set, side, preprocess, ten=True):
 
 
 def _report(results, test_set):
-    typer.echo(
+    return (
         f"Central crop: top-1 {results['top1']:.2%}, top-5 {results['top5']:.2%}; ten crops: top-1 "
         f"{results['ten_crop_top1']:.2%}, top-5 {results['ten_crop_top5']:.2%}; {test_set.size:,} images of "
         f"{test_set.name}."
@@ -247,11 +275,6 @@ def _photographs(arguments, places, split, side):
     if not found.class_names:
         raise ValueError(f"{arguments['dataset']!r} has no labels to train on: one sub-folder per class is expected.")
     return found
-
-
-def _taken(arguments, defaults):
-    """The recipe's own values for what was not given."""
-    return {name: value for name, value in defaults.items() if arguments[name] is None}
 
 
 if __name__ == "__main__":

@@ -30,6 +30,11 @@ def main(
     weight_decay: Annotated[float, typer.Option(help="AdamW's, on kernels only.")] = 0.02,
     dropout: Annotated[float, typer.Option(help="Share of fc3 and fc4 dropped.")] = 0.0,
     augment: Annotated[bool, typer.Option(help="Turn, stretch, slant and shift the digits a little.")] = True,
+    every: Annotated[int | None, typer.Option(help="Train on every n-th digit only.")] = None,
+    without: Annotated[list[str] | None, typer.Option(help="Leave this layer out; may be repeated.")] = None,
+    resize: Annotated[
+        list[str] | None, typer.Option(help="Give a layer another size, as conv2=32; may be repeated.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and dropout.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder to write into; a new one, or one to resume.")] = Path("runs/lenet5"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
@@ -42,6 +47,9 @@ def main(
         "weight_decay": weight_decay,
         "dropout": dropout,
         "augment": augment,
+        "every": every,
+        "without": without or None,
+        "resize": command_line.sizes("--resize", resize),
         "seed": seed,
     }
     command_line.check("--epochs", epochs, epochs >= 1, "at least 1")
@@ -49,17 +57,31 @@ def main(
     command_line.check("--learning-rate", learning_rate, 0 < learning_rate < math.inf, "a positive number")
     command_line.check("--weight-decay", weight_decay, 0 <= weight_decay < math.inf, "0 or a positive number")
     command_line.check("--dropout", dropout, 0 <= dropout < 1, "at least 0 and below 1")
+    command_line.check("--every", every, every is None or every >= 1, "at least 1")
     command_line.check("--seed", seed, 0 <= seed < 2**32, "at least 0 and below 2**32")
     try:
         with command_line.made(out):
-            _train(arguments, data_dir, download, out, resume)
+            train(arguments, out, data_dir=data_dir, download=download, resume=resume)
     except (ValueError, OSError, ImportError) as error:
         command_line.fail(error)
     except KeyboardInterrupt:
         command_line.interrupted()
 
 
-def _train(arguments, data_dir, download, out, resume):
+def train(arguments, out, *, data_dir=None, download=False, resume=False, variant=None, say=typer.echo):
+    """Train in this process, or go on with what is there.
+
+    Args:
+        arguments: What the results depend on, by the names of the command's options.
+        out: Folder to write into.
+        data_dir, download: See `deconv.datasets.load`.
+        resume: Whether to go on with a run that is there.
+        variant: What the record says of the network under the key `variant`, or None.
+        say: What to do with a line of progress.
+
+    Raises:
+        ValueError, OSError, ImportError: If it cannot be done; the message says why and what to do.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow as tf
 
@@ -72,22 +94,29 @@ def _train(arguments, data_dir, download, out, resume):
     folder = training.RunFolder(out, "lenet5")
     results = folder.check(arguments, resume)
     if results is not None:
-        typer.echo(f"The run in '{out}' is finished: test accuracy {results['test_accuracy']:.2%}.")
+        say(f"The run in '{out}' is finished: test accuracy {results['test_accuracy']:.2%}.")
         return
     form = {"data_dir": data_dir, "download": download, "image_size": (28, 28), "channels": 1}
     digits, test_digits = (datasets.load(arguments["dataset"], split, **form) for split in ("train", "test"))
     if not digits.class_names:
         raise ValueError(f"{arguments['dataset']!r} has no labels to train on: one sub-folder per class is expected.")
+    if arguments["every"] is not None:
+        digits = digits.shard(arguments["every"], 0)
     places = {"data_dir": data_dir and str(data_dir), "download": download, "out": str(out), "resume": resume}
     provenance = session.provenance("scripts/train_lenet5.py", digits, test_digits)
     folder.check_data(provenance["data"])
-    folder.start({**provenance, "arguments": arguments, "places": places})
-    typer.echo(f"Training: {digits.size:,} images. {digits.source}")
-    typer.echo(f"Test: {test_digits.size:,} images. {test_digits.source}")
-
+    _network(arguments, len(digits.class_names), digits.size)  # a layer that there is not is named before all else
     training.make_repeatable(arguments["seed"])
     model = _network(arguments, len(digits.class_names), digits.size)
-    test = training.test_batches(test_digits.dataset, test_digits.size, batch_size=1000, preprocess=preprocess_input)
+    about = {"variant": variant} if variant else {}
+    folder.start({**about, **provenance, "arguments": arguments, "places": places})
+    say(f"Training: {digits.size:,} images. {digits.source}")
+    say(f"Test: {test_digits.size:,} images. {test_digits.source}")
+
+    def batches(found):
+        return training.test_batches(found.dataset, found.size, batch_size=1000, preprocess=preprocess_input)
+
+    test = batches(test_digits)
     try:
         history, seconds = training.train(
             model,
@@ -100,15 +129,20 @@ def _train(arguments, data_dir, download, out, resume):
             seed=arguments["seed"],
             preprocess=preprocess_input,
             augment=random_affine if arguments["augment"] else None,
-            bar=sys.stdout.isatty(),
-            say=typer.echo,
+            bar=sys.stdout.isatty() and variant is None,
+            say=say,
         )
-    except (tf.errors.OpError, ValueError) as error:  # a damaged picture, found when its turn came; or it has diverged
+    except training.DivergedError:
+        folder.withdraw()
+        raise
+    except (tf.errors.OpError, ValueError) as error:  # a damaged picture, found when its turn came
         folder.withdraw()
         raise ValueError(datasets.reason(error)) from error
-    results = {**training.evaluate(model, test), "seconds": round(seconds, 1)}
+    _, train_accuracy = model.evaluate(batches(digits), verbose=0)
+    results = {**training.evaluate(model, test), "train_accuracy": round(float(train_accuracy), 6)}
+    results |= {"parameters": model.count_params(), "seconds": round(seconds, 1)}
     session.finish(folder, model, history, results, f"LeNet-5 on {digits.name}")
-    typer.echo(
+    say(
         f"Test accuracy {results['test_accuracy']:.2%} ({results['test_accuracy_float16']:.2%} with the float16 "
         f"weights) on {test_digits.size:,} images, after {seconds:.0f} s of training. Written to '{out}'."
     )
@@ -119,8 +153,11 @@ def _network(arguments, classes, size):
     import keras
 
     import models
+    from models.ablation import altered
 
     model = models.LeNet5(weights=None, classes=classes, dropout=arguments["dropout"])
+    if arguments["without"] or arguments["resize"]:
+        model = altered(model, arguments["without"] or (), arguments["resize"])
     steps = math.ceil(size / arguments["batch_size"]) * arguments["epochs"]
     optimizer = keras.optimizers.AdamW(
         keras.optimizers.schedules.CosineDecay(arguments["learning_rate"], steps),

@@ -19,12 +19,13 @@ from test_training import ROOT, run_and_look_for_tensorflow, same_weights, scrip
 from typer.testing import CliRunner
 
 import models
+from deconv import datasets
 from models import training
 from models.crops import centre_crops
 from models.training import recipes
 from models.training.evaluation import accuracies
 from models.training.optimizers import CaffeSGD
-from models.training.photographs import SIDES, Plan, filled, network
+from models.training.photographs import SIDES, Plan, check_growth, filled, network
 
 SCRIPT = ROOT / "scripts" / "train_alexnet.py"
 PAPER = {"learning_rate": 0.01, "weight_decay": 5e-4, "steps": 1000, "filter_radius": 0.1, "seed": 0}
@@ -340,8 +341,9 @@ FORM = "--image-size must be a side in pixels or side:epochs,..., as 128:28,176:
         ("alexnet", "128:2,227:1", "--image-size 128:2,227:1 takes 3 epochs, and --epochs is 4."),
         ("alexnet", "128:4,227", "--image-size 128:4,227 takes 5 epochs, and --epochs is 4."),
         ("alexnet", "227:999999999999", "takes 999999999999 epochs, and --epochs is 4."),
-        ("zfnet", "128:2,224:2", "only alexnet can grow in training; give zfnet one side."),
+        ("zfnet512", "128:2,224:2", "only alexnet, zfnet can grow in training; give zfnet512 one side."),
         ("alexnet", "128:2,150:2", "alexnet can grow to 211 to 242 pixels, got 150 at the end."),
+        ("zfnet", "128:2,240:2", "zfnet can grow to 208 to 238 pixels, got 240 at the end."),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused(model, text, message):
@@ -357,10 +359,21 @@ def test_crops_are_cut_out_of_256_pixels_and_others_in_proportion(model):
     assert Plan.of("alexnet", "128:1,227:1", 2).source_side == 256
 
 
-@pytest.mark.parametrize("side", [211, 227, 242])
-def test_a_network_that_has_grown_is_the_one_of_its_last_side(side):
-    grown = network(models.AlexNet, None, "float32", classes=3, units=4, dropout=0.5)
-    fixed = filled(network(models.AlexNet, side, "float32", classes=3, units=4, dropout=0.5), grown)
+@pytest.mark.parametrize(
+    ("build", "side", "altered"),
+    [
+        (models.AlexNet, 211, {}),
+        (models.AlexNet, 227, {"without": ["conv3", "fc7"], "resize": {"conv4": 30, "fc6": 5}}),
+        (models.AlexNet, 242, {}),
+        (models.ZFNet, 208, {}),
+        (models.ZFNet, 224, {}),
+        (models.ZFNet, 238, {"without": ["conv4"]}),
+    ],
+)
+def test_a_network_that_has_grown_is_the_one_of_its_last_side(build, side, altered):
+    grown = network(build, None, "float32", classes=3, units=4, dropout=0.5, **altered)
+    fixed = filled(network(build, side, "float32", classes=3, units=4, dropout=0.5, **altered), grown)
+    check_growth(grown, fixed)
     images = np.random.default_rng(0).normal(0, 60, (2, side, side, 3)).astype(np.float32)
     below = [keras.Model(model.inputs, model.get_layer("flatten").output)(images) for model in (grown, fixed)]
     np.testing.assert_allclose(*below, rtol=1e-5)
@@ -368,11 +381,16 @@ def test_a_network_that_has_grown_is_the_one_of_its_last_side(side):
     np.testing.assert_allclose(grown(images), fixed(images), rtol=1e-5)
 
 
-@pytest.mark.parametrize("side", [210, 243])
-def test_the_sides_to_grow_to_are_all_there_are(side):
-    grown = network(models.AlexNet, None, "float32", classes=3, units=4)
+@pytest.mark.parametrize(
+    ("build", "side"), [(models.AlexNet, 210), (models.AlexNet, 243), (models.ZFNet, 206), (models.ZFNet, 240)]
+)
+def test_the_sides_to_grow_to_are_all_there_are(build, side):
+    grown = network(build, None, "float32", classes=3, units=4)
+    fixed = network(build, side, "float32", classes=3, units=4)
     with pytest.raises(ValueError, match="not compatible"):
-        filled(network(models.AlexNet, side, "float32", classes=3, units=4), grown)
+        filled(fixed, grown)
+    with pytest.raises(ValueError, match="cannot grow: its weights fc6/kernel would be"):
+        check_growth(grown, fixed)
 
 
 def test_weights_are_rounded_on_the_way_where_that_is_asked_for():
@@ -590,6 +608,16 @@ def evaluated(command, scenes, weights, *more):
     return [float(number) for number in re.findall(r"([\d.]+)%", result.output.splitlines()[-1])]
 
 
+def central_accuracy(model, scenes, split, side):
+    """The share of a split's pictures whose central square of `side` pixels is told, as they lie in the folder."""
+    found = datasets.load(scenes, split, image_size=(round(side * 256 / 227),) * 2, channels=3)
+    images, labels, _ = datasets.arrays(found)
+    start = (images.shape[1] - side) // 2
+    crops = images[:, start : start + side, start : start + side]
+    probabilities = model.predict(models.alexnet.preprocess_input(crops), verbose=0)
+    return np.mean(probabilities.argmax(axis=1) == labels)
+
+
 @pytest.mark.slow
 def test_the_papers_recipe_goes_from_pictures_to_weights(scenes, command, tmp_path):
     given = ("--dataset", scenes, "--epochs", 2, "--units", 8, "--batch-size", 8, "--image-size", 67)
@@ -605,14 +633,14 @@ def test_the_papers_recipe_goes_from_pictures_to_weights(scenes, command, tmp_pa
     assert record["arguments"] == {
         **{"dataset": str(scenes), "model": "alexnet", "recipe": "paper", "epochs": 2, "batch_size": 8},
         **{"learning_rate": 0.01, "weight_decay": 5e-4, "dropout": 0.5, "units": 8, "filter_radius": 0.1},
-        **{"image_size": "67", "mixed_precision": False, "cache": 0.5, "seed": 0},
+        **{"without": None, "resize": None, "image_size": "67", "mixed_precision": False, "cache": 0.5, "seed": 0},
     }
     assert record["data"]["classes"] == ["ball", "box", "reed"] and record["data"]["test_size"] == 6
     assert set(record["versions"]) == {"python", "keras", "tensorflow", "numpy"}
     results = record["results"]
     assert set(results) == {
         *("top1", "top5", "ten_crop_top1", "ten_crop_top5", "top1_float16", "top5_float16"),
-        *("seconds", "weights_sha256"),
+        *("train_top1", "train_top5", "parameters", "seconds", "weights_sha256"),
     }
     assert (tmp_path / "run" / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
     weights = tmp_path / "run" / "weights.npz"
@@ -620,10 +648,35 @@ def test_the_papers_recipe_goes_from_pictures_to_weights(scenes, command, tmp_pa
     whole = keras.models.load_model(tmp_path / "run" / "alexnet.keras")
     for mine, theirs in zip(model.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs.astype(np.float16).astype(np.float32))
+    assert results["parameters"] == model.count_params()
+    assert results["train_top1"] == pytest.approx(central_accuracy(whole, scenes, "train", 67))
     top1, top5, *_ = evaluated(command, scenes, weights, "--units", 8, "--image-size", 67)
     assert top1 == pytest.approx(100 * results["top1_float16"], abs=0.006) and top5 == 100
     again, _ = script(*given, "--out", tmp_path / "run", "--resume", program=SCRIPT).communicate(timeout=120)
     assert "is finished: top-1 accuracy" in again
+
+
+@pytest.mark.slow
+def test_an_altered_network_is_trained_saved_and_measured(scenes, command, tmp_path):
+    altered = ("--units", 8, "--without", "conv3", "--without", "fc7", "--resize", "fc6=5", "--resize", "conv4=10")
+    given = ("--dataset", scenes, "--epochs", 1, "--batch-size", 8, "--image-size", 67)
+    _, errors = script(*given, *altered, "--out", tmp_path / "run", program=SCRIPT).communicate(timeout=300)
+    record = json.loads((tmp_path / "run" / "training.json").read_text())
+    assert record["results"] is not None, errors
+    assert record["arguments"]["without"] == ["conv3", "fc7"]
+    assert record["arguments"]["resize"] == {"fc6": 5, "conv4": 10}
+    model = keras.saving.load_model(tmp_path / "run" / "alexnet.keras")
+    counts = {layer.name: layer.count_params() for layer in model.layers if layer.weights}
+    assert counts == {
+        **{"conv1": 34_944, "conv2": 307_456, "conv4": (9 * 128 + 1) * 10, "conv5": (9 * 5 + 1) * 256},
+        **{"fc6": 257 * 5, "predictions": 6 * 3},
+    }
+    assert record["results"]["parameters"] == sum(counts.values())
+    weights = tmp_path / "run" / "weights.npz"
+    top1, *_ = evaluated(command, scenes, weights, *altered, "--image-size", 67)
+    assert top1 == pytest.approx(100 * record["results"]["top1_float16"], abs=0.006)
+    wrong = [*map(str, given), "--evaluate", str(weights), "--without", "fc7"]
+    assert "does not fit" in CliRunner().invoke(command, wrong).stderr
 
 
 @pytest.mark.slow
@@ -677,6 +730,11 @@ def test_a_growing_run_that_is_interrupted_and_killed_ends_with_the_same_bits(sc
         (["--filter-radius", "inf"], "--filter-radius must be 0 or a positive number, got inf."),
         (["--cache", "-1"], "--cache must be 0 or a positive number, got -1.0."),
         (["--seed", "-1"], "--seed must be at least 0 and below 2**32, got -1."),
+        (["--without", "conv33"], "has no layer 'conv33'. Did you mean 'conv3'?"),
+        (["--resize", "conv3"], "--resize must be a layer and its size, at least 1, as conv3=512, got conv3."),
+        (["--resize", "conv3=5", "--resize", "conv3=6"], "--resize must be given once for every layer, got conv3=6."),
+        (["--resize", "conv4=5"], "'conv4' has 2 groups, into which its 5 filters cannot be divided."),
+        (["--without", "conv5", "--image-size", "67:1,227:2"], "without these layers 'alexnet' cannot grow"),
         (["--image-size", "128:3,227"], "--image-size 128:3,227 takes 4 epochs, and --epochs is 3."),
         (["--image-size", "30"], "height and width of at least 51"),
         (["--image-size", "30:1,227:2"], "height and width of at least 51"),

@@ -60,6 +60,20 @@ def test_zfnet_computes_what_the_paper_writes(shape):
     np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=1e-5)
 
 
+def test_with_open_sides_zfnet_is_the_same_and_takes_any_image():
+    shape = (209, 238, 3)  # odd and even
+    fixed = fill(models.ZFNet(input_shape=shape, **SMALL), seed=1)
+    open_ = models.ZFNet(input_shape=(None, None, 3), **SMALL)
+    open_.set_weights(fixed.get_weights())
+    images = photographs(2, *shape)
+    expected = fixed.predict(images, verbose=0)
+    assert expected.std(axis=0).max() > 1e-2  # images are told apart
+    np.testing.assert_allclose(open_.predict(images, verbose=0), expected, atol=1e-5)
+    below = open_.predict(photographs(2, 128, 96, 3), verbose=0)  # 3 x 2 cells, resampled to 6 x 6
+    np.testing.assert_allclose(below.sum(axis=1), 1, atol=1e-5)
+    assert abs(below[0] - below[1]).max() > 1e-3
+
+
 def test_zfnet512_computes_what_its_graph_says():
     model = fill(models.ZFNet512(input_shape=(59, 75, 3), **SMALL), seed=1)
     images = photographs(2, 59, 75, 3)
@@ -90,11 +104,11 @@ def test_zfnet_starts_from_the_values_of_the_paper(build):
     ("arguments", "message"),
     [
         ({"weights": "imagenet"}, r"no ImageNet weights are known .* nearest .* models.ZFNet512\(weights='imagenet'\)"),
-        ({"weights": "mnist"}, "ZFNet has no weights 'mnist'. It takes None, or the path of a"),
-        ({"weights": 3}, "`weights` must be None, or a path, got 3"),
+        ({"weights": "mnist"}, "ZFNet has no weights 'mnist'. It takes 'imagenette', None, or the path of a"),
+        ({"weights": 3}, "`weights` must be 'imagenette', None, or a path, got 3"),
         ({"weights": "missing.npz"}, "There is no weights file 'missing.npz'"),
-        ({"input_shape": (47, 224, 3)}, r"at least 48, got \(47, 224, 3\)"),
-        ({"input_shape": (None, None, 3)}, r"at least 48, got \(None, None, 3\)"),
+        ({"input_shape": (47, 224, 3)}, r"at least 48, or both None, got \(47, 224, 3\)"),
+        ({"input_shape": (None, 224, 3)}, r"at least 48, or both None, got \(None, 224, 3\)"),
         ({"classes": True}, "`classes` must be a positive whole number, got True"),
         ({"units": (4096, 0)}, r"`units` must be one or two positive whole numbers \(fc6, fc7\), got \(4096, 0\)"),
         ({"dropout": -0.1}, r"`dropout` must be a number in \[0, 1\), got -0.1"),

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from deconv.datasets import embedded, folder, tfds
 from deconv.datasets.image_set import SPLITS, Encoded, ImageSet, arrays, check_image_size, is_whole, reason
+from deconv.datasets.parts import Parts, read_parts
 
-__all__ = ["Encoded", "ImageSet", "arrays", "load", "reason"]
+__all__ = ["Encoded", "ImageSet", "Parts", "arrays", "load", "read_parts", "reason"]
 
 _NAMES = (*embedded.SETS, *tfds.NAMES, "tfds:NAME")
 
@@ -22,6 +23,7 @@ def load(name, split="test", *, data_dir=None, download=False, image_size=None, 
     |---------------|---------------------------------------------|----------------------------------------------|
     | `mnist-5k`    | 5,000 digits of MNIST, 500 of each class    | the extra `samples`; no network              |
     | `imagenet-20` | 20 photographs of ImageNet classes          | the same; there is no training part          |
+    | `digits-8x8`  | scikit-learn's 1,797 digits of 8x8 pixels   | the extra `probes`; no network               |
     | `mnist`       | all of MNIST                                | prepared by TFDS, or `download=True`         |
     | `imagenette`  | ten classes of ImageNet, 13,394 photographs | the same; TFDS's `imagenette/320px-v2`       |
     | `imagenet`    | ILSVRC 2012, TFDS's `imagenet2012`          | prepared by hand from its archives           |

@@ -1,26 +1,36 @@
-"""One recipe per picture: a function that computes its data and one that draws it.
+"""One recipe per figure and table: a function that computes its data and one that draws it.
 
 A recipe is a function of a `Subject` that yields `Picture`s; `RECIPES` knows them by the names that
-`scripts/make_figures.py --only` takes.
+`scripts/make_figures.py --only` takes, and `draw` writes their pictures, numbers and a page into a folder.
 """
 
-from deconv.figures.activations import activation_pictures
-from deconv.figures.fig1 import scheme_pictures
-from deconv.figures.fig2 import top_pictures
-from deconv.figures.fig7 import occlusion_pictures
-from deconv.figures.filters import filter_pictures
-from deconv.figures.index import write_index
-from deconv.figures.pooling import pooling_pictures
+from deconv.figures.drawing import chosen, draw
+from deconv.figures.index import read_pictures, verdicts, write_index
+from deconv.figures.paper import CLAIMS, Finding, Table, published
+from deconv.figures.recipes import ALSO_CALLED, GROUPS, RECIPES
 from deconv.figures.record import Picture, save
+from deconv.figures.results import write_results
+from deconv.figures.runs import Run, read_run, read_runs
 from deconv.figures.subject import Subject
 
-RECIPES = {
-    "fig1": scheme_pictures,
-    "fig2": top_pictures,
-    "filters": filter_pictures,
-    "activations": activation_pictures,
-    "pooling": pooling_pictures,
-    "fig7": occlusion_pictures,
-}
-
-__all__ = ["RECIPES", "Picture", "Subject", "save", "write_index"]
+__all__ = [
+    "ALSO_CALLED",
+    "CLAIMS",
+    "GROUPS",
+    "RECIPES",
+    "Finding",
+    "Picture",
+    "Run",
+    "Subject",
+    "Table",
+    "chosen",
+    "draw",
+    "published",
+    "read_pictures",
+    "read_run",
+    "read_runs",
+    "save",
+    "verdicts",
+    "write_index",
+    "write_results",
+]

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deconv.figures.likeness import findings, likeness
 from deconv.figures.record import Picture
 from deconv.figures.subject import in_words
 from deconv.plotting import crop, pixels, top_sheet
@@ -52,6 +53,7 @@ def top_pictures(subject):
     layers = subject.filters()
     if not layers:
         return
+    alike = []
     for layer, sheet in zip(layers, top_data(subject, layers), strict=True):
         count, k = sheet.tops.ids.shape
         height, width = sheet.projections.shape[2:4]
@@ -68,9 +70,10 @@ def top_pictures(subject):
             + f" {silent or 'None'} of the {count} channels {'are' if silent > 1 else 'is'} silent in all images."
         )
         asleep = values[:, :, None, None, None] <= 0  # a silent unit has no patch to show
+        tiles = [np.where(asleep, np.nan, side) for side in (sheet.projections, sheet.patches)]
+        alike.append([likeness(side) for side in tiles])
         figure = top_sheet(
-            np.where(asleep, np.nan, sheet.projections),
-            np.where(asleep, np.nan, sheet.patches),
+            *tiles,
             sheet.channels,
             title,
             values=values,
@@ -79,4 +82,6 @@ def top_pictures(subject):
         )
         numbers = {"silent_channels": silent, "channels": sheet.channels}
         numbers |= {name: array[sheet.channels] for name, array in sheet.tops._asdict().items()}
-        yield Picture(f"fig2_{label(layer)}", title, caption, figure, numbers)
+        numbers["alike_within_and_between_channels"] = dict(zip(("projections", "patches"), alike[-1], strict=True))
+        found = findings(layers, *zip(*alike, strict=True)) if layer == layers[-1] else ()
+        yield Picture(f"fig2_{label(layer)}", title, caption, figure, numbers, found)

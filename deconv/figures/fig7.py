@@ -2,10 +2,15 @@
 
 import numpy as np
 
+from deconv.figures.paper import Finding
 from deconv.figures.record import Picture
 from deconv.occlusion import occlusion_maps
-from deconv.plotting import occlusion_sheet, pixels
+from deconv.plotting import GAP, mosaic, occlusion_sheet, pixels
 from deconv.projection import Deconvnet
+from deconv.scan import top_activations
+
+_ELSEWHERE = 4
+"""Other images from which the strongest map is projected too."""
 
 
 def occlusion_pictures(subject):
@@ -13,8 +18,7 @@ def occlusion_pictures(subject):
         return
     layer = subject.filters()[-1]
     images, labels, ids = subject.examples()
-    size = subject.square
-    stride = subject.stride
+    size, stride = subject.square, subject.stride
     options = {"layer": layer, "size": size, "stride": stride, "fill": subject.fill, "preprocess": subject.preprocess}
     targets = subject.targets(labels)
     found = [
@@ -26,12 +30,14 @@ def occlusion_pictures(subject):
     projections = np.concatenate(
         [net.project(inputs[n : n + 1], layer, maps.channel, unit="map") for n, maps in enumerate(found)]
     )
+    elsewhere = _elsewhere(subject, net, layer, [maps.channel for maps in found], ids)
     title = f"Occlusion sensitivity of {subject.model.name}: a {size}×{size} square, stride {stride}"
     caption = (
         f"After the paper's Fig. 7. A square of value {subject.fill:g} covers each place of the image in turn; maps "
-        "show, at the middle of the square, what the network then says. (b) total activation of the map of "
-        f"{layer} that is strongest in the uncovered image, as a ratio; beside it that map projected down (grey is "
-        "zero). (d) probability of the true class. (e) most probable class. The red frame is where (d) is lowest."
+        "show, at the middle of the square, what the network then says. (a) the image; the red frame is where (d) is "
+        f"lowest. (b) total activation of the map of {layer} that is strongest in the uncovered image, as a ratio. (c) "
+        f"that map projected down, and its strongest units in {_ELSEWHERE} other images (grey is zero, blue lies "
+        "outside of the image). (d) probability of the true class. (e) most probable class."
         + (
             f" Of {strange} of the {len(images)} images the network does not know the class; (d) is then the "
             "probability of the class that it finds most probable in the uncovered image."
@@ -44,7 +50,83 @@ def occlusion_pictures(subject):
         name if target is not None else f"{name}?\nit says: {subject.class_names[maps.target]}"
         for name, target, maps in zip(truth, targets, found, strict=True)
     ]
-    figure = occlusion_sheet(pixels(images), found, subject.shown(projections), names, subject.class_names, title)
+    figure = occlusion_sheet(
+        pixels(images), found, subject.shown(projections), names, subject.class_names, title, elsewhere=elsewhere
+    )
     numbers = {"layer": layer, "stride": stride, "fill": subject.fill, "image_ids": ids, "labels": labels}
     numbers["images"] = [maps._asdict() for maps in found]
-    yield Picture("fig7_occlusion", title, caption, figure, numbers)
+    said, numbers["structure"] = occlusion_findings(found, projections)
+    yield Picture("fig7_occlusion", title, caption, figure, numbers, said)
+
+
+def occlusion_findings(found, projections):
+    """The claims of Fig. 7, and how well each map of (b) agrees with each projection of (c).
+
+    Args:
+        found: One `OcclusionMaps` per image.
+        projections: Of each image its strongest map, projected: `(n, height, width, channels)`.
+
+    Returns:
+        Findings, and the correlations `(n, n)` between the drop of the activity in one image and the share of a
+        projection that the square covers there.
+    """
+    lows = np.array([maps.probability.min() / maps.unoccluded[0] for maps in found])
+    usual = np.array([np.median(maps.probability) / maps.unoccluded[0] for maps in found])
+    turned = [maps.predicted.flat[maps.probability.argmin()] != maps.unoccluded[1] for maps in found]
+    agreement = np.array([[_agreement(maps, picture) for picture in projections] for maps in found])
+    own, count = np.diag(agreement), len(found)
+    others = agreement[~np.eye(count, dtype=bool)]
+    return [
+        Finding(
+            "fig7-object",
+            bool((lows < 0.5).mean() >= 0.5 and np.median(usual) > 0.9),
+            "in half of the images or more the probability falls below half of what it is uncovered, and at the median "
+            "position it stays above 90 % (median of the images)",
+            f"below half in {(lows < 0.5).sum()} of {count} images; median position: {np.median(usual):.0%}",
+        ),
+        Finding(
+            "fig7-structure",
+            bool(np.nanmean(own) > 0.3 and np.nanmean(own) > np.nanmean(others)) if count > 1 else None,
+            "over the positions, the drop of the activity and the covered share of the projection correlate by more "
+            "than 0.3, and more than with the projections of the other images (means)",
+            f"own {np.nanmean(own):.2f}, others {np.nanmean(others):.2f}" if count > 1 else "there is one image",
+        ),
+        Finding(
+            "fig7-other-class",
+            bool(np.mean(turned) >= 0.5),
+            "in half of the images or more another class is most probable where the probability is lowest",
+            f"in {np.sum(turned)} of {count} images",
+        ),
+    ], agreement
+
+
+def covered(maps, picture):
+    """The share of a projection's magnitude under the square at every position: `(rows, columns)`."""
+    sums = np.pad(np.abs(picture).sum(axis=-1, dtype=np.float64), ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
+    top, left = maps.tops[:, None], maps.lefts
+    bottom, right = top + maps.size[0], left + maps.size[1]
+    inside = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]
+    return inside / max(sums[-1, -1], np.finfo(np.float64).tiny)
+
+
+def _agreement(maps, picture):
+    drop, share = maps.unoccluded[2] - maps.activation.ravel(), covered(maps, picture).ravel()
+    if not drop.std() or not share.std():
+        return np.nan
+    return float(np.corrcoef(drop, share)[0, 1])
+
+
+def _elsewhere(subject, net, layer, channels, ids):
+    """For each image a mosaic: the map's strongest units in other images, projected and cut to what they see."""
+    tops = top_activations(subject.model, subject.data, layer, _ELSEWHERE + 1, preprocess=subject.preprocess)[layer]
+    mosaics = []
+    for channel, own in zip(channels, ids, strict=True):
+        others = np.flatnonzero((tops.ids[channel] != own) & (tops.values[channel] > 0))[:_ELSEWHERE]
+        if not len(others):
+            mosaics.append(np.full((2, 2, 1), 0.5))
+            continue
+        inputs = subject.preprocess(subject.pick(tops.ids[channel, others]))
+        units = [channel] * len(others), tops.positions[channel, others]
+        tiles = subject.shown(net.project_units(inputs, layer, *units), tops.windows[channel, others])
+        mosaics.append(mosaic(tiles, 2, max(1, tiles.shape[1] // 20), GAP))
+    return mosaics

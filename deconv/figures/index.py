@@ -1,16 +1,18 @@
-"""One page that shows all pictures of a folder; it needs no server and no network."""
+"""One page that shows all pictures of a folder and what they say to the paper's claims; no server, no network."""
 
 import json
 from importlib import resources
 from pathlib import Path
 
+from deconv.figures.paper import CLAIMS, Finding
 from deconv.figures.record import replacing
 
 
 def write_index(folder, title):
     """Write `index.html` over all pictures in a folder that have a JSON beside them.
 
-    The paper's figures come first, then the others, each in the order in which they were made.
+    First what became of each claim of the paper, then the paper's figures and tables in its order, then the others,
+    each in the order in which they were made.
 
     Args:
         folder: Where the pictures are.
@@ -18,11 +20,44 @@ def write_index(folder, title):
     """
     from jinja2 import Environment
 
-    folder = Path(folder)
-    files = sorted(folder.glob("*.json"), key=lambda path: (not path.name.startswith("fig"), path.stat().st_mtime_ns))
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in files]
-    pictures = [about for about in found if {"name", "title", "caption", "provenance"} <= about.keys()]
+    pictures = read_pictures(folder)
     source = resources.files("deconv.figures").joinpath("index.html").read_text(encoding="utf-8")
-    page = Environment(autoescape=True).from_string(source).render(title=title, pictures=pictures)
-    with replacing(folder / "index.html") as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    page = Environment(autoescape=True).from_string(source)
+    said = page.render(title=title, pictures=pictures, claims=verdicts(pictures))
+    with replacing(Path(folder) / "index.html") as temporary:
+        temporary.write_text(said, encoding="utf-8")
+
+
+def read_pictures(folder):
+    """What the JSON files of a folder say of its pictures: a list of dicts, the paper's figures and tables first."""
+    files = sorted(Path(folder).glob("*.json"), key=lambda path: (_order(path.stem), path.stat().st_mtime_ns))
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+    return [about for about in found if {"name", "title", "caption", "provenance"} <= about.keys()]
+
+
+def verdicts(pictures):
+    """What became of every claim of the paper.
+
+    Args:
+        pictures: From `read_pictures`.
+
+    Returns:
+        For each claim in `CLAIMS` a tuple `(Claim, Finding, name of the picture or None)`. What nothing was drawn for
+        cannot be tested.
+    """
+    found = {}
+    for about in pictures:
+        for finding in about.get("findings", ()):
+            said = Finding(**{name: finding[name] for name in Finding._fields})
+            if said.claim not in found or found[said.claim][0].seen is None:
+                found[said.claim] = said, about["name"]
+    nothing = "", "nothing was drawn here that could decide it"
+    return [(claim, *found.get(name, (Finding(name, None, *nothing), None))) for name, claim in CLAIMS.items()]
+
+
+def _order(name):
+    """The paper's figures, then its tables, then the others."""
+    kinds = ("fig", "table")
+    place = next((place for place, kind in enumerate(kinds) if name.startswith(kind)), len(kinds))
+    number = name.removeprefix(kinds[place])[:1] if place < len(kinds) else ""
+    return place, number if number.isdigit() else ""

@@ -35,6 +35,7 @@ class Subject(NamedTuple):
         transfer: An `ImageSet` of another kind, for what is learnt from the model's features; or None.
         runs: Folder with groups of trained networks to compare, `evolution`, `regularisation`, `ablation`; or None.
         parts: CSV file with the rectangles of parts to hide, see `deconv.correspondence`; or None.
+        held_out_was_seen: Whether the model, though not the runs, has been trained on `held_out` too.
         others: Subjects of other trained networks to set beside this one, as in Fig. 6.
     """
 
@@ -54,6 +55,7 @@ class Subject(NamedTuple):
     runs: Path | None = None
     parts: Path | None = None
     others: tuple = ()
+    held_out_was_seen: bool = False
 
     @property
     def class_names(self):

@@ -69,7 +69,7 @@ def _pooling_charts(fig, image, comparison):
     change.legend(fontsize=8)
 
 
-def occlusion_sheet(images, maps, projections, names, class_names, title):
+def occlusion_sheet(images, maps, projections, names, class_names, title, *, elsewhere=None):
     """One row per image: the image, its strongest map projected, and three maps of what the square does (Fig. 7).
 
     Args:
@@ -79,27 +79,30 @@ def occlusion_sheet(images, maps, projections, names, class_names, title):
         names: One text per image, of the class whose probability is shown.
         class_names: Text of each class. Of more than 20 only those that occur are shown, the 20 most frequent.
         title: Title of the sheet.
+        elsewhere: One picture per image `(rows, columns, 1 or 3)`: the same map's projections from other images; None
+            for no such column.
 
     Returns:
         The Matplotlib figure.
     """
     height, width = images.shape[1:3]
     heads = (
-        "image, and the square\nthat hurts most",
-        "strongest map,\nprojected",
-        "(b) its total activation,\nratio to uncovered",
+        "(a) image, and the square\nthat hurts most",
+        "(b) its strongest map's\nactivation, ratio",
+        "(c) that map,\nprojected",
+        *(() if elsewhere is None else ("(c) the same map\nin other images",)),
         "(d) probability of\nthe class at the left",
         "(e) most probable\nclass",
     )
-    fig, axes = plt.subplots(
-        len(images), 5, figsize=(9.5, 1.62 * len(images) * height / width + 1.5), squeeze=False, layout="constrained"
-    )
+    places_of_maps = (1, len(heads) - 2, len(heads) - 1)
+    size = (1.9 * len(heads), 1.62 * len(images) * height / width + 1.5)
+    fig, axes = plt.subplots(len(images), len(heads), figsize=size, squeeze=False, layout="constrained")
     known, places = _told_apart([found.predicted for found in maps], len(class_names))
     colours = plt.get_cmap("tab10" if len(known) <= 10 else "tab20").resampled(len(known))
     ratios = [found.activation / max(abs(found.unoccluded[2]), 1e-12) for found in maps]
     most = max(1.0, *(ratio.max() for ratio in ratios))
-    rows = zip(axes, images, maps, projections, ratios, names, places, strict=True)
-    for row, image, found, projection, ratio, name, predicted in rows:
+    rows = zip(axes, images, maps, projections, elsewhere or names, ratios, names, places, strict=True)
+    for row, image, found, projection, others, ratio, name, predicted in rows:
         show_picture(image, row[0])
         worst = np.unravel_index(found.probability.argmin(), found.probability.shape)
         corner = found.lefts[worst[1]] - 0.5, found.tops[worst[0]] - 0.5
@@ -107,21 +110,27 @@ def occlusion_sheet(images, maps, projections, names, class_names, title):
             plt.Rectangle(corner, found.size[1], found.size[0], fill=False, edgecolor="tab:red", linewidth=1.2)
         )
         row[0].set_ylabel(*texts([name]), rotation=0, ha="right", va="center")
-        show_picture(projection, row[1])
-        row[1].set_ylabel(f"ch. {found.channel}", fontsize=7)
+        show_picture(projection, row[2])
+        if elsewhere is not None:
+            show_picture(others, row[3])
+        row[2].set_ylabel(f"ch. {found.channel}", fontsize=7)
         drawn = [
-            _place_map(row[2], found, ratio, (height, width), cmap="viridis", vmin=0, vmax=most),
-            _place_map(row[3], found, found.probability, (height, width), cmap="viridis", vmin=0, vmax=1),
-            _place_map(row[4], found, predicted, (height, width), cmap=colours, vmin=-0.5, vmax=len(known) - 0.5),
+            _place_map(row[place], found, values, (height, width), cmap=colour_map, vmin=lowest, vmax=highest)
+            for place, values, colour_map, lowest, highest in zip(
+                places_of_maps,
+                (ratio, found.probability, predicted),
+                ("viridis", "viridis", colours),
+                (0, 0, -0.5),
+                (most, 1, len(known) - 0.5),
+                strict=True,
+            )
         ]
     for ax, name in zip(axes[0], heads, strict=True):
         ax.set_title(name, fontsize=9)
     last = "class; light grey: another" if any(np.isnan(predicted).any() for predicted in places) else "class"
-    for place, (shown, label) in enumerate(zip(drawn, ("ratio", "probability", last), strict=True)):
-        bar = fig.colorbar(
-            shown, ax=axes[:, place + 2], location="bottom", label=label, fraction=0.02, aspect=12, pad=0.01
-        )
-        if place == 2:
+    for place, shown, label in zip(places_of_maps, drawn, ("ratio", "probability", last), strict=True):
+        bar = fig.colorbar(shown, ax=axes[:, place], location="bottom", label=label, fraction=0.02, aspect=12, pad=0.01)
+        if label == last:
             shown_names = [class_names[number] for number in known]
             turned = 90 if max(map(len, shown_names)) > 3 else 0
             size = 7 if len(known) <= 12 else 5

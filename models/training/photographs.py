@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from models.ablation import altered
 from models.crops import centre_crops, random_colours, random_crops, random_resized_crops
 from models.training.batches import test_batches
 
@@ -113,14 +114,33 @@ class Plan(NamedTuple):
         return lambda epoch: at(self.sides[epoch])
 
 
-def network(build, side, dtype, **arguments):
-    """A fresh network for one side, or for any if `side` is None, that computes in `dtype`."""
+def network(build, side, dtype, *, without=None, resize=None, **arguments):
+    """A fresh network for one side, or for any if `side` is None, that computes in `dtype`.
+
+    Layers `without` are left out of it and those in `resize` have another size, see `models.ablation.altered`.
+    """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype)
     try:
-        return build(weights=None, input_shape=(side, side, 3), **arguments)
+        model = build(weights=None, input_shape=(side, side, 3), **arguments)
+        return altered(model, without or (), resize) if without or resize else model
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def check_growth(growing, final):
+    """See that a network for open sides has the weights of the one for its last side.
+
+    Raises:
+        ValueError: If a layer that was left out pooled the maps, so that they no longer have the size of the grid that
+            they are resampled to while the network grows.
+    """
+    for open_weight, weight in zip(growing.weights, final.weights, strict=True):
+        if tuple(open_weight.shape) != tuple(weight.shape):
+            raise ValueError(
+                f"--image-size: without these layers '{final.name}' cannot grow: its weights {weight.path} would be "
+                f"{tuple(open_weight.shape)} in training and {tuple(weight.shape)} at the end. Give it one side."
+            )
 
 
 def filled(model, other, dtype=None):

@@ -1,0 +1,158 @@
+"""Fig. 3: the architecture, drawn from the model with its own sizes."""
+
+import math
+from typing import NamedTuple
+
+import keras
+
+from deconv import graph
+from deconv.figures.paper import Finding
+from deconv.figures.record import Picture, Table
+from deconv.plotting.architecture import architecture_sheet
+from deconv.windows import reaches_below
+
+_PAPER = [(110, 110, 96), (55, 55, 96), (26, 26, 256), (13, 13, 256), (13, 13, 384), (13, 13, 384), (13, 13, 256)]
+_PAPER += [(6, 6, 256)]
+"""Maps of the paper's network up to its dense layers."""
+_MOST = 60
+_ACTIVATIONS = {"relu": "ReLU", "softmax": "softmax", "relu6": "ReLU6", "tanh": "tanh", "sigmoid": "sigmoid"}
+
+
+class Stage(NamedTuple):
+    """A layer with weights and what follows it up to the next.
+
+    Attributes:
+        name: Of the layer.
+        what: What it does: `"96 filters 7×7, stride 2"`.
+        followers: `(what, output shape)` of the layers behind it that change something, such as pooling.
+        shape: Its output, without the batch.
+        parameters: How many weights the stage has.
+        sees: Rows and columns of the image that a unit at the end of the stage sees; None for all.
+        every: Pixels between the fields of two neighbouring units there; None if it sees all.
+    """
+
+    name: str
+    what: str
+    followers: list[tuple[str, tuple[int, ...]]]
+    shape: tuple[int, ...]
+    parameters: int
+    sees: tuple[int, int] | None
+    every: tuple[int, int] | None
+
+    @property
+    def shapes(self):
+        """Every shape of the stage, one after the other, none twice in a row."""
+        found = [self.shape]
+        for _, shape in self.followers:
+            if shape != found[-1]:
+                found.append(shape)
+        return found
+
+
+def architecture(model):
+    """A model as stages, in the order in which they run.
+
+    Args:
+        model: A functional or Sequential `keras.Model`.
+
+    Returns:
+        `(shape of the image, list of Stage)`.
+    """
+    laid = graph.walk(model)
+    groups = []
+    for step in laid.steps:
+        if _has_filters(step) or not groups:
+            groups.append([])
+        groups[-1].append(step)
+    return laid.inputs[0].shape, [_stage(laid, steps) for steps in groups if any(map(_what, steps))]
+
+
+def architecture_pictures(subject):
+    image, stages = architecture(subject.model)
+    if not stages or len(stages) > _MOST:
+        return
+    total = subject.model.count_params()
+    title = f"The architecture of {subject.model.name}: {total:,} parameters"
+    caption = (
+        "After the paper's Fig. 3, drawn from the model. Every block is a layer's maps: its height is their side, its "
+        "width their number, both on a logarithmic scale; dense layers are bars. Below: what makes them, how much of "
+        "the image one unit sees, and the distance in pixels between neighbouring units' fields."
+    )
+    columns = ["layer", "what", "output", "parameters", "sees", "every"]
+    rows = [
+        [
+            stage.name,
+            ", ".join([stage.what, *(what for what, _ in stage.followers)]),
+            " → ".join("×".join(map(str, shape)) for shape in stage.shapes),
+            stage.parameters,
+            "all" if stage.sees is None else "×".join(map(str, stage.sees)),
+            "" if stage.every is None else "×".join(map(str, stage.every)),
+        ]
+        for stage in stages
+    ]
+    shapes = [shape for stage in stages for shape in stage.shapes if len(shape) == 3]
+    criterion = "the maps have the sizes and numbers of the paper's, for an image of 224 pixels"
+    measured = ", ".join("×".join(map(str, shape)) for shape in shapes)
+    same = shapes == _PAPER if image[:2] == (224, 224) else None
+    if same is None:
+        measured = f"this network takes {image[0]}×{image[1]} pixels; its maps: {measured}"
+    figure = architecture_sheet(image, stages, title)
+    numbers = {"image": image, "parameters": total, "stages": [stage._asdict() for stage in stages]}
+    findings = [Finding("fig3-sizes", same, criterion, measured)]
+    table = Table(title, columns, rows)
+    yield Picture("fig3_architecture", title, caption, figure, numbers, findings, [table])
+
+
+def _stage(laid, steps):
+    told = [(step, what) for step in steps if (what := _what(step))]
+    (first, what), others = told[0], told[1:]
+    last = next((step for step in reversed(steps) if len(step.output.shape) == 3), first)
+    reach = reaches_below(graph.below(laid, last)).get(laid.inputs[0])
+    return Stage(
+        first.name,
+        what,
+        [(name, step.output.shape) for step, name in others],
+        first.output.shape,
+        sum(math.prod(weight.shape) for step in steps for weight in step.layer.weights),
+        None if reach is None else reach.cells,
+        None if reach is None else reach.strides,
+    )
+
+
+def _has_filters(step):
+    return isinstance(step.layer, keras.layers.Dense | keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
+
+
+def _what(step):
+    """A layer in words; nothing for those that only pass on or reshape."""
+    layer = step.layer
+    activation = _ACTIVATIONS.get(getattr(getattr(layer, "activation", None), "__name__", ""), "")
+    if isinstance(layer, keras.layers.Dense):
+        found = [f"{layer.units} units", activation]
+    elif isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
+        found = [f"{step.output.shape[-1]} filters {_by(layer.kernel_size)}", _stride(layer), activation]
+        if getattr(layer, "groups", 1) > 1:
+            found.insert(1, f"{layer.groups} groups")
+    elif isinstance(layer, keras.layers.MaxPooling2D | keras.layers.AveragePooling2D):
+        kind = "max" if isinstance(layer, keras.layers.MaxPooling2D) else "mean"
+        found = [f"{kind} {_by(layer.pool_size)}", _stride(layer)]
+    elif type(layer).__name__ == "LocalResponseNormalization":
+        found = ["contrast norm"]
+    elif isinstance(layer, keras.layers.ReLU | keras.layers.Activation | keras.layers.Softmax):
+        found = [activation or type(layer).__name__]
+    elif isinstance(layer, (keras.layers.Flatten, keras.layers.InputLayer, keras.layers.ZeroPadding2D, *graph.IDLE)):
+        found = [f"dropout {layer.rate:g}"] if isinstance(layer, keras.layers.Dropout) else []
+    else:
+        found = [type(layer).__name__]
+    return ", ".join(filter(None, found))
+
+
+def _by(sizes):
+    return "×".join(map(str, sizes))
+
+
+def _stride(layer):
+    rows, columns = layer.strides
+    if (rows, columns) == (1, 1):
+        return ""
+    return f"stride {rows}" if rows == columns else f"strides {rows}, {columns}"

@@ -1,0 +1,182 @@
+"""Fig. 4: how features develop over the epochs of a training, from its checkpoints."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from deconv import fingerprint, graph
+from deconv.evolution import FeatureEvolution
+from deconv.figures.paper import Finding
+from deconv.figures.record import Picture
+from deconv.figures.runs import Run, read_runs
+from deconv.figures.subject import in_words
+from deconv.plotting.evolution import evolution_sheet, settling_chart
+from deconv.rules import label
+from deconv.settling import LEVEL, settling
+
+MEASURED, SHOWN = 32, 6
+"""Channels of each layer that the numbers are of, and how many of these are shown."""
+FEW = 5
+"""At most so many are "a few epochs"."""
+LATE = 40 / 70
+"""The paper's upper layers develop after 40 epochs or more; it trains for 70."""
+LESS = 0.1
+"""So much lower must the similarity be at jumps, on average."""
+
+
+class Development(NamedTuple):
+    """What the checkpoints of a run show.
+
+    Attributes:
+        run: The run.
+        data: The images that were looked at.
+        evolutions: `{layer: Evolution}` of its convolutions, from the image up.
+        settlings: `{layer: Settling}` of the same.
+        counts: `{layer: how many channels it has}`.
+    """
+
+    run: Run
+    data: Any
+    evolutions: dict
+    settlings: dict
+    counts: dict
+
+
+def evolution_data(subject):
+    """One scan of the training data, else of the subject's own, for each checkpoint of the first run that fits.
+
+    Returns:
+        `Development`; None if there is no run of this network with two checkpoints or more.
+    """
+    layers = subject.filters()
+    if subject.runs is None or not layers:
+        return None
+    runs = (run for run in read_runs(Path(subject.runs) / "evolution") if len(run.checkpoints) > 1)
+    run = next((run for run in runs if _same_network(run.model(), subject.model, layers)), None)
+    if run is None:
+        return None
+    laid = graph.walk(subject.model)
+    counts = {layer: graph.find(laid, layer).output.shape[-1] for layer in layers}
+    channels = {layer: subject.channels(layer, count, MEASURED) for layer, count in counts.items()}
+    data = subject.data if subject.training is None else subject.training
+    looked = FeatureEvolution.from_checkpoints(run.checkpoints, data, layers, channels, preprocess=subject.preprocess)
+    found = looked.evolutions
+    return Development(run, data, found, {layer: settling(one) for layer, one in found.items()}, counts)
+
+
+def evolution_pictures(subject):
+    found = evolution_data(subject)
+    if found is None:
+        return
+    name = subject.model.name
+    for layer, evolution in found.evolutions.items():
+        shown = evolution.part(subject.channels(layer, len(evolution.channels), SHOWN))
+        height, width = shown.projections.shape[2:4]
+        title = f"{layer} of {name}: features over the epochs of its training"
+        rows = in_words(len(shown.channels), found.counts[layer])
+        caption = (
+            f"After the paper's Fig. 4. Rows: {rows}; columns: epochs. The unit of each that is strongest over "
+            f"{found.data.size:,} images of {found.data.name} at that epoch, projected down and cut to what it sees, "
+            f"{height}×{width} pixels; grey is zero, also outside of the image. Every projection is divided by "
+            f"{subject.scale}. An orange frame marks a jump: another image excites the feature most than at the epoch "
+            f"before. {_settles(found.settlings[layer])}"
+        )
+        figure = evolution_sheet(shown, title, percentile=subject.contrast, scale=subject.scale)
+        yield Picture(f"fig4_{label(layer)}", title, caption, figure, _numbers(evolution, shown.channels))
+    title = f"When the layers of {name} settle"
+    most = max(len(one.channels) for one in found.evolutions.values())
+    caption = (
+        f"Of up to {most} channels of each layer, drawn at random, at {len(evolution.epochs)} checkpoints of the run "
+        f"'{found.run.name}'. Left: how much alike the projections of the strongest units are to those of the last "
+        "checkpoint, as the mean of their cosines; a layer settles (diamond) where this rises above "
+        f"{LEVEL} for good, so that they share {LEVEL**2:.0%} of their energy. Middle and right, what may change a "
+        "picture: the layer's filters, and the image that excites a feature most. An epoch is one pass over the "
+        "training data, in the paper 1.3 million images."
+    )
+    numbers = {layer: settled._asdict() for layer, settled in found.settlings.items()}
+    figure = settling_chart(found.settlings, title)
+    yield Picture("fig4_settling", title, caption, figure, numbers, findings(found.evolutions, found.settlings))
+
+
+def findings(evolutions, settlings):
+    """The claims of Fig. 4, by layers from the image up."""
+    names, settled = list(settlings), list(settlings.values())
+    epochs, several = settled[0].epochs, len(names) > 1
+    first, last, end = settled[0].epoch, settled[-1].epoch, epochs[-1]
+    measured = ", ".join(f"{name} at {one.epoch:.1f}" for name, one in settlings.items()) + f" of {end} epochs"
+    early = not np.isnan(first) and epochs[0] <= FEW
+    late = several and not np.isnan(last)
+    silent = "its channels are all silent in the end"
+    drop, cells = jump_drop(list(evolutions.values())[1:])
+    return [
+        Finding(
+            "fig4-low-first",
+            bool(first <= FEW) if early else None,
+            f"the features of the first convolution settle by epoch {FEW}",
+            measured if early else silent if np.isnan(first) else f"the first checkpoint is of epoch {epochs[0]}",
+        ),
+        Finding(
+            "fig4-high-late",
+            bool(last >= LATE * end) if late else None,
+            f"those of the last settle after {LATE:.0%} of the epochs, as 40 are of the paper's 70",
+            measured if late else silent if several else "the network has one convolution",
+        ),
+        Finding(
+            "fig4-jumps",
+            bool(drop > LESS) if cells else None,
+            "above the first convolution, from one checkpoint to the next, the projections of features whose strongest "
+            f"image changes are less alike than those of the same layer that keep it: cosine lower by more than {LESS}",
+            f"lower by {drop:.2f} on average over {cells} steps of a layer from one checkpoint to the next"
+            if cells
+            else "there is no step at which some features of a layer above the first change their image, others not",
+        ),
+    ]
+
+
+def jump_drop(evolutions):
+    """By how much the similarity of successive projections is lower at jumps than without.
+
+    Features are compared with others of their layer at the same epoch, since weights change most at first, when most of
+    the jumps are too.
+
+    Args:
+        evolutions: List of `Evolution`.
+
+    Returns:
+        `(difference, steps)`: the mean over all steps of a layer from one epoch to the next at which some features jump
+        and others stay; NaN if there are none.
+    """
+    drops = []
+    for evolution in evolutions:
+        similarity, jumps = evolution.similarity, evolution.jumps
+        for alike, jumped in zip(similarity.T, jumps.T, strict=True):
+            known = ~np.isnan(alike)
+            if (known & jumped).any() and (known & ~jumped).any():
+                drops.append(alike[known & ~jumped].mean() - alike[known & jumped].mean())
+    return (float(np.mean(drops)) if drops else float("nan")), len(drops)
+
+
+def _same_network(model, other, layers):
+    """Whether two models are the same up to these layers of the second, but for their weights."""
+    found = []
+    for laid in (graph.walk(model), graph.walk(other)):
+        if not set(layers) <= {step.name for step in laid.steps}:
+            return False
+        below = graph.below(laid, *(graph.find(laid, layer) for layer in layers))
+        found.append(fingerprint.architecture(below, layers))
+    return found[0] == found[1]
+
+
+def _settles(settled):
+    if np.isnan(settled.epoch):
+        return "All of its channels are silent in the end."
+    if settled.epoch == settled.epochs[0]:
+        return f"The layer has settled by epoch {settled.epoch:.0f}."
+    return f"The layer settles at epoch {settled.epoch:.1f}."
+
+
+def _numbers(evolution, shown):
+    numbers = {"layer": evolution.layer, "epochs": evolution.epochs, "channels": evolution.channels, "shown": shown}
+    numbers |= {name: getattr(evolution, name) for name in ("values", "ids", "positions", "windows")}
+    return numbers | {name: getattr(evolution, name) for name in ("jumps", "similarity", "similarity_to_last")}

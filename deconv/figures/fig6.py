@@ -1,0 +1,189 @@
+"""Fig. 6: first-layer filters with and without clipping of their RMS, and strides 4 and 2 compared."""
+
+import numpy as np
+
+from deconv import graph
+from deconv.figures.first_layers import DEAD, MEASURED, filter_comparison_data, first_layer
+from deconv.figures.paper import Finding, Table
+from deconv.figures.record import Picture
+from deconv.figures.runs import read_runs
+from deconv.kernels import examine_filters
+from deconv.plotting import signed
+from deconv.plotting.health import ChartedFilters, filter_comparison_sheet
+from deconv.spectrum import bands
+
+_DOMINATES, _GRID = 2.0, 1.5
+
+
+def filter_comparison_pictures(subject):
+    subjects = [(one, first_layer(one)) for one in (subject, *subject.others)]
+    if subjects[0][1] is None:
+        return
+    subjects = [(one, first) for one, first in subjects if first is not None]
+    strides = tuple(map(max, *(first.strides for _, first in subjects), (1, 1)))
+    networks = [filter_comparison_data(one, strides) for one, _ in subjects]
+    unclipped, clipped = _clipping(subject)
+    panels = [(f"{found.name}, {_in_words(found.first)}", found.first.tiles) for found in networks]
+    charted = [
+        ChartedFilters(
+            found.name,
+            found.health.filters.rms,
+            found.health.filters.frequency,
+            None if found.second is None else found.second.excess,
+        )
+        for found in networks
+    ]
+    if unclipped is not None:
+        name, first, filters = unclipped
+        panels.insert(0, (f"{name}: no clipping, {_in_words(first)}", first.tiles))
+        charted.insert(0, ChartedFilters(f"{name}, no clipping", filters.rms, filters.frequency, None))
+    tiles = [(name, signed(some, scale="shared", percentile=99.8)) for name, some in panels]
+    below = [
+        (f"{found.name}, {found.second.name}: strongest unit of {len(found.second.projections)} channels", found.second)
+        for found in networks
+        if found.second is not None
+    ]
+    title = f"Filters of {' and '.join(found.name for found in networks)}: scale, frequency, aliasing"
+    shown = " and ".join(f"{found.images:,} images of {found.data} ({found.name})" for found in networks)
+    caption = (
+        "After the paper's Fig. 6. Filters of the first layer in the colours of the images, each panel on one scale; "
+        "grey is zero. For channels of the second convolution, drawn with the seed, the strongest unit over "
+        f"{shown}, projected, each divided by {subject.scale}. Charts: how strong the filters are beside the median; "
+        "the centroid of each filter's power spectrum, all directions together; and how much more power the "
+        f"projections of up to {MEASURED} channels hold at the frequencies of a grid of {strides[0]} pixels, the "
+        "largest stride here, than beside them: 1 is no more, aliasing raises it. "
+        + ("" if len(networks) > 1 else "There is no other network to set beside this one. ")
+        + ("" if unclipped is not None else "There is no network trained without clipping.")
+    ).rstrip()
+    figure = filter_comparison_sheet(tiles, [(name, second.projections) for name, second in below], charted, title)
+    numbers = {found.name: _numbers(found) for found in networks}
+    if unclipped is not None:
+        numbers["without_clipping"] = {"name": unclipped[0], "rms": unclipped[2].rms, "spread": unclipped[2].spread}
+    findings = [_about_clipping(unclipped, clipped or _own(networks[0])), *_about_strides(networks)]
+    yield Picture("fig6_filters", title, caption, figure, numbers, findings, [_table(networks, unclipped)])
+
+
+def _clipping(subject):
+    """The first run without clipping of the filters' RMS and the first with it: `(name, FirstLayer, Filters)` each."""
+    found = {}
+    for run in read_runs(None if subject.runs is None else subject.runs / "regularisation"):
+        radius = _radius(run.record)
+        if radius is None or bool(radius) in found:
+            continue
+        model = run.model()
+        first = first_layer(subject._replace(model=model))
+        if first is not None:
+            layer = graph.find(graph.walk(model), first.name).layer
+            found[bool(radius)] = (run.name, first, examine_filters(layer))
+    return found.get(False), found.get(True)
+
+
+def _radius(record):
+    """The largest RMS that a run allowed its filters, 0 for any; None where it does not say."""
+    change = record.get("variant", {}).get("change")
+    change = change if isinstance(change, dict) else {}
+    return {**record.get("arguments", {}), **change}.get("filter_radius")
+
+
+def _own(network):
+    return network.name, network.first, network.health.filters
+
+
+def _in_words(first):
+    return f"{len(first.tiles)} of {'×'.join(map(str, first.size))}, stride {first.strides[0]}"
+
+
+def _numbers(found):
+    filters = found.health.filters
+    numbers = {"layer": found.first.name, "size": found.first.size, "strides": found.first.strides}
+    numbers |= {"images": found.images, "data": found.data, "dead": np.flatnonzero(found.dead)}
+    numbers |= {"active": found.health.activity.active, **filters._asdict()}
+    if found.second is not None:
+        numbers["second"] = {name: some for name, some in found.second._asdict().items() if name != "projections"}
+    return numbers
+
+
+def _table(networks, unclipped):
+    columns = ["network", "filters", "dead", "RMS, largest / median", "low (%)", "middle (%)", "high (%)"]
+    columns += ["aliased energy (%)", "grid excess of layer 2", "of the patches"]
+    rows = []
+    if unclipped is not None:
+        rows.append([f"{unclipped[0]}, no clipping", _in_words(unclipped[1]), None, *_row(unclipped[2]), None, None])
+    for found in networks:
+        second = (None, None)
+        if found.second is not None:
+            second = [_rounded(_median(some), 2) for some in (found.second.excess, found.second.excess_of_patches)]
+        dead = int(found.dead.sum())
+        rows.append([found.name, _in_words(found.first), dead, *_row(found.health.filters), *second])
+    note = (
+        "Low, middle and high: shares of filters whose centroid is below 1/8, up to 1/4 and above 1/4 cycles per "
+        "pixel. Aliased energy: the median filter's share above the Nyquist frequency of its stride, for white noise. "
+        "Grid excess: medians, on the grid of the largest stride."
+    )
+    return Table("First-layer filters", columns, rows, note)
+
+
+def _row(filters):
+    shares = [_rounded(100 * share, 1) for share in bands(filters.frequency)]
+    return [_rounded(filters.spread, 2), *shares, _rounded(100 * _median(filters.aliasing), 1)]
+
+
+def _median(values):
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else np.nan
+
+
+def _rounded(value, digits):
+    return None if np.isnan(value) else round(float(value), digits)
+
+
+def _about_clipping(unclipped, clipped):
+    criterion = (
+        f"Without clipping the largest RMS of a first-layer filter is at least {_DOMINATES:g} times the median, "
+        "and nearer to it with clipping."
+    )
+    if unclipped is None:
+        return Finding("fig6-clipping", None, criterion, "There is no network trained without clipping (--runs).")
+    (free, _, without), (bound, _, with_it) = unclipped, clipped
+    seen = bool(without.spread >= _DOMINATES and with_it.spread < without.spread)
+    measured = f"{without.spread:.2f} times the median without ({free}), {with_it.spread:.2f} with ({bound})."
+    return Finding("fig6-clipping", seen, criterion, measured)
+
+
+def _about_strides(networks):
+    dead = f"A larger share of filters is dead (silent in all images, or RMS below {DEAD:g} of the median) at the "
+    dead += "larger stride."
+    middle = "A smaller share of filters has its centroid between 1/8 and 1/4 cycles per pixel at the larger stride."
+    grid = "The median excess, on the grid of the larger stride, of the second layer's projections is at least "
+    grid += f"{_GRID:g} at that stride, and less than {_GRID:g} at the smaller."
+    coarse, fine = (choose(networks, key=lambda found: found.first.strides[0]) for choose in (max, min))
+    (wide, _), (narrow, _) = coarse.first.strides, fine.first.strides
+    if wide == narrow:
+        reason = f"There is no network of another stride than {wide} to compare with (others)."
+        for claim, criterion in (("fig6-dead", dead), ("fig6-middle", middle), ("fig6-aliasing", grid)):
+            yield Finding(claim, None, criterion, reason)
+        return
+    names = [f"stride {found.first.strides[0]} ({found.name})" for found in (coarse, fine)]
+    shares = [found.dead.mean() for found in (coarse, fine)]
+    told = [
+        f"{name}: {found.dead.sum()} of {len(found.dead)}" for name, found in zip(names, (coarse, fine), strict=True)
+    ]
+    yield Finding("fig6-dead", bool(shares[0] > shares[1]), dead, "; ".join(told) + ".")
+    shares = [bands(found.health.filters.frequency) for found in (coarse, fine)]
+    told = [
+        f"{name}: {share[0]:.0%} low, {share[1]:.0%} middle, {share[2]:.0%} high"
+        for name, share in zip(names, shares, strict=True)
+    ]
+    yield Finding("fig6-middle", bool(shares[0][1] < shares[1][1]), middle, "; ".join(told) + ".")
+    excess = [np.nan if found.second is None else _median(found.second.excess) for found in (coarse, fine)]
+    if np.isnan(excess).any():
+        yield Finding("fig6-aliasing", None, grid, "Not both have a second convolution whose windows fit the images.")
+        return
+    patches = [_median(found.second.excess_of_patches) for found in (coarse, fine)]
+    told = [
+        f"{name}: {one:.2f}, of the patches themselves {other:.2f}"
+        for name, one, other in zip(names, excess, patches, strict=True)
+    ]
+    energy = [_median(found.health.filters.aliasing) for found in (coarse, fine)]
+    told = "; ".join(told) + f". Of the median filter's energy {energy[0]:.0%} and {energy[1]:.0%} is aliased."
+    yield Finding("fig6-aliasing", bool(excess[0] >= _GRID > excess[1]), grid, told)

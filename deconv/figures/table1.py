@@ -1,0 +1,209 @@
+"""Fig. 8 and Table 1: does hiding one part change the features of different images alike?"""
+
+import keras
+import numpy as np
+
+from deconv import graph
+from deconv.correspondence import correspondence
+from deconv.datasets.parts import DIGITS, read_parts
+from deconv.figures.paper import Finding, Table, published
+from deconv.figures.record import Picture
+from deconv.masks import hide, random_masks
+from deconv.plotting import pixels
+from deconv.plotting.correspondence import distance_bars, hidden_sheet
+
+_RANDOM, _ALIGNED = "random", "random, one place"
+_CONTROLS = {_RANDOM: "random places hidden", _ALIGNED: "one random place hidden in all images of a draw"}
+_DRAWS = 99
+_LEVEL = 0.05
+"""A part is more consistent than chance if at most this share of the random draws is as consistent."""
+
+
+def correspondence_pictures(subject):
+    lower, upper = compared_layers(subject.model)
+    sets = subject_parts(subject)
+    if lower is None or not sets:
+        return
+    layers = [layer for layer in (lower, upper) if layer is not None]
+    found = {}
+    for parts in sets:
+        images = subject.pick(parts.ids)
+        controls = {
+            name: random_masks(
+                parts.masks, images.shape[1:], _DRAWS, subject.seed, aligned=aligned, images=images, fill=subject.fill
+            )
+            for name, aligned in ((_RANDOM, False), (_ALIGNED, True))
+        }
+        masks = {**parts.masks, **controls}
+        found[parts.object] = correspondence(
+            subject.model, images, masks, layers, fill=subject.fill, preprocess=subject.preprocess
+        )
+        yield _hidden_picture(subject, parts, images, controls[_RANDOM])
+    yield _table_picture(subject, sets, found, lower, upper)
+
+
+def compared_layers(model):
+    """What stands for the paper's layers 5 and 7: names, each None where there is none.
+
+    The paper does not say whether "layer 5" is before or after its pooling: we take the features that the next layer
+    sees, the max pooling above the last convolution, and the convolution itself where none follows. "Layer 7" is the
+    last hidden layer: what the last dense layer is given, unless that is the former again.
+    """
+    steps = graph.walk(model).steps
+    filters = [place for place, step in enumerate(steps) if isinstance(step.layer, keras.layers.Conv2D)]
+    if not filters:
+        return None, None
+    pools = [step for step in steps[filters[-1] :] if isinstance(step.layer, keras.layers.MaxPooling2D)]
+    lower = (pools or [steps[filters[-1]]])[0]
+    heads = [step for step in steps[filters[-1] :] if isinstance(step.layer, keras.layers.Dense)]
+    makers = {edge: step for step in steps for edge in step.outputs}
+    upper = makers.get(heads[-1].inputs[0]) if heads else None
+    while upper is not None and issubclass(graph.kind(upper.layer), graph.IDLE):
+        upper = makers.get(upper.inputs[0])
+    same = upper is None or upper is lower or isinstance(upper.layer, keras.layers.Flatten | keras.layers.Reshape)
+    return lower.name, None if same else upper.name
+
+
+def subject_parts(subject):
+    """The subject's own parts, or those that we have of the digits it is shown; else none. A list of `Parts`."""
+    data = subject.data
+    if subject.parts is not None:
+        return read_parts(subject.parts, data)
+    is_ours = data.name == "mnist-5k" and data.split != "train" and tuple(data.image_shape[:2]) == (28, 28)
+    return read_parts(DIGITS, data) if is_ours else []
+
+
+def _hidden_picture(subject, parts, images, control, shown=2):
+    rows = [None, *parts.masks.values(), *control[:shown]]
+    names = ["image", *parts.masks, *(f"{_RANDOM} {number + 1}" for number in range(shown))]
+    hidden = [images if row is None else hide(images, row, subject.fill) for row in rows]
+    what = f" of '{parts.object}'" if parts.object else ""
+    title = f"Parts{what} hidden in {len(images)} images of {subject.data.name}"
+    caption = (
+        f"After the paper's Fig. 8. The red frame is what is hidden, by pixels of {subject.fill:g}. Below, {shown} of "
+        f"{_DRAWS} random draws, of the sizes of the parts, at places drawn with the seed. They may lie on the parts, "
+        "and change at least half as much of a picture as the part does: hiding what is empty would change nothing, "
+        "and nothing agrees with nothing."
+    )
+    figure = hidden_sheet(pixels(np.stack(hidden)), rows, names, [f"no. {id}" for id in parts.ids], title)
+    numbers = {"image_ids": parts.ids, "masks": parts.masks, "random": control, "fill": subject.fill}
+    return Picture(f"fig8_{_file_name(parts.object)}", title, caption, figure, numbers)
+
+
+def _table_picture(subject, sets, found, lower, upper):
+    layers = [layer for layer in (lower, upper) if layer is not None]
+    title = f"How alike hiding a part changes the features of {subject.model.name}, on {subject.data.name}"
+    sizes = ", ".join(str(len(parts.ids)) for parts in sets)
+    caption = (
+        "After the paper's Table 1. Signs of the change of every feature when a part is hidden, compared between pairs "
+        f"of images ({sizes} images of each object): the share that differs; low is consistent. Bars: mean, and "
+        f"standard deviation over pairs (and {_DRAWS} draws of random places). Above: the paper's distance, in which "
+        "features that change in neither image count as agreement. Below: without those. The paper's control hides "
+        "other places in every image; grey is a control of ours with one place for all images of a draw: how alike the "
+        "place alone makes the changes, in pictures that are centred. "
+        f"Fill {subject.fill:g}; changes below 1/10,000 of a layer's root mean square count as none."
+    )
+    groups = {object: of.distances for object, of in found.items()}
+    numbers = {"layers": layers, "draws": _DRAWS, "fill": subject.fill, "objects": {}}
+    for parts in sets:
+        of = found[parts.object]
+        numbers["objects"][parts.object or "object"] = {
+            "image_ids": parts.ids,
+            "pairs": of.pairs,
+            "thresholds": of.thresholds,
+            **{layer: _numbers(of.distances[layer]) for layer in layers},
+        }
+    figure = distance_bars(groups, _CONTROLS, layers, title)
+    findings = [_lower_finding(found, lower), _upper_finding(found, lower, upper)]
+    tables = [_table(found, layers, subject), published("table1")]
+    return Picture("table1_correspondence", title, caption, figure, numbers, findings, tables)
+
+
+def _numbers(parts):
+    """What is kept of one layer: of every part all pairs, of the random places the mean of every draw."""
+    kept = {}
+    for part, distances in parts.items():
+        kept[part] = {"mean": distances.mean, "deviation": distances.deviation, "still": float(distances.still.mean())}
+        kept[part]["mean_of_changed"] = distances.mean_of_changed
+        if part in _CONTROLS:
+            kept[part]["draws"] = distances.of_all.mean(axis=1)
+        else:
+            kept[part] |= {"chance": distances.chance(parts[_RANDOM]), "of_all": distances.of_all[0]}
+            kept[part]["chance_of_one_place"] = distances.chance(parts[_ALIGNED])
+            kept[part]["chance_of_changed"] = distances.chance(parts[_RANDOM], "of_changed")
+            kept[part]["of_changed"] = distances.of_changed[0]
+    return kept
+
+
+def _table(found, layers, subject):
+    columns = [
+        "occlusion",
+        *layers,
+        *(f"{layer}, of changed" for layer in layers),
+        *(f"{layer}, p" for layer in layers),
+    ]
+    rows = []
+    for object, of in found.items():
+        for part in of.distances[layers[0]]:
+            cells = [of.distances[layer][part] for layer in layers]
+            control = [of.distances[layer][_RANDOM] for layer in layers]
+            rows.append(
+                [
+                    f"{object}, {part}" if object else part,
+                    *(f"{cell.mean:.3f} ± {cell.deviation:.3f}" for cell in cells),
+                    *(f"{cell.mean_of_changed:.3f}" for cell in cells),
+                    *(
+                        None if part in _CONTROLS else round(cell.chance(random), 3)
+                        for cell, random in zip(cells, control, strict=True)
+                    ),
+                ]
+            )
+    note = (
+        f"p: share of {_DRAWS} random draws at least as consistent, the part itself counted among them. "
+        "'Of changed': without entries that change in neither image."
+    )
+    title = f"The same for {subject.model.name} on {subject.data.name}, layer 5 being {layers[0]}"
+    return Table(title + (f", layer 7 {layers[1]}" if len(layers) > 1 else ""), columns, rows, note)
+
+
+def _lower_finding(found, lower):
+    chances, told = [], []
+    for object, of in found.items():
+        distances = of.distances[lower]
+        for part, own in distances.items():
+            words = f"{object} {part} {own.mean:.3f}".lstrip()
+            if part not in _CONTROLS:
+                chances.append(own.chance(distances[_RANDOM]))
+                words += f" (p {chances[-1]:.2f})"
+            told.append(f"{words}, of what changed {own.mean_of_changed:.3f}")
+    return Finding(
+        "table1-layer5",
+        max(chances) <= _LEVEL,
+        f"In {lower} every part's mean distance is below that of at least {1 - _LEVEL:.0%} of {_DRAWS} random draws.",
+        f"{'; '.join(told)}.",
+    )
+
+
+def _upper_finding(found, lower, upper):
+    criterion = (
+        "How far the parts' mean lies below that of random places, relative to the latter and averaged over objects, "
+        "is above zero in layer 5 and nearer to zero in layer 7."
+    )
+    if upper is None:
+        return Finding("table1-layer7", None, criterion, "The network has no hidden layer above its convolutions.")
+    below, above = (float(np.mean([_gap(of.distances[layer]) for of in found.values()])) for layer in (lower, upper))
+    if not np.isfinite(below + above):
+        return Finding("table1-layer7", None, criterion, "Random places change nothing in one of the layers.")
+    measured = f"{below:+.1%} of random's mean in {lower}, {above:+.1%} in {upper} (the paper's table: +33.0%, +5.9%)."
+    return Finding("table1-layer7", below > 0 and abs(above) < below, criterion, measured)
+
+
+def _gap(parts):
+    """How far the parts' distances lie below the random places', as a share of the latter."""
+    random = parts[_RANDOM].mean
+    means = [distances.mean for part, distances in parts.items() if part not in _CONTROLS]
+    return (random - np.mean(means)) / random if random else np.nan
+
+
+def _file_name(object):
+    return "".join(letter if letter.isalnum() else "_" for letter in object) or "parts"

@@ -1,0 +1,105 @@
+"""Sheets of the correspondence experiment: images with parts hidden, and how alike their features change."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from deconv.plotting.grids import show_picture, texts
+
+_OF_PARTS, _OF_RANDOM, _OF_OTHERS = "tab:blue", "tab:orange", "0.6"
+
+
+def hidden_sheet(pictures, rectangles, names, heads, title):
+    """A row for each part, a column for each image, a frame around what is hidden (Fig. 8).
+
+    Args:
+        pictures: `(rows, n, height, width, 1 or 3)` intensities between 0 and 1.
+        rectangles: For each row ints `(n, 4)`: top, left, bottom, right of what is hidden; None for nothing.
+        names: One text per row.
+        heads: One text per image.
+        title: Title of the sheet.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    rows, columns, height, width = pictures.shape[:4]
+    size = (1.25 * columns + 1.7, 1.25 * rows * height / width + 0.9)
+    fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    for row, shown, frames, name in zip(axes, pictures, rectangles, names, strict=True):
+        for place, ax in enumerate(row):
+            show_picture(shown[place], ax)
+            if frames is not None:
+                top, left, bottom, right = frames[place]
+                ax.add_patch(
+                    plt.Rectangle(
+                        (left - 0.5, top - 0.5),
+                        right - left,
+                        bottom - top,
+                        fill=False,
+                        edgecolor="tab:red",
+                        linewidth=1.2,
+                    )
+                )
+        row[0].set_ylabel(*texts([name]), rotation=0, ha="right", va="center", fontsize=9)
+    for ax, head in zip(axes[0], texts(heads), strict=True):
+        ax.set_title(head, fontsize=9)
+    fig.suptitle(title)
+    return fig
+
+
+def distance_bars(groups, controls, layers, title):
+    """Mean and spread of the distances of every part and of random places, as bars (Table 1).
+
+    Args:
+        groups: `{object: distances}`, with `distances` as in `Correspondence`.
+        controls: `{part: text for the legend}`, which of the parts are random places; the first gives the bands.
+        layers: Those to show, a column each.
+        title: Title of the sheet.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    bars, line = [], 0.0
+    for object, distances in groups.items():
+        parts = list(distances[layers[0]])
+        bars.append((object, distances, parts, line + np.arange(len(parts))))
+        line += len(parts) + 0.8
+    size = (3.2 + 3.6 * len(layers), 2.6 + 0.5 * line)
+    fig, axes = plt.subplots(2, len(layers), figsize=size, squeeze=False, sharey=True, layout="constrained")
+    colours = dict(zip(controls, (_OF_RANDOM, _OF_OTHERS), strict=False))
+    band = next(iter(controls))
+    kinds = (
+        ("of_all", "of all entries, the share\nwhose signs differ"),
+        ("of_changed", "of the entries that changed in either image,\nthe share whose signs differ"),
+    )
+    for row, (kind, words) in zip(axes, kinds, strict=True):
+        for ax, layer in zip(row, layers, strict=True):
+            most = 0.0
+            for _, distances, parts, places in bars:
+                found = [getattr(distances[layer][part], kind) for part in parts]
+                means = [_known(np.mean, values) for values in found]
+                spreads = [_known(np.std, values) for values in found]
+                ax.barh(places, means, 0.75, color=[colours.get(part, _OF_PARTS) for part in parts], zorder=2)
+                ax.errorbar(means, places, xerr=spreads, fmt="none", ecolor="0.15", capsize=2.5, linewidth=1, zorder=3)
+                draws = [_known(np.mean, draw) for draw in found[parts.index(band)]]
+                low, high = np.quantile([mean for mean in draws if not np.isnan(mean)] or [0], [0.05, 0.95])
+                span = [places[0] - 0.5, places[-1] + 0.5]
+                ax.fill_betweenx(span, low, high, color=_OF_RANDOM, alpha=0.25, linewidth=0, zorder=1)
+                most = np.nanmax([most, high, *np.add(means, spreads)])
+            ax.set(xlim=(0, most * 1.05 or 1), xlabel=words)
+            ax.locator_params(axis="x", nbins=6)
+            ax.set_title(layer, fontsize=10)
+        names = [f"{object}, {part}" if object else part for object, _, parts, _ in bars for part in parts]
+        row[0].set_yticks(np.concatenate([places for *_, places in bars]), texts(names), fontsize=9)
+    axes[0, 0].invert_yaxis()
+    shown = [("the same part hidden", _OF_PARTS, 1), *((text, colours[part], 1) for part, text in controls.items())]
+    shown.append((f"means of single draws of '{band}', 5th to 95th percentile", _OF_RANDOM, 0.25))
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colour, alpha=alpha, label=text) for text, colour, alpha in shown]
+    fig.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8)
+    fig.suptitle(title)
+    return fig
+
+
+def _known(summary, values):
+    """Mean or deviation of the numbers that are known; NaN if none is."""
+    known = values[~np.isnan(values)]
+    return summary(known) if known.size else np.nan

@@ -1,0 +1,61 @@
+"""Error rates of several networks as bars, ours beside the paper's."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+_TRAIN, _TEST = "0.65", "tab:blue"
+
+
+def error_bars(names, ours, paper, title, heads, deviations=None):
+    """One group of horizontal bars per network: the training error above, the test error below.
+
+    Args:
+        names: One text per network; may have two lines.
+        ours: `{label: errors}` of at most two kinds, the training error first if there are two, each a sequence of
+            shares in [0, 1]; NaN for what is not known.
+        paper: The same for the panel at the right, or an empty dict for none.
+        title: Title of the sheet.
+        heads: Titles of the two panels.
+        deviations: Half the length of the error bars at our last kind, shares; None for none.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    panels = [found for found in (ours, paper) if found]
+    fig = Figure(figsize=(5.2 + 3.6 * len(panels), 0.52 * len(names) + 1.9), layout="constrained")
+    axes = np.atleast_1d(fig.subplots(1, len(panels), sharey=True))
+    places = np.arange(len(names))
+    for ax, found, head in zip(axes, panels, heads, strict=False):
+        most = max((np.nanmax(values) for values in found.values() if not np.isnan(values).all()), default=0) or 0.01
+        height = 0.8 / len(found)
+        for order, (label, values) in enumerate(found.items()):
+            values = 100 * np.asarray(values, float)
+            last, offset = order == len(found) - 1, (order - (len(found) - 1) / 2) * height
+            spread = 100 * np.asarray(deviations) if last and found is ours and deviations is not None else 0 * places
+            ax.barh(places + offset, np.nan_to_num(values), height, color=_TEST if last else _TRAIN, label=label)
+            if np.any(spread):
+                ax.errorbar(
+                    values, places + offset, xerr=spread, fmt="none", ecolor="0.2", elinewidth=1, capsize=2,
+                    label="± 2 standard errors",
+                )  # fmt: skip
+            for place, value, length in zip(places, values, spread, strict=True):
+                text = "" if np.isnan(value) else f"{value:.{_decimals(most)}f}"
+                ax.text(np.nan_to_num(value) + length + 1.2 * most, place + offset, text, va="center", fontsize=7)
+        widest = 0 if deviations is None or found is not ours else 100 * np.max(deviations)
+        ax.set(xlim=(0, 114 * most + widest), xlabel="error (%)")
+        ax.set_title(head, fontsize=10)
+        ax.set_yticks(places, names, fontsize=8)
+        ax.grid(axis="x", alpha=0.3)
+        ax.set_axisbelow(True)
+    axes[0].invert_yaxis()
+    handles, labels = axes[0].get_legend_handles_labels()
+    others = {label: other for label, other in zip(ours, paper, strict=False) if label != other}
+    told = [f"{label} (the paper: {others[label]})" if label in others else label for label in labels]
+    fig.legend(handles, told, fontsize=8, loc="outside lower center", ncols=len(told))
+    fig.suptitle(title)
+    return fig
+
+
+def _decimals(most):
+    """Of percents, so that small errors are told apart."""
+    return 2 if most < 0.2 else 1

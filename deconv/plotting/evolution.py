@@ -1,0 +1,130 @@
+"""Features over the epochs: a sheet of their projections, and curves of how near they are to the last ones (Fig. 4)."""
+
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import NullFormatter, NullLocator
+
+from deconv.plotting.display import mosaic, signed
+from deconv.plotting.grids import GAP, bare, signed_bar
+
+JUMP = (0.9, 0.45, 0.0)
+"""Colour of the frame around a picture at which its feature jumps."""
+_LEAST = 60
+"""Pixels of a tile; smaller pictures are enlarged."""
+
+
+def evolution_sheet(evolution, title=None, *, percentile=100.0, scale="its own largest magnitude"):
+    """The projections of a layer: a row for each feature, a column for each epoch; jumps in a frame (Fig. 4).
+
+    Args:
+        evolution: An `Evolution`; pictures of neither 1 nor 3 channels are shown as the mean of these.
+        title: Title of the sheet; None for a plain one.
+        percentile: Which percentile of a projection's magnitudes is drawn as white or black; see `signed`.
+        scale: What each projection has been divided by, for the scale.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    channels, epochs = evolution.ids.shape
+    pictures = evolution.projections.reshape(-1, *evolution.projections.shape[2:])
+    if pictures.shape[-1] not in (1, 3):  # no colours that a screen could show
+        pictures = pictures.mean(axis=-1, keepdims=True)
+    tiles = signed(pictures, percentile=percentile)
+    tiles[evolution.silent.ravel()] = np.nan
+    enlarged = -(-_LEAST // max(tiles.shape[1:3]))  # so that gaps and frames are thin
+    tiles = tiles.repeat(enlarged, axis=1).repeat(enlarged, axis=2)
+    height, width = tiles.shape[1:3]
+    gap = max(1, round(width / 12))
+    step = np.array([height + gap, width + gap])
+    picture = mosaic(tiles, epochs, gap, GAP)
+    inches = min(1.05, 11 / epochs)
+    size = inches * epochs + 1.1, inches * channels * step[0] / step[1] + 1.5
+    fig, ax = plt.subplots(figsize=(max(size[0], 5.6), size[1]), layout="constrained")
+    ax.imshow(picture, vmin=0, vmax=1)
+    bare(ax)
+    for row, column in np.argwhere(evolution.jumps):
+        corner = column * step[1] - 0.5 - gap / 4, row * step[0] - 0.5 - gap / 4
+        sides = width + gap / 2, height + gap / 2
+        ax.add_patch(Rectangle(corner, *sides, fill=False, edgecolor=JUMP, linewidth=2.4, clip_on=False))
+    ax.set_xticks(np.arange(epochs) * step[1] + (width - 1) / 2, evolution.epochs)
+    ax.set_yticks(np.arange(channels) * step[0] + (height - 1) / 2, evolution.channels)
+    ax.set(xlabel="epoch", ylabel=f"channel of {evolution.layer}")
+    ax.xaxis.tick_top()
+    ax.xaxis.set_label_position("top")
+    ax.tick_params(length=0, labelsize=9)
+    signs = [Patch(fill=False, edgecolor=JUMP, linewidth=2, label="jump: another image excites it most than before")]
+    if evolution.silent.any():
+        signs.append(Patch(color=GAP, label="silent: no image excites it"))
+    signed_bar(fig, ax, f"projection / {scale}")
+    fig.legend(handles=signs, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    fig.suptitle(f"{evolution.layer}: the strongest projection of each feature" if title is None else title)
+    return fig
+
+
+def evolution_png(evolution, dpi=110):
+    """The sheet as a PNG: its bytes and `(width, height)` in pixels. No figure is left open."""
+    fig = evolution_sheet(evolution)
+    try:
+        file = io.BytesIO()
+        fig.savefig(file, dpi=dpi, format="png")
+        size = fig.get_size_inches() * dpi
+        return file.getvalue(), (int(size[0]), int(size[1]))
+    finally:
+        plt.close(fig)
+
+
+def settling_chart(layers, title):
+    """How near the features of layers are to what they become, over the epochs.
+
+    Args:
+        layers: `{name: Settling}`, from the image up.
+        title: Title of the chart.
+
+    Returns:
+        The Matplotlib figure: projections, filters where there are any, and winning images.
+    """
+    known = [settled for settled in layers.values() if settled.filters is not None]
+    names = {"projections": "pictures: mean cosine of the\nprojections with the last ones"}
+    if known:
+        names["filters"] = "weights: mean cosine of the\nfilters with the last ones"
+    names["winners"] = "images: share of features that the\nsame image excites most as in the end"
+    fig, axes = plt.subplots(1, len(names), figsize=(4.2 * len(names), 4.4), sharex=True, layout="constrained")
+    colours = plt.get_cmap("viridis")(np.linspace(0, 0.88, len(layers)))
+    for ax, (name, heading) in zip(axes, names.items(), strict=True):
+        for colour, (layer, settled) in zip(colours, layers.items(), strict=True):
+            values = getattr(settled, name)
+            if values is not None:
+                ax.plot(settled.epochs, values, color=colour, marker="o", markersize=4, label=layer)
+            if name == "projections" and np.isfinite(settled.epoch):
+                height = np.interp(np.log(settled.epoch), np.log(settled.epochs), values)
+                mark = {"marker": "D", "markersize": 8, "markerfacecolor": "white"}
+                ax.plot(settled.epoch, height, color=colour, linestyle="", markeredgewidth=1.6, zorder=5, **mark)
+        ax.set_title(heading, fontsize=10)
+        _epoch_axis(ax, settled.epochs)
+        ax.grid(color="0.9")
+        ax.set_ylim(min(-0.05, ax.get_ylim()[0]), 1.03)
+    first = axes[0]
+    first.axhline(settled.level, color="0.35", linestyle="--", linewidth=1)
+    first.plot([], [], "D", color="0.35", markerfacecolor="white", label="settled: stays above the dashed line")
+    first.set_ylabel("likeness to the last epoch")
+    fig.legend(
+        *first.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(layers) + 1, 6), fontsize=9
+    )
+    fig.suptitle(title)
+    return fig
+
+
+def _epoch_axis(ax, epochs):
+    """Epochs in logarithms, each that was looked at as a tick, as far as there is room."""
+    ax.set_xscale("log")
+    ax.set_xlabel("epoch")
+    kept = [epochs[-1]]
+    for epoch in epochs[-2::-1]:
+        if np.log(kept[-1] / epoch) > 0.06 * np.log(epochs[-1] / epochs[0]):
+            kept.append(epoch)
+    ax.set_xticks(kept, kept, fontsize=8)
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,91 @@
+"""The sheet of Fig. 5: transformed images, and how far two layers and the output follow them."""
+
+import matplotlib.pyplot as plt
+from matplotlib.ticker import MaxNLocator
+
+from deconv.plotting.display import mosaic
+from deconv.plotting.grids import GAP, show_picture, texts
+
+AXES = {
+    "translation": ("vertical translation (pixels, down if positive)", "{:.0f} px"),
+    "scale": ("scale (factor)", "×{:.4g}"),
+    "rotation": ("rotation (degrees, against the clock)", "{:.0f}°"),
+}
+"""For every kind of transform the label of its axis, and how one value of it is written."""
+
+
+def invariance_sheet(found, pictures, shown, names, layers, notes, title, probability="probability of the true class"):
+    """One row per kind of transform: the images, the distances of two layers, the probability (Fig. 5).
+
+    Args:
+        found: A sequence of `Invariance`, one per row, of the same images and layers.
+        pictures: For each row `(images, shown, height, width, 1 or 3)` intensities between 0 and 1.
+        shown: For each row the values of the transform that these pictures show.
+        names: One text per image, for the legend.
+        layers: Two pairs `(name, what it is)`; the distances of one layer share their scale in all rows.
+        notes: For each row three texts, above the charts.
+        title: Title of the sheet.
+        probability: Head of the last column.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    count, columns, height, width = pictures[0].shape[:4]
+    tall = min(1.25, max(0.5, count * height / (columns * width)))
+    size = 16.5, len(found) * (3.4 * tall + 0.75) + 1.3
+    fig, axes = plt.subplots(
+        len(found), 4, figsize=size, squeeze=False, layout="constrained", width_ratios=[1.05, 1, 1, 1]
+    )
+    colours = plt.get_cmap("tab10").colors
+    lines = []
+    for row, experiment, tiles, values, told in zip(axes, found, pictures, shown, notes, strict=True):
+        label, written = AXES[experiment.kind]
+        _tiles(row[0], tiles, [_written(written, value) for value in values], colours)
+        curves = [*(experiment.distances[layer] for layer, _ in layers), experiment.probability]
+        for ax, curve, note in zip(row[1:], curves, told, strict=True):
+            style = {"linewidth": 1.4, "marker": ".", "markersize": 4}
+            lines = [
+                ax.plot(experiment.values, line, color=colours[place % len(colours)], **style)[0]
+                for place, line in enumerate(curve)
+            ]
+            ax.set_xlabel(label)
+            ax.set_title(note, fontsize=8, loc="left", color="0.25")
+            ax.grid(color="0.9", linewidth=0.6)
+            if experiment.kind == "rotation":
+                ax.set_xticks(range(0, 361, 90))
+            elif experiment.kind == "translation":
+                ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        for ax in row[1:3]:
+            ax.set_ylabel("Euclidean distance |f(x') − f(x)|")
+        row[3].set(ylabel="probability", ylim=(-0.03, 1.03))
+    for place in (1, 2):
+        top = max(experiment.distances[layers[place - 1][0]].max() for experiment in found)
+        for ax in axes[:, place]:
+            ax.set_ylim(-0.03 * (top or 1), 1.06 * (top or 1))
+    heads = ("images", *(f"{layer}, {what}" for layer, what in layers), probability)
+    for ax, head in zip(axes[0], texts(heads), strict=True):
+        ax.annotate(
+            head, (0.5, 1), (0, 24), xycoords="axes fraction", textcoords="offset points", ha="center", fontsize=11
+        )
+    fig.legend(lines, texts(names), loc="outside lower center", ncols=min(len(names), 5), fontsize=9)
+    fig.suptitle(title)
+    return fig
+
+
+def _tiles(ax, tiles, values, colours):
+    """Images below one another, their transforms side by side, each image with its colour at the left."""
+    count, columns, height, width = tiles.shape[:4]
+    gap = max(1, width // 20)
+    show_picture(mosaic(tiles.reshape(-1, *tiles.shape[2:]), columns, gap, GAP), ax)
+    ax.set_xticks([place * (width + gap) + width / 2 - 0.5 for place in range(columns)], values, fontsize=8)
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    for place in range(count):
+        middle = place * (height + gap) - 0.5
+        bar = plt.Rectangle((-0.5 - 0.12 * width, middle), 0.08 * width, height, color=colours[place % len(colours)])
+        ax.add_patch(bar).set_clip_on(False)
+
+
+def _written(form, value):
+    """With a real minus, and none before a zero."""
+    return form.format(value + 0.0).replace("-", "−")

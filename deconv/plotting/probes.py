@@ -1,0 +1,84 @@
+"""Charts of accuracies: against the layer that the features are from, and against the number of training images."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from deconv.plotting.grids import texts
+
+_STYLES = (("tab:blue", "o", "-"), ("tab:orange", "s", "--"), ("tab:green", "^", ":"))
+
+
+def layer_chart(mean, deviation, layers, values, names, chance, title):
+    """Accuracy of classifiers on the features of each layer (Table 7).
+
+    Args:
+        mean, deviation: `(layers, classifiers)`, 0 to 1; a deviation that is not known is NaN.
+        layers: Names of the layers, from the image up.
+        values: `(layers,)` ints, how many values of each a classifier sees.
+        names: Names of the classifiers.
+        chance: Accuracy of guessing.
+        title: Title of the chart.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    fig, ax = plt.subplots(figsize=(max(6.5, 1.15 * len(layers) + 2.5), 4.6), layout="constrained")
+    shifts = (np.arange(len(names)) - (len(names) - 1) / 2) * 0.08
+    for curve, spread, name, shift, (color, marker, line) in zip(
+        100 * mean.T, 100 * deviation.T, names, shifts, _STYLES, strict=False
+    ):
+        _curve(ax, np.arange(len(layers)) + shift, curve, spread, name, color, marker, line)
+    _frame(ax, chance, np.nanmin(mean - np.nan_to_num(deviation)))
+    ax.set_xticks(
+        range(len(layers)),
+        texts(f"{layer}\n{count:,}" for layer, count in zip(layers, values, strict=True)),
+        fontsize=9,
+    )
+    ax.set(xlabel="layer, and how many values of it a classifier sees", xlim=(-0.5, len(layers) - 0.5))
+    ax.legend(fontsize=9)
+    fig.suptitle(title)
+    return fig
+
+
+def size_chart(per_class, curves, chance, title):
+    """Accuracy against the number of training images of each class (Fig. 9).
+
+    Args:
+        per_class: `(sizes,)` ints.
+        curves: `{name: (mean, deviation)}`, each `(sizes,)`, 0 to 1; NaN where it is not known.
+        chance: Accuracy of guessing.
+        title: Title of the chart.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    fig, ax = plt.subplots(figsize=(7.5, 4.8), layout="constrained")
+    lowest = chance
+    for (name, (mean, spread)), (color, marker, line) in zip(curves.items(), _STYLES, strict=False):
+        if np.isfinite(mean).any():
+            lowest = min(lowest, np.nanmin(mean - np.nan_to_num(spread)))
+            _curve(ax, per_class, 100 * mean, 100 * spread, name, color, marker, line)
+    _frame(ax, chance, lowest)
+    ax.set_xscale("log")
+    ax.set_xticks(per_class, [str(size) for size in per_class], fontsize=9)
+    ax.minorticks_off()
+    ax.set(xlabel="training images of each class (logarithmic)", xlim=(per_class[0] * 0.85, per_class[-1] * 1.15))
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 0.13), fontsize=9)
+    fig.suptitle(title)
+    return fig
+
+
+def _curve(ax, places, mean, spread, name, color, marker, line):
+    spread = np.nan_to_num(spread)
+    ax.errorbar(places, mean, spread, label=name, color=color, marker=marker, linestyle=line, capsize=3, markersize=5)
+
+
+def _frame(ax, chance, lowest):
+    """Per cent, from zero if the curves come near it, with the line of guessing where it is in sight."""
+    bottom = 0 if lowest < 0.5 else np.floor(lowest * 20) * 5 - 5
+    ax.set(ylabel="mean of the classes' accuracies (%)", ylim=(bottom, 101))
+    ax.grid(axis="y", color="0.9")
+    if 100 * chance > bottom:
+        ax.axhline(
+            100 * chance, color="0.5", linewidth=1, linestyle=(0, (1, 2)), label=f"guessing: {100 * chance:.3g} %"
+        )

@@ -1,0 +1,139 @@
+"""Networks with layers left out and others resized, as in Table 3 of Zeiler & Fergus (arXiv:1311.2901)."""
+
+import difflib
+from numbers import Integral
+
+import keras
+
+
+def altered(model, without=(), sizes=None):
+    """A fresh network like this one, with some layers left out and others of another size.
+
+    A layer is left out with all that only serves it, which is what stands between it and the next layer with a size
+    of its own, flattening or resampling: `"fc7"` goes with `dropout7`, LeNet-5's `"conv2"` with `pool2`, AlexNet's
+    with `norm2` and `pool2`. `left_out` names them. What comes after then sees what came before, and takes its shape
+    from it: without `conv2` the first dense layer of LeNet-5 has 1,176 inputs instead of 400.
+
+    The paper does not say what goes with a layer. Those that it takes are layers 3, 4, 6 and 7, none of them pooled,
+    so that only the dropout is our choice.
+
+    Args:
+        model: A Functional or Sequential `keras.Model` that is a chain: every layer has one input and is used once, as
+            in LeNet-5, AlexNet and ZFNet. It is not changed.
+        without: Name or names of the layers to leave out: convolutions and dense layers, neither the first nor the
+            last of them.
+        sizes: `{layer: size}`: filters of convolutions, units of dense layers, e.g. `{"conv3": 512, "fc6": 256}`. Not
+            of the last layer, which has one unit per class.
+
+    Returns:
+        A functional `keras.Model` of the same name, not compiled. Its layers have the names and settings that they had;
+        all weights are new, drawn as those of the model were.
+
+    Raises:
+        ValueError: If the model is no chain; a name is none of its layers, or not one that can be left out or resized;
+            a size is no positive whole number; or channels cannot be divided into a layer's groups.
+    """
+    chain = _chain(model)
+    gone, sizes = left_out(model, without), dict(sizes or {})
+    for name, size in sizes.items():
+        _check_size(model, chain, name, size, gone)
+    given = model.inputs[0]
+    x = image = keras.Input(given.shape[1:], dtype=given.dtype, name=given.name)
+    for layer in chain:
+        if layer.name not in gone:
+            x = _rebuilt(layer, sizes.get(layer.name), x.shape[-1])(x)
+    return keras.Model(image, x, name=model.name)
+
+
+def left_out(model, without):
+    """The names of all layers that go where some are left out, from the image up.
+
+    Args:
+        model: See `altered`.
+        without: Name or names of convolutions and dense layers.
+
+    Returns:
+        Tuple of names: those in `without`, and the layers that only serve them.
+
+    Raises:
+        ValueError: As `altered`.
+    """
+    chain, gone = _chain(model), []
+    without = [without] if isinstance(without, str) else list(without)
+    for name in without:
+        _check_layer(model, chain, name, "left out")
+    going = False
+    for layer in chain:
+        if _size_key(layer):
+            going = layer.name in without
+        elif isinstance(layer, keras.layers.Flatten | keras.layers.Reshape | keras.layers.Resizing):
+            going = False
+        if going:
+            gone.append(layer.name)
+    return tuple(gone)
+
+
+def _chain(model):
+    """The layers from the image up, without the input."""
+    inputs, outputs = (getattr(model, ends, None) or () for ends in ("inputs", "outputs"))  # a subclass has none
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ValueError(
+            f"Layers can be left out of a network with one input and one output; '{model.name}' has "
+            f"{len(inputs)} and {len(outputs)}. Build such a network anew by hand."
+        )
+    chain, tensor = [], model.outputs[0]
+    while tensor is not model.inputs[0]:
+        history = tensor._keras_history
+        layer, below = history.operation, history.operation._inbound_nodes[history.node_index].input_tensors
+        if len(below) != 1 or layer in chain or isinstance(layer, keras.Model):
+            what = "is a network itself" if isinstance(layer, keras.Model) else "is used more than once"
+            raise ValueError(
+                f"Layers can be left out of a chain of layers; in '{model.name}' the layer '{layer.name}' "
+                f"{what if len(below) == 1 else f'has {len(below)} inputs'}. Build such a network anew by hand."
+            )
+        chain.insert(0, layer)
+        tensor = below[0]
+    return chain
+
+
+def _size_key(layer):
+    """What a layer calls its size, `"filters"` or `"units"`; None for one that has the size of its input."""
+    return next((key for key in ("filters", "units") if hasattr(layer, key)), None)
+
+
+def _check_layer(model, chain, name, what):
+    names = [layer.name for layer in chain]
+    if name not in names:
+        close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"Model '{model.name}' has no layer {name!r}.{hint} Its layers are: {', '.join(names)}.")
+    sized = [layer.name for layer in chain if _size_key(layer)]
+    ends = sized[-1:] if what == "resized" else [sized[0], sized[-1]] if sized else []
+    if name in ends or name not in sized:
+        takes = ", ".join(layer for layer in sized if layer not in ends) or "none"
+        place = "last" if sized and name == sized[-1] else "first"
+        reason = f"it is the {place} with a size" if name in ends else "it has no size of its own"
+        raise ValueError(f"The layer '{name}' of '{model.name}' cannot be {what}: {reason}. Layers that can: {takes}.")
+
+
+def _check_size(model, chain, name, size, gone):
+    _check_layer(model, chain, name, "resized")
+    if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
+        raise ValueError(f"The size of '{name}' of '{model.name}' must be a positive whole number, got {size!r}.")
+    if name in gone:
+        raise ValueError(f"The layer '{name}' of '{model.name}' can be left out or resized, not both.")
+
+
+def _rebuilt(layer, size, channels):
+    """A new layer with the settings of another, but for its size."""
+    config = layer.get_config()
+    if size is not None:
+        config[_size_key(layer)] = int(size)
+    groups = config.get("groups", 1)
+    for what, count in (("filters", config.get("filters", groups)), ("input channels", channels)):
+        if count % groups:
+            raise ValueError(
+                f"The layer '{layer.name}' has {groups} groups, into which its {count} {what} cannot be divided. "
+                f"Take a multiple of {groups}."
+            )
+    return type(layer).from_config(config)

@@ -1,0 +1,281 @@
+"""Recipes into a folder: what is finished is kept, what changed is drawn again, and the page judges the claims."""
+
+import json
+import re
+
+import keras
+import matplotlib
+import numpy as np
+import pytest
+import tensorflow as tf
+
+matplotlib.use("Agg")
+
+import models
+from deconv import datasets, figures
+from deconv.figures import drawing, index
+from deconv.figures.fig3 import architecture, architecture_pictures
+from deconv.figures.fig7 import covered, occlusion_findings
+from deconv.figures.likeness import findings, likeness
+from deconv.figures.paper import CLAIMS, Finding, Table, published
+from deconv.figures.record import Picture
+from deconv.occlusion import OcclusionMaps
+
+
+@pytest.fixture
+def subject():
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (12, 14, 17, 1)).astype(np.uint8)
+    listed = tf.data.Dataset.from_tensor_slices((images, np.arange(12, dtype=np.int32) % 3, np.arange(12)))
+    data = datasets.ImageSet("noise", "all", listed, ("a", "b", "c"), 12, (14, 17, 1), "noise of this test")
+    layers, image = keras.layers, keras.Input((14, 17, 1), name="image")
+    maps = layers.MaxPooling2D(2, name="pool1")(layers.Conv2D(3, 3, activation="relu", name="conv1")(image))
+    vector = layers.Flatten(name="flatten")(layers.Conv2D(4, 3, strides=2, activation="relu", name="conv2")(maps))
+    model = keras.Model(image, layers.Dense(3, "softmax", name="predictions")(vector), name="small")
+    model.set_weights([random.standard_normal(weight.shape) * 0.2 for weight in model.get_weights()])
+    return figures.Subject(
+        model, "noise", data, lambda images: np.asarray(images, np.float32) / 255, square=4, stride=3
+    )
+
+
+# What is finished
+
+
+def count_runs(monkeypatch):
+    ran = []
+    run = drawing._run
+    monkeypatch.setattr(drawing, "_run", lambda recipe, subject: ran.append(recipe) or run(recipe, subject))
+    return ran
+
+
+def test_a_finished_recipe_is_kept_and_its_files_are_not_touched(subject, tmp_path, monkeypatch):
+    ran = count_runs(monkeypatch)
+    drawn = figures.draw(subject, tmp_path, ["fig3", "filters"])
+    assert drawn == {"fig3": ["fig3_architecture"], "filters": ["filters"]}
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("f*_*.*")}
+    assert {"fig3_architecture.png", "fig3_architecture.pdf", "fig3_architecture.json"} <= before.keys()
+    assert figures.draw(subject, tmp_path, ["fig3", "filters", "fig7"])["fig3"] == drawn["fig3"]
+    assert ran == ["fig3", "filters", "fig7"]
+    assert before.items() <= {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("f*_*.*")}.items()
+
+
+def test_what_was_made_of_something_else_or_has_lost_a_file_is_drawn_again(subject, tmp_path, monkeypatch):
+    figures.draw(subject, tmp_path, ["fig3", "filters"])
+    ran = count_runs(monkeypatch)
+    (tmp_path / "filters.pdf").unlink()
+    figures.draw(subject, tmp_path, ["fig3", "filters"])
+    figures.draw(subject._replace(seed=1), tmp_path, ["fig3"])
+    kernel, *rest = subject.model.get_weights()
+    subject.model.set_weights([kernel + 1e-3, *rest])
+    figures.draw(subject._replace(seed=1), tmp_path, ["fig3"])
+    figures.draw(subject._replace(seed=1), tmp_path, ["fig3"], anew=True)
+    assert ran == ["filters", "fig3", "fig3", "fig3"]
+
+
+def test_an_interrupted_drawing_keeps_what_is_finished_and_has_its_page(subject, tmp_path, monkeypatch):
+    def interrupted(subject):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setitem(figures.RECIPES, "filters", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        figures.draw(subject, tmp_path, ["fig3", "filters"])
+    assert "fig3_architecture.png" in (tmp_path / "index.html").read_text(encoding="utf-8")
+    monkeypatch.undo()
+    ran = count_runs(monkeypatch)
+    figures.draw(subject, tmp_path, ["fig3", "filters"])
+    assert ran == ["filters"]
+
+
+def test_recipes_are_chosen_by_their_names_or_those_of_the_papers_figures_in_the_papers_order():
+    assert figures.chosen(["fig8", "fig2", "table1"]) == ["fig2", "table1"]
+    assert figures.chosen(["table5", "fig9", "table2"]) == ["table3", "transfer"]
+    assert figures.chosen(None) == figures.chosen([]) == list(figures.RECIPES)
+    named = {f"fig{n}" for n in range(1, 10)} | {f"table{n}" for n in range(1, 8)}
+    assert named <= {*figures.RECIPES, *figures.ALSO_CALLED}
+    with pytest.raises(ValueError, match="no recipe 'fig10', 'table0'; there are fig1, fig2"):
+        figures.chosen(["table0", "fig10", "fig1"])
+
+
+def test_the_same_seed_gives_the_same_numbers(subject, tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        figures.draw(subject, tmp_path / folder, ["fig1", "fig2", "fig3", "fig7", "pooling", "activations"])
+    files = sorted(path.name for path in (tmp_path / "one").glob("*.json"))
+    assert len(files) > 8
+    for name in files:
+        assert (tmp_path / "one" / name).read_text() == (tmp_path / "two" / name).read_text(), name
+
+
+# Claims and tables
+
+
+def picture_of(name, *found, tables=()):
+    figure = matplotlib.figure.Figure()
+    return Picture(name, f"title of {name}", "caption", figure, {"a": 1}, found, tables)
+
+
+def test_the_page_says_of_every_claim_what_became_of_it(tmp_path):
+    about = {"model": "small"}
+    yes = Finding("fig4-jumps", True, "it jumps", "7 jumps")
+    no = Finding("fig5-output", False, "it is stable", "it <moves>")
+    unknown = Finding("fig5-rotation", None, "it turns", "there is one image")
+    later = unknown._replace(seen=True, measured="there are two")
+    for picture in (picture_of("fig5", no, unknown), picture_of("fig4", yes), picture_of("zzz", later)):
+        figures.save(picture, tmp_path, about)
+    pictures = figures.read_pictures(tmp_path)
+    assert [picture["name"] for picture in pictures] == ["fig4", "fig5", "zzz"]
+    said = {finding.claim: (finding.verdict, name) for _, finding, name in figures.verdicts(pictures)}
+    assert list(said) == list(CLAIMS)
+    assert said["fig4-jumps"] == ("seen", "fig4") and said["fig5-output"] == ("not seen", "fig5")
+    assert said["fig5-rotation"] == ("seen", "zzz")  # a picture that could test it beats one that could not
+    assert said["table6-voc"] == ("cannot be tested with this data", None)
+    index.write_index(tmp_path, "Page")
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    rows = re.findall(r'<tr id="claim-([\w-]+)">.*?<td class="verdict ([\w-]+)">([\w ]+)</td>', page, re.DOTALL)
+    assert [row[0] for row in rows] == list(CLAIMS)
+    assert ("fig4-jumps", "seen", "seen") in rows and ("fig5-output", "not-seen", "not seen") in rows
+    assert "it &lt;moves&gt;" in page and "7 jumps" in page
+
+
+def test_tables_stand_under_their_picture_with_dashes_for_what_is_unknown(tmp_path):
+    table = Table("ours", ["change", "error"], [["none", 1.25], ["some", None]], "one seed")
+    figures.save(picture_of("table3", tables=[table, published("table3")]), tmp_path, {"model": "small"})
+    index.write_index(tmp_path, "Page")
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "<td>some</td><td>–</td>" in page and "<td>none</td><td>1.25</td>" in page and "one seed" in page
+    assert "<td>without layers 3, 4, 6, 7</td><td>71.1</td><td>71.3</td><td>50.1</td>" in page
+
+
+def test_the_papers_tables_hold_what_they_sum_up_to():
+    wins = [max(row[1:]) == row[3] for row in published("table6").rows[:-1]]
+    assert sum(wins) == 5 and len(wins) == 20
+    assert np.mean([row[3] for row in published("table6").rows[:-1]]) == pytest.approx(79.0, abs=0.05)
+    for number in range(1, 8):
+        table = published(f"table{number}")
+        assert all(len(row) == len(table.columns) for row in table.rows), number
+
+
+# Fig. 2's likeness
+
+
+def test_likeness_of_pictures_worked_out_by_hand():
+    up, side = np.array([[1.0, 1], [0, 0]]), np.array([[1.0, 0], [1, 0]])
+    tiles = np.array([[up, 3 * up + 7], [side, 1 - side]])[..., None]
+    within, between = likeness(tiles)
+    assert within == pytest.approx((1 - 1) / 2)  # the first channel's pair correlates fully, the second's is reversed
+    assert between == pytest.approx(0)
+    assert likeness(np.array([[up, up], [up, up]])[..., None]) == (pytest.approx(1), pytest.approx(1))
+
+
+def test_likeness_is_numpys_correlation_where_tiles_are_whole_and_passes_over_what_lies_outside():
+    tiles = np.random.default_rng(0).normal(size=(3, 4, 5, 6, 2))
+    table = np.corrcoef(tiles.reshape(12, -1))
+    same = np.kron(np.eye(3), np.ones((4, 4))) > 0
+    within, between = likeness(tiles)
+    assert within == pytest.approx(table[same & ~np.eye(12, dtype=bool)].mean())
+    assert between == pytest.approx(table[~same].mean())
+    tiles[2, 1] = np.nan  # a silent unit
+    assert likeness(tiles)[0] == pytest.approx(
+        np.average([likeness(tiles[:2])[0], likeness(tiles[2:][:, [0, 2, 3]])[0]], weights=[24, 6])
+    )
+
+
+def test_the_claims_of_fig_2_are_decided_by_these_numbers():
+    found = findings(["a", "b"], [(1.0, 0.1), (0.5, 0.6)], [(0.8, 0), (0.4, 0)])
+    assert [finding.seen for finding in found] == [False, True, True]
+    assert "b: 0.50 against 0.60" in found[0].measured
+    assert [finding.seen for finding in findings(["a"], [(1.0, 0.1)], [(0.8, 0)])] == [True, None, None]
+
+
+# Fig. 3's architecture
+
+
+def test_zfnet_has_the_papers_sizes_and_lenet_cannot_be_asked():
+    network = figures.Subject(models.ZFNet(weights=None, units=8, classes=3), "none", None, None)
+    (picture,) = architecture_pictures(network)
+    assert picture.findings[0].seen is True
+    assert picture.findings[0].measured.startswith("110×110×96, 55×55×96, 26×26×256, 13×13×256, 13×13×384")
+    (picture,) = architecture_pictures(network._replace(model=models.LeNet5(weights=None)))
+    assert picture.findings[0].seen is None and "28×28 pixels" in picture.findings[0].measured
+    other = models.AlexNet(weights=None, units=8, classes=3, input_shape=(224, 224, 3))
+    (picture,) = architecture_pictures(network._replace(model=other))
+    assert picture.findings[0].seen is False
+
+
+def test_a_stage_is_a_layer_with_what_follows_it_by_hand():
+    image, (conv1, conv2, fc3, fc4, last) = architecture(models.LeNet5(weights=None))
+    assert image == (28, 28, 1)
+    assert (conv1.what, conv1.shapes, conv1.parameters) == ("6 filters 5×5, ReLU", [(28, 28, 6), (14, 14, 6)], 156)
+    assert (conv1.sees, conv1.every, conv2.sees, conv2.every) == ((6, 6), (2, 2), (16, 16), (4, 4))
+    assert (fc3.parameters, fc4.parameters, last.what) == (48120, 10164, "10 units, softmax")
+    assert (fc3.sees, fc3.every) == (None, None)
+
+
+# Fig. 7's claims
+
+
+def maps_of(probability, activation, predicted=None, size=(2, 2), unoccluded=(0.9, 1, 10.0)):
+    rows, columns = np.shape(activation)
+    predicted = np.ones((rows, columns), int) if predicted is None else predicted
+    tops, lefts = np.arange(rows) * 2, np.arange(columns) * 3
+    return OcclusionMaps(
+        np.array(probability), np.array(predicted), np.array(activation), tops, lefts, size, 1, 0, unoccluded
+    )
+
+
+def test_the_covered_share_is_the_sum_of_magnitudes_under_the_square():
+    picture = np.random.default_rng(0).normal(size=(7, 9, 3))
+    maps = maps_of(np.zeros((3, 3)), np.zeros((3, 3)), size=(3, 2))
+    slow = [
+        [np.abs(picture[top : top + 3, left : left + 2]).sum() / np.abs(picture).sum() for left in maps.lefts]
+        for top in maps.tops
+    ]
+    np.testing.assert_allclose(covered(maps, picture), slow, rtol=1e-12)
+    assert (covered(maps, 0 * picture) == 0).all()
+
+
+def test_the_claims_of_fig_7_are_decided_by_the_maps():
+    pictures = np.zeros((2, 6, 9, 1))
+    pictures[0, 0:2, 0:2], pictures[1, 4:6, 6:8] = 1, -1
+    usual = np.full((3, 3), 0.89)
+    here, there = (usual - 0.8 * (pictures[n, ::2, ::3, 0] != 0) for n in (0, 1))
+    found = [maps_of(here, 10 * here, here < 0.5), maps_of(there, 10 * there, there > 0.5)]
+    said, agreement = occlusion_findings(found, pictures)
+    assert [finding.seen for finding in said] == [True, True, True]
+    np.testing.assert_allclose(agreement, [[1, -1 / 8], [-1 / 8, 1]], atol=1e-12)
+    swapped, _ = occlusion_findings(found, pictures[::-1])
+    assert [finding.seen for finding in swapped] == [True, False, True]
+    calm, _ = occlusion_findings([maps_of(usual, 10 * here), maps_of(usual, 10 * there)], pictures)
+    assert [finding.seen for finding in calm] == [False, True, False]
+
+
+def test_finished_is_a_record_that_a_damaged_file_cannot_break(subject, tmp_path):
+    (tmp_path / "finished.json").write_text("{half")
+    figures.draw(subject, tmp_path, ["fig3"])
+    assert json.loads((tmp_path / "finished.json").read_text())["fig3"]["pictures"] == ["fig3_architecture"]
+
+
+# The page of results
+
+
+def test_the_page_of_results_sets_the_verdicts_of_several_folders_side_by_side(tmp_path):
+    yes, no = (Finding("fig4-jumps", seen, "it jumps | leaps", f"{seen}") for seen in (True, False))
+    unknown = Finding("fig5-output", None, "", "no such\nlayer")
+    table = Table("errors", ["change", "error"], [["none", None]], "one seed")
+    for folder, picture in (("one", picture_of("fig4", yes, tables=[table])), ("two", picture_of("fig4", no, unknown))):
+        (tmp_path / folder).mkdir()
+        figures.save(picture, tmp_path / folder, {"model": folder, "seed": 3})
+    figures.write_results(tmp_path / "r.md", {"A": tmp_path / "one", "B": tmp_path / "two"}, "Results", "Two networks.")
+    said = (tmp_path / "r.md").read_text(encoding="utf-8").splitlines()
+    claim = CLAIMS["fig4-jumps"].text
+    assert said[:3] == ["# Results", "", "Two networks."]
+    assert f"| Fig. 4 | {claim} | seen | not seen |" in said
+    assert f"| Fig. 5 | {CLAIMS['fig5-output'].text} | – | – |" in said
+    assert f"| Fig. 4 | {claim} | it jumps \\| leaps | seen | True |" in said
+    assert "| none | – |" in said and "one seed" in said and "Made of: model: two; seed: 3." in said
+    assert f"| Fig. 5 | {CLAIMS['fig5-output'].text} | – | cannot be tested with this data | no such layer |" in said
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ValueError, match="There are no pictures"):
+        figures.write_results(tmp_path / "s.md", {"A": tmp_path / "none"}, "Results")
+    assert not (tmp_path / "s.md").exists()
