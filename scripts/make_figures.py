@@ -57,8 +57,8 @@ def main(
     try:
         if model not in NETWORKS:
             raise ValueError(f"--model must be one of {', '.join(NETWORKS)}; received {model!r}.")
-        if seed < 0:
-            raise ValueError(f"--seed must be at least 0; received {seed}.")
+        if not 0 <= seed < 2**32 - 2:
+            raise ValueError(f"--seed must be at least 0 and below 2**32 - 2; received {seed}.")
         if more and not only:
             raise ValueError(f"Unexpected {more[0]!r}. To choose recipes write --only {' '.join(more)}.")
         for option, path in (("--runs", runs), ("--parts", parts)):
@@ -88,13 +88,15 @@ def _draw(name, network, places, out, only, anew, seed):
 
     matplotlib.use("Agg")
     from deconv import datasets, figures
+    from models import training
     from scripts import subjects
 
+    training.make_repeatable(seed)  # some recipes train
     recipes = figures.chosen(only)
-    groups = sorted({group for recipe in recipes for group in figures.GROUPS.get(recipe, ())})
-    if places["runs"] is None and name == "lenet5" and network.dataset == "mnist-5k" and groups:
-        places = {**places, "runs": _trained(groups, out / "runs", seed)}
     subject = subjects.subject(name, network, **places, seed=seed, needed=recipes)
+    groups = sorted({group for recipe in recipes for group in figures.GROUPS.get(recipe, ())})
+    if subject.runs is None and name == "lenet5" and network.dataset == "mnist-5k" and groups:
+        subject = subject._replace(runs=_trained(groups, out / "runs", seed))
     typer.echo(f"{subject.model.name} on {subject.data.source}")
     try:
         return figures.draw(subject, out, recipes, anew=anew, progress=True)

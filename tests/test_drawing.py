@@ -2,6 +2,9 @@
 
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import matplotlib
@@ -279,3 +282,24 @@ def test_the_page_of_results_sets_the_verdicts_of_several_folders_side_by_side(t
     with pytest.raises(ValueError, match="There are no pictures"):
         figures.write_results(tmp_path / "s.md", {"A": tmp_path / "none"}, "Results")
     assert not (tmp_path / "s.md").exists()
+
+
+def test_the_script_of_the_results_names_what_is_wrong_in_one_line(tmp_path):
+    script = Path(__file__).resolve().parent.parent / "scripts" / "write_results.py"
+
+    def run(*arguments):
+        command = [sys.executable, script, *arguments, "--out", "new/results.md"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    (tmp_path / "one").mkdir()
+    for given, message in (
+        ("one", "A folder must be given as NAME=FOLDER, each once, got one."),
+        ("A=two", "A folder must be one that is there, got two."),
+        ("A=one", "There are no pictures with their JSON in 'one'. Draw them first."),
+    ):
+        result = run(given)
+        assert result.returncode == 2 and f"Error: {message}\n" in result.stderr, result.stderr
+        assert [path.name for path in tmp_path.iterdir()] == ["one"]
+    figures.save(picture_of("fig4", Finding("fig4-jumps", True, "it jumps", "7 jumps")), tmp_path / "one", {"seed": 1})
+    assert run("A=one").returncode == 0
+    assert "7 jumps" in (tmp_path / "new" / "results.md").read_text(encoding="utf-8")

@@ -36,33 +36,47 @@ def subject():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    """Everything that LeNet-5 can be asked, from one command."""
     out = tmp_path_factory.mktemp("figures") / "new" / "folder"
     result = subprocess.run([*SCRIPT, "--out", out, "--split", "test"], capture_output=True, text=True, cwd=out.anchor)
     assert result.returncode == 0, result.stderr
-    assert "index.html" in result.stdout
+    assert "index.html" in result.stdout and "Nothing to draw" not in result.stdout
     return out
 
 
+def pictures_in(folder):
+    return sorted(path for path in folder.glob("*.json") if path.name != "finished.json")
+
+
+@pytest.mark.slow
 def test_one_command_writes_every_picture_its_numbers_and_a_page_that_shows_them(folder):
     names = {path.stem for path in folder.glob("*.png")}
-    assert names == {path.stem for path in folder.glob("*.json")}
+    assert names == {path.stem for path in pictures_in(folder)} == {path.stem for path in folder.glob("*.pdf")}
     assert {"fig1_scheme", "fig1_unpooling", "fig2_conv1", "fig2_conv2", "fig7_occlusion"} <= names
+    assert {"fig3_architecture", "fig4_conv2", "fig4_settling", "fig5_invariance", "fig9_transfer"} <= names
+    assert {"fig8_seven", "table1_correspondence", "table2_errors", "table3_errors", "table7_layers"} <= names
     assert {f"activations_{layer}" for layer in ("conv1", "pool1", "conv2", "pool2", "fc3", "fc4")} <= names
     assert {"pooling_pool1", "pooling_pool2", "activations_predictions", "filters"} <= names
-    assert len(names) == 15
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
     page = (folder / "index.html").read_text(encoding="utf-8")
     linked = set(re.findall(r'(?:src|href)="([^"#]+)"', page))
-    assert linked == {f"{name}{ending}" for name in names for ending in (".png", ".json")}
+    assert linked == {f"{name}{ending}" for name in names for ending in (".png", ".json", ".pdf")}
+    judged = re.findall(r'<td class="verdict ([\w-]+)">', page)
+    assert len(judged) == len(figures.CLAIMS) and judged.count("untested") < 12
 
 
+@pytest.mark.slow
 def test_every_picture_says_what_it_was_made_of(folder, subject):
-    for path in folder.glob("*.json"):
+    for path in pictures_in(folder):
         about = json.loads(path.read_text(encoding="utf-8"))
         assert about["title"] and about["caption"] and about["numbers"]
+        runs = about["provenance"].pop("runs", {})
         assert about["provenance"] == provenance(subject)
+        assert bool(runs) == path.stem.startswith(("fig4", "fig6", "health", "table2", "table3"))
+        assert all(run["arguments"] and run["data"]["train_size"] and run["weights_sha256"] for run in runs.values())
 
 
+@pytest.mark.slow
 def test_the_occlusion_numbers_are_those_of_the_experiment(folder, subject):
     numbers = json.loads((folder / "fig7_occlusion.json").read_text(encoding="utf-8"))["numbers"]
     image = subject.pick([numbers["image_ids"][4]])[0]
@@ -179,8 +193,11 @@ def test_a_network_trained_on_pictures_of_ones_own_is_drawn_with_its_own_classes
         (["--model", "zfnet"], "--weights: there are none for zfnet but your own"),
         (["--model", "alexnet", "--split", "train"], "'imagenet-20' has no training part"),
         (["--model", "alexnet", "--weights", "imagnet"], "Did you mean 'imagenet'?"),
-        (["--seed", "-1"], "--seed must be at least 0; received -1"),
-        (["--only", "fig9"], "--only takes fig1, fig2, filters, activations, pooling, fig7; received fig9"),
+        (["--seed", "-1"], "--seed must be at least 0 and below 2**32 - 2; received -1"),
+        (["--only", "fig1", "fig10"], "There is no recipe 'fig10'; there are fig1, fig2, fig3"),
+        (["fig1"], "Unexpected 'fig1'. To choose recipes write --only fig1."),
+        (["--runs", "nowhere"], "--runs: there is no 'nowhere'."),
+        (["--only", "table7", "--transfer", "mnist-6k"], "Did you mean 'mnist-5k'?"),
         (["--weights", "nowhere.npz"], "nowhere.npz"),
         (["--dataset", "mnist-6k"], "Did you mean 'mnist-5k'?"),
     ],
@@ -468,7 +485,7 @@ def test_of_an_image_whose_class_the_network_does_not_know_the_most_probable_cla
     targets = [maps["target"] for maps in picture.numbers["images"]]
     assert targets == [1, 2, says[2], 0]
     assert "Of 1 of the 4 images the network does not know the class" in picture.caption
-    texts = [ax.get_ylabel() for ax in picture.figure.axes[0:20:5]]
+    texts = [ax.get_ylabel() for ax in picture.figure.axes[0:24:6]]
     assert texts == ["moss", "ruby", rf"\$ea?{chr(10)}it says: {subject.classes[says[2]]}", "sand"]
     (known,) = pictures_of(colourful, "fig7").values()
     assert "does not know" not in known.caption
@@ -517,10 +534,11 @@ def test_one_flag_draws_alexnet_on_a_folder_of_photographs(tmp_path):
     options = ["--model", "alexnet", "--dataset", "photos", "--split", "all", "--weights", "own.npz", "--out", "out"]
     result = subprocess.run([*SCRIPT, *options], capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    about = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (tmp_path / "out").glob("*.json")}
+    about = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in pictures_in(tmp_path / "out")}
     layers = [f"conv{number}" for number in range(1, 6)]
     assert set(about) == {
-        *("fig1_scheme", "fig1_unpooling", "fig7_occlusion", "filters"),
+        *("fig1_scheme", "fig1_unpooling", "fig3_architecture", "fig5_invariance", "fig7_occlusion", "filters"),
+        *("fig6_filters", "health"),
         *(f"fig2_{layer}" for layer in layers),
         *(f"pooling_pool{number}" for number in (1, 2, 5)),
         *(f"activations_{layer}" for layer in [*layers, "pool1", "pool2", "pool5", "fc6", "fc7", "predictions"]),

@@ -26,6 +26,9 @@ def test_the_python_snippets_run_one_after_the_other_and_give_what_they_say(tmp_
     assert names["units"].pictures.shape == (3, 14, 14, 1) and names["units"].pictures.any()
     assert (names["state"].tops(names["model"])["conv2"].ids == names["tops"]["conv2"].ids).all()
     assert names["maps"].probability.shape == (21, 21)
+    assert names["turned"].relative["fc4"].shape == names["turned"].probability.shape == (10, 36)
+    assert names["found"]["fc3"].dead.shape == (120,) and 0 < names["alike"].distances["pool2"]["corner"].mean < 1
+    assert names["probes"].mean.shape == (3, 2, 1) and (names["probes"].mean > 0.5).all()
     assert names["three"].shape == (100, 28, 28, 1) and names["three"].any()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["channel7.png", "half0.npz", "half1.npz"]
 

@@ -1,5 +1,9 @@
 """ZFNet, the paper's and the Model Zoo's: sizes, numbers, and what is refused."""
 
+import hashlib
+import json
+from pathlib import Path
+
 import networks
 import numpy as np
 import pytest
@@ -9,6 +13,7 @@ import deconv
 import models
 
 SMALL = {"units": (7, 5), "classes": 4}
+SHIPPED = Path(models.__file__).parent / "weights" / "zfnet_imagenette.npz"
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +94,28 @@ def test_zfnet512_is_its_light_graph_and_gives_its_output(zfnet512):
     zfnet512.set_weights([np.full(weight.shape, light.WEIGHT, np.float32) for weight in zfnet512.weights])
     given = zfnet512.predict(np.ones((1, 224, 224, 3), np.float32), verbose=0)
     np.testing.assert_allclose(given, light.expected, atol=1e-5, rtol=0)
+
+
+def test_the_shipped_zfnet_has_ten_classes_a_small_head_and_filters_within_the_papers_radius():
+    model = models.ZFNet(weights="imagenette")
+    assert model.output_shape == (None, 10)
+    assert [model.get_layer(layer).units for layer in ("fc6", "fc7")] == [256, 256]
+    open_ = models.ZFNet(weights="imagenette", input_shape=(None, None, 3))
+    images = photographs(2, 224, 224, 3)
+    np.testing.assert_allclose(open_.predict(images, verbose=0), model.predict(images, verbose=0), atol=1e-5)
+    for layer in ("conv1", "conv2", "conv3", "conv4", "conv5"):
+        rms = np.sqrt(np.mean(np.square(model.get_layer(layer).kernel), axis=(0, 1, 2)))
+        assert rms.max() <= 0.1 * (1 + 1e-3)  # rounded to float16
+    with pytest.raises(ValueError, match="there are no weights='imagenette' for wide=True"):
+        models.ZFNet(weights="imagenette", wide=True)
+
+
+def test_the_shipped_file_of_zfnet_is_half_precision_and_the_one_whose_making_is_recorded():
+    with np.load(SHIPPED, allow_pickle=False) as archive:
+        assert {archive[name].dtype.name for name in archive.files} == {"float16"}
+    record = json.loads(SHIPPED.with_suffix(".json").read_text())
+    assert hashlib.sha256(SHIPPED.read_bytes()).hexdigest() == record["results"]["weights_sha256"]
+    assert SHIPPED.stat().st_size <= 16e6 and record["results"]["top1_float16"] >= 0.8
 
 
 @pytest.mark.parametrize("build", [models.ZFNet, models.ZFNet512])

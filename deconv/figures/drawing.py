@@ -7,6 +7,7 @@ from pathlib import Path
 from deconv.figures.index import write_index
 from deconv.figures.recipes import ALSO_CALLED, GROUPS, RECIPES
 from deconv.figures.record import provenance, replacing, save, weights_hash
+from deconv.figures.runs import read_runs
 
 _FINISHED = "finished.json"
 
@@ -55,14 +56,12 @@ def draw(subject, folder, recipes=None, *, title=None, anew=False, progress=Fals
         with tqdm(chosen(recipes), unit=" recipes", disable=None if progress else True) as bar:
             for recipe in bar:
                 bar.set_postfix_str(recipe)
-                entry = finished.get(recipe, {})
-                key = hashlib.sha256(json.dumps([made_of, _runs_of(subject, recipe)]).encode()).hexdigest()
+                entry, runs = finished.get(recipe, {}), _runs_of(subject, recipe)
+                key = hashlib.sha256(json.dumps([made_of, runs]).encode()).hexdigest()
                 if anew or entry.get("made_of") != key or not _all_there(folder, entry["pictures"]):
-                    entry = {
-                        "made_of": key,
-                        "pictures": [_saved(picture, folder, about) for picture in _run(recipe, subject)],
-                    }
-                    finished[recipe] = entry
+                    origin = {**about, "runs": runs} if runs else about
+                    names = [_saved(picture, folder, origin) for picture in _run(recipe, subject)]
+                    entry = finished[recipe] = {"made_of": key, "pictures": names}
                     _write(folder / _FINISHED, finished)
                 drawn[recipe] = entry["pictures"]
     finally:
@@ -99,11 +98,17 @@ def _made_of(subject, about):
 
 
 def _runs_of(subject, recipe):
-    """What the runs that a recipe reads say of themselves."""
+    """What the finished runs that a recipe reads were made of: `{group/name: part of its record}`."""
     if subject.runs is None:
-        return []
-    files = [path for group in GROUPS.get(recipe, ()) for path in sorted(subject.runs.glob(f"{group}/*/training.json"))]
-    return [[str(path.relative_to(subject.runs)), path.read_text(encoding="utf-8")] for path in files]
+        return {}
+    groups = {group: read_runs(subject.runs / group) for group in GROUPS.get(recipe, ())}
+    told = ("arguments", "data", "versions")
+    return {
+        f"{group}/{run.model_file.parent.name}": {name: run.record[name] for name in told if name in run.record}
+        | {"weights_sha256": run.record["results"].get("weights_sha256")}
+        for group, runs in groups.items()
+        for run in runs
+    }
 
 
 def _read(path):

@@ -134,7 +134,7 @@ def ensemble_data(subject, runs, batch_size=64):
     alone, together = np.zeros(len(full), int), dict.fromkeys(groups, 0)
     for pixels, labels in images.dataset.map(lambda image, label, *_: (image, label)).batch(batch_size):
         inputs = subject.preprocess(pixels.numpy())
-        scores = np.stack([model.predict_on_batch(inputs) for _, _, model in full])
+        scores = np.stack([model(inputs, training=False).numpy() for _, _, model in full])
         alone += wrong(scores, labels.numpy())
         for kind, members in groups.items():
             together[kind] += int(wrong(mean_probabilities(scores[members]), labels.numpy()))

@@ -85,7 +85,7 @@ def _grid_chart(grid, known):
         grid.plot(np.sort(excess), row + lift, ".", color=f"C{place}", markersize=4)
         grid.plot([np.median(excess)] * 2, [row - 0.38, row + 0.38], color="black", linewidth=1.5)
     grid.axvline(1, color="0.7", linewidth=0.8, zorder=0)
-    grid.set(xlabel="power at the grid's frequencies / beside them", xscale="log", ylim=(len(known) - 0.4, -0.6))
+    grid.set(xlabel="power at the grid's frequencies\n/ power beside them", xscale="log", ylim=(len(known) - 0.4, -0.6))
     low, high = min(grid.get_xlim()[0], 0.5), max(grid.get_xlim()[1], 2)
     ticks = [tick for tick in 2.0 ** np.arange(-6, 7) if low <= tick <= high]
     grid.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
