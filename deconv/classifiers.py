@@ -41,6 +41,8 @@ def in_span(train, test, scaling="common"):
         products[count:] += scaled(test, part) @ known.T
     energy, directions = np.linalg.eigh(products[:count])
     kept = energy > 1e-12 * max(energy[-1], 1e-300)
+    if not kept.any():  # the layer says the same of all images
+        return np.zeros((count, 1)), np.zeros((len(test), 1))
     turned = products @ (directions[:, kept] / np.sqrt(energy[kept]))
     return turned[:count], turned[count:]
 
@@ -131,12 +133,13 @@ def average_precisions(train, train_labels, test, test_labels, *, C=10.0, scalin
 
     Args:
         train, test: Features `(n, values)` and `(m, values)`, such as `deconv.activations` of the last hidden layer.
-        train_labels, test_labels: `(n, classes)` and `(m, classes)` of zeros and ones.
+        train_labels, test_labels: `(n, classes)` and `(m, classes)` of zeros and ones; -1 where an image is neither, as
+            the "difficult" of VOC: it does not teach the class, and is left out where the class is measured.
         C: Weight of the training errors against the penalty.
         scaling: As for `deconv.probe`.
 
     Returns:
-        `(classes,)`; NaN for a class of which no test image is.
+        float64 `(classes,)`, 0 to 1; NaN for a class of which no test image is.
 
     Raises:
         ImportError: If scikit-learn is not installed.
@@ -144,13 +147,17 @@ def average_precisions(train, train_labels, test, test_labels, *, C=10.0, scalin
     """
     check_sklearn()
     check_scaling(scaling, C)
-    known, truth = (np.asarray(labels).astype(bool) for labels in (train_labels, test_labels))
-    for features, labels in ((train, known), (test, truth)):
-        if np.ndim(features) != 2 or labels.shape != (len(features), known.shape[-1]):
+    train_labels, test_labels = (np.asarray(labels) for labels in (train_labels, test_labels))
+    for features, labels in ((train, train_labels), (test, test_labels)):
+        if np.ndim(features) != 2 or labels.shape != (len(features), train_labels.shape[-1]):
             raise ValueError(
                 "Features must be (n, values), with labels (n, classes) of zeros and ones; "
                 f"received {np.shape(features)} and {labels.shape}."
             )
+        if not np.isin(labels, (-1, 0, 1)).all():
+            wrong = labels[~np.isin(labels, (-1, 0, 1))][0]
+            raise ValueError(f"Labels must be 1 (of the class), 0 (not of it) or -1 (neither); received {wrong!r}.")
+    known = train_labels > 0
     if not known.any(axis=0).all():
         raise ValueError(f"Class {known.any(axis=0).argmin()} has no training image; leave it out or add some.")
     images, classes = np.nonzero(known)
@@ -158,5 +165,10 @@ def average_precisions(train, train_labels, test, test_labels, *, C=10.0, scalin
     softmax = classifier("softmax", C)
     softmax.fit(train[images], classes, sample_weight=1 / known.sum(axis=1)[images])
     scores = softmax.predict_proba(test)
-    pairs = zip(scores.T, truth.T, strict=True)
-    return np.array([average_precision(*pair) if pair[1].any() else np.nan for pair in pairs])
+    return np.array([_of_one(*pair) for pair in zip(scores.T, test_labels.T, strict=True)])
+
+
+def _of_one(scores, labels):
+    """Average precision of one class, of the images that count for it."""
+    counts, truth = labels >= 0, labels > 0
+    return average_precision(scores[counts], truth[counts]) if truth.any() else np.nan

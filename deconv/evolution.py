@@ -1,4 +1,4 @@
-"""How features develop in training: the strongest projection of each, epoch after epoch (section 4.1, Fig. 4)."""
+"""How features develop in training: the strongest projection of each, epoch after epoch (section 4, Fig. 4)."""
 
 import os
 from pathlib import Path

@@ -78,10 +78,11 @@ def labelled(dataset):
     """Labels of a data set, int64 `(n,)`, and a function from places in it to images.
 
     Raises:
-        ValueError: If it is neither an `ImageSet` nor arrays `(images, labels)`.
+        ValueError: If it is neither an `ImageSet` nor arrays `(images, labels)`, or an image may be of several classes.
     """
     if hasattr(dataset, "listing") and hasattr(dataset, "pick"):
         labels, ids = dataset.listing()
+        check_one_label(labels, dataset.name)
         return labels.astype(np.int64), lambda places: dataset.pick(ids[places])
     if not isinstance(dataset, tuple) or len(dataset) not in (2, 3) or np.ndim(dataset[0]) != 4:
         raise ValueError(
@@ -90,3 +91,16 @@ def labelled(dataset):
         )
     images = np.asarray(dataset[0])
     return whole_numbers("labels", dataset[1], len(images)), lambda places: images[places]
+
+
+def check_one_label(labels, name):
+    """That each image of a data set has one label, not several.
+
+    Raises:
+        ValueError: If the labels are `(n, classes)`.
+    """
+    if np.ndim(labels) != 1:
+        raise ValueError(
+            f"An image of '{name}' may be of several classes, and one label for each is needed here; take another data "
+            "set. deconv.classifiers.average_precisions learns several."
+        )

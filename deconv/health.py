@@ -81,9 +81,10 @@ def health(
     Args:
         model: A functional or Sequential `keras.Model`.
         dataset: Images, best of all those of training; whatever `deconv.top_activations` takes.
-        layers: One layer or a sequence of them: names, paths or indices. None for all convolutions, dense layers and
-            rectifications of their own. A channel is dead if the output of *this* layer is never above zero: where a
-            rectification follows as a layer, that is the one to ask.
+        layers: One layer or a sequence of them: names, paths or indices. None for all layers with a kernel that
+            `deconv.kernels.KERNELS` lists (convolutions, dense layers), and rectifications of their own. A channel is
+            dead if the output of *this* layer is never above zero: where a rectification follows as a layer, that is
+            the one to ask.
         unseen: A second data set, not trained on, for the gap; or None.
         preprocess: Function applied to each batch of images before the model sees it, in a thread of its own.
         batch_size: How many images are computed at a time, if the data set is not in batches already.
@@ -102,6 +103,8 @@ def health(
     check_positive("batch_size", batch_size)
     _check_share("rare", rare)
     _check_share("alike", alike)
+    if dataset is None:
+        raise ValueError("health needs a data set; received None.")
     laid = graph.walk(model, input_shape)
     if layers is None:
         layers = [step.name for step in laid.steps if isinstance(step.layer, (*KERNELS, *_RECTIFIERS))]

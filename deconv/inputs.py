@@ -163,6 +163,17 @@ def check_collisions(collisions):
         raise ValueError(f"collisions must be one of {', '.join(COLLISIONS)}; received {collisions!r}.")
 
 
+def check_seed(seed):
+    """A whole number of at least 0.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
+        raise ValueError(f"seed must be a whole number of at least 0; received {seed!r}.")
+    return int(seed)
+
+
 def check_positive(name, value):
     """A whole number above zero.
 

@@ -1,4 +1,4 @@
-"""How features and output follow an image that is moved, scaled or turned (arXiv:1311.2901, section 4.1, Fig. 5)."""
+"""How features and output follow an image that is moved, scaled or turned (arXiv:1311.2901, section 4, Fig. 5)."""
 
 from typing import NamedTuple
 
@@ -74,8 +74,8 @@ def invariance(
 ):
     """Transform images step by step and measure how far features move and what becomes of the output.
 
-    The paper does not say what it fills with, how it interpolates, or whether it normalises its distances ("canonical
-    distance"); here they are not normalised, and `Invariance.relative` is there to compare layers. At most `batch_size`
+    The paper does not say what it fills with, how it interpolates, or whether it normalises its distances;
+    here they are not normalised, and `Invariance.relative` is there to compare layers. At most `batch_size`
     transformed images exist at a time, and the features of twice as many.
 
     Args:
@@ -133,7 +133,7 @@ def invariance(
         for first in range(0, count, batch_size):
             part = images[first : first + batch_size]
             here = slice(first, first + len(part))
-            features, outputs = look(part if part.dtype.kind == "f" else part.astype(np.float32))
+            features, outputs = look(part.astype(part.dtype if part.dtype.kind == "f" else np.float32))  # its own copy
             norms[:, here] = [np.linalg.norm(maps, axis=1) for maps in features]
             believed[here] = outputs.argmax(axis=1)
             followed[here] = [
@@ -166,8 +166,8 @@ def invariance(
 def default_values(kind, height):
     """What Fig. 5 covers, in proportion to the image: 60 of 224 pixels up and down, 1 to 1.8, 0 to 350 degrees.
 
-    The ranges are read off the drawing, and the steps are ours: 1/12 of the way up or down but at least a pixel, always
-    whole ones; 0.05; 10 degrees.
+    The ranges are those of the paper's drawing as far as we know it, and the steps are ours: 1/12 of the way up or down
+    but at least a pixel, always whole ones; 0.05; 10 degrees.
     """
     check_values(kind, 1)
     if kind == "scale":

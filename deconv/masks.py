@@ -5,19 +5,20 @@ from numbers import Real
 
 import numpy as np
 
-from deconv.inputs import check_fill, check_positive
+from deconv.inputs import check_fill, check_positive, check_seed
 
 
 def random_masks(masks, image_shape, count, seed=0, *, aligned=False, images=None, fill=0.0, least=0.5):
-    """Random places in place of the parts: the paper's control.
+    """Random places in place of the parts, the control. The paper hides random parts of the object, we any place.
 
     Every draw hides one rectangle in each image, each at a place of its own, wholly inside the image; draw after
     draw takes the sizes of one part after another. They may lie on the parts: the control asks what any place does, and
     where two draws happen to hit one part in both images, parts look less special, not more.
 
-    Where the background is already what hides, as in digits on black, most places would hide nothing, and nothing
-    agrees with nothing. If `images` are given, only places count that change a picture at least `least` times as much
-    as the part does, in sums of absolute differences of pixels. The paper has photographs and says nothing of this.
+    Where the background is already what hides, as in digits on black, most places would hide nothing, and two
+    images in which nothing changes would count as agreeing. If `images` are given, only places count that change a
+    picture at least `least` times as much as the part does, in sums of absolute differences of pixels. The paper has
+    photographs and says nothing of this.
 
     In pictures that are centred, a part is at nearly the same place in all of them, and a layer with maps may change
     alike for that alone. `aligned` draws one place for all images: what is more alike still owes it to the part.
@@ -40,14 +41,20 @@ def random_masks(masks, image_shape, count, seed=0, *, aligned=False, images=Non
         ValueError: If a rectangle of the parts is outside, the images are not those of the masks, or a number is unfit.
     """
     check_positive("count", count)
+    check_seed(seed)
+    if np.ndim(image_shape) != 1 or len(image_shape) < 2:
+        raise ValueError(f"image_shape must be (height, width, ...); received {image_shape!r}.")
     if not isinstance(least, Real) or not 0 <= least <= 1:
         raise ValueError(f"least must be a share from 0 to 1; received {least!r}.")
     parts = np.concatenate(list(check_masks(masks, image_shape).values()))
     cost = np.zeros((parts.shape[1], *image_shape[:2]))
     if images is not None:
         images = np.asarray(images, np.float64)
-        if images.shape[:3] != cost.shape:
-            raise ValueError(f"images must be {cost.shape}, as the masks and image_shape say; received {images.shape}.")
+        if images.ndim != 4 or images.shape[:3] != cost.shape or not np.isfinite(images).all():
+            sizes = ", ".join(map(str, cost.shape))
+            raise ValueError(
+                f"images must be finite, ({sizes}, channels), as masks and image_shape say; received {images.shape}."
+            )
         cost = np.abs(images - check_fill(fill, images.shape[1:])).sum(axis=-1)
     sums = np.pad(cost, ((0, 0), (1, 0), (1, 0))).cumsum(axis=1).cumsum(axis=2)
     random = np.random.default_rng(seed)

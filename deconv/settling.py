@@ -91,7 +91,7 @@ class Settling(NamedTuple):
 def settling(evolution, level=LEVEL):
     """How fast a layer's features become what they are in the end.
 
-    The paper judges by eye: "lower layers converge within a few epochs", upper ones "after a considerable number of
+    The paper judges by eye: lower layers converge within a few epochs, upper ones "after a considerable number of
     epochs (40-50)". What the eye compares are the pictures; so is the number here: the epoch from which on the
     projections of the strongest units are, on average over the channels, as much like the last ones as `level` says.
     A jump to another image counts as far as it changes the picture. Weights may go on growing, which changes no picture

@@ -85,10 +85,12 @@ def transfer(
         ValueError: If a class has too few images, or anything else does not fit.
     """
     for name, value in (("learning_rate", learning_rate), ("enough", enough)):
-        if not isinstance(value, Real) or isinstance(value, bool) or not value > 0:
-            raise ValueError(f"{name} must be a number above 0; received {value!r}.")
+        if not isinstance(value, Real) or isinstance(value, bool) or not 0 < value < np.inf:
+            raise ValueError(f"{name} must be a finite number above 0; received {value!r}.")
     most_updates, examples = check_positive("most_updates", most_updates), check_positive("examples", examples)
     sizes = check_sizes(per_class)
+    if scratch is None:
+        raise ValueError("scratch must be True, False or numbers of per_class; received None.")
     wanted = check_sizes(scratch) if not isinstance(scratch, bool | np.bool_) else sizes if scratch else sizes[:0]
     if not np.isin(wanted, sizes).all():
         raise ValueError(f"scratch must be True, False or numbers of per_class, {sizes.tolist()}; received {scratch}.")

@@ -33,6 +33,8 @@ def altered(model, without=(), sizes=None):
         ValueError: If the model is no chain; a name is none of its layers, or not one that can be left out or resized;
             a size is no positive whole number; or channels cannot be divided into a layer's groups.
     """
+    if not isinstance(sizes or {}, dict):
+        raise ValueError(f"sizes must be {{layer: size}}, as {{'conv3': 512}}; got {sizes!r}.")
     chain = _chain(model)
     gone, sizes = left_out(model, without), dict(sizes or {})
     for name, size in sizes.items():
@@ -59,6 +61,8 @@ def left_out(model, without):
         ValueError: As `altered`.
     """
     chain, gone = _chain(model), []
+    if not isinstance(without, str | list | tuple):
+        raise ValueError(f"`without` must be a layer's name or several, got {without!r}.")
     without = [without] if isinstance(without, str) else list(without)
     for name in without:
         _check_layer(model, chain, name, "left out")
@@ -75,6 +79,8 @@ def left_out(model, without):
 
 def _chain(model):
     """The layers from the image up, without the input."""
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"`model` must be a keras.Model, got {model!r}.")
     inputs, outputs = (getattr(model, ends, None) or () for ends in ("inputs", "outputs"))  # a subclass has none
     if len(inputs) != 1 or len(outputs) != 1:
         raise ValueError(

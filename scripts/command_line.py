@@ -14,10 +14,10 @@ def check(option, value, holds, expected):
         fail(f"{option} must be {expected}, got {value}.")
 
 
-def fail(message):
-    """End with one line on the standard error and exit status 2."""
+def fail(message, status=2):
+    """End with one line on the standard error and an exit status."""
     typer.echo(f"Error: {' '.join(str(message).split())}", err=True)
-    raise typer.Exit(2) from None
+    raise typer.Exit(status) from None
 
 
 def sizes(option, given):

@@ -3,9 +3,10 @@
 Writes into --out every picture as PNG and PDF, with a JSON of its numbers and of what it was made of, and index.html,
 which shows them all beside what the paper prints and says. What is finished is kept when the same command runs again.
 
-  make_figures.py                                        LeNet-5 on digits, everything
-  make_figures.py --model alexnet --only fig5 table1     two of them, for AlexNet on photographs
-  make_figures.py --model alexnet --dataset imagenette --transfer imagenette --data-dir DIR
+\b
+  make_figures.py                                       LeNet-5 on digits, everything
+  make_figures.py --model alexnet --only fig5 fig7      two of them, for AlexNet on photographs
+  make_figures.py --model alexnet --dataset imagenette --data-dir DIR
 """
 
 import os
@@ -28,7 +29,8 @@ def main(
     more: Annotated[list[str] | None, typer.Argument(metavar="[RECIPE]...", help="More recipes for --only.")] = None,
     model: Annotated[str, typer.Option(help=f"Network to look into: {', '.join(NETWORKS)}.")] = "lenet5",
     weights: Annotated[
-        str | None, typer.Option(help="mnist, imagenette (ours), imagenet (downloads), or a file [the network's].")
+        str | None,
+        typer.Option(help="mnist, imagenette (ours), imagenet (downloads), or a file [mnist or imagenette]."),
     ] = None,
     dataset: Annotated[
         str | None,
@@ -38,7 +40,7 @@ def main(
     data_dir: Annotated[Path | None, typer.Option(help="Where TFDS keeps its data sets.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Let TFDS fetch what is not there.")] = False,
     transfer: Annotated[
-        str | None, typer.Option(help="Data set for Tables 4 to 7, as --dataset; digits-8x8 [for lenet5].")
+        str | None, typer.Option(help="Data set for Tables 4 to 7, as --dataset [lenet5: digits-8x8, others: none].")
     ] = None,
     runs: Annotated[
         Path | None, typer.Option(help="Folder of train_variants.py, for Figs. 4, 6 and Table 3 [OUT/runs for lenet5].")
@@ -46,11 +48,12 @@ def main(
     parts: Annotated[
         Path | None, typer.Option(help="CSV of image, part, top, left, bottom, right for Table 1.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the pictures; it is made if need be.")] = Path("figures"),
+    out: Annotated[Path | None, typer.Option(help="Folder for the pictures; made if need be [figures/MODEL].")] = None,
     only: Annotated[
-        list[str] | None, typer.Option(help="Only these: fig1 to fig9, table1 to table7, or a recipe's name.")
+        list[str] | None,
+        typer.Option(help="Only these: fig1 to fig9, table1 to table7, pooling, filters, activations, health."),
     ] = None,
-    anew: Annotated[bool, typer.Option("--anew", help="Draw what is finished once more.")] = False,
+    anew: Annotated[bool, typer.Option("--anew", help="Draw again what is finished.")] = False,
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
 ):
     started = time.perf_counter()
@@ -61,18 +64,23 @@ def main(
             raise ValueError(f"--seed must be at least 0 and below 2**32 - 2; received {seed}.")
         if more and not only:
             raise ValueError(f"Unexpected {more[0]!r}. To choose recipes write --only {' '.join(more)}.")
-        for option, path in (("--runs", runs), ("--parts", parts)):
-            if path is not None and not path.exists():
-                raise ValueError(f"{option}: there is no '{path}'.")
+        if runs is not None and not runs.is_dir():
+            raise ValueError(f"--runs: there is no folder '{runs}'.")
+        if parts is not None and not parts.is_file():
+            raise ValueError(f"--parts: there is no file '{parts}'.")
         given = {"weights": weights, "dataset": dataset, "split": split, "transfer": transfer}
         network = NETWORKS[model]._replace(**{name: value for name, value in given.items() if value is not None})
+        out = Path("figures") / model if out is None else out
         places = {"data_dir": data_dir, "download": download, "runs": runs, "parts": parts}
         with command_line.made(out):
             drawn = _draw(model, network, places, out, [*(only or ()), *(more or ())], anew, seed)
     except (ValueError, OSError, ImportError) as error:
         command_line.fail(error)
     except KeyboardInterrupt:
-        command_line.fail(f"interrupted; the pictures that are finished are in {out}, and the same command goes on.")
+        finished = (
+            f"; the pictures that are finished are in {out}, and the same command goes on" if out.exists() else ""
+        )
+        command_line.fail(f"interrupted{finished}.", 130)
     empty = [recipe for recipe, names in drawn.items() if not names]
     if empty:
         typer.echo(f"Nothing to draw with this network and data: {', '.join(empty)}.")

@@ -30,6 +30,14 @@ NETWORKS = {
     "zfnet512": Network("ZFNet512", "imagenet", "imagenet-20", "test", 224, 3, 128, 50, 10, 99.5),
 }
 
+_TRAINED_ON = {
+    ("mnist", "mnist-5k"): "both",
+    ("mnist", "mnist"): "training",
+    ("imagenette", "imagenette"): "training",
+    ("imagenet", "imagenet"): "training",
+}
+"""Which parts of a data set our weights, or the published ones, have been trained on."""
+
 
 def subject(name, network, *, data_dir=None, download=False, seed=0, runs=None, parts=None, needed=()):
     """The `deconv.figures.Subject` of a network.
@@ -54,12 +62,18 @@ def subject(name, network, *, data_dir=None, download=False, seed=0, runs=None, 
     data = load(network.dataset, network.split)
     if not data.class_names:
         raise ValueError(f"--dataset {network.dataset} has no classes; put its pictures into one sub-folder per class.")
+    if data.several:
+        raise ValueError(
+            f"--dataset {network.dataset} has several labels for an image, and one is needed; as --transfer "
+            f"{network.dataset} it makes Table 6."
+        )
     model, classes = _built(network, data)
     training = held_out = transfer = None
     if {"fig4", "health", "table3", "table7"} & set(needed):
         training, held_out = (_if_there(load, network.dataset, split) for split in ("train", "test"))
     if network.transfer is not None and {"table7", "transfer"} & set(needed):
-        transfer = load(network.transfer, "all")
+        # The network's own training images would make its features look better than they are.
+        transfer = load(network.transfer, "test" if network.transfer in (network.weights, network.dataset) else "all")
     others = ()
     if network.beside is not None and "fig6" in needed:
         beside = NETWORKS[network.beside]._replace(dataset=network.dataset, split=network.split)
@@ -81,7 +95,7 @@ def subject(name, network, *, data_dir=None, download=False, seed=0, runs=None, 
         runs=None if runs is None else Path(runs),
         parts=None if parts is None else Path(parts),
         others=others,
-        held_out_was_seen=network.weights == "mnist" and network.dataset == "mnist-5k",
+        trained_on=_TRAINED_ON.get((network.weights, network.dataset)),
     )
 
 
@@ -106,6 +120,11 @@ def _built(network, data):
 
     build = getattr(models, network.build)
     if network.build == "LeNet5":
+        if network.weights == "mnist" and len(data.class_names) != 10:
+            raise ValueError(
+                f"--weights mnist tells ten digits apart, and --dataset {network.dataset} has {len(data.class_names)} "
+                f"classes. Train with scripts/train_lenet5.py --dataset {network.dataset}, and give --weights FILE."
+            )
         return build(weights=network.weights, classes=len(data.class_names)), None
     model = build(weights=network.weights)
     named = {"imagenette": models.imagenet.IMAGENETTE, "imagenet": models.imagenet.imagenet_classes()}

@@ -272,6 +272,8 @@ def _photographs(arguments, places, split, side):
         image_size=(side, side),
         channels=3,
     )
+    if found.several:
+        raise ValueError(f"{arguments['dataset']!r} has several labels for an image; one is needed to train on.")
     if not found.class_names:
         raise ValueError(f"{arguments['dataset']!r} has no labels to train on: one sub-folder per class is expected.")
     return found

@@ -98,6 +98,8 @@ def train(arguments, out, *, data_dir=None, download=False, resume=False, varian
         return
     form = {"data_dir": data_dir, "download": download, "image_size": (28, 28), "channels": 1}
     digits, test_digits = (datasets.load(arguments["dataset"], split, **form) for split in ("train", "test"))
+    if digits.several:
+        raise ValueError(f"{arguments['dataset']!r} has several labels for an image; one is needed to train on.")
     if not digits.class_names:
         raise ValueError(f"{arguments['dataset']!r} has no labels to train on: one sub-folder per class is expected.")
     if arguments["every"] is not None:

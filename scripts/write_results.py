@@ -1,6 +1,7 @@
 """Write one page of Markdown with what several folders of figures say to the paper's claims: no pictures, only numbers.
 
-write_results.py "LeNet-5 on MNIST=figures/lenet5" "AlexNet on Imagenette=figures/alexnet" --out results.md
+\b
+  write_results.py "LeNet-5 on MNIST=figures/lenet5" "AlexNet on Imagenette=figures/alexnet" --out results.md
 """
 
 import sys
@@ -26,8 +27,10 @@ def main(
     for given in folders:
         name, _, folder = given.partition("=")
         command_line.check("A folder", given, name and folder and name not in named, "given as NAME=FOLDER, each once")
-        command_line.check("A folder", folder, Path(folder).is_dir(), "one that is there")
+        if not Path(folder).is_dir():
+            command_line.fail(f"There is no folder '{folder}'; give NAME=FOLDER of make_figures.py.")
         named[name] = folder
+    command_line.check("--out", out, not out.is_dir(), "a file")
     from deconv import figures
 
     try:

@@ -75,6 +75,16 @@ def test_what_was_made_of_something_else_or_has_lost_a_file_is_drawn_again(subje
     assert ran == ["filters", "fig3", "fig3", "fig3"]
 
 
+def test_the_page_of_a_subject_leaves_out_the_pictures_of_another_in_the_same_folder(subject, tmp_path):
+    figures.draw(subject, tmp_path, ["fig3"])
+    kernel, *rest = subject.model.get_weights()
+    subject.model.set_weights([kernel + 1e-3, *rest])
+    figures.draw(subject, tmp_path, ["filters"])
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert 'src="filters.png"' in page and "fig3_architecture" not in page
+    assert (tmp_path / "fig3_architecture.png").exists()
+
+
 def test_an_interrupted_drawing_keeps_what_is_finished_and_has_its_page(subject, tmp_path, monkeypatch):
     def interrupted(subject):
         raise KeyboardInterrupt
@@ -186,9 +196,11 @@ def test_likeness_is_numpys_correlation_where_tiles_are_whole_and_passes_over_wh
 
 def test_the_claims_of_fig_2_are_decided_by_these_numbers():
     found = findings(["a", "b"], [(1.0, 0.1), (0.5, 0.6)], [(0.8, 0), (0.4, 0)])
-    assert [finding.seen for finding in found] == [False, True, True]
-    assert "b: 0.50 against 0.60" in found[0].measured
+    assert [finding.seen for finding in found] == [False, None, True]
+    assert "b: 0.50 against 0.60" in found[0].measured and "a: 0.80; b: 0.40" in found[1].measured
     assert [finding.seen for finding in findings(["a"], [(1.0, 0.1)], [(0.8, 0)])] == [True, None, None]
+    alone = findings(["a", "b"], [(1.0, np.nan), (0.5, 0.6)], [(0.8, 0), (0.4, 0)])  # a layer of one channel
+    assert [finding.seen for finding in alone] == [None, None, None]
 
 
 # Fig. 3's architecture
@@ -253,8 +265,10 @@ def test_the_claims_of_fig_7_are_decided_by_the_maps():
     assert [finding.seen for finding in calm] == [False, True, False]
 
 
-def test_finished_is_a_record_that_a_damaged_file_cannot_break(subject, tmp_path):
-    (tmp_path / "finished.json").write_text("{half")
+@pytest.mark.parametrize("damaged", ["{half", "[]", '{"fig3": 5}'])
+def test_finished_is_a_record_that_a_damaged_file_cannot_break(damaged, subject, tmp_path):
+    for name in ("finished.json", "mine.json"):
+        (tmp_path / name).write_text(damaged)
     figures.draw(subject, tmp_path, ["fig3"])
     assert json.loads((tmp_path / "finished.json").read_text())["fig3"]["pictures"] == ["fig3_architecture"]
 
@@ -294,7 +308,7 @@ def test_the_script_of_the_results_names_what_is_wrong_in_one_line(tmp_path):
     (tmp_path / "one").mkdir()
     for given, message in (
         ("one", "A folder must be given as NAME=FOLDER, each once, got one."),
-        ("A=two", "A folder must be one that is there, got two."),
+        ("A=two", "There is no folder 'two'; give NAME=FOLDER of make_figures.py."),
         ("A=one", "There are no pictures with their JSON in 'one'. Draw them first."),
     ):
         result = run(given)

@@ -306,7 +306,7 @@ def test_the_chart_of_table_7_shows_the_means_and_its_table_stands_beside_the_pa
         f"{kind} ({layer})" for kind in ("SVM", "Softmax") for layer in layers_of(subject.model)
     ]
     assert paper.rows[0][0] == "SVM (1)"
-    assert {finding.claim for finding in picture.findings} == {"table7-depth", "table7-classifier"}
+    assert {finding.claim for finding in picture.findings} == {"table7-depth"}
     again = next(probe_pictures(subject))
     assert (again.numbers["accuracy"] == picture.numbers["accuracy"]).all()
 

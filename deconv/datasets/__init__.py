@@ -30,7 +30,8 @@ def load(name, split="test", *, data_dir=None, download=False, image_size=None, 
     | `tfds:NAME`   | an image classification set of TFDS         | as `mnist`; NAME as in `tfds.load`           |
     | a path        | png, jpg, bmp and gif files                 | one sub-folder per class, or none (label -1) |
 
-    Classes that are called by WordNet ids in their source (`n01440764`) are shown with their names ("tench").
+    Classes that are called by WordNet ids in their source (`n01440764`) are shown with their names ("tench"). In some
+    sets, such as `tfds:voc/2012`, an image may be of several classes; its label is then a row, see `ImageSet`.
 
     Args:
         name: One of the names above, or the path of a folder; `"./mnist"` is a folder, `"mnist"` is not.

@@ -34,6 +34,9 @@ class ImageSet(NamedTuple):
     `dataset` gives one `(image, label, id)` at a time, not batched, in the order of the ids, the same at every pass:
     the image uint8 `image_shape` with values in [0, 255]; the label int32, an index of `class_names`, or -1 where
     there are no classes; the id int64, which says where in its source the picture is.
+
+    Where an image may be of several classes, the label is int8 `(classes,)`: 1 of the class, 0 not of it, -1 neither,
+    for it shows the class only in a way that is hard to recognise.
     """
 
     name: str
@@ -46,6 +49,13 @@ class ImageSet(NamedTuple):
     """One sentence for figures and records: which pictures these are and where they come from."""
     encoded: Encoded | None = None
     """The same pictures before they are decoded. Only asked if its `dataset` is this one."""
+    train_size: int | None = None
+    """How many of the pictures, from the first on, are the source's own for training; None where it does not say."""
+
+    @property
+    def several(self):
+        """Whether an image may be of several classes."""
+        return self.dataset.element_spec[1].shape.rank == 1
 
     @property
     def identity(self):
@@ -54,9 +64,12 @@ class ImageSet(NamedTuple):
         return aspects | {"image shape": [int(side) for side in self.image_shape]}
 
     def listing(self):
-        """Labels int32 `(n,)` and ids int64 `(n,)` of all pictures, in order; the pictures are not decoded."""
+        """Labels int32 `(n,)`, or int8 `(n, classes)` of a set with several, and ids int64 `(n,)` of all pictures.
+
+        They come in order; the pictures are not decoded.
+        """
         numbers = self._before_decoding().stream.map(lambda _, label, id: (label, id)).batch(1024)
-        parts = [*zip(*numbers.as_numpy_iterator(), strict=True)] or [[np.empty(0, np.int32)], [np.empty(0, np.int64)]]
+        parts = [*zip(*numbers.as_numpy_iterator(), strict=True)] or [[self._labels(0)], [np.empty(0, np.int64)]]
         return tuple(np.concatenate(part) for part in parts)
 
     def pick(self, ids):
@@ -105,6 +118,7 @@ class ImageSet(NamedTuple):
             dataset=encoded.dataset,
             encoded=encoded,
             size=len(range(index, self.size, count)),
+            train_size=None if self.train_size is None else len(range(index, self.train_size, count)),
             source=f"{self.source} Of these, part {index + 1} of {count}.",
         )
 
@@ -113,6 +127,11 @@ class ImageSet(NamedTuple):
         if self.encoded is not None and self.encoded.dataset is self.dataset:
             return self.encoded
         return Encoded(self.dataset, lambda image, label, id: (image, label, id), self.dataset)
+
+    def _labels(self, count):
+        """Room for the labels of so many pictures."""
+        several = self.several
+        return np.empty((count, len(self.class_names)) if several else count, np.int8 if several else np.int32)
 
     def _part(self, chosen):
         """The pictures of a part of the stream."""
@@ -128,7 +147,8 @@ def arrays(image_set, limit=None):
         limit: At most so many, from the start: a whole number from 0, or None for all.
 
     Returns:
-        Images uint8 `(n, height, width, channels)`, labels int32 `(n,)`, ids int64 `(n,)`.
+        Images uint8 `(n, height, width, channels)`, labels int32 `(n,)`, or int8 `(n, classes)` of a set with several,
+        ids int64 `(n,)`.
 
     Raises:
         ValueError: If an argument is something else, a picture cannot be read, or the stream is not what the set says
@@ -141,7 +161,7 @@ def arrays(image_set, limit=None):
     dataset = image_set.dataset if limit is None else image_set.dataset.take(limit)
     count = image_set.size if limit is None else min(limit, image_set.size)
     images = np.empty((count, *image_set.image_shape), np.uint8)
-    labels, ids = np.empty(count, np.int32), np.empty(count, np.int64)
+    labels, ids = image_set._labels(count), np.empty(count, np.int64)
     filled = 0
     try:
         for some_images, some_labels, some_ids in dataset.batch(256).as_numpy_iterator():

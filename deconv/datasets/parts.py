@@ -89,10 +89,14 @@ def _rows(path):
             missing = [column for column in _COLUMNS if column not in columns]
             if missing:
                 raise ValueError(
-                    f"'{path}', line 1, must name the columns {', '.join(_COLUMNS)}; missing: {', '.join(missing)}."
+                    f"'{path}', line 1, must name the columns {', '.join(_COLUMNS)}; missing: {', '.join(missing)}. "
+                    "Columns are separated by commas."
                 )
             reader.fieldnames = columns
-            return [(reader.line_num, row) for row in reader]
+            lines = [(reader.line_num, row) for row in reader]
+            return [
+                (number, row) for number, row in lines if any(str(text or "").strip("[]', ") for text in row.values())
+            ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"The parts in '{path}' cannot be read: {error}") from None
 
@@ -144,6 +148,9 @@ def _together(path, object, parts):
                 + ". Every part must be given in every picture of its object."
             )
     if len(ids) < 2:
-        raise ValueError(f"'{path}': there must be two pictures to compare; '{object}' has only image {ids[0]}.")
+        raise ValueError(
+            f"'{path}': there must be two pictures to compare; there is only image {ids[0]}"
+            + (f" of '{object}'." if object else ".")
+        )
     masks = {part: np.array([known[id] for id in ids], np.int64) for part, known in parts.items()}
     return Parts(object, np.array(ids, np.int64), masks)

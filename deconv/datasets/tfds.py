@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from deconv.datasets import imagenet
 from deconv.datasets.image_set import Encoded, ImageSet, fit_image
+from deconv.datasets.labels import labels_of
 
 NAMES = {"mnist": "mnist", "imagenette": "imagenette/320px-v2", "imagenet": "imagenet2012"}
 """Our short names of sets, and what TFDS calls them."""
@@ -24,8 +25,8 @@ def prepared(name, split="test", data_dir=None, download=False, image_size=None,
 
     The id of an image is its position in the files of its split; with `split="all"` the test images count on
     after the training images. The test images are the builder's `test` split, or its `validation` split where it
-    has no test split or one without labels. Classes that TFDS calls by WordNet ids (`n01440764`) are shown with their
-    names ("tench").
+    has no test split or one without labels, such as that of `voc/2012`. Classes that TFDS calls by WordNet ids
+    (`n01440764`) are shown with their names ("tench").
 
     Args:
         name: As in `tfds.load`: `"mnist"`, `"imagenette/320px-v2"`, `"cifar10:3.0.2"`.
@@ -49,27 +50,21 @@ def prepared(name, split="test", data_dir=None, download=False, image_size=None,
         if not download:
             raise ValueError(_not_there(builder, name))
         _fetch(builder, name)
-    _check_features(tfds, builder, name)
-    features = builder.info.features
-    parts = [_part(tfds, builder, part, name) for part in (("train", "test") if split == "all" else (split,))]
+    labels = _labels(tfds, builder, name)
+    feature = builder.info.features["image"]
+    parts = [_part(tfds, builder, labels, part, name) for part in (("train", "test") if split == "all" else (split,))]
 
     def numbered(position, example):
-        return example["image"], tf.cast(example["label"], tf.int32), position
+        return example["image"], labels.read(example), position
 
     streams, size = [], 0
     for part in parts:
-        examples = builder.as_dataset(
-            split=part,
-            shuffle_files=False,
-            decoders=tfds.decode.PartialDecoding({"image": True, "label": True}, {"image": tfds.decode.SkipDecoding()}),
-            read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
-        )
-        streams.append(examples.enumerate(size).map(numbered))
+        streams.append(_examples(tfds, builder, part, labels).enumerate(size).map(numbered))
         size += builder.info.splits[part].num_examples
-    shape = _image_shape(features["image"], streams[0], image_size, channels)
+    shape = _image_shape(feature, streams[0], image_size, channels)
 
     def decode(image, label, position):
-        image = fit_image(features["image"].decode_example(image), image_size, channels)
+        image = fit_image(feature.decode_example(image), image_size, channels)
         same = tf.reduce_all(tf.equal(tf.shape(image), shape))
         message = f"ValueError: The images of '{name}' differ in size: the first is {shape}. Give image_size=(h, w)."
         with tf.control_dependencies([tf.debugging.Assert(same, [message, tf.shape(image)])]):
@@ -81,12 +76,24 @@ def prepared(name, split="test", data_dir=None, download=False, image_size=None,
         name=_OURS.get(name, f"tfds:{name}"),
         split=split,
         dataset=encoded.dataset,
-        class_names=imagenet.readable(features["label"].names),
+        class_names=imagenet.readable(labels.class_names),
         size=size,
         image_shape=shape,
         source=f"{builder.info.full_name} of TensorFlow Datasets, split {' and '.join(map(repr, parts))}, "
         f"{size:,} images.",
         encoded=encoded,
+        train_size=0 if split == "test" else builder.info.splits[parts[0]].num_examples,
+    )
+
+
+def _examples(tfds, builder, part, labels):
+    """Examples of a split in the order of its files: images as bytes, and what tells their labels."""
+    wanted = dict.fromkeys(("image", *labels.features), True)
+    return builder.as_dataset(
+        split=part,
+        shuffle_files=False,
+        decoders=tfds.decode.PartialDecoding(wanted, {"image": tfds.decode.SkipDecoding()}),
+        read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
     )
 
 
@@ -188,34 +195,40 @@ def _told(error):
     return text if len(text) <= 300 else text[:300] + " ..."
 
 
-def _check_features(tfds, builder, name):
+def _labels(tfds, builder, name):
+    """What the set says of the classes of its images."""
     features = builder.info.features
     known = dict(features.items()) if isinstance(features, tfds.features.FeaturesDict) else {}
-    image, label = known.get("image"), known.get("label")
-    if not (isinstance(image, tfds.features.Image) and isinstance(label, tfds.features.ClassLabel)):
+    image, labels = known.get("image"), labels_of(tfds, known)
+    if not isinstance(image, tfds.features.Image) or labels is None:
         raise ValueError(
-            f"'{name}' is not a set of labelled images: expected the features 'image' and 'label', "
-            f"got {', '.join(known) or 'none'}."
+            f"'{name}' is not a set of labelled images: expected the feature 'image' and one of 'label', a class, or "
+            f"'labels', several; got {', '.join(known) or 'none'}."
         )
     if image.np_dtype != np.uint8 or image.shape[-1] not in (1, 3):
         raise ValueError(
             f"The images of '{name}' must be uint8 with 1 or 3 channels, got {image.np_dtype} {image.shape}."
         )
+    return labels
 
 
-def _part(tfds, builder, part, name):
+def _part(tfds, builder, labels, part, name):
     """The builder's own name of our split."""
     splits = builder.info.splits
     for candidate in ("train",) if part == "train" else ("test", "validation"):
-        if candidate in splits and (part == "train" or _has_labels(tfds, builder, candidate)):
+        if candidate in splits and (part == "train" or _has_labels(tfds, builder, candidate, labels)):
             return candidate
     raise ValueError(f"'{name}' has no labelled {part} images; its splits are {', '.join(splits)}.")
 
 
-def _has_labels(tfds, builder, split):
-    examples = builder.as_dataset(split=split, shuffle_files=False, read_config=tfds.ReadConfig(try_autocache=False))
-    example = next(iter(examples.take(1)), None)
-    return example is not None and int(example["label"]) >= 0
+def _has_labels(tfds, builder, split, labels):
+    """Whether the first image has a label; of images with several, which may be of no class, one of the first 100."""
+    for label in _examples(tfds, builder, split, labels).take(100).map(labels.read).as_numpy_iterator():
+        if label.ndim == 0:
+            return label >= 0
+        if label.any():
+            return True
+    return False
 
 
 def _image_shape(feature, stream, image_size, channels):

@@ -65,7 +65,8 @@ def draw(subject, folder, recipes=None, *, title=None, anew=False, progress=Fals
                     _write(folder / _FINISHED, finished)
                 drawn[recipe] = entry["pictures"]
     finally:
-        write_index(folder, title or f"What every layer of {subject.model.name} looks for, in {subject.data.name}")
+        title = title or f"What every layer of {subject.model.name} looks for, in {subject.data.name}"
+        write_index(folder, title, about)
     return drawn
 
 
@@ -113,8 +114,12 @@ def _runs_of(subject, recipe):
 
 def _read(path):
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # not there, or not ours: then nothing is finished
+        finished = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            recipe: {"made_of": str(one["made_of"]), "pictures": list(one["pictures"])}
+            for recipe, one in finished.items()
+        }
+    except (OSError, ValueError, AttributeError, TypeError, KeyError):  # not there, or not ours: nothing is finished
         return {}
 
 

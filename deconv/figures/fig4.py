@@ -99,6 +99,12 @@ def evolution_pictures(subject):
     yield Picture("fig4_settling", title, caption, figure, numbers, findings(found.evolutions, found.settlings))
 
 
+def _undecided(several, last, silent):
+    if not several:
+        return "the network has one convolution"
+    return silent if np.isnan(last) else "at the last checkpoint but one it has not settled yet, so perhaps never does"
+
+
 def findings(evolutions, settlings):
     """The claims of Fig. 4, by layers from the image up."""
     names, settled = list(settlings), list(settlings.values())
@@ -106,7 +112,7 @@ def findings(evolutions, settlings):
     first, last, end = settled[0].epoch, settled[-1].epoch, epochs[-1]
     measured = ", ".join(f"{name} at {one.epoch:.1f}" for name, one in settlings.items()) + f" of {end} epochs"
     early = not np.isnan(first) and epochs[0] <= FEW
-    late = several and not np.isnan(last)
+    late = several and not np.isnan(last) and not (len(epochs) > 1 and last > epochs[-2])
     silent = "its channels are all silent in the end"
     drop, cells = jump_drop(list(evolutions.values())[1:])
     return [
@@ -120,7 +126,7 @@ def findings(evolutions, settlings):
             "fig4-high-late",
             bool(last >= LATE * end) if late else None,
             f"those of the last settle after {LATE:.0%} of the epochs, as 40 are of the paper's 70",
-            measured if late else silent if several else "the network has one convolution",
+            measured if late else _undecided(several, last, silent),
         ),
         Finding(
             "fig4-jumps",

@@ -51,7 +51,7 @@ def filter_comparison_pictures(subject):
         f"{shown}, projected, each divided by {subject.scale}. Charts: how strong the filters are beside the median; "
         "the centroid of each filter's power spectrum, all directions together; and how much more power the "
         f"projections of up to {MEASURED} channels hold at the frequencies of a grid of {strides[0]} pixels, the "
-        "largest stride here, than beside them: 1 is no more, aliasing raises it. "
+        "largest stride here, than beside them: 1 means no more than beside them; aliasing raises it. "
         + ("" if len(networks) > 1 else "There is no other network to set beside this one. ")
         + ("" if unclipped is not None else "There is no network trained without clipping.")
     ).rstrip()
@@ -139,11 +139,16 @@ def _rounded(value, digits):
 
 def _about_clipping(unclipped, clipped):
     criterion = (
-        f"Without clipping the largest RMS of a first-layer filter is at least {_DOMINATES:g} times the median, "
-        "and nearer to it with clipping."
+        f"without clipping the largest RMS of a first-layer filter is at least {_DOMINATES:g} times the median, "
+        "and nearer to it with clipping"
     )
     if unclipped is None:
-        return Finding("fig6-clipping", None, criterion, "There is no network trained without clipping (--runs).")
+        return Finding(
+            "fig6-clipping",
+            None,
+            criterion,
+            "there is no run trained without clipping (filter_radius 0) beside one with it",
+        )
     (free, _, without), (bound, _, with_it) = unclipped, clipped
     seen = bool(without.spread >= _DOMINATES and with_it.spread < without.spread)
     measured = f"{without.spread:.2f} times the median without ({free}), {with_it.spread:.2f} with ({bound})."
@@ -151,15 +156,16 @@ def _about_clipping(unclipped, clipped):
 
 
 def _about_strides(networks):
-    dead = f"A larger share of filters is dead (silent in all images, or RMS below {DEAD:g} of the median) at the "
-    dead += "larger stride."
-    middle = "A smaller share of filters has its centroid between 1/8 and 1/4 cycles per pixel at the larger stride."
-    grid = "The median excess, on the grid of the larger stride, of the second layer's projections is at least "
-    grid += f"{_GRID:g} at that stride, and less than {_GRID:g} at the smaller."
+    dead = f"a larger share of filters is dead (silent in all images, or RMS below {DEAD:g} of the median) at the "
+    dead += "larger stride"
+    middle = "at the larger stride fewer filters have their centroid between 1/8 and 1/4 cycles per pixel than below, "
+    middle += "fewer than above, and a smaller share than at the smaller stride"
+    grid = "the median excess, on the grid of the larger stride, of the second layer's projections is at least "
+    grid += f"{_GRID:g} at that stride, and less than {_GRID:g} at the smaller ({_GRID:g} is our choice)"
     coarse, fine = (choose(networks, key=lambda found: found.first.strides[0]) for choose in (max, min))
     (wide, _), (narrow, _) = coarse.first.strides, fine.first.strides
     if wide == narrow:
-        reason = f"There is no network of another stride than {wide} to compare with (others)."
+        reason = f"there is no network of another stride than {wide} to compare with"
         for claim, criterion in (("fig6-dead", dead), ("fig6-middle", middle), ("fig6-aliasing", grid)):
             yield Finding(claim, None, criterion, reason)
         return
@@ -174,10 +180,11 @@ def _about_strides(networks):
         f"{name}: {share[0]:.0%} low, {share[1]:.0%} middle, {share[2]:.0%} high"
         for name, share in zip(names, shares, strict=True)
     ]
-    yield Finding("fig6-middle", bool(shares[0][1] < shares[1][1]), middle, "; ".join(told) + ".")
+    low, medium, high = shares[0]
+    yield Finding("fig6-middle", bool(medium < min(low, high, shares[1][1])), middle, "; ".join(told) + ".")
     excess = [np.nan if found.second is None else _median(found.second.excess) for found in (coarse, fine)]
     if np.isnan(excess).any():
-        yield Finding("fig6-aliasing", None, grid, "Not both have a second convolution whose windows fit the images.")
+        yield Finding("fig6-aliasing", None, grid, "not both have a second convolution whose windows fit the images")
         return
     patches = [_median(found.second.excess_of_patches) for found in (coarse, fine)]
     told = [

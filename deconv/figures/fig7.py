@@ -35,11 +35,12 @@ def occlusion_pictures(subject):
     caption = (
         f"After the paper's Fig. 7. A square of value {subject.fill:g} covers each place of the image in turn; maps "
         "show, at the middle of the square, what the network then says. (a) the image; the red frame is where (d) is "
-        f"lowest. (b) total activation of the map of {layer} that is strongest in the uncovered image, as a ratio. (c) "
+        f"lowest. (b) total activation of the map of {layer} with the strongest unit in the uncovered image, as a "
+        "share of what it is uncovered. (c) "
         f"that map projected down, and its strongest units in {_ELSEWHERE} other images (grey is zero, blue lies "
         "outside of the image). (d) probability of the true class. (e) most probable class."
         + (
-            f" Of {strange} of the {len(images)} images the network does not know the class; (d) is then the "
+            f" Of {strange} of the {len(images)} images the network does not know the class: (d) is there the "
             "probability of the class that it finds most probable in the uncovered image."
             if strange
             else ""
@@ -80,8 +81,9 @@ def occlusion_findings(found, projections):
         Finding(
             "fig7-object",
             bool((lows < 0.5).mean() >= 0.5 and np.median(usual) > 0.9),
-            "in half of the images or more the probability falls below half of what it is uncovered, and at the median "
-            "position it stays above 90 % (median of the images)",
+            "in half of the images or more there is a place at which the probability falls below half of what it is "
+            "uncovered, while at the median position it stays above 90 % (median of the images); where the object is, "
+            "is not known here",
             f"below half in {(lows < 0.5).sum()} of {count} images; median position: {np.median(usual):.0%}",
         ),
         Finding(
@@ -93,8 +95,9 @@ def occlusion_findings(found, projections):
         ),
         Finding(
             "fig7-other-class",
-            bool(np.mean(turned) >= 0.5),
-            "in half of the images or more another class is most probable where the probability is lowest",
+            bool(np.mean(turned) >= 1 / 3),
+            "in a third of the images or more, as in one of the paper's three, another class is most probable where "
+            "the probability is lowest",
             f"in {np.sum(turned)} of {count} images",
         ),
     ], agreement

@@ -22,8 +22,8 @@ def filter_pictures(subject):
     title = f"The {len(kernel)} filters of {step.name} of {subject.model.name}"
     caption = (
         f"Filters of {rows}×{columns} pixels, in the colours of the images; grey is zero. Left, each divided by its "
-        "own largest weight; right, all by the largest of all, so that weak and dead filters stay grey (the paper's "
-        f"Fig. 6 shows them so). The root mean square of a filter lies between {strength.min():.3g} and "
+        "own largest weight; right, all by the largest of all, so that weak and dead filters stay "
+        f"grey. The root mean square of a filter lies between {strength.min():.3g} and "
         f"{strength.max():.3g}, the median is {np.median(strength):.3g}."
     )
     figure = filter_sheet(signed(tiles), signed(tiles, scale="shared"), title)

@@ -82,9 +82,9 @@ def symmetry_finding(turned, class_names):
     symmetric = turned.correlation >= SYMMETRIC
     others = turned.correlation < SYMMETRIC
     criterion = (
-        f"images whose pixels correlate by at least {SYMMETRIC:g} with those of the image turned by 180 degrees count "
-        f"as symmetric; after that turn {STEADY:.0%} or more of their predictions are the same, and more than of the "
-        f"other images'; there are at least {FEWEST} images of either sort"
+        f"after a turn by 180 degrees {STEADY:.0%} or more of the predictions for symmetric images are the same, and "
+        f"more than for the others; symmetric are those whose pixels correlate by at least {SYMMETRIC:g} with the "
+        f"turned image's, and there are at least {FEWEST} of either sort"
     )
     best = turned.correlation[~np.isnan(turned.correlation)].max(initial=-1)
     if symmetric.sum() < FEWEST or others.sum() < FEWEST:

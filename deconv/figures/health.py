@@ -32,9 +32,10 @@ def health_pictures(subject):
 def _of_one(subject, seen, unseen):
     found = examined(subject, subject.model, seen, unseen)
     title = f"Health of {subject.model.name}, layer by layer"
-    which = "on which it was trained" if subject.training is not None else "those of training not being at hand"
+    known, both = subject.trained_on is not None and subject.training is not None, subject.trained_on == "both"
+    which = " on which it was trained," if known else ""
     caption = (
-        f"Over {seen.size:,} images of the {seen.split} part of {seen.name}, {which},"
+        f"Over {seen.size:,} images of the {seen.split} part of {seen.name},{which}"
         + (f" and {unseen.size:,} of its {unseen.split} part," if unseen is not None else "")
         + " evenly spaced. Dead: never above zero in any of them; rare: in fewer than 1 % of them. Filters: the root "
         "mean square of each, by the layer's median. Repeated: filters with another one of the same layer that has a "
@@ -42,12 +43,13 @@ def _of_one(subject, seen, unseen):
         "images, between the mean activations of two channels. Independent: the participation ratio of the "
         "eigenvalues of their covariance, as a share of the channels."
         + (
-            " Gap: how far the mean activation of a channel over images of training is from that over the others, in "
-            "standard deviations, on average over channels; the dashed line is chance."
+            " Gap: how far the mean activation of a channel over the first is from that over the others, in standard "
+            "deviations, on average over channels; the dashed line is chance."
             if unseen is not None
             else ""
         )
-        + (" The network has been trained on both parts." if subject.held_out_was_seen and unseen is not None else "")
+        + (" The network has been trained on both parts." if both and unseen is not None else "")
+        + (" Whether the network has been trained on either is not known." if not known and unseen is not None else "")
     )
     numbers = {"data": seen.source, "unseen": None if unseen is None else unseen.source, "rare": _RARE, "alike": _ALIKE}
     numbers["layers"] = {layer: _numbers(one) for layer, one in found.items()}

@@ -7,8 +7,11 @@ from pathlib import Path
 from deconv.figures.paper import CLAIMS, Finding
 from deconv.figures.record import replacing
 
+_SAME = ("model", "weights_sha256", "data", "split")
+"""What the pictures of one page have in common."""
 
-def write_index(folder, title):
+
+def write_index(folder, title, about=None):
     """Write `index.html` over all pictures in a folder that have a JSON beside them.
 
     First what became of each claim of the paper, then the paper's figures and tables in its order, then the others,
@@ -17,10 +20,16 @@ def write_index(folder, title):
     Args:
         folder: Where the pictures are.
         title: Title of the page.
+        about: Provenance of the subject whose page it is; pictures of another network or of other data are left out.
+            None for all pictures.
     """
     from jinja2 import Environment
 
-    pictures = read_pictures(folder)
+    pictures = [
+        picture
+        for picture in read_pictures(folder)
+        if about is None or all(picture["provenance"].get(name) == about[name] for name in _SAME)
+    ]
     source = resources.files("deconv.figures").joinpath("index.html").read_text(encoding="utf-8")
     page = Environment(autoescape=True).from_string(source)
     said = page.render(title=title, pictures=pictures, claims=verdicts(pictures))
@@ -29,10 +38,20 @@ def write_index(folder, title):
 
 
 def read_pictures(folder):
-    """What the JSON files of a folder say of its pictures: a list of dicts, the paper's figures and tables first."""
+    """What the JSON files of a folder say of its pictures: a list of dicts, the paper's figures and tables first.
+
+    Files that are no such JSON are passed over.
+    """
     files = sorted(Path(folder).glob("*.json"), key=lambda path: (_order(path.stem), path.stat().st_mtime_ns))
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in files]
-    return [about for about in found if {"name", "title", "caption", "provenance"} <= about.keys()]
+    return [about for about in map(_read, files) if {"name", "title", "caption", "provenance"} <= about.keys()]
+
+
+def _read(path):
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return about if isinstance(about, dict) else {}
 
 
 def verdicts(pictures):

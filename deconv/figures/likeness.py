@@ -45,23 +45,24 @@ def findings(layers, projections, patches):
             for layer, *values in zip(layers, *columns, strict=True)
         )
 
-    several = len(layers) > 1
+    several, known = len(layers) > 1, not np.isnan([own, other, seen]).any()
     return [
         Finding(
             "fig2-grouping",
-            bool((own > other).all()),
+            bool((own > other).all()) if known else None,
             "in every layer projections of one channel correlate more than those of different channels",
             said(own, other),
         ),
         Finding(
             "fig2-invariance",
-            bool(seen[-1] < seen[0]) if several else None,
-            "patches of one channel of the last layer correlate less than those of one of the first",
-            said(seen) if several else "the network has one such layer",
+            None,
+            "patches of one channel of the last layer were less alike than those of the first for another reason than "
+            "being larger",
+            f"{said(seen)}: correlations of pixels fall as patches grow, whatever the network",
         ),
         Finding(
             "fig2-discriminative",
-            bool((own > seen)[1:].all()) if several else None,
+            bool((own > seen)[1:].all()) if several and known else None,
             "in every layer but the first projections of one channel correlate more than their patches",
             said(own, seen) if several else "the network has one such layer",
         ),

@@ -66,7 +66,7 @@ CLAIMS = {
     "fig5-output": Claim("Fig. 5", "The output is stable to translation and scaling."),
     "fig5-rotation": Claim("Fig. 5", "The output is not stable to rotation."),
     "fig5-symmetry": Claim("Fig. 5", "It is for an object with rotational symmetry."),
-    "fig6-clipping": Claim("Fig. 6 a, c", "Without clipping of the filters' RMS a few first-layer filters dominate."),
+    "fig6-clipping": Claim("Fig. 6 a", "Without clipping of the filters' RMS one first-layer filter dominates."),
     "fig6-dead": Claim("Fig. 6 b, c", "7x7 filters at stride 2 have fewer dead ones than 11x11 at stride 4."),
     "fig6-middle": Claim(
         "Fig. 6 b, c", "11x11 filters at stride 4 hold very high and low frequencies, little in the middle."
@@ -76,11 +76,11 @@ CLAIMS = {
     "fig7-structure": Claim(
         "Fig. 7 b, c", "The strongest map's activity drops where the structure in its projection is covered."
     ),
-    "fig7-other-class": Claim("Fig. 7 e", "Where the object is covered another class becomes the most probable."),
+    "fig7-other-class": Claim("Fig. 7 e", "Covering part of the object can make another class the most probable."),
     "table1-layer5": Claim(
-        "Table 1", "In layer 5, hiding one part of an object changes features more alike than hiding random places."
+        "Table 1", "In layer 5, hiding one part of an object changes features more alike than hiding random parts."
     ),
-    "table1-layer7": Claim("Table 1", "In layer 7 parts and random places differ less: it is about the class."),
+    "table1-layer7": Claim("Table 1", "In layer 7 this part and random parts differ less."),
     "table2-better": Claim("Table 2", "7x7 filters at stride 2 make fewer errors than 11x11 at stride 4."),
     "table2-wide": Claim("Table 2", "More maps in layers 3, 4 and 5 make fewer errors."),
     "table2-ensemble": Claim("Table 2", "Several networks together make fewer errors than one."),
@@ -93,9 +93,10 @@ CLAIMS = {
     ),
     "table4-transfer": Claim("Tables 4, 5", "Features of a trained network beat training from scratch by far."),
     "fig9-few": Claim("Fig. 9", "A few images per class suffice to beat what others reach with sixty."),
-    "table6-voc": Claim("Table 6", "On VOC 2012 the features come within 3.2 % of the best and win 5 classes of 20."),
+    "table6-voc": Claim(
+        "Table 6", "On VOC 2012 the features come within 3.2 points of the best and win 5 classes of 20."
+    ),
     "table7-depth": Claim("Table 7", "Classes are the better told apart the deeper the layer."),
-    "table7-classifier": Claim("Table 7", "Linear SVM and softmax on the same features do about equally well."),
 }
 """The paper's claims, by name and in its order."""
 

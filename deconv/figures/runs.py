@@ -23,8 +23,16 @@ class Run(NamedTuple):
     checkpoints: dict[int, Path]
 
     def model(self):
-        """The network; layer classes that are not Keras's own must have been imported."""
-        return keras.saving.load_model(self.model_file, compile=False)
+        """The network; layer classes that are not Keras's own must have been imported.
+
+        Raises:
+            ValueError: If its file cannot be read.
+        """
+        try:
+            return keras.saving.load_model(self.model_file, compile=False)
+        except (OSError, ValueError, TypeError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"'{self.model_file}' is no network that can be read ({reason}). Train it anew.") from None
 
 
 def read_run(folder):
@@ -38,16 +46,19 @@ def read_run(folder):
         return None
     try:
         record = json.loads(record_file.read_text(encoding="utf-8"))
-        finished = record.get("results") is not None
-    except (OSError, ValueError, AttributeError) as error:
+        results, variant = record.get("results"), record.setdefault("variant", {})
+        name, place = variant.get("name", record_file.parent.name), variant.get("place", 0)
+        if not isinstance(results, dict | None) or not isinstance(place, int):
+            raise TypeError("its results or its place are of another kind")
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise ValueError(f"'{record_file}' is no record of a training run: {error}. Train it anew.") from None
     models = sorted(record_file.parent.glob("*.keras"))
-    if not finished or not models:
+    if results is None or not models:
         return None
     files = sorted(record_file.parent.glob("checkpoints/epoch_*.keras"))
-    checkpoints = {int(file.stem.removeprefix("epoch_")): file for file in files}
-    name = record.get("variant", {}).get("name", record_file.parent.name)
-    return Run(name, record, models[0], checkpoints)
+    numbered = {file.stem.removeprefix("epoch_"): file for file in files}
+    checkpoints = {int(number): file for number, file in numbered.items() if number.isdecimal()}
+    return Run(str(name), record, models[0], checkpoints)
 
 
 def read_runs(folder):
@@ -61,4 +72,4 @@ def read_runs(folder):
     """
     folders = sorted(Path(folder).glob("*/")) if folder is not None else []
     found = [run for run in map(read_run, folders) if run is not None]
-    return sorted(found, key=lambda run: run.record.get("variant", {}).get("place", len(found)))
+    return sorted(found, key=lambda run: run.record["variant"].get("place", len(found)))

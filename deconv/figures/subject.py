@@ -9,11 +9,12 @@ import keras
 import numpy as np
 
 from deconv import graph
+from deconv.folds import check_one_label
 from deconv.pixel_space import to_pixel_space
 from deconv.plotting import crop, signed
 
 _MAPS = (9, 16, 12, 10, 10)
-"""Maps of layers 1 to 5 that the paper's Fig. 2 shows."""
+"""Maps of layers 1 to 5 that the paper's Fig. 2 shows, counted in its drawing."""
 
 
 class Subject(NamedTuple):
@@ -22,7 +23,7 @@ class Subject(NamedTuple):
     Attributes:
         model: Functional or Sequential `keras.Model` ending in class probabilities.
         weights: One line that says where its weights come from.
-        data: A `deconv.datasets.ImageSet`: images in pixel units with labels and ids.
+        data: A `deconv.datasets.ImageSet`: images in pixel units with labels and ids, one label for each image.
         preprocess: From a batch of images in pixel units to what the model takes.
         fill: What covers in the occlusion experiment and moves in at the border, in pixel units.
         square: Side of the covering square, in pixels.
@@ -32,10 +33,12 @@ class Subject(NamedTuple):
         classes: Names of the model's classes; None if they are the data's.
         training: The images that the model was trained on, or None where they are not at hand.
         held_out: Images of the same kind that it was not trained on, or None.
-        transfer: An `ImageSet` of another kind, for what is learnt from the model's features; or None.
+        transfer: An `ImageSet` of another kind, for what is learnt from the model's features; or None. It may
+            have several labels for an image, as in Table 6.
         runs: Folder with groups of trained networks to compare, `evolution`, `regularisation`, `ablation`; or None.
         parts: CSV file with the rectangles of parts to hide, see `deconv.correspondence`; or None.
-        held_out_was_seen: Whether the model, though not the runs, has been trained on `held_out` too.
+        trained_on: Which of the two the model (the runs need not) has been trained on: `"training"`, `"both"`, or None
+            if that is not known, or neither.
         others: Subjects of other trained networks to set beside this one, as in Fig. 6.
     """
 
@@ -55,7 +58,7 @@ class Subject(NamedTuple):
     runs: Path | None = None
     parts: Path | None = None
     others: tuple = ()
-    held_out_was_seen: bool = False
+    trained_on: str | None = None
 
     @property
     def class_names(self):
@@ -91,6 +94,7 @@ class Subject(NamedTuple):
     def examples(self, limit=10):
         """One image of each class, of at most `limit` classes, drawn with the seed: `(images, labels, ids)`."""
         labels, ids = self.data.listing()
+        check_one_label(labels, self.data.name)
         random = np.random.default_rng(self.seed)
         classes = np.unique(labels)
         drawn = np.array([random.choice(ids[labels == label]) for label in classes])

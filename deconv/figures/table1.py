@@ -26,6 +26,11 @@ def correspondence_pictures(subject):
         return
     layers = [layer for layer in (lower, upper) if layer is not None]
     found = {}
+    for name in [name for parts in sets for name in parts.masks if name in _CONTROLS]:
+        raise ValueError(f"A part cannot be called '{name}': that is the control's name. Call it something else.")
+    if len({_file_name(parts.object) for parts in sets}) < len(sets):
+        names = ", ".join(repr(parts.object) for parts in sets)
+        raise ValueError(f"Names of objects must differ in their letters and digits; received {names}.")
     for parts in sets:
         images = subject.pick(parts.ids)
         controls = {
@@ -81,9 +86,9 @@ def _hidden_picture(subject, parts, images, control, shown=2):
     title = f"Parts{what} hidden in {len(images)} images of {subject.data.name}"
     caption = (
         f"After the paper's Fig. 8. The red frame is what is hidden, by pixels of {subject.fill:g}. Below, {shown} of "
-        f"{_DRAWS} random draws, of the sizes of the parts, at places drawn with the seed. They may lie on the parts, "
-        "and change at least half as much of a picture as the part does: hiding what is empty would change nothing, "
-        "and nothing agrees with nothing."
+        f"{_DRAWS} random draws, of the sizes of the parts, at places drawn with the seed. They may lie on the parts; "
+        "each changes at least half as much of a picture as the part does, since two images in which nothing changes "
+        "would count as agreeing."
     )
     figure = hidden_sheet(pixels(np.stack(hidden)), rows, names, [f"no. {id}" for id in parts.ids], title)
     numbers = {"image_ids": parts.ids, "masks": parts.masks, "random": control, "fill": subject.fill}
@@ -99,8 +104,8 @@ def _table_picture(subject, sets, found, lower, upper):
         f"of images ({sizes} images of each object): the share that differs; low is consistent. Bars: mean, and "
         f"standard deviation over pairs (and {_DRAWS} draws of random places). Above: the paper's distance, in which "
         "features that change in neither image count as agreement. Below: without those. The paper's control hides "
-        "other places in every image; grey is a control of ours with one place for all images of a draw: how alike the "
-        "place alone makes the changes, in pictures that are centred. "
+        "random parts of the object, ours random places, in every image others; grey is another of ours with one place "
+        "for all images of a draw: how alike the place alone makes the changes, in pictures that are centred. "
         f"Fill {subject.fill:g}; changes below 1/10,000 of a layer's root mean square count as none."
     )
     groups = {object: of.distances for object, of in found.items()}
@@ -174,26 +179,26 @@ def _lower_finding(found, lower):
             words = f"{object} {part} {own.mean:.3f}".lstrip()
             if part not in _CONTROLS:
                 chances.append(own.chance(distances[_RANDOM]))
-                words += f" (p {chances[-1]:.2f})"
+                words += f" (p {chances[-1]:.2f}, against one random place {own.chance(distances[_ALIGNED]):.2f})"
             told.append(f"{words}, of what changed {own.mean_of_changed:.3f}")
     return Finding(
         "table1-layer5",
         max(chances) <= _LEVEL,
-        f"In {lower} every part's mean distance is below that of at least {1 - _LEVEL:.0%} of {_DRAWS} random draws.",
+        f"in {lower} every part's mean distance is below that of at least {1 - _LEVEL:.0%} of {_DRAWS} random draws",
         f"{'; '.join(told)}.",
     )
 
 
 def _upper_finding(found, lower, upper):
     criterion = (
-        "How far the parts' mean lies below that of random places, relative to the latter and averaged over objects, "
-        "is above zero in layer 5 and nearer to zero in layer 7."
+        "how far the parts' mean lies below that of random places, relative to the latter and averaged over objects, "
+        "is above zero in layer 5 and nearer to zero in layer 7"
     )
     if upper is None:
-        return Finding("table1-layer7", None, criterion, "The network has no hidden layer above its convolutions.")
+        return Finding("table1-layer7", None, criterion, "the network has no hidden layer above its convolutions")
     below, above = (float(np.mean([_gap(of.distances[layer]) for of in found.values()])) for layer in (lower, upper))
     if not np.isfinite(below + above):
-        return Finding("table1-layer7", None, criterion, "Random places change nothing in one of the layers.")
+        return Finding("table1-layer7", None, criterion, "random places change nothing in one of the layers")
     measured = f"{below:+.1%} of random's mean in {lower}, {above:+.1%} in {upper} (the paper's table: +33.0%, +5.9%)."
     return Finding("table1-layer7", below > 0 and abs(above) < below, criterion, measured)
 

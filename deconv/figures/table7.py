@@ -25,7 +25,8 @@ _MOST_LAYERS = 12
 
 def probe_pictures(subject):
     """Train an SVM and a softmax on the features of every layer; nothing without at least 20 images of each class."""
-    data = subject.held_out if subject.transfer is None else subject.transfer
+    other = None if subject.transfer is None or subject.transfer.several else subject.transfer
+    data = subject.held_out if other is None else other
     layers = layers_of(subject.model)
     if data is None or not layers or fewest(data) < 20:
         return
@@ -49,7 +50,7 @@ def probe_pictures(subject):
         caption,
         figure,
         numbers,
-        _findings(found),
+        [_depth(found)],
         [_table(found, data, size), published("table7")],
     )
 
@@ -90,7 +91,7 @@ def whose(subject, data):
     """A sentence that says whether the network has met these classes."""
     if set(data.class_names) <= set(subject.class_names):
         seen = "These are classes that the network itself was trained to tell apart"
-        return f"{seen}, in images of another kind." if data is subject.transfer else f"{seen}."
+        return f"{seen}."
     return "The network was trained to tell other classes apart."
 
 
@@ -112,36 +113,30 @@ def _table(found, data, size):
         for kind, name in enumerate(found.classifiers)
         for place, layer in enumerate(found.layers)
     ]
-    return Table(
-        f"Ours: {published('table7').title.lower()}", ["classifier (layer)", f"{data.name}, {size} per class"], rows
-    )
+    apart = 100 * (found.accuracy[-1, found.classifiers.index("softmax"), 0] - found.accuracy[-1, 0, 0])
+    note = f"Softmax less SVM on {found.layers[-1]}: {apart.mean():+.1f} ± {apart.std(ddof=1):.1f} points."
+    title = f"Ours: {published('table7').title.lower()}"
+    return Table(title, ["classifier (layer)", f"{data.name}, {size} per class"], rows, note)
 
 
-def _findings(found):
+def _depth(found):
     from scipy.stats import spearmanr  # scikit-learn, which the probes need, brings it
 
-    svm, softmax = (100 * found.accuracy[:, found.classifiers.index(name), 0] for name in ("svm", "softmax"))
+    svm = 100 * found.accuracy[:, found.classifiers.index("svm"), 0]
     criterion = (
         "rank correlation of the SVM's accuracy with depth at least 0.8, and the last layer better than the first by "
         "more than two standard deviations of the difference over the folds"
     )
     if len(found.layers) < 3:
-        yield Finding("table7-depth", None, criterion, f"the network has {len(found.layers)} such layers; 3 are needed")
-    else:
-        mean, gain = svm.mean(axis=1), svm[-1] - svm[0]
-        order = float(spearmanr(np.arange(len(mean)), mean).statistic) if np.ptp(mean) else 0.0
-        best = found.layers[int(mean.argmax())]
-        yield Finding(
-            "table7-depth",
-            bool(order >= 0.8 and gain.mean() > 2 * gain.std(ddof=1)),
-            criterion,
-            f"rank correlation {order:.2f}; {found.layers[0]} {in_percent(svm[0] / 100)} %, {found.layers[-1]} "
-            f"{in_percent(svm[-1] / 100)} %, difference {gain.mean():.1f} ± {gain.std(ddof=1):.1f}; best layer {best}",
-        )
-    apart = softmax[-1] - svm[-1]
-    yield Finding(
-        "table7-classifier",
-        bool(abs(apart.mean()) <= 2),
-        "on the last layer the two differ by at most 2 percentage points (the paper's by 0.1 and 0.9)",
-        f"softmax less SVM on {found.layers[-1]}: {apart.mean():+.1f} ± {apart.std(ddof=1):.1f} points",
+        few = f"the network has {len(found.layers)} such layers; 3 are needed"
+        return Finding("table7-depth", None, criterion, few)
+    mean, gain = svm.mean(axis=1), svm[-1] - svm[0]
+    order = float(spearmanr(np.arange(len(mean)), mean).statistic) if np.ptp(mean) else 0.0
+    best = found.layers[int(mean.argmax())]
+    return Finding(
+        "table7-depth",
+        bool(order >= 0.8 and gain.mean() > 2 * gain.std(ddof=1)),
+        criterion,
+        f"rank correlation {order:.2f}; {found.layers[0]} {in_percent(svm[0] / 100)} %, {found.layers[-1]} "
+        f"{in_percent(svm[-1] / 100)} %, difference {gain.mean():.1f} ± {gain.std(ddof=1):.1f}; best layer {best}",
     )

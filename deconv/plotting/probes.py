@@ -68,6 +68,48 @@ def size_chart(per_class, curves, chance, title):
     return fig
 
 
+def precision_chart(names, found, others, chance, title):
+    """Average precision for each class, as bars, and that of others beside it (Table 6).
+
+    Args:
+        names: Names of the classes, from the top down.
+        found: `(classes,)`, 0 to 1; NaN where it is not known.
+        others: `{name: (classes,)}`, at most three, drawn as marks.
+        chance: `(classes,)`, what an order by chance comes to.
+        title: Title of the chart.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    places = np.arange(len(names))
+    fig, ax = plt.subplots(figsize=(8, min(40, 2 + 0.3 * len(names))), layout="constrained")
+    ax.barh(places, 100 * np.nan_to_num(found), height=0.7, color="tab:blue", alpha=0.55, label="ours")
+    for place in np.flatnonzero(np.isnan(found)):
+        ax.text(1, place, "no images", va="center", fontsize=8, color="0.4")
+    for (name, values), marker, color in zip(others.items(), "os^", ("0.2", "tab:orange", "tab:red"), strict=False):
+        ax.plot(100 * values, places, marker, color=color, markersize=5, markerfacecolor="none", label=name)
+    ax.plot(
+        np.where(np.isnan(found), np.nan, 100 * chance),
+        places,
+        "|",
+        color="0.45",
+        markersize=10,
+        markeredgewidth=1.5,
+        label="by chance",
+    )
+    ax.set(xlabel="average precision (%)", xlim=(0, 101), ylim=(len(names) - 0.4, -0.6))
+    ax.set_yticks(places, texts(names), fontsize=9)
+    ax.grid(axis="x", color="0.9")
+    ax.set_axisbelow(True)
+    if np.isfinite(found).any():
+        mean = 100 * np.nanmean(found)
+        ax.axvline(mean, color="tab:blue", linewidth=1, linestyle="--", label=f"our mean, {mean:.1f} %")
+    handles = ax.get_legend_handles_labels()[0][::-1]  # ours first
+    fig.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9)
+    fig.suptitle(title, fontsize=11)
+    return fig
+
+
 def _curve(ax, places, mean, spread, name, color, marker, line):
     spread = np.nan_to_num(spread)
     ax.errorbar(places, mean, spread, label=name, color=color, marker=marker, linestyle=line, capsize=3, markersize=5)

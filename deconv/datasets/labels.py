@@ -1,0 +1,50 @@
+"""What a set of TensorFlow Datasets says of the classes of an image: which one it is of, or which several."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+_SURE = "labels_no_difficult"
+
+
+class Labels(NamedTuple):
+    """The classes of the images of a set.
+
+    Attributes:
+        features: Names of the features that they are read from.
+        class_names: The classes, as TFDS names them.
+        read: From an example to its label: int32, one class, below zero if it is not known; or int8 `(classes,)`, see
+            `ImageSet`.
+    """
+
+    features: tuple
+    class_names: tuple
+    read: Callable
+
+
+def labels_of(tfds, features):
+    """The `Labels` that features tell, `{name: feature}`: `label`, a class, or `labels`, a list of them; None if none.
+
+    PASCAL VOC's `labels_no_difficult` leaves out the classes of which an image shows only objects that people find hard
+    to recognise. Such an image counts neither for nor against the class, as in the challenge itself.
+    """
+    if isinstance(features.get("label"), tfds.features.ClassLabel):
+        return Labels(("label",), tuple(features["label"].names), lambda example: tf.cast(example["label"], tf.int32))
+    if not _lists_classes(tfds, features.get("labels")):
+        return None
+    names = tuple(features["labels"].feature.names)
+
+    def shown(example, feature):
+        of_each = tf.one_hot(example[feature], len(names), on_value=True, off_value=False, dtype=tf.bool)
+        return tf.cast(tf.reduce_any(of_each, axis=0), tf.int8)  # none of an empty list
+
+    if not _lists_classes(tfds, features.get(_SURE)):
+        return Labels(("labels",), names, lambda example: shown(example, "labels"))
+    return Labels(
+        ("labels", _SURE), names, lambda example: 2 * shown(example, _SURE) - shown(example, "labels")
+    )  # 1 if sure, -1 if only hard, else 0
+
+
+def _lists_classes(tfds, feature):
+    return isinstance(feature, tfds.features.Sequence) and isinstance(feature.feature, tfds.features.ClassLabel)
