@@ -113,7 +113,7 @@ def test_every_claim_of_fig_6_is_decided_by_what_was_built_in(coarse, fine, runs
     assert "1.00 with (clipping)" in findings["fig6-clipping"].measured
     assert findings["fig6-dead"].seen
     assert findings["fig6-dead"].measured == "stride 4 (coarse): 2 of 8; stride 2 (fine): 0 of 8."
-    assert findings["fig6-middle"].seen and "12% low, 0% middle, 88% high" in findings["fig6-middle"].measured
+    assert findings["fig6-middle"].seen and "25% low, 0% middle, 75% high" in findings["fig6-middle"].measured
     assert findings["fig6-aliasing"].seen
     assert np.min(picture.numbers["coarse"]["second"]["excess"]) > 3
     assert picture.numbers["coarse"]["dead"].tolist() == [3, 5]
@@ -166,7 +166,10 @@ def test_the_sheet_of_one_network_counts_its_dead_filters(coarse, data):
     assert rows["conv1"]["dead"] == 1 and picture.numbers["layers"]["conv1"]["dead"].tolist() == [3]
     assert rows["conv1"]["gap"] is not None and "12 images" in picture.caption and "8 of its test" in picture.caption
     alone = drawn(coarse._replace(held_out=data), health_pictures)
-    assert set(alone) == {"health"} and "not being at hand" in alone["health"].caption
+    assert set(alone) == {"health"} and "trained" not in alone["health"].caption
+    assert "not known" in picture.caption
+    for known, words in (("training", "on which it was trained"), ("both", "has been trained on both parts")):
+        assert words in drawn(subject._replace(trained_on=known), health_pictures)["health"].caption
     assert alone["health"].tables[0].rows[0][-2:] == [None, None]
 
 

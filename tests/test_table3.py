@@ -71,7 +71,7 @@ def test_the_papers_own_errors_say_what_the_paper_claims():
 
 def test_the_same_errors_on_few_images_say_less():
     found = seen([*depth_claims(papers_rows(200)), *comparison_claims(papers_rows(200), [])])
-    assert found["table3-depth"] and found["table3-dense"]  # 71 % is far from 40 %, and a little is a little
+    assert found["table3-depth"] and found["table3-dense"] is None  # 71 % is far from 40 %; the rest is in doubt
     assert found["table2-better"] is False and found["table2-wide"] is False and found["table2-ensemble"] is None
 
 
