@@ -90,7 +90,7 @@ def drawn(subject, recipe):
 
 @pytest.fixture(scope="module")
 def coarse(data):
-    """Stride 4: filters of a single pixel, which leave a grid, and a broad one; two are dead, by bias and by weights."""
+    """Stride 4: filters of one pixel, which leave a grid, and a broad one; two are dead, by bias and by weights."""
     filters, bias = np.zeros((8, 11, 11, 3)), np.ones(8)
     filters[:, 5, 5] = 1
     filters[7] = 0.09

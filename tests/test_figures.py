@@ -36,12 +36,28 @@ def subject():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Everything that LeNet-5 can be asked, from one command."""
-    out = tmp_path_factory.mktemp("figures") / "new" / "folder"
-    result = subprocess.run([*SCRIPT, "--out", out, "--split", "test"], capture_output=True, text=True, cwd=out.anchor)
+    """Everything that LeNet-5 can be asked, from one command, with runs of two epochs."""
+    base = tmp_path_factory.mktemp("figures")
+    out, runs = base / "new" / "folder", base / "runs"
+    variants = [sys.executable, ROOT / "scripts" / "train_variants.py", "--epochs", "2", "--out", runs]
+    result = subprocess.run(variants, capture_output=True, text=True, cwd=base)
+    assert result.returncode == 0, result.stderr
+    options = ["--out", out, "--split", "test", "--runs", runs]
+    result = subprocess.run([*SCRIPT, *options], capture_output=True, text=True, cwd=out.anchor)
     assert result.returncode == 0, result.stderr
     assert "index.html" in result.stdout and "Nothing to draw" not in result.stdout
     return out
+
+
+@pytest.mark.slow
+def test_runs_that_are_not_given_are_trained_and_kept_for_the_next_time(tmp_path):
+    for said, trained in ((r"evolution, 1 of 1: as it is\n", True), ("as it is: finished before", False)):
+        options = ["--only", "fig4", "--anew", "--out", "out"]
+        result = subprocess.run([*SCRIPT, *options], capture_output=True, text=True, cwd=tmp_path)
+        assert result.returncode == 0 and re.search(said, result.stdout), result.stderr
+        assert trained == ("finished before" not in result.stdout)
+    numbers = json.loads((tmp_path / "out" / "fig4_conv1.json").read_text(encoding="utf-8"))["numbers"]
+    assert numbers["epochs"] == [1, 2, 5, 10, 20, 30, 40, 64]
 
 
 def pictures_in(folder):

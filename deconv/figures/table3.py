@@ -5,11 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deconv import graph
 from deconv.figures.error_claims import comparison_claims, depth_claims, standard_error
 from deconv.figures.paper import Table, published
 from deconv.figures.record import Picture
 from deconv.figures.runs import read_runs
 from deconv.plotting.errors import error_bars
+from deconv.recording import recorder
 
 FULL_DEPTH = ("none", "half", "double", "wide", "wide and double")
 """What may be changed of a network that still has all its layers."""
@@ -131,10 +133,11 @@ def ensemble_data(subject, runs, batch_size=64):
         groups["full"] = list(range(len(full)))
     if not groups:
         return []
+    scorers = [_scorer(model) for _, _, model in full]
     alone, together = np.zeros(len(full), int), dict.fromkeys(groups, 0)
     for pixels, labels in images.dataset.map(lambda image, label, *_: (image, label)).batch(batch_size):
         inputs = subject.preprocess(pixels.numpy())
-        scores = np.stack([model(inputs, training=False).numpy() for _, _, model in full])
+        scores = np.stack([score(inputs) for score in scorers])
         alone += wrong(scores, labels.numpy())
         for kind, members in groups.items():
             together[kind] += int(wrong(mean_probabilities(scores[members]), labels.numpy()))
@@ -235,3 +238,11 @@ def _comparison_picture(rows, ensembles, made_of):
 def _percents(*errors):
     """For a table: in %, None for what is not known."""
     return [None if math.isnan(error) else round(100 * float(error), 2) for error in errors]
+
+
+def _scorer(model):
+    """A function of preprocessed images that gives the network's output."""
+    laid = graph.walk(model)
+    head = next(step for step in laid.steps if laid.outputs[0] in step.outputs)
+    forward = recorder(laid, [head])
+    return lambda images: forward(images)[0][0].numpy()
