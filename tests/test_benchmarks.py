@@ -102,7 +102,8 @@ def test_memory_is_measured_for_every_row_and_count(quick):
 def test_importing_is_timed_and_every_script_has_its_help(quick):
     content, _ = quick("startup")
     assert 0 < content["added"]["by a clock inside"] < 5
-    assert set(content["helps"]) == {"convert_weights", "make_figures", "train_alexnet", "train_lenet5"}
+    trains = {"train_alexnet", "train_lenet5", "train_variants"}
+    assert set(content["helps"]) == {"convert_weights", "make_figures", "write_results", *trains}
     assert all(0 < found["median"] < 10 for found in content["helps"].values())
 
 

@@ -207,7 +207,7 @@ def test_a_layer_that_holds_a_number_for_each_position_is_computed_whole():
     maps = kl.Conv2D(3, 3, activation="relu", name="conv1")(image) + np.ones((6, 7, 3), "float32")
     slopes = kl.PReLU(name="prelu")(kl.Conv2D(3, 3, name="conv2")(maps))
     laid = graph.walk(keras.Model(image, slopes))
-    moves = {step.name: windowed.moves(step) for step in laid.steps}
+    moves = {step.name.split("_")[0]: windowed.moves(step) for step in laid.steps}  # Keras counts its additions
     assert moves == {"conv1": True, "add": False, "conv2": True, "prelu": False}
     assert not has_patches(graph.below(laid, graph.find(laid, "conv2")), None, "sum")
 

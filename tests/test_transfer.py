@@ -147,8 +147,8 @@ def test_every_image_comes_once_before_any_comes_again():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"learning_rate": 0}, "learning_rate must be a number above 0; received 0"),
-        ({"enough": -1}, "enough must be a number above 0"),
+        ({"learning_rate": 0}, "learning_rate must be a finite number above 0; received 0"),
+        ({"enough": -1}, "enough must be a finite number above 0"),
         ({"most_updates": 0}, "most_updates must be a whole number"),
         ({"scratch": (2,)}, r"scratch must be True, False or numbers of per_class, \[1, 3\]; received \(2,\)"),
         ({"layer": "nowhere"}, "has no layer 'nowhere'"),
