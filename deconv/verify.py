@@ -2,11 +2,10 @@
 
 from typing import NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from deconv import graph
+from deconv import backward, graph
 from deconv.inputs import check_images
 from deconv.mirror import mirror_graph
 from deconv.projection import Deconvnet
@@ -141,53 +140,9 @@ def _relative_difference(ours, theirs):
 
 def _modified_gradient(laid, images, signal, rule):
     """The gradient of `<signal, layer>` with `rule` in place of the derivative of every ReLU."""
-
-    def call(step, *args, **kwargs):
-        return _call_with(step, rule, *args, **kwargs)
-
     images = tf.convert_to_tensor(images)
     with tf.GradientTape() as tape:
         tape.watch(images)
-        value = tf.reduce_sum(graph.run(laid, images, call)[laid.steps[-1].output] * tf.convert_to_tensor(signal))
+        values, _ = backward.run(laid, images, lambda above, _: rule(above), norms_pass=True, heads=False)
+        value = tf.reduce_sum(values[laid.steps[-1].output] * tf.convert_to_tensor(signal))
     return tape.gradient(value, images)
-
-
-def _straight_through(step, *args, **kwargs):
-    """Call a layer through which signals go down as they are though it computes something: contrast normalisation."""
-    result = tf.stop_gradient(graph.call_layer(step, *args, **kwargs))
-
-    @tf.custom_gradient
-    def passed(maps):
-        return tf.identity(result), lambda above: tf.cast(above, maps.dtype)
-
-    return passed(args[0])
-
-
-def _call_with(step, rule, *args, **kwargs):
-    """Call a layer with another derivative of its ReLU, on a twin of it, since the model is not to be changed."""
-    layer = step.layer
-    if isinstance(layer, keras.layers.Softmax):
-        return args[0]
-    if isinstance(layer, keras.layers.GlobalMaxPooling2D):  # of equal maxima, the gradient goes to the first alone
-        pooled = tf.nn.max_pool2d(args[0], args[0].shape[1:3], 1, "VALID")
-        return pooled if layer.keepdims else pooled[:, 0, 0]
-    if issubclass(graph.kind(layer), graph.IDLE) and not isinstance(layer, graph.IDLE):
-        return _straight_through(step, *args, **kwargs)
-    activation = getattr(layer, "activation", None)
-    if isinstance(layer, keras.layers.ReLU) or type(layer).__name__ in ("Relu", "Relu6", "ReLU"):
-        activation = layer
-    known = keras.activations
-    rectifies = activation in (layer, known.relu, known.relu6) or isinstance(activation, keras.layers.ReLU)
-    if not rectifies and activation not in (known.softmax, known.sigmoid):
-        return graph.call_layer(step, *args, **kwargs)
-    if activation is not layer and not isinstance(layer, keras.layers.Activation):
-        layer = type(layer).from_config({**layer.get_config(), "activation": "linear"})
-        layer.build((None, *step.inputs[0].shape))
-        layer.set_weights(step.layer.get_weights())
-        args = [layer(*args, **kwargs)]
-
-    @tf.custom_gradient
-    def rectified(maps):
-        return tf.convert_to_tensor(activation(maps)), lambda above: rule(above)
-
-    return rectified(args[0]) if rectifies else args[0]
