@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import tensorflow as tf
+from typer.testing import CliRunner
 
 matplotlib.use("Agg")
 
@@ -23,6 +24,7 @@ from deconv.figures.fig2 import top_data
 from deconv.figures.record import provenance, replacing, weights_hash
 from models import weight_files
 from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
+from scripts.make_figures import app
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = [sys.executable, ROOT / "scripts" / "make_figures.py"]
@@ -216,18 +218,20 @@ def test_a_network_trained_on_pictures_of_ones_own_is_drawn_with_its_own_classes
         (["--dataset", "mnist-6k"], "Did you mean 'mnist-5k'?"),
     ],
 )
-def test_bad_arguments_get_one_line_and_leave_nothing_behind(arguments, message, tmp_path):
-    result = subprocess.run([*SCRIPT, "--out", "out", *arguments], capture_output=True, text=True, cwd=tmp_path)
+def test_bad_arguments_get_one_line_and_leave_nothing_behind(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["--out", "out", *arguments])
     said = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert result.exit_code == 2 and isinstance(result.exception, SystemExit)
     assert len(said) == 1 and message in said[0]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_output_folder_that_is_a_file_is_refused_at_once(tmp_path):
+def test_an_output_folder_that_is_a_file_is_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").write_text("mine")
-    result = subprocess.run([*SCRIPT, "--out", "taken/figures"], capture_output=True, text=True, cwd=tmp_path)
-    assert result.returncode == 2 and "--out: the folder 'taken/figures' cannot be made" in result.stderr
+    result = CliRunner().invoke(app, ["--out", "taken/figures"])
+    assert result.exit_code == 2 and "--out: the folder 'taken/figures' cannot be made" in result.stderr
     assert "Not a directory. Choose another." in result.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["taken"]
 
