@@ -6,83 +6,78 @@ pictures = net.project(images, layer="conv2", channel=7)
 """
 
 import importlib
-
-from deconv.correspondence import Correspondence, correspondence
-from deconv.evolution import FeatureEvolution
-from deconv.filters import transpose_conv
-from deconv.health import LayerHealth, health
-from deconv.invariance import Invariance, invariance
-from deconv.masks import random_masks
-from deconv.mirror import mirror
-from deconv.occlusion import OcclusionMaps, occlusion_maps
-from deconv.ops import max_pool_with_switches, rectify, unpool
-from deconv.pixel_space import to_pixel_space
-from deconv.pooling import PoolingComparison, compare_pooling, energy_kept
-from deconv.probes import Probes, probe
-from deconv.projection import Deconvnet, Patches, Record
-from deconv.recording import activations
-from deconv.rules import RULES, identity
-from deconv.scan import top_activations
-from deconv.selection import select
-from deconv.settling import Evolution, Settling, settling
-from deconv.squares import pixel_map
-from deconv.topk import TopActivations, TopK
-from deconv.transfer import Transfer, transfer
-from deconv.transforms import transform
-from deconv.verify import Verification, collision_rate, verify
-from deconv.windows import receptive_windows, touched_windows
+import sys
+import types
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "RULES",
-    "Correspondence",
-    "Deconvnet",
-    "Evolution",
-    "FeatureEvolution",
-    "Invariance",
-    "LayerHealth",
-    "OcclusionMaps",
-    "Patches",
-    "PoolingComparison",
-    "Probes",
-    "Record",
-    "Settling",
-    "TopActivations",
-    "TopK",
-    "Transfer",
-    "Verification",
-    "activations",
-    "collision_rate",
-    "compare_pooling",
-    "correspondence",
-    "energy_kept",
-    "health",
-    "identity",
-    "invariance",
-    "max_pool_with_switches",
-    "mirror",
-    "occlusion_maps",
-    "pixel_map",
-    "probe",
-    "random_masks",
-    "receptive_windows",
-    "rectify",
-    "select",
-    "settling",
-    "to_pixel_space",
-    "top_activations",
-    "touched_windows",
-    "transfer",
-    "transform",
-    "transpose_conv",
-    "unpool",
-    "verify",
-]
+_OFFERED = {
+    "cascade": "Cascade cascade",
+    "cluster_tops": "ClusterTops cluster_tops",
+    "controls": "Controls controls",
+    "correspondence": "Correspondence correspondence",
+    "curves": "Curves perturbation_curves",
+    "embedding": "Embedding embed",
+    "evolution": "FeatureEvolution",
+    "explain": "Explanation explain",
+    "feature_maps": "FeatureMaps feature_maps",
+    "features": "Visualization visualize",
+    "filters": "transpose_conv",
+    "health": "LayerHealth health",
+    "invariance": "Invariance invariance",
+    "masks": "random_masks",
+    "mirror": "mirror",
+    "occlusion": "OcclusionMaps occlusion_maps",
+    "ops": "max_pool_with_switches rectify unpool",
+    "pixel_space": "to_pixel_space",
+    "pooling": "PoolingComparison compare_pooling energy_kept",
+    "probes": "Probes probe",
+    "projection": "Deconvnet Patches Record",
+    "recording": "activations",
+    "rules": "RULES identity",
+    "scan": "top_activations",
+    "selection": "select",
+    "separation": "Separation separation",
+    "settling": "Evolution Settling settling",
+    "squares": "pixel_map",
+    "topk": "TopActivations TopK",
+    "transfer": "Transfer transfer",
+    "transforms": "transform",
+    "unit_embedding": "UnitEmbedding embed_units",
+    "verify": "Verification collision_rate verify",
+    "windows": "receptive_windows touched_windows",
+}
+"""What the package offers, by the module that holds it. A module is loaded when one of its names is first used, so that
+`python -m deconv --help` answers before TensorFlow has taken its seconds."""
+
+_HOME_OF = {name: home for home, names in _OFFERED.items() for name in names.split()}
+_PARTS = ("attribution", "datasets", "embedding", "features", "figures", "plotting")
+
+__all__ = sorted(_HOME_OF)
 
 
-def __getattr__(name):
-    """`deconv.datasets`, `deconv.plotting` and `deconv.figures` are loaded when they are first used."""
-    if name in ("datasets", "figures", "plotting"):
-        return importlib.import_module(f"deconv.{name}")
-    raise AttributeError(f"module 'deconv' has no attribute {name!r}")
+class _Package(types.ModuleType):
+    """The package: `deconv.mirror` is the function, also after something has loaded the module `deconv/mirror.py`."""
+
+    def __setattr__(self, name, value):
+        if name not in _HOME_OF or not isinstance(value, types.ModuleType):
+            super().__setattr__(name, value)
+
+    def __getattr__(self, name):
+        if name in _HOME_OF:
+            value = getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+            setattr(self, name, value)
+            return value
+        if not name.startswith("_"):
+            try:
+                return importlib.import_module(f"{__name__}.{name}")
+            except ModuleNotFoundError as error:
+                if error.name != f"{__name__}.{name}":
+                    raise
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__(self):
+        return sorted({*super().__dir__(), *__all__, *_PARTS})
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,6 +1,5 @@
 """Occlusion sensitivity: cover a square of the image, see what the network still recognises (section 4.2, Fig. 7)."""
 
-import weakref
 from functools import cached_property
 from numbers import Real
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from tqdm import tqdm
 from deconv import graph
 from deconv.changes import Rectangles, may_pay, recomputation
 from deconv.inputs import check_channel, check_fill, check_finite, check_pair, check_positive, check_target, prepare
+from deconv.keeping import kept
 from deconv.recording import traced
 from deconv.squares import cover, starts
 
@@ -256,15 +256,8 @@ class _Network:
         return found
 
 
-_NETWORKS = weakref.WeakKeyDictionary()
-
-
 def _compiled(model, layer, input_shape):
-    """What has been compiled for a model, a layer and a size; a model that is gone takes it along."""
-    key = repr(layer), repr(input_shape)
-    known = _NETWORKS.get(model, {}) if isinstance(model, keras.Model) else {}
-    if key not in known:
-        network = _Network(model, layer, input_shape)
-        _NETWORKS.setdefault(model, {})[key] = network
-        return network
-    return known[key]
+    """What has been compiled for a model, a layer and a size."""
+    if not isinstance(model, keras.Model):
+        return _Network(model, layer, input_shape)  # which refuses it
+    return kept(model, ("occlusion", repr(layer), repr(input_shape)), lambda: _Network(model, layer, input_shape))

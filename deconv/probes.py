@@ -8,14 +8,8 @@ from tqdm import tqdm
 from deconv import graph
 from deconv.classifiers import CLASSIFIERS, check_scaling, check_sklearn, classifier, in_span
 from deconv.folds import check_sizes, class_accuracy, deviation, draw_folds, labelled
-from deconv.inputs import check_finite, check_pair, check_positive, prepare
-from deconv.recording import recorder
-
-MOST_VALUES = 75_000
-"""A layer with more values per image than this is averaged; AlexNet's pool1 has 69,984."""
-
-_MEMORY = 2**30
-"""Bytes of features that are kept at a time."""
+from deconv.inputs import check_positive
+from deconv.vectors import count_of, grid_of, groups, seer
 
 
 class Probes(NamedTuple):
@@ -114,19 +108,22 @@ def probe(
     laid = graph.walk(model, input_shape)
     layers, steps = graph.find_all(laid, layers)
     laid = graph.below(laid, *steps)
-    grids = [_grid(step.output.shape, pooled) for step in steps]
+    grids = [grid_of(step.output.shape, pooled) for step in steps]
     labels, pick = labelled(dataset)
     sizes = check_sizes(per_class)
     draws = draw_folds(labels, sizes, test_per_class, folds, seed)
-    values = [_count(step.output.shape, grid) for step, grid in zip(steps, grids, strict=True)]
-    groups = list(_groups(values, draws[0].train.size + len(draws[0].test)))
-    seers = [_seer(laid, [steps[n] for n in group], [grids[n] for n in group], preprocess) for group in groups]
+    values = [count_of(step.output.shape, grid) for step, grid in zip(steps, grids, strict=True)]
+    together = list(groups(values, draws[0].train.size + len(draws[0].test)))
+    seers = [
+        seer(laid, [steps[n] for n in group], [grids[n] for n in group], preprocess, laid.inputs[0])
+        for group in together
+    ]
     accuracy = np.empty((len(steps), len(classifiers), len(sizes), len(draws)))
     with tqdm(total=len(draws) * len(steps), unit=" layers", disable=not progress) as bar:
         for number, fold in enumerate(draws):
             images, taught = pick(np.concatenate([fold.train.ravel(), fold.test])), fold.train.size
             rows = np.arange(taught).reshape(fold.train.shape)
-            for group, see in zip(groups, seers, strict=True):
+            for group, see in zip(together, seers, strict=True):
                 for layer, features in zip(group, see(images, batch_size), strict=True):
                     for place, size in enumerate(sizes):
                         known = labels[fold.train[:, :size].ravel()]
@@ -137,65 +134,3 @@ def probe(
                     bar.update()
     classes, tested = np.unique(labels[draws[0].test], return_counts=True)
     return Probes(tuple(layers), classifiers, sizes, classes, accuracy, tested, np.array(values))
-
-
-def average(maps, grid):
-    """Maps `(n, rows, columns, channels)` averaged onto a grid, each cell of a map in one cell of the grid."""
-    for axis, cells in enumerate(grid, start=1):
-        starts = np.arange(cells) * maps.shape[axis] // cells
-        lengths = np.diff([*starts, maps.shape[axis]]).reshape(-1, *[1] * (3 - axis))
-        maps = np.add.reduceat(maps, starts, axis=axis) / lengths
-    return maps
-
-
-def _grid(shape, pooled):
-    """`(rows, columns)` to average a layer onto; None to take it as it is."""
-    pooled = None if pooled is None else check_pair("pooled", pooled)
-    if len(shape) != 3 or (pooled is None and np.prod(shape) <= MOST_VALUES):
-        return None
-    if pooled is None:
-        side = max(shape[:2])
-        while side > 1 and min(side, shape[0]) * min(side, shape[1]) * shape[2] > MOST_VALUES:
-            side -= 1
-        pooled = side, side
-    return min(pooled[0], shape[0]), min(pooled[1], shape[1])
-
-
-def _count(shape, grid):
-    return int(np.prod(shape if grid is None else (*grid, shape[-1])))
-
-
-def _groups(values, count):
-    """Places of layers whose features fit into memory together; a layer that does not fit alone goes alone."""
-    group, free = [], _MEMORY
-    for place, size in enumerate(values):
-        needed = 4 * size * count
-        if group and needed > free:
-            yield group
-            group, free = [], _MEMORY
-        group, free = [*group, place], free - needed
-    yield group
-
-
-def _seer(laid, steps, grids, preprocess):
-    """A function from images and a batch size to the features `(n, values)` of some layers, in one pass."""
-    below = graph.below(laid, *steps)
-    forward, image = recorder(below, steps), below.inputs[0]
-
-    def look(batch):
-        batch = prepare(batch, preprocess, image.shape, image.dtype)
-        for step, grid, maps in zip(steps, grids, forward(batch)[0], strict=True):
-            maps = check_finite(maps.numpy(), step.name)
-            yield (maps if grid is None else average(maps, grid)).reshape(len(batch), -1)
-
-    def see(images, batch_size):
-        values = [_count(step.output.shape, grid) for step, grid in zip(steps, grids, strict=True)]
-        wide = [np.float64 if step.output.dtype == "float64" else np.float32 for step in steps]
-        found = [np.empty((len(images), size), dtype) for size, dtype in zip(values, wide, strict=True)]
-        for start in range(0, len(images), batch_size):
-            part = slice(start, start + batch_size)
-            for features, maps in zip(found, look(images[part]), strict=True):
-                features[part] = maps
-        return found
-
-    return see

@@ -14,7 +14,7 @@ from keras import layers as kl
 from specimens import SPECIMENS, fill, images
 
 import deconv
-from deconv import graph, occlusion
+from deconv import graph, keeping
 from deconv.changes import Rectangles, moving, recomputation
 from deconv.squares import cover, starts
 from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
@@ -163,7 +163,7 @@ SETTINGS = {"layer": "conv3", "size": 16, "stride": 8, "fill": 0.5}
 def test_occlusion_maps_are_recomputed_by_default_and_equal_the_plain_path(wide):
     image = images(wide, 1)[0] / 2
     found, plain = (deconv.occlusion_maps(wide, image, exact=exact, **SETTINGS) for exact in (True, "full"))
-    network = occlusion._NETWORKS[wide]["'conv3'", "None"]
+    network = keeping._KEPT[wide]["occlusion", "'conv3'", "None"]
     assert "recomputation" in vars(network) and network._rectangles[1].share < 0.5
     np.testing.assert_allclose(found.probability, plain.probability, rtol=0, atol=1e-5 * plain.probability.max())
     np.testing.assert_allclose(found.activation, plain.activation, rtol=1e-5)
@@ -265,7 +265,7 @@ def test_what_is_compiled_follows_training_and_goes_with_its_model():
     np.testing.assert_allclose(again, fresh, rtol=1e-6)
     assert np.abs(first - again).max() > 1e-3
     gone = weakref.ref(model)
-    assert model in occlusion._NETWORKS
+    assert model in keeping._KEPT
     del model
     gc.collect()
     assert gone() is None

@@ -1,5 +1,6 @@
 """What the README shows is executed here, but for its two commands, the first of which `test_figures` runs."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -29,6 +30,13 @@ def test_the_python_snippets_run_one_after_the_other_and_give_what_they_say(tmp_
     assert names["turned"].relative["fc4"].shape == names["turned"].probability.shape == (10, 36)
     assert names["found"]["fc3"].dead.shape == (120,) and 0 < names["alike"].distances["pool2"]["corner"].mean < 1
     assert names["probes"].mean.shape == (3, 2, 1) and (names["probes"].mean > 0.5).all()
+    assert names["best"].images.shape == (2, 28, 28, 1) and names["best"].scores.min() > 0
+    assert names["made"].images.shape == (1, 28, 28, 1) and (names["kept"].errors < 0.5).all()
+    assert names["saliency"].shape == names["shared"].input.shape == (4, 28, 28, 1)
+    assert set(names["every"].maps) == {*names["attribution"].METHODS, "occlusion"}
+    assert 0 < names["honest"].table()["another channel"][0] < 1
+    assert names["layout"].points.shape == (200, 2) and names["depth"].accuracy[-1] > 0.9
+    assert (names["maps"].after == names["maps"].before.clip(0)).all()
     assert names["three"].shape == (100, 28, 28, 1) and names["three"].any()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["channel7.png", "half0.npz", "half1.npz"]
 
@@ -39,10 +47,12 @@ def test_the_shell_commands_run(tmp_path):
     commands = [command for marked, block in blocks if not marked for command in block.splitlines()]
     assert commands
     for command in commands:
-        program, script, *arguments = shlex.split(command)
+        program, *arguments = shlex.split(command)
         assert program == ".venv/bin/python"
+        arguments = [ROOT / word if word.startswith("scripts/") else word for word in arguments]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         result = subprocess.run(
-            [sys.executable, ROOT / script, *arguments], cwd=tmp_path, capture_output=True, text=True
+            [sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, env=environment
         )
         assert result.returncode == 0, result.stderr
 

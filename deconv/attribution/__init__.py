@@ -1,0 +1,36 @@
+"""Which pixels a unit owes its value to: signed maps of the size of the image, one method beside the other."""
+
+from deconv.attribution.grad_cam import grad_cam, grad_cam_map
+from deconv.attribution.lrp import Relevances, lrp, relevances
+from deconv.attribution.paths import completeness, integrated_gradients
+from deconv.attribution.saliency import channel_max, deconvnet, gradient, guided_backprop, input_x_gradient
+from deconv.attribution.smoothing import smooth_grad
+
+METHODS = {
+    "gradient": gradient,
+    "input_x_gradient": input_x_gradient,
+    "smooth_grad": smooth_grad,
+    "integrated_gradients": integrated_gradients,
+    "guided_backprop": guided_backprop,
+    "deconvnet": deconvnet,
+    "grad_cam": grad_cam,
+    "lrp": lrp,
+}
+"""{name: function}; all are called alike: `method(model, images, target=None, layer=None, *, unit="max", ...)`."""
+
+__all__ = [
+    "METHODS",
+    "Relevances",
+    "channel_max",
+    "completeness",
+    "deconvnet",
+    "grad_cam",
+    "grad_cam_map",
+    "gradient",
+    "guided_backprop",
+    "input_x_gradient",
+    "integrated_gradients",
+    "lrp",
+    "relevances",
+    "smooth_grad",
+]

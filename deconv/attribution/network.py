@@ -1,0 +1,51 @@
+"""A model up to one of its layers, and what has been compiled for it, kept as long as the model lives."""
+
+import keras
+import tensorflow as tf
+
+from deconv import backward, graph
+from deconv.keeping import kept
+from deconv.recording import traced
+
+
+class Network:
+    """A `Graph` and its compiled passes.
+
+    Attributes:
+        graph: The `Graph` up to a layer, which is its last step.
+    """
+
+    def __init__(self, laid):
+        self.graph = laid
+        self._compiled = {}
+
+    def compiled(self, build, *options):
+        """What `build(graph, *options)` returns, built when it is first asked for; `options` are hashable."""
+        key = (build, *options)
+        if key not in self._compiled:
+            self._compiled[key] = build(self.graph, *options)
+        return self._compiled[key]
+
+
+def forward(laid):
+    """Compile images to what the last layer puts out before its activation."""
+    image, top = laid.inputs[0], laid.steps[-1].name
+    return traced(lambda images: backward.run(laid, images)[1][top], tf.TensorSpec((None, *image.shape), image.dtype))
+
+
+def gradients(laid, rule, norms_pass):
+    """`backward.gradients` under a rule by its name; None for the derivative itself."""
+    return backward.gradients(laid, rule and backward.RECTIFIERS[rule], norms_pass=norms_pass)
+
+
+def network_of(model, layer, input_shape):
+    """The `Network` up to a layer, or the model's output for None."""
+
+    def make():
+        laid = graph.walk(model, input_shape)
+        ends = [step for step in laid.steps if laid.outputs[0] in step.outputs]
+        return Network(graph.below(laid, ends[0] if layer is None else graph.find(laid, layer)))
+
+    if not isinstance(model, keras.Model):
+        return make()  # which refuses it
+    return kept(model, ("attribution", repr(layer), repr(input_shape)), make)

@@ -1,0 +1,135 @@
+"""Which units an attribution is about: a layer, a channel or class of it, a position."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from deconv.attribution.network import Network, forward, gradients, network_of
+from deconv.inputs import check_finite, check_images, check_positive
+from deconv.selection import select
+
+
+class Chosen(NamedTuple):
+    """What is to be explained: `values` is `<signal, what the layer puts out before its activation>`.
+
+    Attributes:
+        network: The `Network` up to the layer; the same one whenever the same layer of the same model is chosen.
+        images: `(n, height, width, channels)`, checked, in the dtype of the model's input.
+        targets: `(n,)` ints, the channel, or class, of each image.
+        signal: `(n, rows, columns, channels)`, or `(n, channels)`, one at the units that are explained, else zero.
+        values: `(n,)`, the sum of these units before the activation of the layer: of a softmax, the logit.
+    """
+
+    network: Network
+    images: np.ndarray
+    targets: np.ndarray
+    signal: np.ndarray
+    values: np.ndarray
+
+    @property
+    def graph(self):
+        """The `Graph` up to the layer, which is its last step."""
+        return self.network.graph
+
+    def gradients(self, rule=None, norms_pass=False):
+        """The compiled gradient under a rule, a name of `backward.RECTIFIERS`; None for the derivative itself."""
+        return self.network.compiled(gradients, rule, norms_pass)
+
+    def batches(self, size):
+        """Slices of the images, `size` at a time."""
+        return _batches(len(self.images), size)
+
+    def values_of(self, images, batch_size):
+        """`(n,)`, what the same units are in other images, one for each of those that they were chosen in."""
+        parts, look = _batches(len(images), batch_size), self.network.compiled(forward)
+        return np.concatenate([_total(look(images[part]).numpy(), self.signal[part]) for part in parts])
+
+
+def chosen(model, images, target=None, layer=None, unit="max", *, batch_size=32, input_shape=None):
+    """Find the units that an attribution starts from.
+
+    Units are found, and their values taken, before the activation of the layer. Where a channel is active at all, its
+    strongest unit is the one that `Deconvnet.project` takes. What is compiled is kept for the next call as long as the
+    model lives; it follows when the model is trained, not when its layers are given other activations.
+
+    Args:
+        model: A functional or Sequential `keras.Model`.
+        images: Float array `(n, height, width, channels)`, preprocessed as the model expects.
+        target: Channel of the layer, for dense layers the class: an int; `(n,)` ints, one for each image; one-hot rows
+            `(n, channels)`; or None for the strongest of each image.
+        layer: Name, path or index; None for the model's output, the first if there are several.
+        unit: Which units of the channel: `"max"`, the strongest (the first in row-major order if several are equal); a
+            position `(row, column)`; `"map"`, all of them. A dense layer has one.
+        batch_size: How many images are computed at a time.
+        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+
+    Returns:
+        `Chosen`.
+
+    Raises:
+        ValueError: If anything does not fit the model, or its input is made of whole numbers, which have no gradient.
+    """
+    check_positive("batch_size", batch_size)
+    network = network_of(model, layer, input_shape)
+    laid, step = network.graph, network.graph.steps[-1]
+    image = laid.inputs[0]
+    images = check_images(images, image.shape, image.dtype)
+    if not np.issubdtype(images.dtype, np.floating):
+        raise ValueError(
+            f"Model '{model.name}' takes whole numbers ({image.dtype}), along which nothing can be attributed. "
+            "Cut the model above the layer that embeds or converts them."
+        )
+    depth = step.output.shape[-1]
+    targets = None if target is None else check_targets(target, len(images), depth, step.name)
+    signal = np.empty((len(images), *step.output.shape), step.output.dtype)
+    found, values = np.empty(len(images), np.int64), np.empty(len(images))
+    look = network.compiled(forward)
+    for part in _batches(len(images), batch_size):
+        maps = check_finite(look(images[part]).numpy(), step.name)
+        found[part] = _strongest(maps, unit) if targets is None else targets[part]
+        signal[part] = select(maps, found[part], unit, start="one")
+        values[part] = _total(maps, signal[part])
+    return Chosen(network, images, found, signal, values)
+
+
+def check_targets(target, count, depth, layer):
+    """A channel for each image as `(count,)` ints; negative ones count from the end.
+
+    Raises:
+        ValueError: If `target` is no whole number, has another length, is out of range, or rows are not one-hot.
+    """
+    given = np.asarray(target)
+    if given.ndim == 2:
+        if given.shape != (count, depth) or ((given != 0) & (given != 1)).any() or (given.sum(axis=1) != 1).any():
+            raise ValueError(
+                f"target must be one-hot rows of shape ({count}, {depth}), a single one in each row of zeros, for "
+                f"{count} images and the {depth} channels of layer '{layer}'; received shape {given.shape}."
+            )
+        return given.argmax(axis=1)
+    if given.dtype.kind not in "iu" or given.shape not in ((), (count,)):
+        raise ValueError(
+            f"target must be a whole number, {count} whole numbers for {count} images, one-hot rows, or None for the "
+            f"strongest; received {target!r}."
+        )
+    outside = np.atleast_1d(given)[(np.atleast_1d(given) < -depth) | (np.atleast_1d(given) >= depth)]
+    if len(outside):
+        raise ValueError(
+            f"target must be one of 0 to {depth - 1}, the channels of layer '{layer}'; received {outside[0]}."
+        )
+    return np.broadcast_to(given.astype(np.int64) % depth, (count,))
+
+
+def _strongest(maps, unit):
+    """`(n,)` ints, the channel of the strongest unit of each image; for a position, of the strongest there."""
+    if not isinstance(unit, str):
+        maps = np.where(select(np.ones_like(maps), None, unit) != 0, maps, -np.inf)
+    return maps.reshape(len(maps), -1).argmax(axis=1) % maps.shape[-1]
+
+
+def _total(maps, signal):
+    """`(n,)` float64, the sum of the units that a signal of ones and zeros holds."""
+    return np.where(signal != 0, maps, 0).reshape(len(maps), -1).sum(axis=1, dtype=np.float64)
+
+
+def _batches(count, size):
+    return [slice(first, first + size) for first in range(0, count, size)]

@@ -1,0 +1,75 @@
+"""`python -m deconv figures`: the figures and tables of Zeiler & Fergus, for any model with classes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deconv.cli.networks import NETWORKS
+from deconv.cli.options import check, command
+from deconv.cli.output import in_terminal, load_tensorflow
+
+
+@command
+def figures(
+    request,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="fig1 to fig9, table1 to table7, pooling, filters, activations, health; may be repeated."),
+    ] = None,
+    transfer: Annotated[
+        str | None, typer.Option(help="Data set for Tables 4 to 7, as --images [lenet5: digits-8x8, others: none].")
+    ] = None,
+    runs: Annotated[
+        Path | None, typer.Option(help="Folder of scripts/train_variants.py, for Figs. 4, 6 and Table 3.")
+    ] = None,
+    parts: Annotated[
+        Path | None, typer.Option(help="CSV of image, part, top, left, bottom, right for Table 1.")
+    ] = None,
+    anew: Annotated[bool, typer.Option("--anew", help="Draw again what is finished.")] = False,
+):
+    """Draw the figures and tables of Zeiler & Fergus, and a page that shows them beside what the paper says.
+
+    The images need a class each. What is finished is kept when the same command runs again. A figure that needs what
+    is not there (training runs, parts, a second data set) is left out.
+
+    \b
+      python -m deconv figures --out figures
+      python -m deconv figures --model alexnet --only fig2 --only fig7
+      python -m deconv figures --model own.keras --images my_pictures/ --preprocess unit
+    """
+    check("--runs", runs, runs is None or runs.is_dir(), "a folder that is there")
+    check("--parts", parts, parts is None or parts.is_file(), "a file that is there")
+    _draw(request, only, transfer, {"runs": runs, "parts": parts}, anew)
+
+
+def _draw(request, only, transfer, places, anew):
+    load_tensorflow()
+    from deconv import figures
+    from models import training
+
+    recipes = figures.chosen(only)
+    training.make_repeatable(request.seed)  # some recipes train
+    subject = _subject(request, recipes, transfer, places)
+    typer.echo(f"{subject.model.name} on {subject.data.source}")
+    drawn = figures.draw(subject, request.out, recipes, anew=anew, progress=in_terminal())
+    empty = [recipe for recipe, names in drawn.items() if not names]
+    if empty:
+        typer.echo(f"Nothing to draw with this network and data: {', '.join(empty)}.")
+    typer.echo(f"Written: {sum(map(len, drawn.values()))} pictures and {request.out / 'index.html'}")
+
+
+def _subject(request, recipes, transfer, places):
+    from deconv.cli import images, subjects
+
+    if request.model in NETWORKS and request.preprocess is None:
+        given = {"dataset": request.images, "split": request.split, "transfer": transfer}
+        network = NETWORKS[request.model]._replace(**{name: value for name, value in given.items() if value})
+        tfds = {"data_dir": request.data_dir, "download": request.download}
+        return subjects.subject(request.model, network, **tfds, **places, seed=request.seed, needed=recipes)
+    subject = subjects.looked_at(request)
+    subjects.check_labels(subject.data)
+    *size, channels = subject.data.image_shape
+    if transfer is not None:
+        transfer = images.images_of(transfer, None, tuple(size), channels, request.data_dir, request.download)
+    return subject._replace(transfer=transfer, **places)

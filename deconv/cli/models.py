@@ -1,0 +1,188 @@
+"""Which model is meant, and how pixels reach it: a network of ours, a file, or the user's own function."""
+
+import difflib
+import importlib
+import sys
+import zipfile
+from pathlib import Path
+
+from deconv.cli.networks import NETWORKS
+
+_OTHER_FILES = (".h5", ".hdf5", ".pb", ".tflite", ".onnx", ".npz", ".pth", ".pt", ".json")
+_PREPROCESS = ("none", "unit", *NETWORKS)
+
+
+def check_model(text):
+    """Fail if a text is no name of a network, no .keras file and no `module:function`.
+
+    Raises:
+        ValueError: In one line, with the way out.
+    """
+    path = Path(text)
+    if text in NETWORKS:
+        return
+    if path.suffix == ".keras":
+        if not path.is_file():
+            raise ValueError(f"--model: there is no file '{path}'.")
+        if not zipfile.is_zipfile(path):
+            raise ValueError(f"--model: '{path}' is damaged, or no .keras file: it is not a zip archive.")
+        return
+    if path.suffix in _OTHER_FILES or path.exists():
+        raise ValueError(
+            f"--model: '{path}' is no .keras file, the only kind that Keras reads in its safe mode. If you trust it, "
+            "load it in Python and save it with model.save('model.keras'), or return it from a function of yours and "
+            "give --model module:function."
+        )
+    if not _is_function(text):
+        near = difflib.get_close_matches(text, NETWORKS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"--model must be {', '.join(NETWORKS)}, a .keras file, or module:function; received {text!r}.{hint}"
+        )
+
+
+def check_preprocess(text):
+    """Fail if a text names no preprocessing.
+
+    Raises:
+        ValueError: In one line.
+    """
+    if text is not None and text not in _PREPROCESS and not _is_function(text):
+        raise ValueError(f"--preprocess must be {', '.join(_PREPROCESS)}, or module:function; received {text!r}.")
+
+
+def model_of(text, image_size=None):
+    """The `keras.Model` that a text means.
+
+    Args:
+        text: As `check_model` accepts it.
+        image_size: `(height, width)` for a model that leaves its input size open, or None.
+
+    Returns:
+        `(model, where its weights come from)`.
+
+    Raises:
+        ValueError: If it cannot be loaded, or is no model that takes one image.
+    """
+    import keras
+
+    import models
+
+    if text in NETWORKS:
+        network = NETWORKS[text]
+        return getattr(models, network.build)(weights=network.weights), network.weights
+    model = _loaded(Path(text)) if Path(text).suffix == ".keras" else _made(text)
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"--model: {text} must return a keras.Model; it returns {type(model).__name__}.")
+    return _sized(model, image_size), text
+
+
+def preprocessing(text, model):
+    """The function from pixels to what a model takes, for arrays and for tensors alike.
+
+    Args:
+        text: As `check_preprocess` accepts it; None for the named network's own, or none.
+        model: The text of `--model`.
+    """
+    import models
+
+    text = text or (model if model in NETWORKS else "none")
+    if text in NETWORKS:
+        return getattr(models, text).preprocess_input
+    return {"none": pixels, "unit": unit}.get(text) or function_of("--preprocess", text)
+
+
+def pixels(images):
+    """Pixel values 0 to 255 as they are, float32."""
+    import keras
+    import numpy as np
+
+    return keras.ops.cast(images, "float32") if keras.ops.is_tensor(images) else np.asarray(images, np.float32)
+
+
+def unit(images):
+    """Pixel values 0 to 255 as float32 from 0 to 1."""
+    return pixels(images) / 255
+
+
+def function_of(option, text):
+    """The function that `module:function` names; modules of the current folder come first.
+
+    Raises:
+        ValueError: If there is none, or its module cannot be imported.
+    """
+    name, _, function = text.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = getattr(importlib.import_module(name), function, None)
+    except Exception as error:  # anything may happen in a module of the user's
+        raise ValueError(
+            f"{option}: the module '{name}' cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    finally:
+        sys.path.pop(0)
+    if not callable(found):
+        raise ValueError(f"{option}: the module '{name}' has no function '{function}'.")
+    return found
+
+
+def _is_function(text):
+    module, _, function = text.partition(":")
+    return function.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+def _made(text):
+    function = function_of("--model", text)
+    try:
+        return function()
+    except Exception as error:  # anything may happen in a function of the user's
+        raise ValueError(f"--model: {text} failed: {type(error).__name__}: {error}") from error
+
+
+def _loaded(path):
+    import keras
+
+    importlib.import_module("models.layers")  # registers its classes, so that a saved AlexNet can be read
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises many kinds for what it cannot read
+        said = " ".join(str(error).split())
+        if "lambda" in said.lower():
+            why = (
+                "it holds a Lambda layer, which is Python code, and Keras's safe mode does not run that. Put a "
+                "registered layer in its place"
+            )
+        elif "Could not locate class" in said:
+            name = said.split("Could not locate class ")[1].split(".")[0].strip(" '")
+            why = f"its layer class '{name}' is not known here. Load it in a function of yours that imports the class"
+        else:
+            why = f"{said[:200]}{'…' if len(said) > 200 else ''} If it needs code of yours, build it in a function"
+        raise ValueError(f"--model: '{path}' cannot be loaded: {why}, and give --model module:function.") from error
+
+
+def _sized(model, image_size):
+    """A model whose input size is fixed: itself, or a copy of that size."""
+    import keras
+
+    try:
+        shape = model.input_shape
+    except (AttributeError, ValueError):  # not built, or written as a class
+        shape = None
+    if not isinstance(shape, tuple) or len(shape) != 4 or shape[3] not in (1, 3):
+        raise ValueError(
+            f"--model: '{model.name}' must be a functional or Sequential model of one image, of 1 or 3 channels "
+            f"in the last axis; it takes {shape or 'what is not known before it is called'}."
+        )
+    if image_size is None and None in shape[1:3]:
+        raise ValueError(
+            f"Model '{model.name}' leaves its input size open: {shape[1:]}. Give --image-size HEIGHTxWIDTH."
+        )
+    if image_size is None or shape[1:3] == image_size:
+        return model
+    if any(side not in (None, wanted) for side, wanted in zip(shape[1:3], image_size, strict=True)):
+        raise ValueError(f"--image-size: model '{model.name}' takes images of {shape[1]}x{shape[2]} only.")
+    sized = keras.models.clone_model(
+        model, input_tensors=[keras.Input((*image_size, shape[3]), dtype=model.inputs[0].dtype)]
+    )
+    sized.set_weights(model.get_weights())
+    return sized

@@ -1,0 +1,137 @@
+"""What every sub-command takes, and what it says of a mistake. Loads no TensorFlow, so that it is said at once."""
+
+import functools
+import inspect
+from pathlib import Path
+from typing import Annotated, NamedTuple, get_type_hints
+
+import typer
+
+from deconv.cli import images, models, output
+
+
+class Request(NamedTuple):
+    """The options that all sub-commands have."""
+
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL",
+            help="lenet5, alexnet, zfnet; alexnet_owt, zfnet512 (download weights); a .keras file, read in Keras's "
+            "safe mode; or module:function in the current folder, which returns a keras.Model.",
+        ),
+    ] = "lenet5"
+    images: Annotated[
+        str | None,
+        typer.Option(
+            metavar="IMAGES",
+            help="mnist-5k, imagenet-20, digits-8x8 (no network), mnist, imagenette, imagenet, tfds:NAME, a folder, or "
+            "one picture [those that a named network is shown].",
+        ),
+    ] = None
+    split: Annotated[
+        str | None, typer.Option(help="Part of the images: train, test or all [all; test where TFDS holds them].")
+    ] = None
+    preprocess: Annotated[
+        str | None,
+        typer.Option(
+            help="From pixels (0 to 255) to what the model takes: none, unit (divided by 255), a named network's own, "
+            "by its name, or module:function [a named network's own, else none].",
+        ),
+    ] = None
+    image_size: Annotated[
+        str | None, typer.Option(metavar="HEIGHTxWIDTH", help="For a model that leaves its input size open.")
+    ] = None
+    data_dir: Annotated[Path | None, typer.Option(help="Where TFDS keeps its data sets.")] = None
+    download: Annotated[bool, typer.Option("--download", help="Let TFDS fetch what is not there.")] = False
+    out: Annotated[Path, typer.Option(help="Folder to write into; made if need be.")] = Path("pictures")
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0
+
+    def check(self):
+        """Fail for what can be known to be wrong without loading anything."""
+        check("--seed", self.seed, 0 <= self.seed < 2**32 - 2, "at least 0 and below 2**32 - 2")
+        check("--split", self.split, self.split in (None, "train", "test", "all"), "train, test or all")
+        sides(self.image_size)
+        models.check_model(self.model)
+        models.check_preprocess(self.preprocess)
+        images.check_images(self.images)
+
+
+Layer = Annotated[str | None, typer.Option(help="Name of a layer; a wrong one gets the list [the last with maps].")]
+Layers = Annotated[list[str] | None, typer.Option("--layer", help="Name of a layer; may be repeated.")]
+Channels = Annotated[
+    list[str] | None, typer.Option("--channel", metavar="NUMBERS", help="As 7, 0-5 or 0-5,9; may be repeated.")
+]
+Target = Annotated[str | None, typer.Option(help="Class, by number or name [the one that the model finds].")]
+
+
+def command(function):
+    """A function as a sub-command: with the options of `Request` beside its own.
+
+    It is called with a checked `Request` and its own options, checks those, and returns a `figures.Subject` and the
+    `Picture`s to write, which may be a generator; or None where it has written them. Its errors are told in one line,
+    and what is unfinished then is removed.
+    """
+    own = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in inspect.signature(function).parameters.values()
+    ]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=hint, default=default)
+        for (name, hint), default in zip(
+            get_type_hints(Request, include_extras=True).items(), Request._field_defaults.values(), strict=True
+        )
+    ]
+
+    @functools.wraps(function)
+    def run(**given):
+        request = Request(**{name: given.pop(name) for name in Request._fields})
+        with output.answering(request.out):
+            request.check()
+            made = function(request, **given)
+            if made is not None:
+                output.write(*made, request.out, {"command": run.__name__, **request._asdict(), **given})
+
+    parameters = [*shared[:2], *own[1:], *shared[2:]]
+    run.__signature__ = inspect.Signature(parameters)
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def check(option, value, holds, expected):
+    """Fail if an option has a value that it cannot have.
+
+    Raises:
+        ValueError: In one line.
+    """
+    if not holds:
+        raise ValueError(f"{option} must be {expected}; received {value}.")
+
+
+def numbers(option, texts):
+    """Whole numbers from texts like `"7"`, `"0-5"` and `"0-5,9"`, in their order, none twice; None for none.
+
+    Raises:
+        ValueError: If a text is something else.
+    """
+    found = []
+    for part in ",".join(texts or ()).split(",") if texts else ():
+        first, dash, last = part.strip().partition("-")
+        holds = first.isdecimal() and (last.isdecimal() and int(first) <= int(last) if dash else True)
+        check(option, repr(part), holds, "whole numbers and ranges of them, as 7, 0-5 or 0-5,9")
+        found += range(int(first), int(last or first) + 1)
+    return list(dict.fromkeys(found)) or None
+
+
+def sides(text):
+    """`(height, width)` from `"224"` or `"224x320"`; None for None.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    holds = len(parts) <= 2 and all(part.isdecimal() and int(part) for part in parts)
+    check("--image-size", repr(text), holds, "a side, as 224, or HEIGHTxWIDTH, as 224x320")
+    return int(parts[0]), int(parts[-1])

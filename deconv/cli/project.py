@@ -1,0 +1,69 @@
+"""`python -m deconv project`: units of a layer, projected down to pixels."""
+
+from typing import Annotated
+
+import typer
+
+from deconv.cli.images import some_of
+from deconv.cli.options import Channels, Layer, check, command, numbers
+from deconv.cli.subjects import looked_at
+from deconv.cli.units import layer_of
+
+_STRONGEST = 6
+
+
+@command
+def project(
+    request,
+    layer: Layer = None,
+    channel: Channels = None,
+    count: Annotated[int, typer.Option(help="How many images, of as many classes.")] = 5,
+    whole_map: Annotated[
+        bool, typer.Option("--whole-map", help="Project all of a channel's map, not only its strongest unit.")
+    ] = False,
+):
+    """Project units of a layer down to pixels: what in the image made them active.
+
+    Without --channel the channels that are most active in these images.
+
+    \b
+      python -m deconv project --layer conv2 --channel 0-5
+      python -m deconv project --model alexnet --layer conv5 --count 3 --out pictures
+      python -m deconv project --model own.keras --images photograph.jpg --preprocess unit --layer conv3
+    """
+    channels = numbers("--channel", channel)
+    check("--count", count, count >= 1, "at least 1")
+    subject = looked_at(request)
+    return subject, _pictures(subject, layer_of(subject, layer), channels, count, "map" if whole_map else "max")
+
+
+def _pictures(subject, layer, channels, count, unit):
+    import numpy as np
+
+    from deconv.figures import Picture
+    from deconv.inputs import check_channels
+    from deconv.plotting import pixels
+    from deconv.plotting.projections import projection_sheet
+    from deconv.projection import Deconvnet
+    from deconv.recording import activations
+    from deconv.rules import label
+
+    images, names, labels, ids = some_of(subject, count)
+    inputs = subject.preprocess(images)
+    maps = activations(subject.model, inputs, layer)[layer]
+    peaks = maps.reshape(len(maps), -1, maps.shape[-1]).max(axis=1)
+    if channels is None:
+        channels = np.sort(np.argsort(-peaks.max(axis=0), kind="stable")[:_STRONGEST])
+    channels = check_channels(channels, peaks.shape[1], layer)
+    found = Deconvnet(subject.model).project(inputs, layer, channels, unit)
+    shown = subject.shown(found.reshape(-1, *found.shape[2:])).reshape(*found.shape[:-1], images.shape[-1])
+    what = "maps" if unit == "map" else "strongest units"
+    title = f"{layer} of {subject.model.name}: {what} of {len(channels)} channels, projected"
+    caption = (
+        f"Each row is an image, from {subject.data.name}; each column a channel, its activation above each picture. "
+        f"Every projection is divided by {subject.scale}; grey is zero, light excites, dark inhibits."
+    )
+    figure = projection_sheet(pixels(images), shown, names, channels, peaks[:, channels], title, scale=subject.scale)
+    numbers = {"layer": layer, "channels": channels, "unit": unit, "image_ids": ids, "labels": labels}
+    numbers |= {"activations": peaks[:, channels], "largest_magnitudes": np.abs(found).max(axis=(2, 3, 4))}
+    yield Picture(f"project_{label(layer)}", title, caption, figure, numbers)

@@ -1,0 +1,43 @@
+"""Which layers and classes of a model are meant."""
+
+import difflib
+
+
+def layers_of(subject, given):
+    """Names of layers: those given, if the model has them, else all convolutions.
+
+    Raises:
+        ValueError: If the model has no such layer, or no convolution; the message names what it has.
+    """
+    from deconv import graph
+
+    laid = graph.walk(subject.model)
+    if given:
+        return list(dict.fromkeys(graph.find(laid, layer).name for layer in given))
+    if not subject.filters():
+        names = ", ".join(step.name for step in laid.steps)
+        raise ValueError(f"--layer: model '{subject.model.name}' has no convolution; name one of {names}.")
+    return subject.filters()
+
+
+def layer_of(subject, given):
+    """Name of one layer: the one given, if the model has it, else the last convolution."""
+    return layers_of(subject, None if given is None else [given])[-1]
+
+
+def class_of(subject, text):
+    """Number of a class of the model from its number or name; None for none.
+
+    Raises:
+        ValueError: If there is no such class; the message names the nearest.
+    """
+    names = list(subject.class_names)
+    if text is None:
+        return None
+    if text in names:
+        return names.index(text)
+    if text.isdecimal() and int(text) < len(names):
+        return int(text)
+    near = difflib.get_close_matches(text, names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"--target must be a class, 0 to {len(names) - 1} or its name; received {text!r}.{hint}")

@@ -1,0 +1,41 @@
+"""Images made to order: what maximises a unit, what a layer knows of a picture, dreams and styles."""
+
+from deconv.features.frequencies import high_frequency_share
+from deconv.features.objectives import (
+    Objective,
+    Target,
+    channel,
+    class_logit,
+    deepdream,
+    direction,
+    diversity,
+    layer,
+    neuron,
+)
+from deconv.features.optimize import Visualization, optimize
+from deconv.features.parametrizations import Parametrization, fourier, pixels
+from deconv.features.presets import PRESETS, visualize
+from deconv.features.regularizers import Regularizer
+from deconv.features.transforms import Transform
+
+__all__ = [
+    "PRESETS",
+    "Objective",
+    "Parametrization",
+    "Regularizer",
+    "Target",
+    "Transform",
+    "Visualization",
+    "channel",
+    "class_logit",
+    "deepdream",
+    "direction",
+    "diversity",
+    "fourier",
+    "high_frequency_share",
+    "layer",
+    "neuron",
+    "optimize",
+    "pixels",
+    "visualize",
+]

@@ -1,0 +1,184 @@
+"""Inversion: which images does a layer take for this one? What it has kept of an image, and what it has lost."""
+
+from numbers import Real
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from deconv.features.objectives import Objective, Target
+from deconv.features.optimize import optimize
+from deconv.features.parametrizations import pixels
+from deconv.features.regularizers import Regularizer, total_variation
+from deconv.features.resized import for_pixels
+from deconv.features.sight import Sight
+from deconv.inputs import check_finite, check_positive
+from deconv.recording import traced
+
+_SPREAD = 64.0
+"""How far pixels of photographs lie from their mean, about, in pixel units."""
+
+_SIDE = 227
+"""The side of Mahendran & Vedaldi's images."""
+
+
+class Inversion(NamedTuple):
+    """Images that a layer takes for others.
+
+    Attributes:
+        images: float32 `(n, height, width, channels)`, pixels from 0 to 255.
+        errors: float32 `(n,)`, `|f(x) - f(x0)|² / |f(x0)|²` for the outputs f of the layer: 0 if it cannot tell them
+            apart. The square root is the distance in units of the length of f(x0).
+        history: float32 `(n, steps)`, the same before each step.
+        variation_weight: What the roughness of the images was weighed by.
+    """
+
+    images: np.ndarray
+    errors: np.ndarray
+    history: np.ndarray
+    variation_weight: float
+
+
+def invert(
+    model,
+    images,
+    layer,
+    *,
+    steps=400,
+    variation_weight=None,
+    norm_weight=0.01,
+    learning_rate=4.0,
+    before=False,
+    preprocess=None,
+    batch_size=32,
+    seed=0,
+    progress=False,
+):
+    """Find images that a layer takes for given ones, from noise, by what it puts out for them alone.
+
+    The method of Mahendran & Vedaldi (arXiv:1412.0035, sections 2 and 3). What becomes small is
+
+        |f(x) - f(x0)|² / |f(x0)|²  +  norm_weight * mean(z⁶)  +  variation_weight * V(x)
+
+    with z the pixels less the colour that `preprocess` makes zero of, over 255, and V the sum of the squared
+    differences of neighbouring pixels (their total variation with beta = 2), halved, and over what a photograph of
+    227 x 227 pixels has of energy, `64² * 227² * channels`. Where we differ:
+
+    - That sum is not divided by the number of pixels of the image at hand. It hardly changes when a picture is given in
+      more pixels, so that one weight fits digits and photographs.
+    - Their weights are 1, 10 and 100 for the lower, middle and upper third of CaffeNet's layers. Smoothness has to
+      make up for what a layer has lost, so ours is twice the ratio of the image's numbers to the layer's, 100 at most:
+      1.1 for AlexNet's conv1, 4.8 for conv3, 7 for conv5, 100 for dense layers; 0.3 for LeNet-5's conv1, 13 for fc3.
+    - Their norm keeps pixels in their range, by a weight which comes to about 27 here. Ours cannot leave it; the norm
+      only draws what the layer does not see to the colour of nothing.
+    - Adam takes the steps (`deconv.features.optimize`), not momentum with three rates.
+
+    What a layer has lost shows in the images, not in the errors alone: a layer of few numbers is easily satisfied. Of
+    LeNet-5's layers conv1 gives digits back (a relative distance, the root of the error, of 1 %, and a correlation of
+    1.00 with their pixels), pool2 what looks like them (18 %, 0.8), fc4 hardly anything (14 %, 0.2).
+
+    Args:
+        model: A functional or Sequential `keras.Model`. It is not changed.
+        images: `(n, height, width, channels)` in pixel units [0, 255]; of another size than the model's, too, for
+            layers that can take it.
+        layer: Name, path or index.
+        steps: How many steps.
+        variation_weight: How much smoothness counts; None for twice the ratio of numbers in an image to numbers that
+            the layer puts out, at most 100.
+        norm_weight: How much the sixth powers count.
+        learning_rate: Of Adam, in pixel units.
+        before: Whether to invert what the layer puts out before its activation; the paper takes each layer as it is.
+        preprocess: From pixels to what the model takes, a function of tensors; None for a model that takes pixels.
+        batch_size: How many images are computed at a time.
+        seed: Of the noise.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        `Inversion`.
+
+    Raises:
+        ValueError: If something does not fit the model, or the layer puts out nothing but zeros for an image.
+    """
+    images = _check_images(images)
+    for name, weight in (("variation_weight", variation_weight or 0), ("norm_weight", norm_weight)):
+        if not isinstance(weight, Real) or isinstance(weight, bool) or not 0 <= weight < np.inf:
+            raise ValueError(f"{name} must be a number of at least 0; received {weight!r}.")
+    target = Target(layer, before)
+    laid = for_pixels(model, layer, images.shape[1:], preprocess)
+    codes = _codes(
+        Sight(laid, [target], None, images.shape[-1], preprocess, None, None, None), images, layer, batch_size
+    )
+    sizes = tf.reduce_sum(tf.square(codes), axis=1)
+    dead = np.flatnonzero(sizes.numpy() == 0)
+    if len(dead):
+        raise ValueError(
+            f"Layer {layer!r} puts out nothing but zeros for image {dead[0]}, which leaves nothing to invert. "
+            "Take a lower layer, other images, or before=True."
+        )
+    if variation_weight is None:
+        variation_weight = min(100.0, 2 * images[0].size / codes.shape[1])
+
+    def score(values, numbers):
+        code = tf.reshape(values[target], [-1, codes.shape[1]])
+        return -tf.reduce_sum(tf.square(code - tf.gather(codes, numbers)), axis=1) / tf.gather(sizes, numbers)
+
+    found = optimize(
+        laid,
+        Objective(tuple(f"{layer} of image {number}" for number in range(len(images))), (target,), score),
+        steps=steps,
+        parametrization=pixels(),
+        regularizers=(sixth_powers(norm_weight), roughness(variation_weight)),
+        learning_rate=learning_rate,
+        image_channels=images.shape[-1],
+        preprocess=preprocess,
+        batch_size=batch_size,
+        seed=seed,
+        progress=progress,
+    )
+    return Inversion(found.images, -found.scores, -found.history, float(variation_weight))
+
+
+def sixth_powers(weight):
+    """Subtracts `weight` times the mean of the sixth powers of an image: an alpha-norm with alpha = 6."""
+    return Regularizer(f"norm {weight:g}", penalty=lambda images: weight * tf.reduce_mean(images**6, axis=[1, 2, 3]))
+
+
+def roughness(weight):
+    """Subtracts `weight` times the total variation of an image, in the units of `invert`."""
+
+    def penalty(images):
+        energy = (_SPREAD / 255 * _SIDE) ** 2 * images.shape[-1]
+        return weight * total_variation(images) / (2 * energy)
+
+    return Regularizer(f"roughness {weight:g}", penalty=penalty)
+
+
+def _check_images(images):
+    """A batch in pixel units, as float32."""
+    images = np.asarray(images)
+    if images.ndim != 4 or not images.size or images.dtype.kind not in "uif":
+        raise ValueError(
+            "images must be numbers (n, height, width, channels) in pixel units; "
+            f"received {images.dtype} {images.shape}."
+        )
+    images = images.astype(np.float32)
+    if not (images.min() >= 0 and images.max() <= 255):
+        raise ValueError(
+            f"images must be in pixel units, 0 to 255; received values from {images.min():g} to {images.max():g}. "
+            "Give pixels as they are, and how the model takes them as `preprocess`."
+        )
+    return images
+
+
+def _codes(sight, images, layer, batch_size):
+    """What the layer puts out for images, as a tensor `(n, numbers)`."""
+
+    def see(some):
+        (values,) = sight.look(some).values()
+        return tf.reshape(values, [-1, np.prod(values.shape[1:])])
+
+    see = traced(see, tf.TensorSpec((None, *images.shape[1:])))
+    starts = range(0, len(images), check_positive("batch_size", batch_size))
+    codes = tf.concat([see(tf.constant(images[start : start + batch_size])) for start in starts], axis=0)
+    check_finite(codes.numpy(), layer)
+    return codes

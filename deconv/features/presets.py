@@ -1,0 +1,170 @@
+"""Settings that work out of the box, by name, and `visualize`, which uses them.
+
+| preset        | images                   | what keeps them smooth                           | source          |
+|---------------|--------------------------|--------------------------------------------------|-----------------|
+| `digits`      | waves, from near black   | small transforms, weak L2 and variation          | ours            |
+| `photographs` | waves in natural colours | transforms                                       | Olah et al.     |
+| `yosinski-1`  | pixels, from noise       | blur 0.5 every 4 steps, pixel norms above 50 %   | Yosinski et al. |
+| `yosinski-2`  | the same                 | decay 0.3, pixel norms above 20 %                | the same        |
+| `yosinski-3`  | the same                 | decay 0.0001, blur 1 every 4 steps               | the same        |
+| `yosinski-4`  | the same                 | blur 0.5 every 4 steps, contributions above 90 % | the same        |
+| `erhan`       | the same                 | a norm like that of real images                  | Erhan et al.    |
+
+Olah, Mordvintsev & Schubert, "Feature Visualization", Distill 2017; Yosinski et al., arXiv:1506.06579, section 3 and
+Table 1; Erhan et al., "Visualizing Higher-Layer Features of a Deep Network", 2009.
+"""
+
+import numpy as np
+
+from deconv.features.objectives import channel as whole_channel
+from deconv.features.objectives import class_logit, neuron
+from deconv.features.optimize import optimize
+from deconv.features.parametrizations import fourier, pixels
+from deconv.features.regularizers import (
+    blur,
+    clip_contributions,
+    clip_norms,
+    decay,
+    l2,
+    norm_ball,
+    variation,
+)
+from deconv.features.resized import at_size, find
+from deconv.features.transforms import crop, jitter, pad, rotate, scale
+from deconv.inputs import check_pair
+
+KINDS = ("neuron", "channel")
+
+
+def digits(shape):
+    """For light strokes on black, one channel: waves that start near black, moved and turned a little.
+
+    The penalties are ours, just strong enough to leave black what a unit does not need.
+    """
+    border = max(1, min(shape[:2]) // 14)
+    return {
+        "steps": 128,
+        "parametrization": fourier(base=20.0),
+        "transforms": (pad(border), jitter(border), scale(0.97, 1.03), rotate(-5, 5)),
+        "regularizers": (variation(0.005), l2(0.005)),
+        "learning_rate": 0.05,
+    }
+
+
+def photographs(shape):
+    """Olah et al.'s transforms, their lengths for 224 pixels, and learning rate; they go on for 2560 steps."""
+    border = max(1, min(shape[:2]) // 14)
+    return {
+        "steps": 128,
+        "parametrization": fourier(),
+        "transforms": (
+            pad(border),
+            jitter(border),
+            scale(0.95, 1.05),
+            rotate(-5, 5),
+            jitter(max(1, border // 2)),
+            crop(max(1, border // 4)),
+        ),
+        "learning_rate": 0.05,
+    }
+
+
+def _yosinski(*regularizers, rate):
+    """Gradient ascent from noise about the mean. The authors multiply the gradient of a Caffe network by 1, whose
+    size is that network's own; ours is divided by its mean magnitude, so that `rate` is in pixel units: more for
+    regularisers that take more away."""
+
+    def settings(shape):
+        return {
+            "steps": 200,
+            "parametrization": pixels(base=None, spread=10.0),
+            "regularizers": regularizers,
+            "method": "normalized",
+            "learning_rate": rate,
+        }
+
+    return settings
+
+
+def erhan(shape):
+    """Activation maximisation: gradient ascent on a sphere.
+
+    Its radius is that of a typical image's distance from the mean: a third of the range for each pixel of a digit, and
+    a quarter in photographs, which is what MNIST's digits and photographs of ImageNet classes have.
+    """
+    share = 1 / 3 if shape[-1] == 1 else 1 / 4
+    return {
+        "steps": 200,
+        "parametrization": pixels(base=None, spread=40.0),
+        "regularizers": (norm_ball(share * float(np.sqrt(np.prod(shape))), sphere=True),),
+        "method": "normalized",
+        "learning_rate": 4.0,
+    }
+
+
+PRESETS = {
+    "digits": digits,
+    "photographs": photographs,
+    "yosinski-1": _yosinski(blur(0.5, 4), clip_norms(50), rate=2.0),
+    "yosinski-2": _yosinski(decay(0.3), clip_norms(20), rate=40.0),
+    "yosinski-3": _yosinski(decay(0.0001), blur(1.0, 4), rate=6.0),
+    "yosinski-4": _yosinski(blur(0.5, 4), clip_contributions(90), rate=12.0),
+    "erhan": erhan,
+}
+"""{name: function of the images' `(height, width, channels)` that returns arguments for `optimize`}."""
+
+
+def visualize(
+    model,
+    layer=None,
+    channels=None,
+    preset=None,
+    *,
+    kind="neuron",
+    position=None,
+    preprocess=None,
+    input_shape=None,
+    **settings,
+):
+    """Make for each channel of a layer an image that maximises it.
+
+    Args:
+        model: A functional or Sequential `keras.Model`.
+        layer: Name, path or index of a layer; None for the classes, before their softmax.
+        channels: Channels, units or classes: one or a sequence of them; None for all.
+        preset: A name in `PRESETS`; None for `"digits"` where images have one channel, else `"photographs"`.
+        kind: `"neuron"` for the unit at a position, `"channel"` for the mean of the map.
+        position: `(row, column)` of the neuron, or one for each channel; None for the middle.
+        preprocess: Function from pixels, 0 to 255, to what the model takes, of tensors; None for a model that takes
+            pixels.
+        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+        **settings: Whatever else `optimize` takes: `steps`, `seed`, `batch_size`, `progress`, `size` ..., or in place
+            of the preset's own.
+
+    Returns:
+        `Visualization`, in the order of `channels`.
+
+    Raises:
+        ValueError: If a name is unknown or a channel out of range, or as `optimize`.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind must be 'neuron' or 'channel'; received {kind!r}.")
+    if kind == "channel" and position is not None:
+        raise ValueError(f"kind='channel' takes the whole map; received position={position!r}. Leave one of them out.")
+    laid = at_size(model, layer, input_shape)
+    image = laid.inputs[0].shape
+    size, colours = settings.get("size"), settings.get("image_channels")
+    shape = (*(image[:2] if size is None else check_pair("size", size)), colours or image[2])
+    preset = preset or ("digits" if shape[-1] == 1 else "photographs")
+    if preset not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}; received {preset!r}.")
+    if channels is None:
+        channels = range(find(laid, layer).output.shape[-1])
+    if kind == "channel":
+        objective = whole_channel(layer, channels)
+    elif layer is None and position is None:
+        objective = class_logit(channels)
+    else:
+        objective = neuron(layer, channels, position)
+    settings = {**PRESETS[preset](shape), **settings}
+    return optimize(model, objective, preprocess=preprocess, input_shape=input_shape, **settings)

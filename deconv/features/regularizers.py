@@ -1,0 +1,172 @@
+"""What holds high frequencies and single pixels down while an image is optimised.
+
+Two kinds: penalties are subtracted from the objective; operations change the image after a step. Both see images as
+`optimize` hands them over, less the colour that counts as nothing (its `centre`), in pixel units divided by 255: a
+network's own mean colour for photographs, black for digits.
+
+| regulariser               | kind      | source                                                                     |
+|---------------------------|-----------|----------------------------------------------------------------------------|
+| `l2`                      | penalty   | Simonyan et al., arXiv:1312.6034, section 2                                |
+| `variation`               | penalty   | Mahendran & Vedaldi, arXiv:1412.0035, section 3.1                          |
+| `decay`                   | operation | Yosinski et al., arXiv:1506.06579, section 3                               |
+| `blur`                    | operation | the same                                                                   |
+| `clip_norms`              | operation | the same                                                                   |
+| `clip_contributions`      | operation | the same                                                                   |
+| `norm_ball`               | operation | Erhan et al., "Visualizing Higher-Layer Features of a Deep Network", 2009  |
+"""
+
+from collections.abc import Callable
+from numbers import Real
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from deconv.inputs import check_positive
+
+
+class Regularizer(NamedTuple):
+    """One of them.
+
+    Attributes:
+        name: What it does, with its numbers.
+        penalty: `penalty(images)`, floats `(n,)`; None for none.
+        operation: `operation(images, gradient, step)`: the images as they go on, of the images behind step number
+            `step`, counted from 0, and the gradient of the objective before it, `(n, height, width, channels)`. None
+            for none.
+    """
+
+    name: str
+    penalty: Callable | None = None
+    operation: Callable | None = None
+
+
+def l2(weight):
+    """Subtracts `weight * ||x||²`, the sum over all pixels and channels."""
+    _check_number("weight", weight, 0)
+    return Regularizer(f"L2 {weight:g}", penalty=lambda images: weight * tf.reduce_sum(tf.square(images), [1, 2, 3]))
+
+
+def variation(weight, beta=2.0):
+    """Subtracts `weight * total_variation(x, beta)`."""
+    _check_number("weight", weight, 0)
+    _check_number("beta", beta, 0)
+    return Regularizer(f"variation {weight:g}", penalty=lambda images: weight * total_variation(images, beta))
+
+
+def decay(rate):
+    """Takes a share of the image away at every step: `x <- (1 - rate) x`."""
+    _check_number("rate", rate, 0, 1)
+    return Regularizer(f"decay {rate:g}", operation=lambda images, gradient, step: (1 - rate) * images)
+
+
+def blur(width, every=1):
+    """Blurs by a Gaussian of standard deviation `width` in pixels, after every so many steps: see `blurred`."""
+    _check_number("width", width, 0)
+    check_positive("every", every)
+
+    def operation(images, gradient, step):
+        return tf.cond((step + 1) % every == 0, lambda: blurred(images, width), lambda: images)
+
+    return Regularizer(f"blur {width:g} every {every}", operation=operation)
+
+
+def clip_norms(percentile):
+    """Sets small pixels to nothing at every step: see `without_small_norms`."""
+    _check_number("percentile", percentile, 0, 100)
+    return Regularizer(
+        f"norms above {percentile:g} %",
+        operation=lambda images, gradient, step: without_small_norms(images, percentile),
+    )
+
+
+def clip_contributions(percentile):
+    """Sets pixels to nothing that contribute little, at every step: see `without_small_contributions`."""
+    _check_number("percentile", percentile, 0, 100)
+    return Regularizer(
+        f"contributions above {percentile:g} %",
+        operation=lambda images, gradient, step: without_small_contributions(images, gradient, percentile),
+    )
+
+
+def norm_ball(norm, sphere=False):
+    """Keeps images within a distance of nothing, at every step: see `within_ball`."""
+    _check_number("norm", norm, 0)
+    return Regularizer(f"norm {norm:g}", operation=lambda images, gradient, step: within_ball(images, norm, sphere))
+
+
+def total_variation(images, beta=2.0):
+    """How rough images are: the sum over pixels and channels of `(dx² + dy²) ** (beta / 2)`.
+
+    dx and dy are the differences to the next pixel to the right and below, nothing at the last column and row. With a
+    beta below 2 a thousandth of a millionth stands below the root, so that it has a slope where an image is even.
+
+    Args:
+        images: Tensor `(n, height, width, channels)`.
+        beta: 2 for squares; 1 for edges, which are not smoothed away.
+
+    Returns:
+        Floats `(n,)`.
+    """
+    right = tf.pad(images[:, :, 1:] - images[:, :, :-1], [[0, 0], [0, 0], [0, 1], [0, 0]])
+    below = tf.pad(images[:, 1:] - images[:, :-1], [[0, 0], [0, 1], [0, 0], [0, 0]])
+    squares = tf.square(right) + tf.square(below)
+    return tf.reduce_sum(squares if beta == 2 else (squares + 1e-9) ** (beta / 2), axis=[1, 2, 3])
+
+
+def blurred(images, width):
+    """Images under a Gaussian of standard deviation `width` in pixels, which ends at four of them.
+
+    At the border the image is continued by its mirror image, as `scipy.ndimage.gaussian_filter` does, which Yosinski's
+    toolbox uses; colours are not mixed.
+    """
+    rows, columns = (tf.constant(_gaussian(size, width), images.dtype) for size in images.shape[1:3])
+    return tf.einsum("ri,nijc,sj->nrsc", rows, images, columns)
+
+
+def without_small_norms(images, percentile):
+    """Images whose pixels are zero where their norm over the colours is below a percentile of those of the image."""
+    return _above(images, tf.norm(images, axis=-1), percentile)
+
+
+def without_small_contributions(images, gradient, percentile):
+    """Images whose pixels are zero where they contribute little to the objective.
+
+    What a pixel contributes is `|sum over colours of x * gradient|`, to first order the change of the objective if the
+    pixel is set to nothing; pixels below a percentile of those of the image go.
+    """
+    return _above(images, tf.abs(tf.reduce_sum(images * gradient, axis=-1)), percentile)
+
+
+def within_ball(images, norm, sphere=False):
+    """Images no longer than `norm`, the root of the sum of squares; on a sphere, exactly that long, but for zeros."""
+    lengths = tf.sqrt(tf.reduce_sum(tf.square(images), axis=[1, 2, 3], keepdims=True))
+    factors = norm / tf.maximum(lengths, 1e-12)
+    return images * (factors if sphere else tf.minimum(factors, 1))
+
+
+def _above(images, sizes, percentile):
+    """Pixels whose size is not below a percentile of their image, as `np.percentile` has it."""
+    ordered = tf.sort(tf.reshape(sizes, [-1, sizes.shape[1] * sizes.shape[2]]), axis=1)
+    place = percentile / 100 * (ordered.shape[1] - 1)
+    low, high = ordered[:, int(np.floor(place))], ordered[:, int(np.ceil(place))]
+    limit = low + (high - low) * (place - np.floor(place))
+    return tf.where((sizes < limit[:, None, None])[..., None], 0.0, images)
+
+
+def _gaussian(size, width):
+    """A blur along an axis of so many pixels as a matrix, continued by mirroring."""
+    if width == 0:
+        return np.eye(size)
+    reach = int(4 * width + 0.5)
+    weights = np.exp(-0.5 * np.square(np.arange(-reach, reach + 1) / width))
+    places = np.mod(np.arange(size)[:, None] + np.arange(-reach, reach + 1), 2 * size)
+    matrix = np.zeros((size, size))
+    np.add.at(matrix, (np.arange(size)[:, None], np.minimum(places, 2 * size - 1 - places)), weights / weights.sum())
+    return matrix
+
+
+def _check_number(name, value, low, high=np.inf):
+    if not isinstance(value, Real) or isinstance(value, bool) or not low <= value <= high:
+        ends = f"from {low:g} to {high:g}" if np.isfinite(high) else f"of at least {low:g}"
+        raise ValueError(f"{name} must be a number {ends}; received {value!r}.")

@@ -1,0 +1,238 @@
+"""Style transfer: what one image shows, painted as another one is (Gatys, Ecker & Bethge, arXiv:1508.06576)."""
+
+import os
+from numbers import Real
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from deconv import graph
+from deconv.features.dream import check_pixels
+from deconv.features.inversion import roughness
+from deconv.features.objectives import Objective, Target
+from deconv.features.optimize import optimize
+from deconv.features.resized import at_own_size, for_pixels
+from deconv.features.sight import Sight
+from deconv.features.transforms import jitter, pad
+from deconv.inputs import check_pair, check_positive
+
+STARTS = ("content", "noise")
+
+_WORKABLE = 32, 223
+"""The pixels of a start: a sigmoid hardly moves what it has made black or white."""
+
+
+class StyleTransfer(NamedTuple):
+    """What has been painted.
+
+    Attributes:
+        image: float32 `(height, width, channels)`, pixels from 0 to 255.
+        content_losses, style_losses: `{layer: float}`, how far it is from the content and from the style, relative: 0
+            if they are equal, 1 for an image that the layer is silent for.
+        history: float32 `(steps,)`, the weighted sum before each step.
+    """
+
+    image: np.ndarray
+    content_losses: dict
+    style_losses: dict
+    history: np.ndarray
+
+
+def transfer_style(
+    model,
+    content,
+    style,
+    *,
+    content_layers=None,
+    style_layers=None,
+    content_weight=1.0,
+    style_weight=10.0,
+    roughness_weight=0.2,
+    size=256,
+    start="content",
+    steps=200,
+    learning_rate=0.05,
+    parametrization="fourier",
+    largest_jitter=8,
+    average_pooling=True,
+    preprocess=None,
+    seed=0,
+    progress=False,
+):
+    """Paint what one image shows in the style of another.
+
+    What becomes small is the content's relative error in some layers plus that of the style in others, each averaged
+    over its layers, and a little roughness:
+
+        content_weight * |F - P|² / |P|²  +  style_weight * |G - A|² / |A|²
+
+    with F and P what a layer puts out for the image and for the content, behind its activation; G and A the Gram
+    matrices of what it puts out for the image and for the style, see `gram`. Where we differ from Gatys et al.:
+
+    - They divide the squared errors by constants, and scale the weights of their network so that every filter's mean
+      activation is 1. We divide by what is to be reached, which asks the same of layers of any scale: in AlexNet, whose
+      layers differ by orders of magnitude, no weight has to be found for each layer.
+    - They start from white noise, and L-BFGS takes the steps; we start from the content, and share Adam with all of
+      `deconv.features`. The weights are then of another kind than their ratio of 1e-3 or 1e-4.
+    - AlexNet's first filters move by 4 pixels at a time and leave a grid behind, which VGG's do not. An image made of
+      waves, a little jitter and a penalty on roughness (as of `invert`) take it away.
+
+    Args:
+        model: A functional or Sequential `keras.Model`. It is not changed. One that is made for another image size is
+            run at this one, as far as its layers can.
+        content, style: The images: paths of png, jpg, bmp or gif files, or arrays `(height, width, channels)` in pixel
+            units [0, 255].
+        content_layers, style_layers: Names, paths or indices, one or several. None for the style stands for all
+            convolutions, of more than five for the first, the last and three between; None for the content for the last
+            but one of these. In AlexNet these are conv1 to conv5, and conv4.
+        content_weight, style_weight, roughness_weight: How much each counts, at least 0.
+        size: `(height, width)` to which both are brought, or one number for both: the shorter side is resized, then the
+            centre is cut out. None leaves them as they are; they may then differ.
+        start: `"content"` or `"noise"`.
+        steps: How many steps.
+        learning_rate: Of Adam, in the units of the parametrization: about 4 for `"pixels"`.
+        parametrization: As for `optimize`.
+        largest_jitter: How many pixels the image is moved at each step, at most half of it to each side; 0 for none.
+        average_pooling: Whether max poolings are replaced by average poolings while this goes on, which Gatys et al.
+            (section 4) found to look better.
+        preprocess: From pixels to what the model takes, a function of tensors; None for a model that takes pixels.
+        seed: Of the jitter and of the noise.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        `StyleTransfer`.
+
+    Raises:
+        ValueError: If something does not fit the model, or an image cannot be read.
+    """
+    weights = {"content_weight": content_weight, "style_weight": style_weight, "roughness_weight": roughness_weight}
+    for name, weight in weights.items():
+        if not isinstance(weight, Real) or isinstance(weight, bool) or not 0 <= weight < np.inf:
+            raise ValueError(f"{name} must be a number of at least 0; received {weight!r}.")
+    if start not in STARTS:
+        raise ValueError(f"start must be one of {', '.join(map(repr, STARTS))}; received {start!r}.")
+    if largest_jitter != 0:
+        check_positive("largest_jitter", largest_jitter)
+    content, style = _image("content", content, size, model), _image("style", style, size, model)
+    if style_layers is None or content_layers is None:
+        filters = _filters(model, content.shape)
+        style_layers = filters if style_layers is None else style_layers
+        content_layers = filters[-2:][0] if content_layers is None else content_layers
+    shown, painted = _targets("content_layers", content_layers), _targets("style_layers", style_layers)
+    targets = (*shown, *(target for target in painted if target not in shown))
+
+    def laid_for(image):
+        layers = [target.layer for target in targets]
+        return for_pixels(model, layers, image.shape, preprocess, average_pooling=average_pooling)
+
+    def seen(image):
+        sight = Sight(laid_for(image), targets, None, image.shape[-1], preprocess, None, None, None)
+        return sight.look(tf.constant(image[None]))
+
+    kept = _wanted("content", seen(content), shown)
+    grams = {target: gram(maps) for target, maps in _wanted("style", seen(style), painted).items()}
+
+    def losses(values):
+        of_content = {target: relative(values[target], kept[target]) for target in shown}
+        return of_content, {target: relative(gram(values[target]), grams[target]) for target in painted}
+
+    def score(values, numbers):
+        of_content, of_style = losses(values)
+        return -content_weight * _mean(of_content) - style_weight * _mean(of_style)
+
+    half = -(-largest_jitter // 2)
+    found = optimize(
+        laid_for(content),
+        Objective(("style",), targets, score),
+        steps=steps,
+        parametrization=parametrization,
+        start=content.clip(*_WORKABLE) if start == "content" else None,
+        learning_rate=learning_rate,
+        regularizers=(roughness(roughness_weight),),
+        transforms=(pad(half), jitter(largest_jitter)) if largest_jitter else (),
+        image_channels=content.shape[-1],
+        preprocess=preprocess,
+        seed=seed,
+        progress=progress,
+    )
+    of_content, of_style = (
+        {target.layer: float(loss[0]) for target, loss in some.items()} for some in losses(seen(found.images[0]))
+    )
+    return StyleTransfer(found.images[0], of_content, of_style, -found.history[0])
+
+
+def gram(maps):
+    """Which channels are active together, wherever in the image: the Gram matrix of the maps over their positions.
+
+    It is divided by the number of positions, so that images of different sizes compare.
+
+    Args:
+        maps: Tensor `(n, rows, columns, channels)`, or `(n, channels)` for a layer without positions.
+
+    Returns:
+        Tensor `(n, channels, channels)`.
+    """
+    cells = tf.reshape(maps, [-1, int(np.prod(maps.shape[1:-1])), maps.shape[-1]])
+    return tf.matmul(cells, cells, transpose_a=True) / cells.shape[1]
+
+
+def relative(values, wanted):
+    """`|values - wanted|² / |wanted|²`, a number for each of the first axis."""
+    axes = list(range(1, values.shape.rank))
+    return tf.reduce_sum(tf.square(values - wanted), axes) / tf.reduce_sum(tf.square(wanted), axes)
+
+
+def _mean(losses):
+    return sum(losses.values()) / len(losses)
+
+
+def _targets(name, layers):
+    layers = list(layers) if isinstance(layers, list | tuple | range) else [layers]
+    if not layers:
+        raise ValueError(f"{name} must name at least one layer; received none.")
+    return tuple(Target(layer, before=False) for layer in layers)
+
+
+def _wanted(name, values, targets):
+    """What is to be reached in each layer; none may be silent."""
+    for target in targets:
+        if not np.any(values[target]):
+            raise ValueError(f"Layer {target.layer!r} puts out nothing but zeros for the {name}. Take another layer.")
+    return {target: values[target] for target in targets}
+
+
+def _filters(model, shape):
+    """Names of a model's convolutions, five of them at most, from the image up."""
+    steps = at_own_size(model, shape).steps
+    names = [step.name for step in steps if issubclass(graph.kind(step.layer), keras.layers.Conv2D)]
+    if not names:
+        raise ValueError(f"Model '{model.name}' has no convolutions. Name content_layers and style_layers.")
+    return [names[place] for place in np.unique(np.linspace(0, len(names) - 1, 5).round().astype(int))]
+
+
+def _image(name, given, size, model):
+    """An image as float32 pixels, read if it is a path, resized and cut if there is a size."""
+    if isinstance(given, str | os.PathLike):
+        given = _read(name, os.fspath(given), model.inputs[0].shape[-1])
+    image = check_pixels(name, given)
+    if size is None:
+        return image
+    height, width = check_pair("size", size)
+    factor = max(height / image.shape[0], width / image.shape[1])
+    rows, columns = (max(1, round(side * factor)) for side in image.shape[:2])
+    if (rows, columns) != image.shape[:2]:
+        image = tf.image.resize(image, (rows, columns), antialias=True).numpy().clip(0, 255)
+    top, left = (rows - height) // 2, (columns - width) // 2
+    return image[top : top + height, left : left + width]
+
+
+def _read(name, path, channels):
+    """The pixels of an image file, with as many channels as the model takes if these are 1 or 3."""
+    try:
+        content = tf.io.read_file(path)
+        return tf.io.decode_image(content, channels if channels in (1, 3) else 0, expand_animations=False).numpy()
+    except (tf.errors.OpError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{name} cannot be read as a png, jpg, bmp or gif image: '{path}'. ({reason})") from error

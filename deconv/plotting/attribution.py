@@ -1,0 +1,58 @@
+"""An image, and beside it what several methods say that a unit owes to its pixels."""
+
+import matplotlib.pyplot as plt
+
+from deconv.plotting.grids import show_picture, signed_bar, texts
+
+_COLUMNS = 6
+"""Pictures in a row at most where a single image is explained."""
+
+_NAMES = {"input_x_gradient": "input × gradient", "smooth_grad": "SmoothGrad", "grad_cam": "Grad-CAM", "lrp": "LRP"}
+"""How the methods are written whose names are more than words."""
+
+
+def attribution_sheet(images, maps, labels, title, *, seconds=None, scale="its own largest magnitude"):
+    """One row per image: the image, then the map of each method; of a single image in as many rows as it takes.
+
+    Args:
+        images: `(n, height, width, 1 or 3)` intensities between 0 and 1.
+        maps: `{name of the method: (n, height, width, 1 or 3) intensities between 0 and 1, zero at 0.5}`.
+        labels: One text per image, of what is explained.
+        title: Title of the sheet.
+        seconds: `{name of the method: its run time in seconds}`, given in the titles; None for no times.
+        scale: What each map has been divided by, for the scale.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    names = [_titled(name, (seconds or {}).get(name)) for name in maps]
+    rows = [[image, *found] for image, *found in zip(images, *maps.values(), strict=True)]
+    columns = len(maps) + 1
+    if len(images) == 1:
+        columns = -(-columns // -(-columns // _COLUMNS))
+        rows = [rows[0][first : first + columns] for first in range(0, len(rows[0]), columns)]
+    height, width = images.shape[1:3]
+    inches = 1.55 if len(images) > 1 else 1.9
+    size = (inches * columns + 0.9, (inches * height / width + (0.1 if len(images) > 1 else 0.4)) * len(rows) + 1.5)
+    fig, axes = plt.subplots(len(rows), columns, figsize=size, squeeze=False, layout="constrained")
+    for ax in axes.flat:
+        ax.axis("off")
+    for place, (row, pictures) in enumerate(zip(axes, rows, strict=True)):
+        for ax, picture in zip(row, pictures, strict=False):
+            ax.axis("on")
+            show_picture(picture, ax)
+        if len(images) > 1 or place == 0:
+            row[0].set_ylabel(*texts([labels[place]]), fontsize=9)
+    for ax, name in zip(axes.flat, ["image", *names], strict=False):
+        ax.set_title(name, fontsize=9)
+    signed_bar(fig, axes, f"attribution / {scale}")
+    fig.suptitle(title)
+    return fig
+
+
+def _titled(name, seconds):
+    """The name of a method in words, and its run time."""
+    words = _NAMES.get(name, name.replace("_", " "))
+    if seconds is None:
+        return words
+    return f"{words}\n{seconds:.2f} s" if seconds < 10 else f"{words}\n{seconds:.0f} s"

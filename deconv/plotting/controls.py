@@ -1,0 +1,167 @@
+"""Sheets of the controls: what becomes of a picture when its unit, its switches or the weights are exchanged."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from deconv.plotting.display import pixels, signed
+from deconv.plotting.grids import show_picture, signed_bar, texts
+
+MEASURES = {
+    "pearson": "Pearson's correlation\nof signed values",
+    "coarse": "the same\nof blurred pictures",
+    "spearman": "Spearman's correlation\nof magnitudes",
+    "ssim": "structural similarity\n(SSIM)",
+}
+_HEADS = {
+    "shuffled switches": "shuffled\nswitches",
+    "another image's switches": "switches of\nanother image",
+    "another channel": "another channel,\nsame place",
+    "another unit": "another unit,\nelsewhere",
+    "both": "other channel,\nother switches",
+    "guided backprop": "guided\nbackprop",
+    "gradient": "gradient",
+    "edges": "edges of\nthe image",
+}
+_KINDS = {
+    "tab:blue": ("same unit, other switches", ("shuffled switches", "another image's switches")),
+    "tab:orange": ("other unit, same switches", ("another channel", "another unit")),
+    "0.6": ("neither kept", ("both",)),
+    "tab:green": ("another method, or the image's edges", ("guided backprop", "gradient", "edges")),
+}
+_METHODS = {"deconvnet": ("tab:blue", "o"), "guided_backprop": ("tab:green", "s"), "gradient": ("tab:red", "^")}
+
+
+def controls_sheet(images, found, title, *, measure="pearson", in_colour=None, contrast=100.0):
+    """A row for each image: its picture, and what the controls make of it, with how alike they are.
+
+    Args:
+        images: `(n, height, width, 1 or 3)` in pixel units, those that `found` is of, or the first so many of them.
+        found: `Controls`; `found.take` gives those of some images.
+        title: Title of the sheet.
+        measure: Which number stands above each picture.
+        in_colour: Function that leads pictures to the colours of the images, as `deconv.to_pixel_space` does; or None.
+        contrast: Which percentile of the magnitudes of a picture is drawn as white or black.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    count, (height, width) = len(images), images.shape[1:3]
+    fig, axes = plt.subplots(
+        count,
+        2 + len(found.pictures),
+        figsize=(1.3 * (2 + len(found.pictures)), (1.3 * height / width + 0.22) * count + 1.3),
+        squeeze=False,
+        layout="constrained",
+    )
+    _column(axes[:, 0], pixels(images), "image", [""] * count)
+    top, left, bottom, right = np.asarray(found.windows[:count]).T
+    for ax, *corners in zip(axes[:, 0], left - 0.5, top - 0.5, right - left, bottom - top, strict=True):
+        *corner, wide, high = corners
+        ax.add_patch(plt.Rectangle(corner, wide, high, fill=False, edgecolor="tab:red", linewidth=1))
+    for ax, channel in zip(axes[:, 0], found.channels, strict=False):
+        ax.set_ylabel(f"ch. {channel}", fontsize=8)
+    _column(axes[:, 1], _shown(found.picture[:count], in_colour, contrast), "deconvnet,\nas it is", [""] * count)
+    for column, (control, pictures) in zip(axes.T[2:], found.pictures.items(), strict=True):
+        values = found.likeness[control][measure][:count]
+        told = ["none" if np.isnan(value) else f"{value:.2f}".replace("-", "−") for value in values]
+        if control == "edges":
+            largest = pictures[:count].max(axis=(1, 2, 3), keepdims=True)
+            shown = 1 - pictures[:count] / np.where(largest > 0, largest, 1)
+        else:
+            shown = _shown(pictures[:count], in_colour, contrast)
+        _column(column, shown, _HEADS[control], told)
+    whole = "its own largest magnitude" if contrast == 100 else f"the {contrast:g}th percentile of its magnitudes"
+    signed_bar(fig, axes, f"picture / {whole}; above each: {MEASURES[measure]}".replace("\n", " "))
+    fig.suptitle(title)
+    return fig
+
+
+def controls_chart(found, title):
+    """How like the picture each control is: mean and standard deviation over the images, by all three measures.
+
+    Args:
+        found: `Controls`.
+        title: Title of the chart.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    colours = {control: colour for colour, (_, kind) in _KINDS.items() for control in kind}
+    places = np.arange(len(found.likeness))
+    fig, axes = plt.subplots(1, len(MEASURES), figsize=(15, 4.6), sharey=True, layout="constrained")
+    for ax, (measure, words) in zip(axes, MEASURES.items(), strict=True):
+        rows = found.table(measure)
+        means, spreads = (np.array([row[part] for row in rows.values()]) for part in (0, 1))
+        ax.barh(places, np.nan_to_num(means), color=[colours[control] for control in rows], height=0.7)
+        ax.errorbar(np.nan_to_num(means), places, xerr=np.nan_to_num(spreads), fmt="none", ecolor="0.15", capsize=2.5)
+        for place, mean, spread in zip(places, means, spreads, strict=True):
+            end = max(np.nan_to_num(mean + spread), 0) + 0.02
+            ax.text(end, place, "none" if np.isnan(mean) else f"{mean:.2f}".replace("-", "−"), va="center", fontsize=8)
+        low = min(0, np.nanmin(means - spreads, initial=0))
+        ax.set(xlabel=words, xlim=(low - (0.05 if low else 0), 1.15), ylim=(len(places) - 0.4, -0.6))
+        ax.axvline(0, color="0.3", linewidth=0.8)
+        ax.axvline(1, color="0.3", linewidth=0.8, linestyle=(0, (1, 2)))
+        ax.grid(axis="x", color="0.92")
+        ax.set_axisbelow(True)
+    axes[0].set_yticks(places, [_HEADS[control].replace("\n", " ") for control in found.likeness], fontsize=9)
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colour, label=text) for colour, (text, _) in _KINDS.items()]
+    fig.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
+    fig.suptitle(title)
+    return fig
+
+
+def cascade_chart(found, title):
+    """How like the trained network's pictures remain as layers are randomised from the top down.
+
+    Args:
+        found: `Cascade`.
+        title: Title of the chart.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    steps = np.arange(len(found.layers) + 1)
+    fig, axes = plt.subplots(1, len(MEASURES), figsize=(15, 4.2), sharey=True, layout="constrained")
+    for ax, (measure, words) in zip(axes, MEASURES.items(), strict=True):
+        for number, (method, (mean, spread)) in enumerate(found.table(measure).items()):
+            colour, marker = _METHODS[method]
+            shift = (number - (len(found.likeness) - 1) / 2) * 0.06
+            ax.errorbar(
+                steps + shift,
+                mean,
+                spread,
+                color=colour,
+                marker=marker,
+                markersize=5,
+                capsize=3,
+                label=method.replace("_", " "),
+            )
+        ax.set_xticks(
+            steps,
+            texts(["none", *(f"+ {layer}" for layer in found.layers)]),
+            fontsize=9,
+            rotation=30,
+            ha="right",
+            rotation_mode="anchor",
+        )
+        ax.set(xlabel="layers randomised, from the top down", ylabel=words)
+        ax.tick_params(labelleft=True)
+        ax.axhline(0, color="0.3", linewidth=0.8)
+        ax.grid(color="0.92")
+        ax.set_axisbelow(True)
+    lowest = min(np.nanmin(mean - spread) for measure in MEASURES for mean, spread in found.table(measure).values())
+    axes[0].set_ylim(min(lowest - 0.04, -0.04), 1.04)
+    axes[2].legend(fontsize=9, loc="lower left")  # magnitudes are never opposites: there is room below
+    fig.suptitle(title)
+    return fig
+
+
+def _shown(pictures, in_colour, contrast):
+    pictures = np.nan_to_num(pictures)
+    return signed(pictures if in_colour is None else in_colour(pictures), percentile=contrast)
+
+
+def _column(axes, pictures, head, told):
+    for row, (ax, picture, text) in enumerate(zip(axes, pictures, told, strict=True)):
+        show_picture(picture, ax)
+        ax.set_title(f"{head}\n{text}" if row == 0 else text, fontsize=8)

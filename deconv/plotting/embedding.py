@@ -1,0 +1,269 @@
+"""Charts of embeddings: images in the plane of a layer, as points and as themselves; units, and what clusters seek."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from PIL import Image
+
+from deconv.plotting.display import crop, pixels, signed
+from deconv.plotting.grids import GAP, bare, show_picture, signed_bar, texts
+
+_NOTE = "Who is near whom means something; distances between clusters, and their sizes, do not."
+_NO_CLASS = (0.75, 0.75, 0.75)
+
+
+def embedding_sheet(found, images=None, class_names=None, title=None):
+    """The images of an embedding as points in the colour of their class, and beside them the images themselves.
+
+    Args:
+        found: An `Embedding`.
+        images: `(n, height, width, 1 or 3)` in pixel units, in its order; None for points alone.
+        class_names: Text of each class; None for its number.
+        title: Title of the sheet; None for the name of the layer.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    widths = [6.4] if images is None else [6.2, 8.0]
+    across, down = np.ptp(found.points, axis=0)
+    tall = widths[-1] * float(np.clip(down / across, 0.5, 1.1)) + 1.3
+    options = {"width_ratios": widths, "squeeze": False, "layout": "constrained"}
+    fig, axes = plt.subplots(1, len(widths), figsize=(sum(widths), tall), **options)
+    legend = _points(axes[0, 0], found, class_names)
+    if images is not None:
+        picture, extent, shown = thumbnails(found.points, images, _colours(found.labels)[0])
+        axes[0, 1].imshow(picture, extent=extent, interpolation="nearest")
+        bare(axes[0, 1])
+        axes[0, 1].set_title(
+            f"{len(shown)} of the same images, each at the free place nearest to its point", fontsize=9
+        )
+    axes[0, 0].set_aspect("equal", adjustable="box")
+    _finish(fig, title or f"{found.layer}: {in_words(found)}", legend, 5 * len(widths))
+    return fig
+
+
+def embedding_row(embeddings, title, class_names=None):
+    """Several embeddings of the same images side by side, as points in the colour of their class.
+
+    Args:
+        embeddings: Sequence of `Embedding`.
+        title: Title of the sheet.
+        class_names: Text of each class; None for its number.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    count = len(embeddings)
+    columns = min(count, 4)
+    rows = -(-count // columns)
+    fig, axes = plt.subplots(
+        rows, columns, figsize=(3.9 * columns, 4.2 * rows + 0.9), squeeze=False, layout="constrained"
+    )
+    for ax in axes.flat[count:]:
+        ax.axis("off")
+    for ax, found in zip(axes.flat, embeddings, strict=False):
+        legend = _points(ax, found, class_names, size=7)
+        axis = f"trustworthiness {found.trustworthiness:.3f}"
+        ax.set_title(*texts([f"{found.layer}\n{axis}"]), fontsize=9)
+    _finish(fig, f"{title}\n{in_words(found, trust=False)}", legend, 3 * columns)
+    return fig
+
+
+def unit_sheet(found, tops=None, class_names=None, title=None, *, percentile=100.0, to_pixels=None):
+    """The units of a layer as points in the colour of their cluster, what each cluster responds to and looks for.
+
+    Args:
+        found: A `UnitEmbedding`.
+        tops: Its `ClusterTops`; None for no pictures.
+        class_names: Text of each class; None for its number.
+        title: Title of the sheet; None for the name of the layer.
+        percentile: Of the magnitudes of a projection, which is drawn as black or white.
+        to_pixels: Function from projections to the colours of the images, such as `deconv.to_pixel_space`; None to draw
+            them as they are.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    count, classes = found.count, len(found.classes)
+    colours = _palette(count)
+    widths = [6.0, *([0.42 * min(classes, 20) + 1.6] if classes else []), *([6.0] if tops is not None else [])]
+    tall = max(5.0, 0.8 * count + 1.8)
+    fig = plt.figure(figsize=(sum(widths), tall), layout="constrained")
+    grid = fig.add_gridspec(count, len(widths), width_ratios=widths)
+    _unit_points(fig.add_subplot(grid[:, 0]), found, colours)
+    if classes:
+        _preference(fig, fig.add_subplot(grid[:, 1]), found, class_names)
+    if tops is not None:
+        axes = [fig.add_subplot(grid[cluster, -1]) for cluster in range(count)]
+        _cluster_pictures(axes, found, tops, colours, percentile, to_pixels)
+        scale = (
+            "its own largest magnitude" if percentile == 100 else f"the {percentile:g}th percentile of its magnitudes"
+        )
+        signed_bar(fig, axes, f"projection / {scale}")
+    dead = f"; {len(found.dead)} that say the same of all images are left out" if len(found.dead) else ""
+    words = (
+        f"{len(found.units)} units of {found.layer}{dead}: {_method(found)} of their responses to {found.images:,} "
+        f"images, seed {found.seed}, trustworthiness {found.trustworthiness:.3f}"
+    )
+    fig.suptitle("\n".join(texts([*([title] if title else []), words])), fontsize=11)
+    fig.supxlabel(_NOTE, fontsize=8, color="0.35")
+    return fig
+
+
+def thumbnails(points, images, frames, *, side=None, size=1300, border=2, reach=1.5):
+    """Images on a grid laid over the plane, each at the free place nearest to its point.
+
+    Args:
+        points: `(n, 2)`.
+        images: `(n, height, width, 1 or 3)` in pixel units.
+        frames: `(n, 3)` colours, 0 to 1.
+        side: Longer side of a thumbnail, in pixels of the picture; None for 40, or more of fewer than 300 images.
+        size: Longer side of the picture, in pixels, about.
+        border: Width of the frames, in pixels.
+        reach: How many places an image may be away from its point; where none is free, it is not shown.
+
+    Returns:
+        `(picture, extent, shown)`: `(height, width, 3)`; left, right, bottom and top in the units of the points; and
+        the places of the images that are shown.
+    """
+    height, width = images.shape[1:3]
+    side = int(np.clip(0.55 * size / np.sqrt(len(images)), 40, 160)) if side is None else side
+    box = np.maximum(1, np.array([height, width]) * side // max(height, width)) + 2 * border + 1
+    low, high = points.min(axis=0), points.max(axis=0)
+    scale = (size - 2 * box.max()) / max((high - low).max(), 1e-12)
+    where = np.stack([high[1] - points[:, 1], points[:, 0] - low[0]], axis=1) * scale / box  # in places, from 0
+    counts = np.floor(where.max(axis=0)).astype(int) + 2
+    cells = np.stack(np.meshgrid(*map(np.arange, counts), indexing="ij"), axis=-1).reshape(-1, 2)
+    picture, free, shown = np.ones((*(counts * box), 3)), np.ones(len(cells), bool), []
+    for number, place in enumerate(where):
+        away = np.where(free, np.hypot(*(cells - place).T), np.inf)
+        if away.min() > reach:
+            continue
+        free[away.argmin()] = False
+        shown.append(number)
+        top, left = cells[away.argmin()] * box
+        picture[top : top + box[0] - 1, left : left + box[1] - 1] = frames[number]
+        inside = (
+            slice(top + border, top + box[0] - 1 - border),
+            slice(left + border, left + box[1] - 1 - border),
+        )
+        picture[inside] = _small(images[number], box - 1 - 2 * border)
+    left, top = low[0] - box[1] / 2 / scale, high[1] + box[0] / 2 / scale
+    extent = left, left + picture.shape[1] / scale, top - picture.shape[0] / scale, top
+    return picture, extent, np.array(shown)
+
+
+def in_words(found, *, trust=True):
+    """How an embedding was made: method, number of images, perplexity, seed, and how far it can be trusted."""
+    trusted = f", trustworthiness {found.trustworthiness:.3f}" if trust else ""
+    return f"{_method(found)} of {len(found.ids):,} images, seed {found.seed}{trusted}"
+
+
+def _method(found):
+    return "PCA" if found.method == "pca" else f"t-SNE (perplexity {found.perplexity:.3g})"
+
+
+def _points(ax, found, class_names, size=14):
+    """Images as points; what the legend is to show."""
+    colours, classes = _colours(found.labels)
+    ax.scatter(*found.points.T, c=colours, s=size, linewidths=0)
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.set(xticks=[], yticks=[])
+    if found.method == "pca":
+        ax.set(xlabel="first principal component", ylabel="second")
+    for spine in ax.spines.values():
+        spine.set_color("0.8")
+    if len(classes) > 20:
+        return []
+    names = [label if class_names is None else class_names[label] for label in classes]
+    palette = _palette(len(classes))
+    dots = [
+        plt.Line2D([], [], marker="o", linestyle="", color=colour, label=name)
+        for colour, name in zip(palette, texts(names), strict=True)
+    ]
+    if (found.labels < 0).any():
+        dots.append(plt.Line2D([], [], marker="o", linestyle="", color=_NO_CLASS, label="no class"))
+    return dots
+
+
+def _finish(fig, title, legend, columns):
+    if legend:
+        fig.legend(handles=legend, loc="outside lower center", ncols=min(columns, len(legend)), fontsize=9)
+    fig.suptitle("\n".join(texts([title, _NOTE])), fontsize=11)
+
+
+def _unit_points(ax, found, colours):
+    ax.scatter(*found.points.T, c=colours[found.clusters], s=150 if len(found.units) <= 150 else 25, linewidths=0)
+    for unit, point in zip(found.units, found.points, strict=True) if len(found.units) <= 150 else ():
+        ax.text(*point, str(unit), fontsize=6.5, ha="center", va="center")
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.set(xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set_color("0.8")
+    ax.set_title(f"{found.count} clusters (k-means), mean silhouette {found.silhouette:.2f}", fontsize=9)
+
+
+def _preference(fig, ax, found, class_names):
+    classes = found.classes[:20]
+    values = found.preference[:, :20]
+    most = np.abs(values).max() or 1
+    drawn = ax.imshow(values, cmap="gray", vmin=-most, vmax=most, aspect="auto")
+    names = texts(str(label) if class_names is None else class_names[label] for label in classes)
+    ax.set_xticks(range(len(classes)), names, rotation=90 if max(map(len, names)) > 3 else 0, fontsize=8)
+    sizes = np.bincount(found.clusters)
+    ax.set_yticks(range(found.count), [f"{cluster}\n{size} units" for cluster, size in enumerate(sizes)], fontsize=8)
+    ax.set_ylabel("cluster", fontsize=8)
+    ax.set_title("response to each class", fontsize=9)
+    bar = fig.colorbar(drawn, ax=ax, location="bottom", fraction=0.04, pad=0.02, aspect=20)
+    bar.set_label("standard deviations from the mean", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+
+
+def _cluster_pictures(axes, found, tops, colours, percentile, to_pixels):
+    """A row for each cluster: of its most central units the projection and what the unit saw."""
+    projections = tops.projections if to_pixels is None else to_pixels(tops.projections)
+    pairs = [signed(crop(projections, tops.windows), percentile=percentile), crop(pixels(tops.images), tops.windows)]
+    shades = max(side.shape[-1] for side in pairs)
+    tiles = [np.broadcast_to(side, (*side.shape[:-1], max(shades, 3))) for side in pairs]
+    tiles = [np.where(np.isnan(side), GAP, side) for side in tiles]
+    gap = max(1, tiles[0].shape[1] // 14)
+    most = np.bincount(tops.clusters).max()
+    for cluster, ax in enumerate(axes):
+        members = np.flatnonzero(tops.clusters == cluster)
+        row = np.ones((tiles[0].shape[1], most * (2 * tiles[0].shape[2] + 3 * gap), 3))
+        for place, unit in enumerate(members):
+            left = place * (2 * tiles[0].shape[2] + 3 * gap)
+            for side in tiles:
+                row[:, left : left + side.shape[2]] = side[unit]
+                left += side.shape[2]
+        show_picture(row, ax)
+        step = 2 * tiles[0].shape[2] + 3 * gap
+        for place, unit in enumerate(members):
+            label = f"unit {tops.units[unit]}"
+            ax.text((place + 0.5) * step - 1.5 * gap, -0.02 * row.shape[0] - 1, label, fontsize=7, ha="center")
+        ax.set_ylabel(str(cluster), rotation=0, ha="right", va="center", fontsize=9, color="black")
+        ax.add_patch(plt.Rectangle((-2.2 * gap, 0), 1.2 * gap, row.shape[0], color=colours[cluster], clip_on=False))
+        ax.set_xlim(-2.4 * gap, row.shape[1])
+    outside = "\n(blue: outside of the image)" if np.isnan(pairs[1]).any() else ""
+    words = f"most central units: strongest projection, and what it saw{outside}"
+    axes[0].set_title(words, fontsize=9, pad=14)
+
+
+def _colours(labels):
+    """The colour of each label, grey for none, and the classes in order."""
+    classes, places = np.unique(labels[labels >= 0], return_inverse=True)
+    colours = np.tile(np.array(_NO_CLASS), (len(labels), 1))
+    colours[labels >= 0] = _palette(len(classes))[places]
+    return colours, classes
+
+
+def _palette(count):
+    """So many colours `(count, 3)`, as far apart as may be."""
+    if count <= 20:
+        return np.array(plt.get_cmap("tab10" if count <= 10 else "tab20").colors)[:count]
+    return plt.get_cmap("turbo")(np.linspace(0, 1, count))[:, :3]
+
+
+def _small(image, size):
+    """An image in pixel units as `(*size, 3)` intensities."""
+    whole = np.broadcast_to(np.clip(image, 0, 255), (*image.shape[:2], 3)).astype(np.uint8)
+    return np.asarray(Image.fromarray(whole).resize(tuple(int(side) for side in size[::-1]), Image.BOX)) / 255

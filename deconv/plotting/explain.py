@@ -1,0 +1,108 @@
+"""The sheet of `explain`: every method's map of one unit, its time, and the curves that judge it."""
+
+import matplotlib.pyplot as plt
+
+from deconv.plotting.display import pixels, signed
+from deconv.plotting.grids import show_picture, signed_bar, texts
+
+NAMES = {
+    "gradient": "gradient",
+    "input_x_gradient": "input × gradient",
+    "smooth_grad": "SmoothGrad",
+    "integrated_gradients": "integrated gradients",
+    "guided_backprop": "guided backprop",
+    "deconvnet": "deconvnet",
+    "grad_cam": "Grad-CAM",
+    "lrp": "LRP",
+    "occlusion": "occlusion",
+    "edges": "control: edges of the image",
+    "random": "control: random order",
+}
+"""What methods and controls are called in pictures."""
+
+_CONTROLS = {"edges": ("0.35", "--"), "random": ("0.6", ":")}
+
+
+def explanation_sheet(found, title, *, score="score", in_colour=None, contrast=99.5):
+    """All maps on one scale, deletion and insertion curves, and a table of areas and times.
+
+    Args:
+        found: `Explanation`, its image in pixel units.
+        title: Title of the sheet.
+        score: What the curves are of, with its unit: `"probability of '7'"`.
+        in_colour: Function that leads maps to the colours of the image, as `deconv.to_pixel_space` does; or None.
+        contrast: Which percentile of the magnitudes of a map is drawn as white or black.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    height, width = found.image.shape[:2]
+    columns = -(-(len(found.maps) + 1) // (1 if len(found.maps) < 6 else 2))
+    rows = -(-(len(found.maps) + 1) // columns)
+    tile = 13 / max(columns, 5)
+    fig = plt.figure(figsize=(13, rows * (tile * height / width + 0.35) + 5.3), layout="constrained")
+    upper, lower = fig.subfigures(2, 1, height_ratios=[rows * (tile * height / width + 0.35) + 0.5, 4.3])
+    axes = upper.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat[len(found.maps) + 1 :]:
+        ax.axis("off")
+    show_picture(pixels(found.image), axes.flat[0], "image", 10)
+    for ax, (method, shown) in zip(axes.flat[1:], found.maps.items(), strict=False):
+        coloured = shown if in_colour is None or shown.shape[-1] == 1 else in_colour(shown[None])[0]
+        show_picture(signed(coloured[None], percentile=contrast)[0], ax, NAMES.get(method, method), 10)
+    signed_bar(upper, axes, f"map / the {contrast:g}th percentile of its magnitudes")
+    deletion, insertion, table = lower.subplots(1, 3, width_ratios=[1, 1, 1.15])
+    styles = _styles(found.deletion)
+    for ax, curves, words in (
+        (deletion, found.deletion, "deletion: pixels removed, most important first"),
+        (insertion, found.insertion, "insertion: pixels given back, most important first"),
+    ):
+        for name, curve in curves.items():
+            colour, line = styles[name]
+            ax.plot(100 * found.curves.shares, curve, color=colour, linestyle=line, linewidth=1.4)
+        ax.set(xlabel="share of all pixels (%)", ylabel=score, xlim=(0, 100))
+        ax.set_title(words, fontsize=10)
+        ax.grid(color="0.92")
+        ax.set_axisbelow(True)
+    _table(table, found, styles)
+    fig.suptitle(title)
+    return fig
+
+
+def _table(ax, found, styles):
+    """A line for each method and control; its stroke is the legend of the curves."""
+    ax.axis("off")
+    lines = len(found.deletion)
+    ax.set(xlim=(0, 1), ylim=(lines + 0.5, -1.2))
+    places = {"deletion": 0.66, "insertion": 0.82, "time": 1.0}
+    heads = (
+        "area,\ndeletion",
+        "area,\ninsertion",
+        "time" if found.seconds == found.first_seconds else "time,\n2nd run",
+    )
+    for place, head in zip(places.values(), heads, strict=True):
+        ax.text(place, -0.3, head, ha="right", va="bottom", fontsize=9)
+    areas = found.curves.areas
+    best = min(areas, key=lambda name: areas[name][0]), max(areas, key=lambda name: areas[name][1])
+    for line, name in enumerate(found.deletion):
+        colour, stroke = styles[name]
+        ax.plot([0, 0.06], [line + 0.3] * 2, color=colour, linestyle=stroke, linewidth=2)
+        ax.text(0.08, line + 0.3, *texts([NAMES.get(name, name)]), va="center", fontsize=9)
+        for place, value, winner in zip(("deletion", "insertion"), areas[name], best, strict=True):
+            weight = "bold" if name == winner else "normal"
+            ax.text(places[place], line + 0.3, f"{value:.3f}", ha="right", va="center", fontsize=9, weight=weight)
+        told = f"{found.seconds[name]:.2f} s" if name in found.seconds else ""
+        ax.text(places["time"], line + 0.3, told, ha="right", va="center", fontsize=9)
+    ax.text(
+        0,
+        lines + 0.3,
+        "small deletion, large insertion: the order names what counts",
+        fontsize=8,
+        color="0.35",
+        va="center",
+    )
+
+
+def _styles(names):
+    """`{name: (colour, line)}`: colours for methods, grey for controls."""
+    colours = iter(plt.get_cmap("tab10").colors * (1 + len(names) // 10))
+    return {name: _CONTROLS[name] if name in _CONTROLS else (next(colours), "-") for name in names}

@@ -1,0 +1,140 @@
+"""Sheets of feature maps: a layer, or a whole network, before and after activation and pooling."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from deconv.plotting.display import mosaic
+from deconv.plotting.grids import MAPS, bare, show_picture, texts
+
+_STAGES = ("before the activation", "after it", "after pooling")
+_LABEL = {"fontsize": 7, "ha": "center", "va": "bottom", "color": "0.25"}
+
+
+def feature_map_sheet(image, found, title, *, number=0, channels=None, most=32, seed=0, columns=16):
+    """The maps of one layer for one image, stage under stage: each stage has one scale.
+
+    Args:
+        image: `(height, width, 1 or 3)` intensities between 0 and 1.
+        found: The layer's `FeatureMaps`; for a dense layer `deconv.plotting.unit_strips` shows more images at once.
+        title: Title of the sheet.
+        number: Which of the images of `found` to show.
+        channels: `(c,)` ints, which channels; None for all, or `most` drawn with `seed`. Of a layer without space all
+            are shown.
+        most, seed: See `channels`.
+        columns: Maps per row.
+
+    Returns:
+        The Matplotlib figure. Before the activation zero is grey; after it, black is zero.
+    """
+    stages = [None if maps is None else maps[number] for maps in found[:3]]
+    there = [place for place, maps in enumerate(stages) if maps is not None]
+    count, dense = stages[0].shape[-1], stages[0].ndim == 1
+    if channels is None or dense:
+        channels = some_channels(count, count if dense else most, seed)
+    channels = np.asarray(channels)
+    columns = min(columns, len(channels))
+    rows = -(-len(channels) // columns)
+    wide = max(7.0, 0.78 * columns + 2.2)
+    tall = 0.7 if dense else 0.95 * rows * 0.78 * stages[0].shape[0] / stages[0].shape[1] + 0.35
+    fig = plt.figure(figsize=(wide, tall * len(there) + 1.0), layout="constrained")
+    grid = fig.add_gridspec(len(there), 2, width_ratios=[max(1.0, wide / 9), wide])
+    show_picture(image, fig.add_subplot(grid[0, 0]), "image", 9)
+    top = _top(stages, channels)
+    for row, place in enumerate(there):
+        ax = fig.add_subplot(grid[row, 1])
+        drawn = _draw(ax, stages[place], channels, columns, _scale(place, stages, channels, top), labels=True)
+        ax.set_title(f"{found.layers[place]}, {_STAGES[place]}", fontsize=9, loc="left", pad=6 if dense else 14)
+        fig.colorbar(drawn, ax=ax, fraction=0.03, pad=0.01).set_label("activation", fontsize=8)
+    part = "" if len(channels) == count else f"; {len(channels)} of {count} channels, drawn with seed {seed}"
+    fig.suptitle(f"{title}{part}", fontsize=11)
+    return fig
+
+
+def network_sheet(image, maps, title, *, number=0, most=10, seed=0):
+    """What each layer of a network makes of one image: a row for each, its stages side by side.
+
+    Args:
+        image: `(height, width, 1 or 3)` intensities between 0 and 1.
+        maps: `{layer: FeatureMaps}`, as `deconv.feature_maps` gives them.
+        title: Title of the sheet.
+        number: Which of the images to show.
+        most: How many channels of a layer at most, drawn with `seed`; of layers without space all units are shown.
+        seed: Of the draw.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    spatial = [found.before.ndim == 4 for found in maps.values()]
+    heights = [1.0, *(1.55 if space else 0.62 for space in spatial)]
+    fig = plt.figure(figsize=(13, 1.18 * sum(heights) + 0.7), layout="constrained")
+    grid = fig.add_gridspec(len(heights), 3, height_ratios=heights)
+    show_picture(image, fig.add_subplot(grid[0, 0]), "image", 9)
+    fig.add_subplot(grid[0, 1:]).axis("off")
+    legend = "\n".join(
+        [
+            "Before the activation zero is grey, what excites is light, what inhibits dark.",
+            "After it, and after pooling, black is zero. Each row has its own two scales;",
+            f"maps are {most} channels of the layer, drawn with seed {seed}, or all if it has no more.",
+        ]
+    )
+    fig.axes[1].text(0, 0.5, legend, va="center", fontsize=9, color="0.25", transform=fig.axes[1].transAxes)
+    for row, (layer, found) in enumerate(maps.items(), start=1):
+        stages = [None if some is None else some[number] for some in found[:3]]
+        count = stages[0].shape[-1]
+        channels = some_channels(count, most, seed) if spatial[row - 1] else np.arange(count)
+        top = _top(stages, channels)
+        for place, some in enumerate(stages):
+            ax = fig.add_subplot(grid[row, place])
+            if some is None:
+                ax.axis("off")
+                continue
+            scale = _scale(place, stages, channels, top)
+            drawn = _draw(ax, some, channels, -(-len(channels) // 2), scale, room=-(-most // 2))
+            ax.set_title(f"{found.layers[place]}, {_STAGES[place]}", fontsize=8, loc="left")
+            fig.colorbar(drawn, ax=ax, fraction=0.03, pad=0.01).ax.tick_params(labelsize=7)
+            if not place:
+                ax.set_ylabel(*texts([f"{layer}\n{count} {'channels' if some.ndim == 3 else 'units'}"]), fontsize=9)
+    fig.suptitle(title, fontsize=12)
+    return fig
+
+
+def some_channels(count, most, seed=0):
+    """All channels of a layer, or at most so many drawn with the seed, in order."""
+    return np.sort(np.random.default_rng(seed).permutation(count)[:most])
+
+
+def _top(stages, channels):
+    """The largest activation of what is drawn after the activation and after pooling."""
+    tops = [maps[..., channels].max() for maps in stages[1:] if maps is not None]
+    return max([*tops, np.finfo(np.float32).tiny])
+
+
+def _scale(place, stages, channels, top):
+    """How a stage is coloured: what is signed with grey for zero, what is rectified from black."""
+    shown = stages[place][..., channels]
+    if place and shown.min() >= 0:
+        return {"cmap": MAPS, "vmin": 0, "vmax": top}
+    largest = np.abs(shown).max() or 1
+    return {"cmap": "gray", "vmin": -largest, "vmax": largest}
+
+
+def _draw(ax, maps, channels, columns, scale, *, labels=False, room=0):
+    """Channels as tiles, row by row, with room for so many in a row; of a layer without space as one strip."""
+    if maps.ndim == 1:
+        drawn = ax.imshow(maps[None, channels], aspect="auto", interpolation="nearest", **scale)
+        bare(ax)
+        ax.xaxis.set_major_locator(plt.MaxNLocator(10, integer=True))
+        ax.tick_params(axis="x", labelsize=7, length=2, pad=1)
+        if labels:
+            ax.set_xlabel("unit", fontsize=8)
+        return drawn
+    height, width = maps.shape[:2]
+    gap = max(1, round((0.25 if labels else 0.08) * height))
+    whole = mosaic(np.moveaxis(maps[..., channels], -1, 0)[..., None].astype(float), columns, gap, np.nan)[..., 0]
+    whole = np.pad(whole, ((0, 0), (0, max(0, room - columns) * (width + gap))), constant_values=np.nan)
+    drawn = ax.imshow(whole, interpolation="nearest", **scale)
+    bare(ax)
+    for place, channel in enumerate(channels if labels else ()):
+        row, column = divmod(place, columns)
+        ax.text(column * (width + gap) + width / 2 - 0.5, row * (height + gap) - 0.6, str(channel), **_LABEL)
+    return drawn

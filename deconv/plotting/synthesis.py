@@ -1,0 +1,113 @@
+"""Sheets of images that were made from images: inversions, dreams and styles."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from deconv.plotting.grids import show_picture, texts
+
+
+def inversion_sheet(images, found, title):
+    """Images above what each layer takes for them, and how much of them is left with depth.
+
+    Args:
+        images: `(n, height, width, 1 or 3)` intensities between 0 and 1.
+        found: `{layer: (pictures, errors)}` from the image up: pictures shaped like the images, and `(n,)` relative
+            squared errors, as in `Inversion`.
+        title: Title of the sheet.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    count, side = len(images), float(np.clip(images.shape[2] / 110, 0.9, 1.7))
+    line = images.shape[1] / images.shape[2] * side + 0.05
+    fig = plt.figure(figsize=(count * side + 5.6, max(3.6, (len(found) + 1) * line + 0.5)), layout="constrained")
+    sheet, charts = fig.subfigures(1, 2, width_ratios=[count * side + 1.0, 4.6])
+    axes = sheet.subplots(len(found) + 1, count, squeeze=False, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
+    rows = [("image", images), *((layer, pictures) for layer, (pictures, _) in found.items())]
+    for row, (name, pictures) in zip(axes, rows, strict=True):
+        for ax, picture in zip(row, pictures, strict=True):
+            show_picture(picture, ax)
+        row[0].set_ylabel(*texts([name]), rotation=0, ha="right", va="center", fontsize=9)
+    likeness, distance = charts.subplots(2, 1, sharex=True)
+    places = np.arange(len(found))
+    alike = np.array(
+        [[_correlation(*pair) for pair in zip(images, pictures, strict=True)] for pictures, _ in found.values()]
+    )
+    apart = np.sqrt([errors for _, errors in found.values()])
+    likeness.plot(places, alike, "o", color="0.7", markersize=4)
+    likeness.plot(places, alike.mean(axis=1), "o-", color="tab:blue", label="mean")
+    likeness.set(ylabel="correlation with the image", ylim=(min(-0.1, alike.min() - 0.05), 1.05))
+    distance.semilogy(places, apart, "o", color="0.7", markersize=4)
+    distance.semilogy(places, apart.mean(axis=1), "o-", color="tab:red", label="mean")
+    distance.axhline(0.05, color="0.4", linestyle=":", label="5 %")
+    distance.set(ylabel="|f(x) − f(x0)| / |f(x0)|", xlabel="layer")
+    distance.set_xticks(places, texts(found), rotation=30 if len(found) > 5 else 0)
+    for ax in (likeness, distance):
+        ax.legend(fontsize=8)
+        ax.grid(alpha=0.3)
+    fig.suptitle(title)
+    return fig
+
+
+def dream_sheet(images, dreams, title):
+    """Images beside what becomes of them in dreams.
+
+    Args:
+        images: `(n, height, width, 1 or 3)` intensities between 0 and 1.
+        dreams: `{layer: pictures}`, shaped like the images.
+        title: Title of the sheet.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    columns = {"image": images, **dreams}
+    side = float(np.clip(images.shape[2] / 90, 1.5, 3.2))
+    height = images.shape[1] / images.shape[2] * side
+    size = (len(columns) * (side + 0.1), len(images) * (height + 0.1) + 0.7)
+    fig, axes = plt.subplots(len(images), len(columns), figsize=size, squeeze=False, layout="constrained")
+    for column, (name, pictures) in zip(axes.T, columns.items(), strict=True):
+        for number, (ax, picture) in enumerate(zip(column, pictures, strict=True)):
+            show_picture(picture, ax, "" if number else texts([name])[0], 10)
+    fig.suptitle(title)
+    return fig
+
+
+def style_sheet(content, style, transfer, title):
+    """Content and style, what was painted of them, and how far it is from both.
+
+    Args:
+        content, style: `(height, width, 1 or 3)` intensities between 0 and 1.
+        transfer: A `StyleTransfer`.
+        title: Title of the sheet.
+
+    Returns:
+        The Matplotlib figure.
+    """
+    fig = plt.figure(figsize=(12.5, 6.6), layout="constrained")
+    left, middle, right = fig.subfigures(1, 3, width_ratios=[2.9, 5.7, 3.9])
+    for ax, picture, name in zip(left.subplots(2, 1), (content, style), ("content", "style"), strict=True):
+        show_picture(picture, ax, name, 10)
+    show_picture(np.clip(transfer.image / 255, 0, 1), middle.subplots(), "painted", 10)
+    progress, losses = right.subplots(2, 1)
+    progress.semilogy(transfer.history, color="0.3")
+    progress.set(xlabel="step", ylabel="weighted sum of losses")
+    for set_format in (progress.yaxis.set_major_formatter, progress.yaxis.set_minor_formatter):
+        set_format("{x:g}")
+    bars = [(f"{layer}, content", loss, "tab:blue") for layer, loss in transfer.content_losses.items()]
+    bars += [(f"{layer}, style", loss, "tab:orange") for layer, loss in transfer.style_losses.items()]
+    names, values, colours = zip(*bars, strict=True)
+    losses.barh(range(len(bars)), values, color=colours)
+    losses.set_yticks(range(len(bars)), texts(names), fontsize=8)
+    losses.invert_yaxis()
+    losses.set(xlabel="relative squared error")
+    for ax in (progress, losses):
+        ax.grid(alpha=0.3)
+    fig.suptitle(title)
+    return fig
+
+
+def _correlation(image, picture):
+    """Of two pictures; 0 where one is even."""
+    image, picture = (np.ravel(side) - np.mean(side) for side in (image, picture))
+    size = np.linalg.norm(image) * np.linalg.norm(picture)
+    return float(image @ picture / size) if size else 0.0
