@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -25,16 +26,19 @@ TOGETHER, ALONE = "32 at a time", "one at a time"
 @app.command(help=__doc__)
 def main(
     model: measuring.Networks = None,
+    steps: Annotated[int | None, typer.Option(help="Steps for AlexNet's images, to be quicker [the preset's].")] = None,
     repeats: measuring.Repeats = 3,
     threads: measuring.Threads = 2,
     out: measuring.Out = None,
     quick: measuring.Quick = False,
 ):
     networks = measuring.check_options(repeats, threads, out, model, ("lenet5", "alexnet"))
+    if steps is not None:
+        command_line.check("--steps", steps, steps >= 1, "at least 1")
     if "tensorflow" not in sys.modules:  # which reads them when it is loaded
         os.environ.update(workers.environment(threads))
     content = {"question": "visualization", "quick": quick, "machine": measuring.machine(threads), "networks": {}}
-    measures = {"lenet5": _digits, "alexnet": _photographs}
+    measures = {"lenet5": _digits, "alexnet": lambda *some: _photographs(steps, *some)}
     try:
         for name in networks:
             content["networks"][name] = measures[name](repeats, quick)
@@ -82,14 +86,15 @@ def _digits(repeats, quick):
     return {"channels": channels, "raised": raised, "share": share, "times": times._asdict(), "layers": content}
 
 
-def _photographs(repeats, quick):
+def _photographs(steps, repeats, quick):
     """Seconds per channel of AlexNet's conv5, many at a time and one at a time."""
     import deconv
     import models
     from models.alexnet import preprocess_input
 
     network = models.AlexNet(weights="imagenette")
-    settings = {"preprocess": preprocess_input} | ({"steps": 1, "size": (67, 67)} if quick else {})
+    settings = {"preprocess": preprocess_input} | ({} if steps is None else {"steps": steps})
+    settings |= {"steps": 1, "size": (67, 67)} if quick else {}
     counts = {TOGETHER: 2 if quick else 32, ALONE: 1 if quick else 2}
 
     def clocked(row):

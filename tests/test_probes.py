@@ -1,6 +1,5 @@
 """Linear classifiers on layers: networks whose classes are apart by construction, numbers worked out by hand."""
 
-import subprocess
 import sys
 
 import keras
@@ -224,15 +223,6 @@ def test_without_scikit_learn_the_extra_is_named(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_classifiers_of_scikit_learn_are_loaded_when_they_are_used_and_not_before():
-    script = (  # Keras itself loads some of scikit-learn where it is installed
-        "import sys, deconv, deconv.transfer, deconv.figures.table7\n"
-        "sys.exit(sorted({'sklearn.svm', 'sklearn.linear_model'} & set(sys.modules)) or 0)"
-    )
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-
-
 def test_average_precision_by_hand():
     # In the order of the scores: hit, miss, hit, hit, miss. Precision at the hits 1, 2/3, 3/4; the best from there on
     # 1, 3/4, 3/4.

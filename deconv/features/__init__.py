@@ -1,6 +1,8 @@
 """Images made to order: what maximises a unit, what a layer knows of a picture, dreams and styles."""
 
+from deconv.features.dream import dream
 from deconv.features.frequencies import high_frequency_share
+from deconv.features.inversion import Inversion, invert
 from deconv.features.objectives import (
     Objective,
     Target,
@@ -16,13 +18,16 @@ from deconv.features.optimize import Visualization, optimize
 from deconv.features.parametrizations import Parametrization, fourier, pixels
 from deconv.features.presets import PRESETS, visualize
 from deconv.features.regularizers import Regularizer
+from deconv.features.style import StyleTransfer, transfer_style
 from deconv.features.transforms import Transform
 
 __all__ = [
     "PRESETS",
+    "Inversion",
     "Objective",
     "Parametrization",
     "Regularizer",
+    "StyleTransfer",
     "Target",
     "Transform",
     "Visualization",
@@ -31,11 +36,14 @@ __all__ = [
     "deepdream",
     "direction",
     "diversity",
+    "dream",
     "fourier",
     "high_frequency_share",
+    "invert",
     "layer",
     "neuron",
     "optimize",
     "pixels",
+    "transfer_style",
     "visualize",
 ]

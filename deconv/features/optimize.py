@@ -16,7 +16,7 @@ from deconv.features.objectives import Objective
 from deconv.features.parametrizations import parametrization_of
 from deconv.features.sight import Sight
 from deconv.features.transforms import apply, check_sizes
-from deconv.inputs import check_finite, check_positive, check_seed
+from deconv.inputs import check_positive, check_seed
 from deconv.recording import traced
 
 METHODS = ("adam", "gradient", "normalized", "momentum")
@@ -166,7 +166,12 @@ class _Ascent:
                 history.append(scores.numpy())
                 bar.update(some * len(numbers))
             images, scores = (found.numpy() for found in self._look(state[0], numbers))
-            check_finite(scores, "of the objective")
+            if not np.isfinite(scores).all():
+                wrong = self._objective.labels[numbers[np.argmin(np.isfinite(scores))]]
+                raise ValueError(
+                    f"The objective '{wrong}' is NaN or infinity for its image. Look at the weights of the model, or "
+                    "lower the learning_rate."
+                )
             yield images, scores, np.concatenate(history).T
 
     def _compile(self, parameters):

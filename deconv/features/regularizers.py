@@ -32,8 +32,8 @@ class Regularizer(NamedTuple):
         name: What it does, with its numbers.
         penalty: `penalty(images)`, floats `(n,)`; None for none.
         operation: `operation(images, gradient, step)`: the images as they go on, of the images behind step number
-            `step`, counted from 0, and the gradient of the objective before it, `(n, height, width, channels)`. None
-            for none.
+            `step`, counted from 0, and the gradient of the objective, less the penalties, before it, `(n, height,
+            width, channels)`. None for none.
     """
 
     name: str

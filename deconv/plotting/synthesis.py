@@ -41,6 +41,7 @@ def inversion_sheet(images, found, title):
     distance.semilogy(places, apart.mean(axis=1), "o-", color="tab:red", label="mean")
     distance.axhline(0.05, color="0.4", linestyle=":", label="5 %")
     distance.set(ylabel="|f(x) − f(x0)| / |f(x0)|", xlabel="layer")
+    _plain(distance.yaxis)
     distance.set_xticks(places, texts(found), rotation=30 if len(found) > 5 else 0)
     for ax in (likeness, distance):
         ax.legend(fontsize=8)
@@ -91,8 +92,7 @@ def style_sheet(content, style, transfer, title):
     progress, losses = right.subplots(2, 1)
     progress.semilogy(transfer.history, color="0.3")
     progress.set(xlabel="step", ylabel="weighted sum of losses")
-    for set_format in (progress.yaxis.set_major_formatter, progress.yaxis.set_minor_formatter):
-        set_format("{x:g}")
+    _plain(progress.yaxis)
     bars = [(f"{layer}, content", loss, "tab:blue") for layer, loss in transfer.content_losses.items()]
     bars += [(f"{layer}, style", loss, "tab:orange") for layer, loss in transfer.style_losses.items()]
     names, values, colours = zip(*bars, strict=True)
@@ -104,6 +104,13 @@ def style_sheet(content, style, transfer, title):
         ax.grid(alpha=0.3)
     fig.suptitle(title)
     return fig
+
+
+def _plain(axis):
+    """Numbers of a logarithmic scale as they are, 0.2 and not 2 × 10⁻¹."""
+    axis.set_major_formatter("{x:g}")
+    if np.ptp(np.log10(axis.get_view_interval())) < 1.5:
+        axis.set_minor_formatter("{x:g}")
 
 
 def _correlation(image, picture):
