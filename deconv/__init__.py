@@ -21,7 +21,7 @@ _OFFERED = {
     "evolution": "FeatureEvolution",
     "explain": "Explanation explain",
     "feature_maps": "FeatureMaps feature_maps",
-    "features": "Visualization visualize",
+    "features": "Inversion StyleTransfer Visualization dream invert transfer_style visualize",
     "filters": "transpose_conv",
     "health": "LayerHealth health",
     "invariance": "Invariance invariance",

@@ -60,6 +60,7 @@ def test_a_style_sheet_shows_three_pictures_and_every_loss():
     assert names == ["conv2, content", "conv1, style", "conv2, style"]
 
 
+@pytest.mark.slow
 def test_a_quick_run_of_the_benchmark_clocks_all_three(tmp_path):
     out = tmp_path / "found.json"
     result = CliRunner().invoke(synthesis.app, ["--quick", "--repeats", "1", "--out", str(out)])

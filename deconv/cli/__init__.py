@@ -2,7 +2,7 @@
 
 import typer
 
-from deconv.cli import embed, explain, figures, health, occlude, project, top, verify, visualize
+from deconv.cli import controls, embed, explain, figures, health, occlude, project, top, verify, visualize
 
 app = typer.Typer(
     add_completion=False,
@@ -28,6 +28,7 @@ _COMMANDS = (
     (occlude.occlude, "What is still recognised when a square is covered."),
     (visualize.visualize, "Images made for a unit or a class."),
     (explain.explain, "Every explanation of a class side by side, judged by a number."),
+    (controls.controls, "How much of a picture is the unit, and how much the switches."),
     (embed.embed, "Images in a plane as a layer sees them."),
     (health.health, "Dead and repeated filters, co-adaptation, overfitting."),
     (verify.verify, "Whether a model's deconvnet is what it should be."),
