@@ -24,7 +24,7 @@ from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormaliz
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDES = 20, 18
-COMMANDS = ("project", "top", "occlude", "visualize", "explain", "embed", "health", "verify", "figures")
+COMMANDS = ("project", "top", "occlude", "visualize", "explain", "controls", "embed", "health", "verify", "figures")
 
 OWN = """
 import keras
@@ -228,6 +228,20 @@ def test_a_deconvnet_that_holds_is_told_so_with_its_residuals(here, tmp_path):
     checked = written(tmp_path, "verify")["numbers"]["layers"]
     assert [one["layer"] for one in checked] == ["predictions"]
     assert all(max(one["adjoint_residual"], one["gradient_difference"]) < 1e-5 for one in checked)
+
+
+def test_the_controls_are_those_of_the_experiment_and_come_as_a_table(here, tmp_path):
+    result = asked("controls", "--layer", "conv2", "--count", "4", out=tmp_path)
+    assert result.exit_code == 0, result.stderr
+    told = written(tmp_path, "likeness_conv2")
+    shown = datasets.load("pictures", "all").pick(told["numbers"]["image_ids"])
+    expected = deconv.controls(network(), np.float32(shown / 255), "conv2", randomise=False).table()
+    assert len(expected) == 8 and expected["guided backprop"][2] == 4
+    for name, (mean, deviation, count) in expected.items():
+        assert told["numbers"]["means"]["pearson"][name][2] == count
+        row = next(row for row in told["tables"][0]["rows"] if row[0] == name)
+        assert row[2] == f"{mean:.2f} ({deviation:.2f})"
+    assert written(tmp_path, "cascade_conv2")["numbers"]["layers"] == ["conv2", "conv1"]
 
 
 def test_health_looks_for_the_gap_between_the_two_parts_of_a_folder(here, tmp_path):
