@@ -22,7 +22,8 @@ RECTIFIERS = {
     "deconvnet": lambda signal, seen: tf.nn.relu(signal),
     "guided": lambda signal, seen: tf.where(seen > 0, tf.nn.relu(signal), 0),
 }
-"""{name: rule}; a rule takes the signal from above and what the rectifier saw, and returns what goes down."""
+"""{name: rule}; a rule takes the signal from above and what the rectifier saw, which counts as zero beyond the end of a
+rectifier that has one, as ReLU6 has; it returns what goes down."""
 
 _FUSED = (
     keras.layers.Conv2D,
@@ -49,10 +50,17 @@ def activation_of(step):
 
 
 def rectifies(activation):
-    """Whether an activation is a plain rectifier: max(0, x), or the same with an upper end."""
+    """Whether an activation is a rectifier without slope: max(0, x), or the same with an upper end."""
     if type(activation).__name__ in _OPERATIONS:
         return not (getattr(activation, "negative_slope", 0) or getattr(activation, "threshold", 0))
     return activation in (keras.activations.relu, keras.activations.relu6)
+
+
+def upper_end(activation):
+    """Where a rectifier stops rising; None for one that does not."""
+    if activation is keras.activations.relu6 or type(activation).__name__ == "Relu6":
+        return 6.0
+    return getattr(activation, "max_value", None)
 
 
 def passes(step):
@@ -132,9 +140,12 @@ def gradients(laid, rectify=None, *, norms_pass=False, before=True):
 def _ruled(activation, rectify):
     """The activation with another derivative."""
 
+    end = upper_end(activation)
+
     @tf.custom_gradient
     def ruled(maps):
-        return tf.convert_to_tensor(activation(maps)), lambda above: rectify(above, maps)
+        seen = maps if end is None else tf.where(maps < end, maps, 0)  # beyond its end it is off too
+        return tf.convert_to_tensor(activation(maps)), lambda above: rectify(above, seen)
 
     return ruled
 

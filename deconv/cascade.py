@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from deconv import backward, graph
-from deconv.inputs import check_images, check_positive, check_seed
+from deconv.inputs import check_channels, check_images, check_positive, check_seed
 from deconv.projection import Deconvnet
 from deconv.selection import check_positions
 from deconv.similarity import similarity
@@ -84,7 +84,14 @@ def cascade(
     step = graph.find(net.graph, layer)
     laid = graph.below(net.graph, step)
     images = check_images(images, laid.inputs[0].shape, laid.inputs[0].dtype)
-    channels = np.broadcast_to(np.asarray(channels), len(images))
+    channels = check_channels(channels, step.output.shape[-1], step.name)
+    if len(channels) not in (1, len(images)):
+        raise ValueError(
+            f"channels must be one for each of the {len(images)} images, or one; received {len(channels)}."
+        )
+    channels = np.broadcast_to(channels, len(images))
+    if positions is None and len(step.output.shape) == 3:
+        raise ValueError(f"Layer '{step.name}' has maps, so each unit needs a position (row, column); received None.")
     positions = np.zeros((len(images), 2), np.int64) if positions is None else positions
     shape = (step.output.shape[:-1] * 2 or (1, 1))[:2]
     positions = check_positions(positions, len(images), shape)

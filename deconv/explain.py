@@ -22,6 +22,8 @@ SENSITIVITIES = ("gradient", "smooth_grad", "guided_backprop", "deconvnet")
 _MOST_STEPS = 128
 """Of integrated gradients, whose own limit lets a unit that hardly gains take minutes; `options` can say otherwise."""
 
+_CONTROLS = "edges", "random"
+
 _SHARE = 5
 """The covering square of the occlusion is this part of the shorter side, and its stride this part of the square."""
 
@@ -142,7 +144,10 @@ def explain(
         "occlusion": _occlude(image, square, stride, look),
     }
     functions = _functions(methods, own)
-    unknown = set(options or {}) - set(functions)
+    options = {} if options is None else options
+    if not isinstance(options, dict) or not all(isinstance(arguments, dict) for arguments in options.values()):
+        raise ValueError(f"options must be {{method: {{argument: value}}}}; received {options!r}.")
+    unknown = set(options) - set(functions)
     if unknown:
         raise ValueError(f"options are for {', '.join(functions)}; received some for {', '.join(sorted(unknown))}.")
 
@@ -153,7 +158,7 @@ def explain(
     maps, first_seconds, seconds, left_out = {}, {}, {}, {}
     for name, function in functions.items():
         settings = {"batch_size": batch_size, **asked, **_seeded(function, seed), **usual.get(function, {})}
-        settings.update((options or {}).get(name, {}))
+        settings.update(options.get(name, {}))
         try:
             for run in range(runs):
                 began = time.perf_counter()
@@ -203,9 +208,15 @@ def _functions(methods, own):
         return known
     if isinstance(methods, str):
         methods = [methods]
+    if not isinstance(methods, dict | list | tuple):
+        raise ValueError(
+            f"methods must be names, some of {', '.join(known)}, or a dict {{name: function}}; received {methods!r}."
+        )
     if not isinstance(methods, dict):
         methods = {name: known.get(name) for name in methods}
     for name, function in methods.items():
+        if name in _CONTROLS:
+            raise ValueError(f"'{name}' is the name of a control, which stands beside the methods; give another name.")
         if not callable(function):
             raise ValueError(
                 f"methods must be some of {', '.join(known)}, or a dict {{name: function}}; received {name!r}."

@@ -55,6 +55,8 @@ def prepare(images, preprocess, shape, dtype):
     Raises:
         ValueError: As `check_images`, or if the images are not as many as before.
     """
+    if preprocess is not None and not callable(preprocess):
+        raise ValueError(f"preprocess must be a function of images, or None; received {preprocess!r}.")
     prepared = images if preprocess is None else preprocess(images)
     if np.ndim(prepared) and len(prepared) != len(images):
         raise ValueError(

@@ -104,6 +104,17 @@ def test_a_rectifier_is_the_same_inside_a_layer_beside_it_and_as_an_operation(ru
         np.testing.assert_allclose(other, found[0], rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("activation", [lambda: kl.ReLU(max_value=6), lambda: kl.Activation("relu6")])
+def test_beyond_its_end_a_rectifier_is_off_for_the_rules_that_ask_what_it_saw(activation):
+    _, laid = layered(lambda: [activation()])
+    image, signal = np.reshape([-1.0, 3.0, 10.0], (1, 1, 3, 1)), np.reshape([1.0, 2.0, 3.0], (1, 1, 3, 1))
+    expected = {None: [0, 2, 0], "gradient": [0, 2, 0], "deconvnet": [1, 2, 3], "guided": [0, 2, 0]}
+    for name, slopes in expected.items():
+        down = backward.gradients(laid, backward.RECTIFIERS.get(name), before=False)
+        values, found = down(tf.constant(image), tf.constant(signal))
+        assert values.numpy().ravel().tolist() == [0, 3, 6] and found.numpy().ravel().tolist() == slopes
+
+
 def test_a_leaky_rectifier_keeps_its_own_derivative_under_every_rule():
     _, laid = layered(lambda: [kl.ReLU(negative_slope=0.5)])
     image, signal = np.full((1, 1, 3, 1), -1.0), np.full((1, 1, 3, 1), 4.0)

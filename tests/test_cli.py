@@ -46,6 +46,22 @@ class Own(keras.Model):
 def interrupted():
     raise KeyboardInterrupt
 
+def sized_by_whom_it_may_concern():
+    image = keras.Input((None, None, 3), name="image")
+    return keras.Model(image, keras.layers.Conv2D(2, 3, name="conv")(image), name="any_size")
+
+def diverged():
+    model = keras.models.load_model("own.keras")
+    model.layers[1].kernel.assign(np.nan * model.layers[1].kernel)
+    return model
+
+def two_heads():
+    model = keras.models.load_model("own.keras")
+    return keras.Model(model.input, [model.output, keras.layers.Dense(2)(model.get_layer("fc3").output)])
+
+def missing(pixels):
+    return {}["nothing"]
+
 def darkened(pixels):
     return pixels / 1000
 
@@ -259,6 +275,20 @@ def test_figures_of_a_model_of_ones_own_come_with_their_page(here, tmp_path):
     assert written(tmp_path, "activations_conv1")["numbers"]["labels"] == [0, 1]
 
 
+def test_of_several_outputs_the_first_tells_the_classes(here, tmp_path):
+    result = asked("occlude", "--count", "1", "--stride", "4", model="own_functions:two_heads", out=tmp_path)
+    assert result.exit_code == 0, result.stderr
+    one = asked("occlude", "--count", "1", "--stride", "4", out=tmp_path / "one")
+    assert one.exit_code == 0
+    pictures = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(tmp_path.rglob("occlude*.json"))]
+    assert len(pictures) == 2 and pictures[0]["numbers"] == pictures[1]["numbers"]
+
+
+def test_a_functional_model_that_leaves_its_size_open_takes_the_one_that_is_asked_for(here):
+    sized, _ = models.model_of("own_functions:sized_by_whom_it_may_concern", (11, 14))
+    assert sized.input_shape == (None, 11, 14, 3)
+
+
 def test_a_model_that_leaves_its_size_open_takes_the_one_that_is_asked_for(here, tmp_path):
     result = asked("project", "--image-size", "11x14", "--count", "1", model="open.keras", out=tmp_path)
     assert result.exit_code == 0, result.stderr
@@ -301,6 +331,11 @@ def test_a_model_that_leaves_its_size_open_takes_the_one_that_is_asked_for(here,
         (["--image-size", "30"], "takes images of 20x18 only"),
         (["--split", "half"], "--split must be train, test or all; received half"),
         (["--seed", "-1"], "--seed must be at least 0"),
+        (["--model", "own_functions:diverged"], "'conv1/kernel' of model 'own' holds NaN or infinity"),
+        (["--model", " "], "--model must be a network, a file or module:function; received ' '"),
+        (["--images", ""], "--images must be a data set, a folder or a picture; received ''"),
+        (["--preprocess", "own_functions:missing"], "own_functions:missing failed: KeyError: 'nothing'"),
+        (["--channel", "0-99999999999"], "whole numbers and ranges of them"),
         (["--count", "0"], "--count must be at least 1; received 0"),
         (["--out", "notes.txt/out"], "--out: the folder 'notes.txt/out' cannot be made or written: Not a directory"),
     ],

@@ -152,7 +152,7 @@ def test_a_model_of_one_size_runs_at_another_as_the_same_model_with_open_sides()
     np.testing.assert_array_equal(graph.run(laid, tf.constant(pixels))[laid.steps[-1].output], free(pixels))
     image = photograph(31, 26, 3)
     one, other = (dream(model, image, "conv2", octaves=2, steps=2) for model in (fixed, free))
-    np.testing.assert_array_equal(one, other)
+    np.testing.assert_allclose(one, other, rtol=0, atol=1e-3)  # pixels; two traces round differently
 
 
 def test_a_nested_model_with_a_fork_runs_at_another_size():

@@ -1,5 +1,6 @@
 """All methods about one unit: a linear model on which they are known, and each against its own door."""
 
+import re
 import time
 
 import keras
@@ -185,3 +186,19 @@ def test_the_sheet_tells_areas_and_times_and_draws_the_curves():
     for curves in (found.deletion, found.insertion):
         for curve in curves.values():
             assert curve.tolist() in drawn
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"methods": 3}, "methods must be names"),
+        ({"methods": {"random": attribution.gradient}}, "'random' is the name of a control"),
+        ({"options": [1]}, "options must be {method: {argument: value}}"),
+        ({"options": {"gradient": 3}}, "options must be {method: {argument: value}}"),
+        ({"preprocess": 3}, "preprocess must be a function of images, or None; received 3"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(settings, message):
+    model, _ = linear()
+    with pytest.raises(ValueError, match=re.escape(message)):
+        explain(model, np.ones((5, 4, 3)), 1, **{"methods": ["gradient"], **settings}, **QUICK)

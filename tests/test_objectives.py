@@ -192,3 +192,10 @@ def test_a_mistake_is_told_at_once(make, message):
 def test_what_does_not_fit_the_model_is_told_before_anything_is_computed(objective, message):
     with pytest.raises(ValueError, match=message):
         optimize(linear_model(), objective, steps=1)
+
+
+def test_numbers_of_numpy_multiply_an_objective_from_either_side():
+    values = {Target("conv", True): tf.constant([[1.0, 2.0], [3.0, 5.0]])}
+    for number in (np.float64(0.5), np.float32(0.5), 0.5):
+        for one in (number * neuron("conv", [0, 1]), neuron("conv", [0, 1]) * number):
+            assert one.score(values, tf.constant([0, 1])).numpy().tolist() == [0.5, 2.5]

@@ -305,3 +305,29 @@ def test_made_to_order_is_stronger_than_the_strongest_of_5000_digits():
         raised.append(made.scores > strongest[alive])
         assert layer != "predictions" or raised[-1].all()
     assert np.concatenate(raised).mean() >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"regularizers": regularizers.l2(1)}, r"regularizers must be a list or tuple.*\(l2\(0.1\),\) for one"),
+        ({"transforms": None}, "transforms must be a tuple or list of them, empty for none; received None"),
+        ({"seed": 2**40}, "seed must be below"),
+        ({"helped_steps": -1}, "helped_steps must be a whole number"),
+        ({"parametrization": []}, "parametrization must be a Parametrization"),
+        ({"preprocess": 3}, "preprocess must be a function of images, or None; received 3"),
+        ({"preprocess": lambda images: np.asarray(images) / 255}, "compute with keras.ops or tf, not NumPy"),
+        ({"preprocess": lambda images: images * np.nan}, "has become NaN or infinity"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_way_out(settings, message):
+    model, _ = linear()
+    with pytest.raises(ValueError, match=message):
+        optimize(model, neuron("units", 0), steps=1, **settings)
+
+
+def test_a_model_that_takes_whole_numbers_is_refused_since_it_has_no_gradient():
+    image = keras.Input((9, 8, 3), dtype="uint8")
+    model = keras.Model(image, keras.layers.Conv2D(2, 3, name="conv")(keras.layers.Rescaling(1 / 255)(image)))
+    with pytest.raises(ValueError, match=r"takes whole numbers \(uint8\)"):
+        optimize(model, neuron("conv", 0), steps=1)

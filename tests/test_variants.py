@@ -168,7 +168,7 @@ def digits(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_variant_has_the_same_weights_in_a_row_and_alone_and_only_what_is_missing_is_trained(digits, module, tmp_path):
+def test_a_variant_has_the_same_weights_in_a_row_and_alone_and_only_missing_ones_are_trained(digits, module, tmp_path):
     given = ("--group", "regularisation", "--dataset", digits, "--epochs", 2, "--out", tmp_path / "runs")
     process = script(*given, program=SCRIPT)
     _, errors = stop_after_epoch(process, tmp_path / "runs" / "regularisation" / "plain", 1, signal.SIGINT)

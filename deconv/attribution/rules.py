@@ -69,9 +69,10 @@ def epsilon(size=0.25, relative=True):
 
     Args:
         size: Number of at least 0.
-        relative: Whether epsilon is `size` times the root mean square of z over the layer, image by image, as in the
-            code of Montavon's tutorial (whose text says standard deviation; 0.1 for digits, 0.25 for VGG-16). False
-            for `size` itself, as in Bach et al.
+        relative: Whether epsilon is `size` times the root mean square of z over the layer, image by image, so that no
+            map depends on the others of a batch. The code of Montavon's tutorial does so with all that it is given,
+            one image for VGG-16, where it takes 0.25 (0.1 for digits); its text says standard deviation. False for
+            `size` itself, as in Bach et al.
     """
     size = _check("epsilon: size", size)
     return Rule(f"epsilon {size:g}{' rms' if relative else ''}", _contributions, epsilon=size, relative=relative)
@@ -81,7 +82,7 @@ def gamma(share=0.25):
     """LRP-gamma: contributions for an output count more than those against it.
 
     Montavon's formula is for inputs of at least zero and outputs above zero, and there ours is the same. Elsewhere we
-    favour the contributions that have the sign of the output, so that no sum of them cancels, as Zennit does since 0.5.
+    favour the contributions that have the sign of the output, so that no sum of them cancels, as Zennit does.
     Bias included. His tutorial has 0.1 for digits and 0.25 for VGG-16.
     """
     share = _check("gamma: share", share)

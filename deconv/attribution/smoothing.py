@@ -22,7 +22,7 @@ def smooth_grad(
     input_shape=None,
     seed=0,
 ):
-    """The mean gradient of an image with noise added (Smilkov et al., arXiv:1706.03825, section 3).
+    """The mean gradient of an image with noise added (Smilkov et al., arXiv:1706.03825, section 2.2).
 
     The unit is chosen in the image without noise, and is the same in all its copies.
 

@@ -1,6 +1,7 @@
 """Which model is meant, and how pixels reach it: a network of ours, a file, or the user's own function."""
 
 import difflib
+import functools
 import importlib
 import sys
 import zipfile
@@ -89,7 +90,7 @@ def preprocessing(text, model):
     text = text or (model if model in NETWORKS else "none")
     if text in NETWORKS:
         return getattr(models, text).preprocess_input
-    return {"none": pixels, "unit": unit}.get(text) or function_of("--preprocess", text)
+    return {"none": pixels, "unit": unit}.get(text) or _guarded(text, function_of("--preprocess", text))
 
 
 def pixels(images):
@@ -126,6 +127,19 @@ def function_of(option, text):
     return found
 
 
+def _guarded(text, function):
+    """A function of the user's, whose errors say whose they are."""
+
+    @functools.wraps(function)
+    def run(images):
+        try:
+            return function(images)
+        except (Exception, SystemExit) as error:  # anything may happen in it
+            raise ValueError(f"--preprocess: {text} failed: {type(error).__name__}: {error}") from error
+
+    return run
+
+
 def _is_function(text):
     module, _, function = text.partition(":")
     return function.isidentifier() and all(part.isidentifier() for part in module.split("."))
@@ -135,7 +149,7 @@ def _made(text):
     function = function_of("--model", text)
     try:
         return function()
-    except Exception as error:  # anything may happen in a function of the user's
+    except (Exception, SystemExit) as error:  # anything may happen in a function of the user's
         raise ValueError(f"--model: {text} failed: {type(error).__name__}: {error}") from error
 
 
@@ -163,6 +177,7 @@ def _loaded(path):
 def _sized(model, image_size):
     """A model whose input size is fixed: itself, or a copy of that size."""
     import keras
+    import numpy as np
 
     try:
         shape = model.input_shape
@@ -173,6 +188,12 @@ def _sized(model, image_size):
             f"--model: '{model.name}' must be a functional or Sequential model of one image, of 1 or 3 channels "
             f"in the last axis; it takes {shape or 'what is not known before it is called'}."
         )
+    for weight in model.weights:
+        if "float" in str(weight.dtype) and not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
+            raise ValueError(
+                f"--model: weight '{weight.path}' of model '{model.name}' holds NaN or infinity. "
+                "Has its training diverged?"
+            )
     if image_size is None and None in shape[1:3]:
         raise ValueError(
             f"Model '{model.name}' leaves its input size open: {shape[1:]}. Give --image-size HEIGHTxWIDTH."
@@ -181,8 +202,9 @@ def _sized(model, image_size):
         return model
     if any(side not in (None, wanted) for side, wanted in zip(shape[1:3], image_size, strict=True)):
         raise ValueError(f"--image-size: model '{model.name}' takes images of {shape[1]}x{shape[2]} only.")
-    sized = keras.models.clone_model(
-        model, input_tensors=[keras.Input((*image_size, shape[3]), dtype=model.inputs[0].dtype)]
-    )
+    entry = keras.Input((*image_size, shape[3]), dtype=model.inputs[0].dtype)
+    is_row = isinstance(model, keras.Sequential)  # any other model wants its input in the form in which it was given
+    like = [entry] if is_row else keras.tree.map_structure(lambda _: entry, model.input)
+    sized = keras.models.clone_model(model, input_tensors=like)
     sized.set_weights(model.get_weights())
     return sized

@@ -49,6 +49,9 @@ class Request(NamedTuple):
 
     def check(self):
         """Fail for what can be known to be wrong without loading anything."""
+        check("--model", repr(self.model), self.model.strip(), "a network, a file or module:function")
+        named = self.images is None or self.images.strip()
+        check("--images", repr(self.images), named, "a data set, a folder or a picture")
         check("--seed", self.seed, 0 <= self.seed < 2**32 - 2, "at least 0 and below 2**32 - 2")
         check("--split", self.split, self.split in (None, "train", "test", "all"), "train, test or all")
         sides(self.image_size)
@@ -117,7 +120,7 @@ def numbers(option, texts):
     found = []
     for part in ",".join(texts or ()).split(",") if texts else ():
         first, dash, last = part.strip().partition("-")
-        holds = first.isdecimal() and (last.isdecimal() and int(first) <= int(last) if dash else True)
+        holds = first.isdecimal() and (last.isdecimal() and int(first) <= int(last) < 1_000_000 if dash else True)
         check(option, repr(part), holds, "whole numbers and ranges of them, as 7, 0-5 or 0-5,9")
         found += range(int(first), int(last or first) + 1)
     return list(dict.fromkeys(found)) or None

@@ -127,7 +127,7 @@ def _class_names(name, model, data):
     named = _names_of(NETWORKS[name].weights if name in NETWORKS else None)
     if named:
         return named
-    count = model.output_shape[-1] if isinstance(model.output_shape, tuple) else 0
+    count = model.outputs[0].shape[-1]
     return None if count == len(data.class_names) else tuple(map(str, range(count)))
 
 

@@ -5,8 +5,8 @@ scores images by what layers put out for them, and objectives can be added, subt
 
     neuron("conv2", 3) - 0.5 * neuron("conv2", 4)
 
-As in Lucid the targets are taken before the activation of their layer: behind a rectifier that is off there is no
-gradient to follow.
+Targets are taken before the activation of their layer, if nothing else is said: behind a rectifier that is off there is
+no gradient to follow. (In Lucid the name of the layer decides.)
 """
 
 import re
@@ -46,6 +46,8 @@ class Objective(NamedTuple):
     layers: tuple[Target, ...]
     score: Callable
     together: bool = False
+
+    __array_ufunc__ = None  # so that a number of NumPy's leaves its product with an objective to the objective
 
     def __add__(self, other):
         return _combined(self, other, lambda one, two: one + two, "{} + {}")
@@ -133,7 +135,7 @@ def direction(layer, vector, cosine_power=0, before=True):
     """A direction in the space of a layer's channels: the mean over positions of the product of the two.
 
     With a power it is multiplied by `max(0.1, cosine) ** cosine_power`, position by position, which asks for that
-    direction and little else (Lucid's `direction_cossim`).
+    direction and little else (the `cossim_pow` of Lucid's `direction`).
 
     Args:
         layer: Name, path or index.
@@ -182,8 +184,8 @@ def diversity(layer, copies, before=True):
     """Several images that differ: each is scored by how little its texture looks like that of the others.
 
     The texture of an image is the Gram matrix of its channels, divided by its length; an image's score is minus the sum
-    of its inner products with those of the other images, divided by their number. Lucid sums all of this into one
-    number, whose gradient is twice as large. To be added to another objective with a weight:
+    of its inner products with those of the other images, divided by their number; the sum of all scores is minus the
+    number that Lucid makes small. To be added to another objective with a weight:
 
         neuron("conv5", 7) + 10 * diversity("conv5", copies=4)
 
@@ -237,7 +239,7 @@ def _constant(number):
 
 
 def _check_number(number):
-    if not isinstance(number, Real) or isinstance(number, bool) or not np.isfinite(number):
+    if not isinstance(number, Real) or isinstance(number, bool) or not -1e38 < number < 1e38:
         raise ValueError(f"An objective combines with another one, or with a finite number; received {number!r}.")
     return float(number)
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from deconv.features.objectives import Objective
 from deconv.features.parametrizations import parametrization_of
+from deconv.features.regularizers import Regularizer
 from deconv.features.sight import Sight
 from deconv.features.transforms import apply, check_sizes
 from deconv.inputs import check_positive, check_seed
@@ -118,7 +119,16 @@ def optimize(
         raise ValueError(f"method must be one of {', '.join(METHODS)}; received {method!r}.")
     if not isinstance(learning_rate, Real) or not 0 < learning_rate < np.inf:
         raise ValueError(f"learning_rate must be a number above zero; received {learning_rate!r}.")
-    random = np.random.default_rng(check_seed(seed))
+    if check_seed(seed) >= 2**31:
+        raise ValueError(f"seed must be below 2**31; received {seed}.")
+    if not isinstance(regularizers, list | tuple) or not all(isinstance(one, Regularizer) for one in regularizers):
+        raise ValueError(
+            "regularizers must be a list or tuple made by l2, variation, decay, blur, clip_norms, clip_contributions "
+            f"or norm_ball, (l2(0.1),) for one; received {regularizers!r}."
+        )
+    if helped_steps != 0:
+        check_positive("helped_steps", helped_steps)
+    random = np.random.default_rng(seed)
     sights = [
         Sight(model, one.layers, size, image_channels, preprocess, centre, fill, input_shape) for one in objectives
     ]
@@ -166,11 +176,12 @@ class _Ascent:
                 history.append(scores.numpy())
                 bar.update(some * len(numbers))
             images, scores = (found.numpy() for found in self._look(state[0], numbers))
-            if not np.isfinite(scores).all():
-                wrong = self._objective.labels[numbers[np.argmin(np.isfinite(scores))]]
+            good = np.isfinite(scores) & np.isfinite(images).all(axis=(1, 2, 3))
+            if not good.all():
+                wrong = self._objective.labels[numbers[np.argmin(good)]]
                 raise ValueError(
-                    f"The objective '{wrong}' is NaN or infinity for its image. Look at the weights of the model, or "
-                    "lower the learning_rate."
+                    f"The objective '{wrong}', or its image, has become NaN or infinity. Look at the weights of the "
+                    "model and at preprocess, or lower the learning_rate."
                 )
             yield images, scores, np.concatenate(history).T
 

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], np.float32)
-"""Lucid's root of the covariance of red, green and blue over ImageNet: rows are colours, columns what is independent:
+"""Lucid's root of the correlation of red, green and blue over ImageNet: rows are colours, columns what is independent:
 brightness, red against blue, green against both."""
 
 _MIX = COLOURS / np.linalg.norm(COLOURS, axis=0).max()
@@ -65,7 +65,8 @@ def fourier(base=127.5, spread=0.01, decay=1.0):
     With f the frequency of a wave in cycles per pixel, its amplitude is divided by `max(f, 1 / max(w, h)) ** decay`, so
     that a step of one size changes an image as photographs differ, whose spectra fall so. Three channels are mixed so
     that one step changes colours as they vary together in photographs. All of it, the factors `sqrt(w h)` and 1 / 4
-    included, is Lucid's; ours differs where `base` is not mid-grey, and in one channel, which Lucid does not know.
+    included, is Lucid's; ours differs where `base` is not mid-grey, in widths that are odd, where Lucid has one more
+    column of waves, and in one channel, which Lucid does not know.
 
     Args:
         base: The pixel value of an image whose amplitudes are zero, a number or one per channel: mid-grey, or for
@@ -109,7 +110,7 @@ def parametrization_of(given):
     """
     if isinstance(given, Parametrization):
         return given
-    if given not in PARAMETRIZATIONS:
+    if not isinstance(given, str) or given not in PARAMETRIZATIONS:
         known = ", ".join(map(repr, PARAMETRIZATIONS))
         raise ValueError(f"parametrization must be a Parametrization, or one of {known}; received {given!r}.")
     return PARAMETRIZATIONS[given]()

@@ -156,7 +156,7 @@ def visualize(
     size, colours = settings.get("size"), settings.get("image_channels")
     shape = (*(image[:2] if size is None else check_pair("size", size)), colours or image[2])
     preset = preset or ("digits" if shape[-1] == 1 else "photographs")
-    if preset not in PRESETS:
+    if not isinstance(preset, str) or preset not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}; received {preset!r}.")
     if channels is None:
         channels = range(find(laid, layer).output.shape[-1])

@@ -7,7 +7,7 @@ network's own mean colour for photographs, black for digits.
 | regulariser               | kind      | source                                                                     |
 |---------------------------|-----------|----------------------------------------------------------------------------|
 | `l2`                      | penalty   | Simonyan et al., arXiv:1312.6034, section 2                                |
-| `variation`               | penalty   | Mahendran & Vedaldi, arXiv:1412.0035, section 3.1                          |
+| `variation`               | penalty   | Mahendran & Vedaldi, arXiv:1412.0035, section 2.1                          |
 | `decay`                   | operation | Yosinski et al., arXiv:1506.06579, section 3                               |
 | `blur`                    | operation | the same                                                                   |
 | `clip_norms`              | operation | the same                                                                   |

@@ -18,7 +18,7 @@ def at_size(model, layers, shape, *, average_pooling=False):
         layers: One layer or a sequence of them: names, paths or indices; None is what the model puts out.
         shape: `(height, width, channels)` of the images; None for the size that the model has.
         average_pooling: Whether max poolings are replaced by average poolings of the same windows, as Gatys et al.
-            (arXiv:1508.06576, section 4) do for smoother gradients. Cells outside of a map do not count. Global ones
+            (arXiv:1508.06576) do for smoother gradients. Cells outside of a map do not count. Global ones
             stay.
 
     Returns:

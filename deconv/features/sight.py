@@ -36,6 +36,13 @@ class Sight:
             if size is not None:
                 laid = at_size(model, layers, (*check_pair("size", size), laid.inputs[0].shape[-1]))
         image = laid.inputs[0]
+        if preprocess is not None and not callable(preprocess):
+            raise ValueError(f"preprocess must be a function of images, or None; received {preprocess!r}.")
+        if not tf.as_dtype(image.dtype).is_floating:
+            raise ValueError(
+                f"Model '{laid.name}' takes whole numbers ({image.dtype}), along which there is no gradient to follow. "
+                "Cut the model above the layer that embeds or converts them."
+            )
         if len(image.shape) != 3:
             raise ValueError(
                 f"Model '{laid.name}' must take images (height, width, channels) to make one; it takes {image.shape}."
@@ -57,7 +64,7 @@ class Sight:
             images: Tensor `(n, *shape)`.
             rectify: Rule of the rectifiers' gradient, as for `backward.run`.
         """
-        prepared = images if self._preprocess is None else tf.convert_to_tensor(self._preprocess(images))
+        prepared = images if self._preprocess is None else self._prepared(images)
         if tuple(prepared.shape[1:]) != self._wanted.shape:
             raise ValueError(
                 f"The model takes images of {self._wanted.shape}; preprocess makes {tuple(prepared.shape[1:])} of "
@@ -68,6 +75,15 @@ class Sight:
             target: tf.cast(before[step.name] if target.before else values[step.output], tf.float32)
             for target, step in self._steps.items()
         }
+
+    def _prepared(self, images):
+        try:
+            return tf.convert_to_tensor(self._preprocess(images))
+        except Exception as error:  # it may be anything
+            raise ValueError(
+                "preprocess must be a function of tensors here, since images are made by following gradients: compute "
+                f"with keras.ops or tf, not NumPy. It failed: {type(error).__name__}: {str(error).strip()[:200]}"
+            ) from error
 
 
 def zero_of(preprocess, shape):

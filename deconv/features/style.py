@@ -74,8 +74,8 @@ def transfer_style(
     - They divide the squared errors by constants, and scale the weights of their network so that every filter's mean
       activation is 1. We divide by what is to be reached, which asks the same of layers of any scale: in AlexNet, whose
       layers differ by orders of magnitude, no weight has to be found for each layer.
-    - They start from white noise, and L-BFGS takes the steps; we start from the content, and share Adam with all of
-      `deconv.features`. The weights are then of another kind than their ratio of 1e-3 or 1e-4.
+    - They start from white noise; we start from the content, and share Adam with all of `deconv.features`. The weights
+      are relative, so that they are of another kind than theirs.
     - AlexNet's first filters move by 4 pixels at a time and leave a grid behind, which VGG's do not. An image made of
       waves, a little jitter and a penalty on roughness (as of `invert`) take it away.
 
@@ -96,7 +96,7 @@ def transfer_style(
         parametrization: As for `optimize`.
         largest_jitter: How many pixels the image is moved at each step, at most half of it to each side; 0 for none.
         average_pooling: Whether max poolings are replaced by average poolings while this goes on, which Gatys et al.
-            (section 4) found to look better.
+            found to look better.
         preprocess: From pixels to what the model takes, a function of tensors; None for a model that takes pixels.
         seed: Of the jitter and of the noise.
         progress: Whether to show a progress bar.

@@ -121,6 +121,8 @@ def check_sizes(transforms, size):
         ValueError: If one is no transform, or leaves nothing.
     """
     sizes = []
+    if not isinstance(transforms, tuple | list):
+        raise ValueError(f"transforms must be a tuple or list of them, empty for none; received {transforms!r}.")
     for transform in transforms:
         if not isinstance(transform, Transform):
             raise ValueError(f"transforms must be made by pad, jitter, scale, rotate or crop; received {transform!r}.")

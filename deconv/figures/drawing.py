@@ -66,7 +66,8 @@ def draw(subject, folder, recipes=None, *, title=None, anew=False, progress=Fals
                 drawn[recipe] = entry["pictures"]
     finally:
         title = title or f"What every layer of {subject.model.name} looks for, in {subject.data.name}"
-        write_index(folder, title, about)
+        if finished or (folder / "index.html").exists():
+            write_index(folder, title, about)
     return drawn
 
 

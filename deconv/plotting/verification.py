@@ -36,7 +36,7 @@ def verification_sheet(found, title):
         axes[0].plot(places + lift, np.maximum(values, _LEAST), marker, label=name, markersize=7)
     epsilon = float(np.finfo(np.float32).eps)
     axes[0].axhline(epsilon, color="0.5", linewidth=0.8, linestyle="--", zorder=0, label="rounding of float32")
-    largest = max(1e-5, *(2 * np.nanmax(values) for _, values in series.values() if not np.isnan(values).all()))
+    largest = max([1e-5, *(2 * np.nanmax(values) for _, values in series.values() if not np.isnan(values).all())])
     axes[0].set(yscale="log", ylim=(_LEAST / 2, largest), ylabel="relative residual", xlabel="layer")
     axes[0].set_yticks([_LEAST, 1e-8, 1e-7, 1e-6, 1e-5], ["0", "1e-8", "1e-7", "1e-6", "1e-5"])
     axes[0].set_xticks(places, texts(layers))
