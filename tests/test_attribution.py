@@ -15,7 +15,7 @@ from reference import activation_of, calls_of, linear_part, rectify
 from specimens import LAYERS, SPECIMENS, fill, images
 
 import deconv
-from deconv import attribution
+from deconv import attribution, backward
 from deconv.attribution.units import chosen
 from deconv.plotting.attribution import attribution_sheet
 
@@ -394,3 +394,17 @@ def test_the_sheet_shows_each_image_and_its_maps_in_the_order_and_on_the_scale_g
     one = attribution_sheet(pictures[:1], {str(place): pictures[:1] for place in range(7)}, ["three"], "title")
     assert [len({ax.get_position().x0 for ax in one.axes[:8]}), len(one.axes)] == [4, 9]  # two rows of four, a scale
     plt.close("all")
+
+
+def test_guided_backprop_takes_the_own_derivative_of_contrast_normalisation_and_the_deconvnet_passes_it():
+    model = SPECIMENS["alexnet"]("float64")
+    pixels = images(model, 2)
+    about = chosen(model, pixels, 1, LAYERS["alexnet"])
+    for method, rule, passes in (("guided_backprop", "guided", False), ("deconvnet", "deconvnet", True)):
+        found = attribution.METHODS[method](model, pixels, 1, LAYERS["alexnet"])
+        own, other = (
+            backward.gradients(about.graph, backward.RECTIFIERS[rule], norms_pass=norms)(pixels, about.signal)[1]
+            for norms in (passes, not passes)
+        )
+        np.testing.assert_allclose(found, own, rtol=0, atol=1e-12)
+        assert np.abs(found - other).max() > 1e-3 * np.abs(found).max()

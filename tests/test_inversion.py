@@ -91,6 +91,16 @@ def test_more_weight_on_roughness_makes_smoother_images_that_fit_less():
     assert np.abs(np.diff(strong.images, axis=1)).mean() < 0.7 * np.abs(np.diff(weak.images, axis=1)).mean()
 
 
+def test_more_weight_on_the_norm_draws_what_the_layer_does_not_see_to_the_colour_of_nothing():
+    images = photographs(1, 9, 8, 3)
+    layer = seeing(9, 8, [[0], [1], [0]])
+    weak, strong = (
+        invert(layer, images, "colours", norm_weight=weight, steps=150).images[..., [0, 2]].mean()
+        for weight in (0, 1000)
+    )
+    assert strong < 0.8 * weak  # without a preprocessing nothing is black
+
+
 def test_penalties_by_hand():
     # One step of 1 to the right and one down: 2, halved, over the energy of a photograph; 1 of 4 numbers is not 0.
     image = np.zeros((1, 2, 2, 1), np.float32)

@@ -286,6 +286,20 @@ def test_the_automatic_composite_goes_by_thirds_with_the_odd_ones_at_the_top():
     assert rules_of(4) == ["z_box", "gamma 0.25", "epsilon 0.25 rms", "zero", "zero"]
 
 
+def test_named_composites_treat_filters_by_their_kind():
+    maps = [of(kl.Conv2D, 2, 2, activation="relu", name=f"conv{number}") for number in range(2)]
+    model = small(*maps, of(kl.Flatten), of(kl.Dense, 3, name="dense"))
+    laid = graph.walk(model)
+    expected = {
+        "epsilon_plus": ["alpha 1 beta 0", "alpha 1 beta 0", "epsilon 0.25 rms"],
+        "epsilon_plus_flat": ["flat", "alpha 1 beta 0", "epsilon 0.25 rms"],
+        "epsilon_alpha2_beta1_flat": ["flat", "alpha 2 beta 1", "epsilon 0.25 rms"],
+        "alpha2_beta1": ["alpha 2 beta 1"] * 3,
+    }
+    for name, names in expected.items():
+        assert [str(rule) for rule in rules_for(laid, laid, name).values()] == names
+
+
 def test_a_picture_depends_neither_on_the_batch_nor_on_the_other_images():
     model = SPECIMENS["sequential"]("float64")
     pixels = images(model, 5)

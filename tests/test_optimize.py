@@ -24,6 +24,7 @@ from deconv.features import (
     transforms,
     visualize,
 )
+from deconv.features.optimize import _helping
 from deconv.features.sight import zero_of
 from models.lenet5 import preprocess_input
 from tests import specimens
@@ -81,6 +82,42 @@ def test_every_method_by_hand():
             start=np.full((1, 1, 1), 100.0),
         )
         np.testing.assert_allclose([*found.history[0] / 3, found.images[0, 0, 0, 0]], expected, rtol=1e-5)
+
+
+def test_adam_is_that_of_its_authors_where_the_gradient_changes():
+    # The unit is -(x - 100)²: from 90 the gradients are 20, and less from step to step (arXiv:1412.6980, algorithm 1).
+    model = keras.Sequential([keras.Input((1, 1, 1)), keras.layers.Conv2D(1, 1, name="value")])
+    model.get_layer("value").set_weights([np.ones((1, 1, 1, 1)), np.zeros(1)])
+    value = Target("value")
+    square = Objective(("square",), (value,), lambda seen, _: -tf.square(seen[value][:, 0, 0, 0] - 100))
+    place, first, second = 90.0, 0.0, 0.0
+    for step in range(1, 7):
+        slope = -2 * (place - 100)
+        first, second = 0.9 * first + 0.1 * slope, 0.999 * second + 0.001 * slope**2
+        place += 3 * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-7)
+    settings = {"steps": 6, "parametrization": "pixels", "learning_rate": 3.0, "start": np.full((1, 1, 1), 90.0)}
+    assert optimize(model, square, **settings).images.item() == pytest.approx(place, rel=1e-5)
+
+
+def test_a_rectifier_is_helped_only_where_nothing_comes_through_and_only_with_what_raises():
+    signal, seen = tf.constant([[-1.0, 2.0], [3.0, 2.0], [-3.0, 2.0]]), tf.constant([[-1.0, -1], [1, -1], [1, -1]])
+    helped = _helping(tf.constant(True))(signal, seen).numpy()
+    assert helped.tolist() == [[0, 2], [3, 0], [-3, 0]]  # image by image: the first is blocked
+    assert _helping(tf.constant(False))(signal, seen).numpy().tolist() == [[0, 0], [3, 0], [-3, 0]]
+
+
+def test_presets_have_the_numbers_of_their_sources():
+    shape = (224, 224, 3)
+    names = {name: [one.name for one in PRESETS[name](shape).get("regularizers", ())] for name in PRESETS}
+    assert names["yosinski-1"] == ["blur 0.5 every 4", "norms above 50 %"]
+    assert names["yosinski-2"] == ["decay 0.3", "norms above 20 %"]
+    assert names["yosinski-3"] == ["decay 0.0001", "blur 1 every 4"]
+    assert names["yosinski-4"] == ["blur 0.5 every 4", "contributions above 90 %"]
+    assert names["erhan"] == [f"norm {224 * np.sqrt(3) / 4:g}"]
+    assert [one.name for one in PRESETS["erhan"]((28, 28, 1))["regularizers"]] == [f"norm {28 / 3:g}"]
+    moves = [one.name for one in PRESETS["photographs"](shape)["transforms"]]  # Olah et al.: pad and jitter 16, then 8
+    assert moves == ["pad 16", "jitter 16", "scale 0.95 to 1.05", "rotate -5 to 5", "jitter 8", "crop 4"], moves
+    assert len(PRESETS["digits"]((28, 28, 1))["transforms"]) == 4
 
 
 def test_penalties_are_subtracted_and_operations_follow_the_step():

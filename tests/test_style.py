@@ -102,6 +102,15 @@ def test_weights_weigh_the_mean_of_each_side():
     assert one == pytest.approx(np.mean(expected), rel=1e-3)
 
 
+def test_more_weight_on_roughness_paints_smoother():
+    content, style = np.clip(photograph(20, 15, 3), 32, 223), photograph(20, 15, 3, seed=1)
+    rough, smooth = (
+        transfer_style(small(), content, style, roughness_weight=weight, **{**SMALL, "steps": 30}).image
+        for weight in (0, 1e5)
+    )
+    assert np.abs(np.diff(smooth, axis=0)).mean() < 0.9 * np.abs(np.diff(rough, axis=0)).mean()
+
+
 def test_the_content_in_its_own_style_costs_nothing():
     content = np.clip(photograph(23, 19, 3), 32, 223)
     settings = {**SMALL, "steps": 1, "largest_jitter": 0}
