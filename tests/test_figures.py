@@ -38,13 +38,15 @@ def subject():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """All that LeNet-5 can be asked but Fig. 9 (see `test_transfer`), from one command, with runs of two epochs."""
+    """What LeNet-5 can be asked, from one command, with runs of two epochs. Fig. 9 and the ablation, which need the
+    longest training, are in `test_transfer` and `test_table3`."""
     base = tmp_path_factory.mktemp("figures")
     out, runs = base / "new" / "folder", base / "runs"
     variants = [sys.executable, ROOT / "scripts" / "train_variants.py", "--epochs", "2", "--out", runs]
+    variants += ["--group", "evolution", "--group", "regularisation"]
     result = subprocess.run(variants, capture_output=True, text=True, cwd=base)
     assert result.returncode == 0, result.stderr
-    asked = [recipe for recipe in figures.RECIPES if recipe != "transfer"]
+    asked = [recipe for recipe in figures.RECIPES if recipe not in ("transfer", "table3")]
     options = ["--out", out, "--split", "test", "--runs", runs, "--only", *asked]
     result = subprocess.run([*SCRIPT, *options], capture_output=True, text=True, cwd=out.anchor)
     assert result.returncode == 0, result.stderr
@@ -71,7 +73,7 @@ def test_one_command_writes_every_picture_its_numbers_and_a_page_that_shows_them
     assert names == {path.stem for path in pictures_in(folder)} == {path.stem for path in folder.glob("*.pdf")}
     assert {"fig1_scheme", "fig1_unpooling", "fig2_conv1", "fig2_conv2", "fig7_occlusion"} <= names
     assert {"fig3_architecture", "fig4_conv2", "fig4_settling", "fig5_invariance"} <= names
-    assert {"fig8_seven", "table1_correspondence", "table2_errors", "table3_errors", "table7_layers"} <= names
+    assert {"fig8_seven", "table1_correspondence", "table7_layers"} <= names
     assert {f"activations_{layer}" for layer in ("conv1", "pool1", "conv2", "pool2", "fc3", "fc4")} <= names
     assert {"pooling_pool1", "pooling_pool2", "activations_predictions", "filters"} <= names
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
@@ -79,7 +81,7 @@ def test_one_command_writes_every_picture_its_numbers_and_a_page_that_shows_them
     linked = set(re.findall(r'(?:src|href)="([^"#]+)"', page))
     assert linked == {f"{name}{ending}" for name in names for ending in (".png", ".json", ".pdf")}
     judged = re.findall(r'<td class="verdict ([\w-]+)">', page)
-    assert len(judged) == len(figures.CLAIMS) and judged.count("untested") < 12
+    assert len(judged) == len(figures.CLAIMS) and judged.count("untested") < 20
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """What the README shows is executed here, but for its two commands, the first of which `test_figures` runs."""
 
+import json
 import os
 import re
 import shlex
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+
+import models
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,7 +45,7 @@ def test_the_python_snippets_run_one_after_the_other_and_give_what_they_say(tmp_
 
 
 @pytest.mark.slow
-def test_the_shell_commands_run(tmp_path):
+def test_the_shell_commands_run_and_leave_what_they_say(tmp_path):
     blocks = re.findall(r"(<!-- the \w+ command -->\n)?```bash\n(.+?)\n```", README, re.DOTALL)
     commands = [command for marked, block in blocks if not marked for command in block.splitlines()]
     assert commands
@@ -55,6 +58,13 @@ def test_the_shell_commands_run(tmp_path):
             [sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, env=environment
         )
         assert result.returncode == 0, result.stderr
+    run = tmp_path / "runs" / "lenet5"  # the training script's usual arguments
+    record = json.loads((run / "training.json").read_text(encoding="utf-8"))
+    assert record["arguments"]["dataset"] == "mnist-5k" and record["data"]["test_size"] == 1000
+    assert record["results"]["test_accuracy_float16"] >= 0.965
+    assert models.LeNet5(weights=run / "weights.npz").count_params() == 61706
+    assert (run / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert {path.stem for path in (tmp_path / "pictures").glob("*.png")} == {"verify", "visualize_conv2"}
 
 
 def test_every_picture_and_file_that_the_readme_links_to_is_there():

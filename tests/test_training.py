@@ -18,7 +18,6 @@ import pytest
 import tensorflow as tf
 from typer.testing import CliRunner
 
-import models
 from models import training
 from models.augmentation import random_affine
 from models.training.curve import learning_curve
@@ -449,18 +448,6 @@ def test_a_run_that_diverges_ends_with_one_line_and_leaves_nothing_behind(tmp_pa
     assert process.returncode == 2 and "Traceback" not in errors and "Test accuracy" not in out
     assert len(ours) == 1 and "Training has diverged: the" in ours[0] and "--learning-rate" in ours[0]
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.slow
-def test_with_default_arguments_the_held_out_digits_are_read(tmp_path):
-    out, errors = script("--out", tmp_path / "run").communicate(timeout=600)
-    assert "Test accuracy" in out, errors
-    record = json.loads((tmp_path / "run" / "training.json").read_text())
-    assert record["arguments"]["dataset"] == "mnist-5k" and record["data"]["test_size"] == 1000
-    assert record["results"]["test_accuracy_float16"] >= 0.965
-    model = models.LeNet5(weights=tmp_path / "run" / "weights.npz")
-    assert model.count_params() == 61706
-    assert (tmp_path / "run" / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.fixture(scope="module")
