@@ -4,6 +4,8 @@ from numbers import Real
 
 import numpy as np
 
+from deconv import extras
+
 CLASSIFIERS = ("svm", "softmax")
 SCALINGS = ("common", "each", "none")
 
@@ -75,14 +77,7 @@ def check_sklearn():
     Raises:
         ImportError: If not; it says how to install it.
     """
-    try:
-        import sklearn.linear_model
-        import sklearn.svm  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "Linear classifiers are scikit-learn's, which is not installed. "
-            'Install it with: pip install "deconvnet[probes]", or in a clone: pip install ".[probes]"'
-        ) from error
+    extras.check_sklearn("Linear classifiers", "sklearn.linear_model", "sklearn.svm")
 
 
 def check_scaling(scaling, C):

@@ -49,6 +49,31 @@ def check_images(images, shape, dtype="float32"):
     return images
 
 
+def check_pixels(name, images, axes=("height", "width", "channels")):
+    """Images in pixel units, or one, as a float32 array.
+
+    Args:
+        name: What they are called.
+        images: Numbers from 0 to 255.
+        axes: Names of their axes.
+
+    Raises:
+        ValueError: If they have another rank, or are not of numbers from 0 to 255.
+    """
+    images = np.asarray(images)
+    if images.ndim != len(axes) or not images.size or images.dtype.kind not in "uif":
+        raise ValueError(
+            f"{name} must be numbers ({', '.join(axes)}) in pixel units; received {images.dtype} {images.shape}."
+        )
+    images = images.astype(np.float32)
+    if not (images.min() >= 0 and images.max() <= 255):
+        raise ValueError(
+            f"{name} must be in pixel units, 0 to 255; received values from {images.min():g} to {images.max():g}. "
+            "Give pixels as they are, and how the model takes them as `preprocess`."
+        )
+    return images
+
+
 def prepare(images, preprocess, shape, dtype):
     """Preprocess a batch and check what comes out.
 

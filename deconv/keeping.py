@@ -2,6 +2,8 @@
 
 import weakref
 
+import keras
+
 _KEPT = weakref.WeakKeyDictionary()
 
 
@@ -13,9 +15,12 @@ def kept(model, key, make):
 
     Args:
         model: A `keras.Model`. What is made may refer to its layers, not to the model itself: that would keep it alive.
+            Anything else is not kept, so that `make` can refuse it.
         key: Anything hashable.
         make: Function of nothing. If it fails, nothing is kept.
     """
+    if not isinstance(model, keras.Model):
+        return make()
     known = _KEPT.setdefault(model, {})
     if key not in known:
         known[key] = make()

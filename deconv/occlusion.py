@@ -4,7 +4,6 @@ from functools import cached_property
 from numbers import Real
 from typing import NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
@@ -258,6 +257,4 @@ class _Network:
 
 def _compiled(model, layer, input_shape):
     """What has been compiled for a model, a layer and a size."""
-    if not isinstance(model, keras.Model):
-        return _Network(model, layer, input_shape)  # which refuses it
     return kept(model, ("occlusion", repr(layer), repr(input_shape)), lambda: _Network(model, layer, input_shape))

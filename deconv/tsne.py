@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deconv import extras
+
 _COLUMNS = 4096
 """Values per vector that are taken to float64 at a time."""
 
@@ -129,10 +131,4 @@ def check_sklearn():
     Raises:
         ImportError: If not; it says how to install it.
     """
-    try:
-        import sklearn.manifold  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "Embeddings are scikit-learn's, which is not installed. "
-            'Install it with: pip install "deconvnet[probes]", or in a clone: pip install ".[probes]"'
-        ) from error
+    extras.check_sklearn("Embeddings", "sklearn.manifold")

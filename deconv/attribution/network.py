@@ -1,6 +1,5 @@
 """A model up to one of its layers, and what has been compiled for it, kept as long as the model lives."""
 
-import keras
 import tensorflow as tf
 
 from deconv import backward, graph
@@ -46,6 +45,4 @@ def network_of(model, layer, input_shape):
         ends = [step for step in laid.steps if laid.outputs[0] in step.outputs]
         return Network(graph.below(laid, ends[0] if layer is None else graph.find(laid, layer)))
 
-    if not isinstance(model, keras.Model):
-        return make()  # which refuses it
     return kept(model, ("attribution", repr(layer), repr(input_shape)), make)

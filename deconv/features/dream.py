@@ -9,7 +9,7 @@ from tqdm import tqdm
 from deconv.features.objectives import Objective, deepdream
 from deconv.features.resized import for_pixels
 from deconv.features.sight import Sight
-from deconv.inputs import check_positive, check_seed
+from deconv.inputs import check_pixels, check_positive, check_seed
 from deconv.recording import traced
 
 
@@ -84,26 +84,6 @@ def dream(
 def octave_sizes(size, octaves, octave_scale):
     """Sizes `(height, width)` of the octaves, rounded, the smallest first; the last is the image's own."""
     return [tuple(max(1, round(side / octave_scale**power)) for side in size) for power in reversed(range(octaves))]
-
-
-def check_pixels(name, image):
-    """One image in pixel units, as a float32 array.
-
-    Raises:
-        ValueError: If it has another shape than `(height, width, channels)`, or is not of numbers from 0 to 255.
-    """
-    image = np.asarray(image)
-    if image.ndim != 3 or not image.size or image.dtype.kind not in "uif":
-        raise ValueError(
-            f"{name} must be numbers (height, width, channels) in pixel units; received {image.dtype} {image.shape}."
-        )
-    image = image.astype(np.float32)
-    if not (image.min() >= 0 and image.max() <= 255):
-        raise ValueError(
-            f"{name} must be in pixel units, 0 to 255; received values from {image.min():g} to {image.max():g}. "
-            "Give pixels as they are, and how the model takes them as `preprocess`."
-        )
-    return image
 
 
 def _objective(layers):

@@ -12,7 +12,7 @@ from deconv.features.parametrizations import pixels
 from deconv.features.regularizers import Regularizer, total_variation
 from deconv.features.resized import for_pixels
 from deconv.features.sight import Sight
-from deconv.inputs import check_finite, check_positive
+from deconv.inputs import check_finite, check_pixels, check_positive
 from deconv.recording import traced
 
 _SPREAD = 64.0
@@ -99,7 +99,7 @@ def invert(
     Raises:
         ValueError: If something does not fit the model, or the layer puts out nothing but zeros for an image.
     """
-    images = _check_images(images)
+    images = check_pixels("images", images, ("n", "height", "width", "channels"))
     for name, weight in (("variation_weight", variation_weight or 0), ("norm_weight", norm_weight)):
         if not isinstance(weight, Real) or isinstance(weight, bool) or not 0 <= weight < np.inf:
             raise ValueError(f"{name} must be a number of at least 0; received {weight!r}.")
@@ -151,23 +151,6 @@ def roughness(weight):
         return weight * total_variation(images) / (2 * energy)
 
     return Regularizer(f"roughness {weight:g}", penalty=penalty)
-
-
-def _check_images(images):
-    """A batch in pixel units, as float32."""
-    images = np.asarray(images)
-    if images.ndim != 4 or not images.size or images.dtype.kind not in "uif":
-        raise ValueError(
-            "images must be numbers (n, height, width, channels) in pixel units; "
-            f"received {images.dtype} {images.shape}."
-        )
-    images = images.astype(np.float32)
-    if not (images.min() >= 0 and images.max() <= 255):
-        raise ValueError(
-            f"images must be in pixel units, 0 to 255; received values from {images.min():g} to {images.max():g}. "
-            "Give pixels as they are, and how the model takes them as `preprocess`."
-        )
-    return images
 
 
 def _codes(sight, images, layer, batch_size):
