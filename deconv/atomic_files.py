@@ -1,0 +1,253 @@
+"""Files that appear whole or not at all, and folders into which one process at a time writes.
+
+`deconv` and `models` may not import each other: both have this module, word for word.
+"""
+
+import contextlib
+import errno
+import functools
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import socket
+import time
+import warnings
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+PREFIX = ".partial-"
+"""How the names of unfinished files begin."""
+_UNFINISHED = re.compile(re.escape(PREFIX) + r"([0-9a-f]{8})\.(\d+)\.(\d+)\.[0-9a-f]{8}-(.*)", re.DOTALL)
+_AGE = 24 * 3600
+"""Seconds after which an unfinished file is taken for left over, where its process cannot be looked up."""
+_NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
+_HELD_BY = "held by process"
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """`with replacing(path) as partial:` write to `partial`; it takes the place of `path` if all went well.
+
+    A reader, also after this process was killed or the power failed, sees the old file or the new one. The temporary
+    name is in the same folder, ends as `path` does and belongs to this call alone, so that threads and processes that
+    write the same file do not meet. What killed processes left of the same file is removed.
+
+    Args:
+        path: The file to write.
+
+    Yields:
+        A `Path` at which there is no file yet.
+
+    Raises:
+        OSError: If the file cannot be written; the message is one line that names it.
+    """
+    path = Path(path)
+    partial = path.with_name(_unfinished_name(path.name))
+    try:
+        remove_leftovers(path.parent, path.name)
+        yield partial
+        with open(partial, "r+b") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        if error.filename not in (None, str(partial), partial):
+            raise  # about another file, which it names
+        raise _named(error, path) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def unfinished_folder(folder):
+    """`with unfinished_folder(folder) as new:` a new folder inside another; it is removed at the end.
+
+    What killed processes left of such folders is removed.
+
+    Raises:
+        OSError: If it cannot be made; the message is one line that names `folder`.
+    """
+    folder = Path(folder)
+    remove_leftovers(folder, "unfinished")
+    new = folder / _unfinished_name("unfinished")
+    try:
+        new.mkdir()
+    except OSError as error:
+        raise _named(error, folder) from error
+    try:
+        yield new
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def remove_leftovers(folder, name=None):
+    """Remove the unfinished files of processes that are no longer alive.
+
+    Those of other machines, whose processes cannot be looked up, are removed a day after they were last written to.
+
+    Args:
+        folder: Where they are.
+        name: The file that they were to become; None for any.
+    """
+    end = None if name is None else _short(name)
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = _UNFINISHED.fullmatch(entry.name)
+            if found is None or end not in (None, found[4]) or _may_live(entry, *found.groups()[:3]):
+                continue
+            with contextlib.suppress(OSError):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    os.unlink(entry.path)
+
+
+@contextlib.contextmanager
+def locked(place):
+    """`with locked(place):` no other process, and no other thread, is in such a block with this place.
+
+    Nobody waits: who comes second is refused. The lock is the operating system's and ends with the process, however
+    that ends; the file `.lock` is only its name, and is removed at the end. Unfinished files of killed processes in
+    the folder are removed.
+
+    Args:
+        place: A folder that is there, or a file in one.
+
+    Raises:
+        ValueError: If the place is in use; the message names it and the process.
+        OSError: If the lock's file cannot be written; the message is one line that names the place.
+    """
+    lock = Lock(place)
+    try:
+        if Path(place).is_dir():
+            remove_leftovers(place)
+        yield
+    finally:
+        lock.release()
+
+
+class Lock:
+    """What `locked` holds, for an object that keeps a place for as long as it lives: see there.
+
+    Args:
+        place: A folder that is there, or a file in one.
+        name: Name of the lock; those of other names are other locks.
+        shared: Whether objects of the same process may hold it together.
+    """
+
+    def __init__(self, place, name="lock", shared=False):
+        place = Path(place)
+        self.file = place / f".{name}" if place.is_dir() else place.with_name(f".{_short(place.name)}.{name}")
+        lock, told = FileLock(self.file, timeout=0.2, thread_local=False, is_singleton=shared), self._owner()
+        self._lock = None
+        try:
+            lock.acquire()
+        except Timeout:
+            by = told if told.startswith(_HELD_BY) else f"{_HELD_BY} unknown"
+            raise ValueError(
+                f"'{place}' is in use: it is {by}. Wait until that has ended, or choose another place."
+            ) from None
+        except NotImplementedError:
+            self._go_without(place)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise _named(error, place) from error
+            self._go_without(place)
+        else:
+            self._lock = lock
+            self._sign()
+
+    def release(self):
+        """Give the place back. To do so twice is no error."""
+        lock, self._lock = self._lock, None
+        if lock is None:
+            return
+        if lock.lock_counter == 1 and self._owner().startswith(_HELD_BY):
+            with contextlib.suppress(OSError):  # Windows keeps a file that is open
+                self.file.unlink()
+        with contextlib.suppress(OSError):
+            lock.release()
+
+    def __del__(self):
+        if getattr(self, "_lock", None) is not None:
+            self.release()
+
+    def _go_without(self, place):
+        warnings.warn(
+            f"The file system of '{place}' has no locks. See to it that no other process writes there.", stacklevel=4
+        )
+
+    def _owner(self):
+        try:
+            return self.file.read_text(encoding="utf-8", errors="replace")[:200]
+        except OSError:
+            return ""
+
+    def _sign(self):
+        """Say in the lock's file whose it is; a text of `filelock` itself stays."""
+        told = self._owner()
+        if not told or told.startswith(_HELD_BY):
+            with contextlib.suppress(OSError):
+                self.file.write_text(f"{_HELD_BY} {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+
+
+def _unfinished_name(name):
+    process = f"{_host()}.{os.getpid()}.{_started(os.getpid()) or 0}"
+    return f"{PREFIX}{process}.{secrets.token_hex(4)}-{_short(name)}"
+
+
+def _short(name):
+    """A name that leaves room for more, which names have little of: a long one cut, but for its ending."""
+    if len(os.fsencode(name)) <= 120:
+        return name
+    ending = re.search(r"(\.[A-Za-z0-9]{1,12}){0,2}\Z", name)[0]
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:24] + ending
+
+
+def _may_live(entry, host, pid, started):
+    """Whether whoever began an unfinished file may still be writing it."""
+    try:
+        young = time.time() - entry.stat(follow_symlinks=False).st_mtime < _AGE
+    except OSError:
+        return False
+    if host != _host() or os.name != "posix":
+        return young
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        pass
+    now = _started(int(pid))
+    return young if now is None or started == "0" else str(now) == started
+
+
+@functools.cache
+def _host():
+    """Eight digits for the machine since it was started, and the space in which its process ids count."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+
+
+def _started(pid):
+    """When a process was started, in ticks since the machine was; 0 for a dead one, None if that cannot be known."""
+    try:
+        told = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return 0 if told[0] in (b"Z", b"X") else int(told[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _named(error, path):
+    """The same error, with a message of one line that names the file."""
+    reason = " ".join((error.strerror or str(error) or type(error).__name__).split())
+    kind = OSError if error.errno is None else type(OSError(error.errno, ""))
+    named = kind(f"'{path}' cannot be written: {reason}. Make room or permit it there, or choose another place.")
+    named.errno = error.errno
+    return named

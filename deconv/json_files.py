@@ -1,0 +1,89 @@
+"""JSON from files that anybody may have written.
+
+`deconv` and `models` may not import each other: both have this module, word for word.
+"""
+
+import json
+from pathlib import Path
+
+
+def read_object(path, **kinds):
+    """Read a file that holds one JSON object.
+
+    Args:
+        path: The file.
+        **kinds: For members that must be there the type of each, or a tuple of types; as `isinstance` takes them, but
+            that `True` and `False` are no numbers.
+
+    Returns:
+        A dict.
+
+    Raises:
+        ValueError: If the file cannot be read, is no JSON in UTF-8, no object, holds NaN or infinity, is nested too
+            deeply, or lacks a member or has one of another type. The message is one line that names the file.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():
+            raise ValueError("it is not a file" if path.exists() else "there is no such file")
+        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse, parse_float=_finite)
+        check_members(found, **kinds)
+    except OSError as error:
+        raise ValueError(f"'{path}' cannot be read: {error.strerror or error}.") from error
+    except RecursionError:
+        raise ValueError(f"'{path}' is not what it should be: it is nested too deeply.") from None
+    except ValueError as error:
+        raise ValueError(f"'{path}' is not what it should be: {' '.join(str(error).split())}.") from error
+    return found
+
+
+def check_members(value, **kinds):
+    """See that something read from JSON is an object with some members: see `read_object`.
+
+    Raises:
+        ValueError: If not.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"expected an object, received {_called(value)}")
+    for name, kind in kinds.items():
+        if name not in value:
+            raise ValueError(f"it has no '{name}'")
+        check_kind(f"'{name}'", value[name], kind)
+
+
+def check_kind(what, value, kind):
+    """See that something read from JSON is of a type, or one of a tuple of types.
+
+    Raises:
+        ValueError: If not.
+    """
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        expected = " or ".join(_NAMES.get(one, one.__name__) for one in kinds)
+        raise ValueError(f"{what} must be {expected}, received {_called(value)}")
+
+
+_NAMES = {
+    dict: "an object",
+    list: "a list",
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+}
+
+
+def _called(value):
+    return _NAMES.get(type(value), type(value).__name__)
+
+
+def _refuse(constant):
+    raise ValueError(f"it holds {constant}, which is no number")
+
+
+def _finite(text):
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(f"it holds {text[:40]}, which is too large for a number")
+    return number

@@ -1,0 +1,94 @@
+"""`.npz` files that anybody may have written: looked at before they are inflated, and never unpickled.
+
+`deconv` and `models` may not import each other: both have this module, word for word.
+"""
+
+import math
+import zipfile
+import zlib
+from pathlib import PurePosixPath
+
+import numpy as np
+
+DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
+"""What `zipfile` raises for damaged archives, beside OSError and ValueError."""
+
+
+def read_arrays(path, check):
+    """Read all arrays of a `.npz` file, after a look at what they are.
+
+    Args:
+        path: The file.
+        check: Function of `{name: (shape, dtype)}`, as the archive declares them; it raises ValueError for what is not
+            to be inflated. No array becomes larger than it was declared.
+
+    Returns:
+        `{name: array}`, in the file's order.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        OSError: If it cannot be read.
+        ValueError: If it is no whole archive of plain arrays, or `check` raises it. The message does not name the file.
+    """
+    with open(path, "rb") as file:
+        if file.read(2) != b"PK":
+            raise ValueError("it is no zip archive, which a .npz file is")
+        try:
+            with zipfile.ZipFile(file) as archive:
+                members = {_name_of(member): member for member in archive.infolist()}
+                if len(members) != len(archive.infolist()):
+                    raise ValueError("two of its members have the same name")
+                check({name: _declared(archive, member)[:2] for name, member in members.items()})
+                return {name: _read(archive, member) for name, member in members.items()}
+        except DAMAGED as error:
+            raise ValueError(f"it is damaged: {error or type(error).__name__}") from error
+
+
+def _name_of(member):
+    """The name of an array, for a member that may be read."""
+    name = member.filename
+    parts = PurePosixPath(name).parts
+    if name.startswith("/") or "\\" in name or ".." in parts or not name.endswith(".npy"):
+        raise ValueError(f"its member {name!r} is no array of a .npz file")
+    if member.flag_bits & 1:
+        raise ValueError(f"its member {name!r} is encrypted")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"its member {name!r} is compressed in a way that NumPy does not use")
+    return name.removesuffix(".npy")
+
+
+def _declared(archive, member):
+    """Shape, dtype and order of an array, from its first bytes."""
+    with archive.open(member) as file:
+        return _header(file, member)
+
+
+def _header(file, member):
+    try:
+        version = np.lib.format.read_magic(file)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        shape, fortran, dtype = read(file)
+    except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(f"its member {member.filename!r} is no NumPy array") from error
+    if dtype.hasobject:
+        raise ValueError(f"its member {member.filename!r} holds Python objects, which are never loaded")
+    if dtype.kind not in "biufcUSV" or dtype.fields is not None or dtype.itemsize == 0 or min(shape, default=0) < 0:
+        raise ValueError(f"its member {member.filename!r} has no plain numbers ({dtype}, shape {shape})")
+    if file.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
+        raise ValueError(f"its member {member.filename!r} has not the size that its shape {shape} says")
+    return shape, dtype, fortran
+
+
+def _read(archive, member):
+    with archive.open(member) as file:
+        shape, dtype, fortran = _header(file, member)
+        array = np.empty(math.prod(shape), dtype)
+        into, done = memoryview(array.view(np.uint8)).cast("B") if array.size else memoryview(b""), 0
+        while done < len(into):
+            got = file.readinto(into[done : done + 2**20])
+            if not got:
+                raise EOFError(f"its member {member.filename!r} ends early")
+            done += got
+        if file.read(1):  # at the end zipfile compares the checksum
+            raise ValueError(f"its member {member.filename!r} is longer than it says")
+        return array.reshape(shape, order="F" if fortran else "C")
