@@ -3,6 +3,9 @@
 import functools
 import hashlib
 import json
+import os
+import sys
+import types
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +15,9 @@ from deconv.graph import Edge
 
 WHOLE = 2**26
 """Arrays of more bytes than this are known by a sample of so many, taken evenly from all of their length."""
-HASHED = ("architecture", "weights", "images", "labels", "ids", "first image")
+HASHED = ("architecture", "weights", "images", "labels", "ids", "first image", "content", "preprocess arguments")
 """Aspects that are known by a hash, which says nothing to a reader."""
+_CODE = "preprocess code"
 _IDLE = ("name", "trainable", "build_config")
 _IDLE_ENDINGS = ("_initializer", "_regularizer", "_constraint")
 
@@ -71,13 +75,40 @@ def weights(laid):
 
 
 def of_function(function):
-    """Module and qualified name of a function, "none" for None; what is inside it cannot be known."""
+    """Module and qualified name of a function, "none" for None; for what else is known see `of_arguments`."""
     if function is None:
         return "none"
     while isinstance(function, functools.partial):
         function = function.func
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}.{named.__qualname__}"
+
+
+def of_arguments(function):
+    """What the name of a function does not say: `{aspect: hash}`.
+
+    The arguments of a `functools.partial`; and of a lambda, whose name says nothing, its code and the values that it
+    closes over. Code is that of one version of Python, which is part of the aspect's name: under another it is not
+    compared. Of a function with a name of its own the code may be edited unnoticed.
+    """
+    arguments, found = [], {}
+    while isinstance(function, functools.partial):
+        arguments.append(_plain((function.args, function.keywords), {}))
+        function = function.func
+    if arguments:
+        found["preprocess arguments"] = hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()
+    if getattr(function, "__name__", None) == "<lambda>" and hasattr(function, "__code__"):
+        cells = [_plain(cell.cell_contents, {}) for cell in function.__closure__ or () if cell != types.CellType()]
+        told = [_code(function.__code__), _plain(function.__defaults__, {}), cells]
+        version = ".".join(map(str, sys.version_info[:2]))
+        found[f"{_CODE} of Python {version}"] = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return found
+
+
+def _code(code):
+    """What a piece of code does, without where it stands."""
+    consts = [_code(const) if isinstance(const, types.CodeType) else repr(const) for const in code.co_consts]
+    return [code.co_code.hex(), consts, list(code.co_names), list(code.co_varnames)]
 
 
 def of_array(array):
@@ -96,6 +127,27 @@ def of_array(array):
     return digest.hexdigest()
 
 
+def of_files(files):
+    """SHA-256 over names, sizes and content of files, in their order; where they lie and when has no part in it.
+
+    Of files that are together larger than 64 MB three pieces of 4 KB each are read: the first, the middle, the last.
+
+    Raises:
+        OSError: If one cannot be read.
+    """
+    digest = hashlib.sha256()
+    sizes = [os.stat(file).st_size for file in files]
+    small = sum(sizes) <= WHOLE
+    common = os.path.commonpath([os.path.dirname(os.path.abspath(file)) for file in files]) if files else ""
+    for file, size in zip(files, sizes, strict=True):
+        digest.update(os.fsencode(os.path.relpath(os.path.abspath(file), common)) + b"\0%d\0" % size)
+        with open(file, "rb") as stream:
+            for place in (0,) if small else (0, max(0, size // 2 - 2048), max(0, size - 4096)):
+                stream.seek(place)
+                digest.update(stream.read(-1 if small else 4096))
+    return digest.hexdigest()
+
+
 def changes(one, other, in_one, in_other):
     """In which aspects two fingerprints `{aspect: value}` differ, as texts; what one of them lacks is left out.
 
@@ -105,7 +157,10 @@ def changes(one, other, in_one, in_other):
     """
     names = [name for name in one if name in other and one[name] != other[name]]
     names = ["kind"] if "kind" in names else names  # of two kinds there is nothing else to compare
-    return [name if name in HASHED else f"{name} ({one[name]} {in_one}, {other[name]} {in_other})" for name in names]
+    return [
+        name if name in HASHED or name.startswith(_CODE) else f"{name} ({one[name]} {in_one}, {other[name]} {in_other})"
+        for name in names
+    ]
 
 
 def united(sources):

@@ -231,7 +231,8 @@ def made_by(laid, steps, preprocess, input_shape=None):
     """What a state is made by, for a graph cut to the steps that it watches."""
     shape = None if input_shape is None else [int(size) for size in input_shape]
     model = fingerprint.of_model(laid, [step.name for step in steps])
-    return model | {"preprocess": fingerprint.of_function(preprocess), "input_shape": shape}
+    told = {"preprocess": fingerprint.of_function(preprocess)} | fingerprint.of_arguments(preprocess)
+    return model | told | {"input_shape": shape}
 
 
 def tops_in(laid, state):

@@ -1,6 +1,8 @@
 """Recipes into a folder: what is finished is kept, what changed is drawn again, and the page judges the claims."""
 
+import functools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,12 +13,13 @@ import matplotlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 matplotlib.use("Agg")
 
 import models
 from deconv import datasets, figures
-from deconv.figures import drawing, index
+from deconv.figures import drawing, index, origin, record
 from deconv.figures.fig3 import architecture, architecture_pictures
 from deconv.figures.fig7 import covered, occlusion_findings
 from deconv.figures.likeness import findings, likeness
@@ -73,6 +76,97 @@ def test_what_was_made_of_something_else_or_has_lost_a_file_is_drawn_again(subje
     figures.draw(subject._replace(seed=1), tmp_path, ["fig3"])
     figures.draw(subject._replace(seed=1), tmp_path, ["fig3"], anew=True)
     assert ran == ["filters", "fig3", "fig3", "fig3"]
+
+
+def folder_of_pictures(folder):
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        Image.new("RGB", (20, 21), (10, 20, 30)).save(folder / name / "0.png")
+    return folder
+
+
+def keys_of(subject):
+    return json.dumps(origin.made_of(subject, record.provenance(subject)))
+
+
+def test_another_preprocessing_of_the_same_name_is_another_origin(subject):
+    made = [
+        subject._replace(preprocess=lambda images, factor=factor: np.asarray(images, "float32") / factor)
+        for factor in (255, 255, 256)
+    ]
+    keys = [keys_of(one) for one in made]
+    assert keys[0] == keys[1] != keys[2]  # all three have one name, and two do the same
+    partial = [functools.partial(np.multiply, factor) for factor in (0.5, 0.25)]
+    assert len({keys_of(subject._replace(preprocess=one)) for one in partial}) == 2
+    about = [record.provenance(subject._replace(preprocess=one)) for one in partial]
+    assert about[0]["preprocess"] == about[1]["preprocess"] == "numpy.multiply"
+    assert about[0]["preprocess_effect"] != about[1]["preprocess_effect"]
+
+
+def test_a_preprocessing_that_fails_or_is_random_is_known_by_its_name_alone(subject):
+    random = np.random.default_rng(0)
+    for one in (lambda images: {}["nothing"], lambda images: images + random.normal(size=images.shape)):
+        assert record.provenance(subject._replace(preprocess=one))["preprocess_effect"] is None
+
+
+def test_the_users_images_are_not_changed_by_asking_a_preprocessing_that_changes_them_in_place(subject):
+    def in_place(images):
+        images //= 2
+        return images
+
+    assert record.effect_of(in_place, subject.data) == record.effect_of(lambda images: images // 2, subject.data)
+
+
+def test_other_pictures_under_the_same_names_are_another_origin(subject, tmp_path):
+    folder = folder_of_pictures(tmp_path / "pictures")
+    keys = []
+    for value, path in ((10, None), (11, "a/0.png"), (11, "a/1.png")):
+        if path is not None:
+            Image.new("RGB", (20, 21), (value, 20, 30)).save(folder / path)
+        keys.append(keys_of(subject._replace(data=datasets.load(folder, "all"))))
+    assert len(set(keys)) == 3
+    assert record.provenance(subject._replace(data=datasets.load(folder, "all")))["images_sha256"] in keys[-1]
+    assert keys_of(subject._replace(data=datasets.load(folder, "all"))) == keys[-1]
+    beside = [keys_of(subject._replace(transfer=datasets.load(folder, "all")))]
+    os.utime(folder / "a/0.png", (1, 1))
+    beside.append(keys_of(subject._replace(transfer=datasets.load(folder, "all"))))
+    assert beside[0] != beside[1] != keys_of(subject)
+
+
+def test_pixels_that_lie_in_no_files_tell_sets_of_the_same_name_apart(subject):
+    images, labels, ids = datasets.arrays(subject.data)
+    images[-1, -1, -1, -1] ^= 1
+    other = tf.data.Dataset.from_tensor_slices((images, labels, ids))
+    assert record.content_of(subject.data._replace(dataset=other)) != record.content_of(subject.data)
+
+
+def test_what_a_network_computes_is_part_of_the_origin_not_its_weights_alone(subject):
+    vector = image = keras.Input(subject.model.input_shape[1:], name="image")
+    for layer in subject.model.layers[1:]:
+        config = layer.get_config() | ({"activation": "elu"} if layer.name == "conv2" else {})
+        vector = type(layer).from_config(config)(vector)
+    other = keras.Model(image, vector, name=subject.model.name)
+    other.set_weights(subject.model.get_weights())
+    assert record.weights_hash(other) == record.weights_hash(subject.model)
+    assert keys_of(subject._replace(model=other)) != keys_of(subject)
+
+
+def test_figures_are_drawn_again_for_another_preprocessing_and_for_other_pictures(subject, tmp_path, monkeypatch):
+    folder, out = folder_of_pictures(tmp_path / "pictures"), tmp_path / "out"
+    out.mkdir()
+    ran = count_runs(monkeypatch)
+    sides = subject.data.image_shape[:2]
+    load = functools.partial(datasets.load, folder, "all", image_size=sides, channels=subject.data.image_shape[2])
+    figures.draw(subject._replace(data=load()), out, ["fig3"])
+    figures.draw(subject._replace(data=load()), out, ["fig3"])
+    assert ran == ["fig3"]
+    figures.draw(subject._replace(data=load(), preprocess=lambda images: images / np.float32(99)), out, ["fig3"])
+    assert ran == ["fig3"] * 2
+    Image.new("RGB", (20, 21), (99, 20, 30)).save(folder / "a" / "0.png")
+    figures.draw(subject._replace(data=load()), out, ["fig3"])
+    assert ran == ["fig3"] * 3
+    about = json.loads((out / "fig3_architecture.json").read_text())["provenance"]
+    assert about["images_sha256"] == record.content_of(load())
 
 
 def test_the_page_of_a_subject_leaves_out_the_pictures_of_another_in_the_same_folder(subject, tmp_path):

@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+from deconv import picture_files
+
+_PICTURES = picture_files.SUFFIXES
 
 
 def check_images(text):
@@ -14,11 +16,11 @@ def check_images(text):
     """
     if text is None:
         return
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))
     if path.is_file():
         _check_picture(path)
     elif not path.exists() and _is_path(text):
-        raise ValueError(f"--images: there is no folder or picture '{path}'.")
+        raise ValueError(f"--images: there is no folder or picture '{picture_files.printable(path)}'.")
 
 
 def images_of(text, split, image_size, channels, data_dir=None, download=False):
@@ -36,7 +38,7 @@ def images_of(text, split, image_size, channels, data_dir=None, download=False):
     """
     from deconv import datasets
 
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))
     if path.is_file():
         if split not in (None, "all"):
             raise ValueError(f"--images: one picture has no {split} part; leave --split out.")
@@ -82,15 +84,12 @@ def _is_path(text):
 
 
 def _check_picture(path):
-    from PIL import Image
-
     if path.suffix.lower() not in _PICTURES:
-        raise ValueError(f"--images: '{path}' is no picture ({', '.join(_PICTURES)}).")
+        raise ValueError(f"--images: '{picture_files.printable(path)}' is no picture ({', '.join(_PICTURES)}).")
     try:
-        with Image.open(path) as picture:
-            picture.load()
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ValueError(f"--images: the picture '{path}' cannot be read: {error}") from error
+        picture_files.check(path)
+    except ValueError as error:
+        raise ValueError(f"--images: {error}") from error
 
 
 def _one_picture(path, shape):
@@ -101,5 +100,6 @@ def _one_picture(path, shape):
     from deconv.datasets.files import stream
 
     encoded = stream([path], np.array([-1], np.int32), np.array([0], np.int64), shape, fit=True)
-    source = f"The picture '{path.name}'."
-    return datasets.ImageSet(path.name, "all", encoded.dataset, (), 1, shape, source, encoded)
+    name = picture_files.printable(path.name)
+    source = f"The picture '{name}'."
+    return datasets.ImageSet(name, "all", encoded.dataset, (), 1, shape, source, encoded, files=(path,))

@@ -7,6 +7,7 @@ import difflib
 import os
 from pathlib import Path
 
+from deconv import picture_files
 from deconv.datasets import embedded, folder, tfds
 from deconv.datasets.image_set import SPLITS, Encoded, ImageSet, arrays, check_image_size, is_whole, reason
 from deconv.datasets.parts import Parts, read_parts
@@ -28,7 +29,7 @@ def load(name, split="test", *, data_dir=None, download=False, image_size=None, 
     | `imagenette`  | ten classes of ImageNet, 13,394 photographs | the same; TFDS's `imagenette/320px-v2`       |
     | `imagenet`    | ILSVRC 2012, TFDS's `imagenet2012`          | prepared by hand from its archives           |
     | `tfds:NAME`   | an image classification set of TFDS         | as `mnist`; NAME as in `tfds.load`           |
-    | a path        | png, jpg, bmp and gif files                 | one sub-folder per class, or none (label -1) |
+    | a path        | png, jpg, bmp, gif, webp and tiff files     | one sub-folder per class, or none (label -1) |
 
     Classes that are called by WordNet ids in their source (`n01440764`) are shown with their names ("tench"). In some
     sets, such as `tfds:voc/2012`, an image may be of several classes; its label is then a row, see `ImageSet`.
@@ -67,9 +68,11 @@ def load(name, split="test", *, data_dir=None, download=False, image_size=None, 
         tfds_name = tfds.NAMES.get(text, text.removeprefix("tfds:"))
         return tfds.prepared(tfds_name, split, data_dir, download, image_size, channels)
     if isinstance(name, os.PathLike) or Path(text).exists() or os.sep in text or text.startswith((".", "~")):
-        path = Path(text).expanduser()
+        path = Path(os.path.expanduser(text))  # leaves ~nobody as it is
         if not path.exists():
-            raise ValueError(f"There is no folder '{path}'. Known names are {', '.join(_NAMES)}.")
+            raise ValueError(
+                f"There is no folder '{picture_files.printable(path)}'. Known names are {', '.join(_NAMES)}."
+            )
         return folder.pictures(path, split, image_size, channels)
     close = difflib.get_close_matches(text, _NAMES[:-1], n=1, cutoff=0.5)
     hint = f" Did you mean {close[0]!r}?" if close else ""

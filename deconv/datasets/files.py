@@ -1,15 +1,17 @@
-"""Picture files, decoded by Pillow as they are asked for."""
+"""Picture files as a stream, decoded as they are asked for."""
 
-import numpy as np
+import os
+
 import tensorflow as tf
 
+from deconv import picture_files
 from deconv.datasets.image_set import Encoded, fit_image
 
 
 def stream(files, labels, ids, shape, fit):
     """The pictures of some files with labels and ids, in the order of the files, which are decoded in parallel.
 
-    Transparency is dropped; of a moving gif the first frame is taken; 16 bits are scaled to 8.
+    What becomes of orientation, 16 bits, transparency and frames is said in `deconv.picture_files`.
 
     Args:
         files: Paths.
@@ -30,19 +32,11 @@ def stream(files, labels, ids, shape, fit):
             image = fit_image(image, shape[:2], None)
         return tf.ensure_shape(image, shape), label, id
 
-    listed = tf.data.Dataset.from_tensor_slices(([str(file) for file in files], labels, ids))
+    names = [os.fsencode(file) for file in files]  # which need not be UTF-8
+    listed = tf.data.Dataset.from_tensor_slices((names, labels, ids))
     return Encoded.of(listed, decode)
 
 
 def _decoded(file, grey):
     """Pixels of a file, uint8 `(h, w, 1 or 3)`."""
-    from PIL import Image
-
-    try:
-        with Image.open(file.decode()) as picture:
-            if picture.mode.startswith("I"):  # 16 bits per pixel, which Pillow would clip, not scale
-                picture = Image.fromarray((np.asarray(picture) // 256).astype(np.uint8))
-            pixels = np.asarray(picture.convert("L" if grey else "RGB"))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ValueError(f"The picture '{file.decode()}' cannot be read: {error}") from error
-    return pixels[..., None] if grey else pixels
+    return picture_files.read(os.fsdecode(file), grey)

@@ -4,24 +4,27 @@ from pathlib import Path
 
 import numpy as np
 
+from deconv import picture_files
 from deconv.datasets import imagenet
 from deconv.datasets.files import stream
 from deconv.datasets.image_set import ImageSet
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+_SUFFIXES = picture_files.SUFFIXES
 _TEST_FOLDERS = ("test", "validation", "val")
 _TEST_EVERY = 5
 
 
 def pictures(path, split="test", image_size=None, channels=None):
-    """The png, jpg, bmp and gif files of a folder, decoded as they are asked for.
+    """The png, jpg, bmp, gif, webp and tiff files of a folder, decoded as they are asked for.
 
     Classes are the sub-folders, in alphabetical order; a folder of files alone has none, and every label is -1.
     If the sub-folders are `train` and `test` (or `validation`, or `val`), these are the splits. Otherwise every
     fifth picture of each class, in alphabetical order, is a test picture. The id of a picture is its place
     in the list of all pictures (split `"all"`), so it names the same picture in every split.
     Classes that are called by WordNet ids (`n01440764`) are shown with their names ("tench").
-    Only headers are read at first. Transparency is dropped; of a moving gif the first frame is taken.
+    Only headers are read at first. What becomes of the EXIF orientation, 16 bits, transparency and frames is said in
+    `deconv.picture_files`. Pictures of other kinds (heic, avif, ...) are left out, and the set's `source` says so.
+    Folders and files whose names begin with a dot are passed over.
 
     Args:
         path: The folder.
@@ -39,81 +42,107 @@ def pictures(path, split="test", image_size=None, channels=None):
     """
     path = Path(path)
     if not path.is_dir():
-        raise ValueError(f"'{path}' is a file; expected a folder of pictures.")
-    files, labels, is_test, folder_names = _listing(path)
+        raise ValueError(f"'{picture_files.printable(path)}' is a file; expected a folder of pictures.")
+    name = picture_files.printable(path)
+    files, labels, is_test, folder_names, others = _listing(path)
     if not files:
-        raise ValueError(f"The folder '{path}' holds no pictures ({', '.join(_SUFFIXES)}).")
+        raise ValueError(
+            f"The folder '{name}' holds no pictures ({', '.join(_SUFFIXES)})."
+            + (f" It holds {_in_words(others)}; convert them to PNG or JPEG." if others else "")
+        )
     ids = np.flatnonzero({"train": ~is_test, "test": is_test, "all": np.ones(len(files), bool)}[split])
     if not len(ids):
         raise ValueError(
-            f"The folder '{path}' has no {split} pictures: it holds {len(files)}, and every {_TEST_EVERY}th of a class "
+            f"The folder '{name}' has no {split} pictures: it holds {len(files)}, and every {_TEST_EVERY}th of a class "
             f"is for testing. To train and test, put at least {_TEST_EVERY} into a class, or some into each of two "
             "sub-folders 'train' and 'test'; only to look at them, load(..., split='all') takes all."
         )
     size, all_grey = _size_and_greyness(files, needs_one_size=image_size is None)
     shape = (*(image_size or size), channels or (1 if all_grey else 3))
-    encoded = stream([files[id] for id in ids], labels[ids], ids.astype(np.int64), shape, fit=image_size is not None)
+    chosen = tuple(files[id] for id in ids)
+    encoded = stream(chosen, labels[ids], ids.astype(np.int64), shape, fit=image_size is not None)
+    left_out = f" {_in_words(others)} left out." if others else ""
     return ImageSet(
-        name=str(path),
+        name=name,
         split=split,
         dataset=encoded.dataset,
-        class_names=imagenet.readable(folder_names),
+        class_names=imagenet.readable([picture_files.printable(folder) for folder in folder_names]),
         size=len(ids),
         image_shape=shape,
-        source=f"{len(ids):,} of the {len(files):,} pictures in the folder '{path}', split '{split}'.",
+        source=f"{len(ids):,} of the {len(files):,} pictures in the folder '{name}', split '{split}'.{left_out}",
         encoded=encoded,
+        files=chosen,
     )
 
 
 def _listing(path):
-    """All pictures: files, labels int32, whether each is for testing, and the class names."""
+    """All pictures: files, labels int32, whether each is for testing, the class names, and pictures of other kinds."""
     folders = {folder.name: folder for folder in _folders(path)}
     test_folder = next((folders[name] for name in _TEST_FOLDERS if name in folders), None)
     parts = [folders["train"], test_folder] if "train" in folders and test_folder else [path]
-    class_names = tuple(sorted({folder.name for part in parts for folder in _folders(part) if _pictures(folder)}))
-    files, labels, is_test = [], [], []
+    class_names = tuple(sorted({folder.name for part in parts for folder in _folders(part) if _pictures(folder)[0]}))
+    files, labels, is_test, others = [], [], [], []
     for part in parts:
         classes = [(part / name, label) for label, name in enumerate(class_names)] or [(part, -1)]
         for folder, label in classes:
-            found = _pictures(folder) if folder.is_dir() else []
+            found, left_out = _pictures(folder) if folder.is_dir() else ([], [])
             files += found
+            others += left_out
             labels += [label] * len(found)
             every_fifth = [order % _TEST_EVERY == _TEST_EVERY - 1 for order in range(len(found))]
             is_test += every_fifth if len(parts) == 1 else [part is test_folder] * len(found)
-        stray = _pictures(part) if class_names else []
+        stray = _pictures(part)[0] if class_names else []
         if stray:
-            raise ValueError(f"'{stray[0]}' lies beside the class folders {', '.join(class_names)}: which class is it?")
-    return files, np.array(labels, np.int32), np.array(is_test, bool), class_names
+            raise ValueError(
+                f"'{picture_files.printable(stray[0])}' lies beside the class folders "
+                f"{', '.join(map(picture_files.printable, class_names))}: which class is it?"
+            )
+    return files, np.array(labels, np.int32), np.array(is_test, bool), class_names, others
 
 
 def _folders(path):
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return [entry for entry in _entries(path) if entry.is_dir()]
 
 
 def _pictures(path):
-    return sorted(
-        entry
-        for entry in path.iterdir()
-        if entry.suffix.lower() in _SUFFIXES and entry.is_file() and not entry.name.startswith(".")
-    )
+    """The pictures of a folder, and what lies there of other kinds of pictures.
+
+    What is called like a picture and is no file, a link to nothing or a pipe, is a picture too, and is refused when its
+    header is read: nothing is left out without a word.
+    """
+    entries = [entry for entry in _entries(path) if not entry.is_dir()]
+    others = [entry for entry in entries if entry.suffix.lower() in picture_files.OTHER_SUFFIXES]
+    return [entry for entry in entries if entry.suffix.lower() in _SUFFIXES], others
+
+
+def _entries(path):
+    """What lies in a folder, in order, but for what is hidden."""
+    try:
+        return sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise ValueError(
+            f"The folder '{picture_files.printable(path)}' cannot be read: {error.strerror}. Make it readable, or take "
+            "it away."
+        ) from error
+
+
+def _in_words(others):
+    """How many pictures of which kinds: "3 pictures of other kinds (.avif, .heic)"."""
+    kinds = ", ".join(sorted({file.suffix.lower() for file in others}))
+    return f"{len(others)} {'picture' if len(others) == 1 else 'pictures'} of other kinds ({kinds})"
 
 
 def _size_and_greyness(files, needs_one_size):
     """`(height, width)` of the pictures, and whether all are grey, from their headers."""
-    from PIL import Image
-
     first, all_grey = None, True
     for file in files:
-        try:
-            with Image.open(file) as picture:
-                size, mode = (picture.height, picture.width), picture.mode
-        except (OSError, ValueError, SyntaxError) as error:
-            raise ValueError(f"The picture '{file}' cannot be read: {error}") from error
+        size, grey = picture_files.header(file)
         first = first or size
-        all_grey &= mode in ("1", "L", "LA") or mode.startswith("I")
+        all_grey &= grey
         if needs_one_size and size != first:
+            one, other = map(picture_files.printable, (files[0], file))
             raise ValueError(
-                f"The pictures differ in size: '{files[0]}' is {first[0]}x{first[1]} (height x width), '{file}' is "
+                f"The pictures differ in size: '{one}' is {first[0]}x{first[1]} (height x width), '{other}' is "
                 f"{size[0]}x{size[1]}. Give image_size=(height, width)."
             )
     return first, all_grey

@@ -7,7 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from deconv import fingerprint
+
 SPLITS = ("train", "test", "all")
+_LONG_SIDED = 16
+"""From this ratio of the longer side to the wanted one a picture is not resized as a whole: it could be enormous."""
 
 
 class Encoded(NamedTuple):
@@ -51,6 +55,8 @@ class ImageSet(NamedTuple):
     """The same pictures before they are decoded. Only asked if its `dataset` is this one."""
     train_size: int | None = None
     """How many of the pictures, from the first on, are the source's own for training; None where it does not say."""
+    files: tuple = ()
+    """The files that the pictures lie in, one for each and in their order, if they lie in files of their own."""
 
     @property
     def several(self):
@@ -59,9 +65,10 @@ class ImageSet(NamedTuple):
 
     @property
     def identity(self):
-        """What tells this set from others, `{aspect: value}`."""
+        """What tells this set from others, `{aspect: value}`; of pictures in files also `fingerprint.of_files`."""
         aspects = {"name": str(self.name), "split": self.split, "size": int(self.size), "source": self.source}
-        return aspects | {"image shape": [int(side) for side in self.image_shape]}
+        aspects["image shape"] = [int(side) for side in self.image_shape]
+        return aspects | ({"content": fingerprint.of_files(self.files)} if self.files else {})
 
     def listing(self):
         """Labels int32 `(n,)`, or int8 `(n, classes)` of a set with several, and ids int64 `(n,)` of all pictures.
@@ -119,6 +126,7 @@ class ImageSet(NamedTuple):
             encoded=encoded,
             size=len(range(index, self.size, count)),
             train_size=None if self.train_size is None else len(range(index, self.train_size, count)),
+            files=self.files[index::count],
             source=f"{self.source} Of these, part {index + 1} of {count}.",
         )
 
@@ -235,7 +243,8 @@ def fit_image(image, image_size, channels):
     Args:
         image: uint8 tensor `(h, w, 1 or 3)`.
         image_size: `(height, width)` or None. The shorter side is resized (bilinear, antialiased), then the centre
-            cropped.
+            cropped. Where an odd number of rows or columns is cut away, one more goes at the bottom or at the right:
+            `(resized - wanted) // 2` go at the top and at the left.
         channels: 1, 3 or None. Grey is the luma of BT.601, as everywhere.
 
     Returns:
@@ -251,6 +260,23 @@ def fit_image(image, image_size, channels):
     shape = tf.cast(tf.shape(image)[:2], tf.float32)
     ratio = tf.maximum(height / shape[0], width / shape[1])
     resized = tf.maximum(tf.cast(tf.round(shape * ratio), tf.int32), [height, width])
-    image = tf.image.resize(image, resized, antialias=True)
-    image = tf.image.resize_with_crop_or_pad(image, height, width)
+
+    def whole_then_crop():
+        return tf.image.resize_with_crop_or_pad(tf.image.resize(image, resized, antialias=True), height, width)
+
+    def crop_alone():
+        """The same up to rounding, without what would be cut away: of 4000x1 pixels that is 3,999 parts of 4,000."""
+        scale = tf.cast(resized, tf.float32) / shape
+        before = tf.cast((resized - [height, width]) // 2, tf.float32)
+        return tf.raw_ops.ScaleAndTranslate(
+            images=image[None],
+            size=[height, width],
+            scale=scale,
+            translation=-before,
+            kernel_type="triangle",
+            antialias=True,
+        )[0]
+
+    long_sided = tf.reduce_max(resized // [height, width]) > _LONG_SIDED
+    image = tf.ensure_shape(tf.cond(long_sided, crop_alone, whole_then_crop), (height, width, image.shape[-1]))
     return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)

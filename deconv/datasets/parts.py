@@ -1,6 +1,7 @@
 """Parts of objects in pictures, as rectangles in a CSV file: what `deconv.correspondence` hides (section 4.3)."""
 
 import csv
+import os
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -132,7 +133,7 @@ def _files(data):
     for source, _, id in data.encoded.stream.as_numpy_iterator() if data.encoded is not None else ():
         if not isinstance(source, bytes) or b"\0" in source:  # pixels, or a picture that is still encoded
             return {}
-        files[int(id)] = Path(source.decode()).as_posix()
+        files[int(id)] = Path(os.fsdecode(source)).as_posix()
     return files
 
 

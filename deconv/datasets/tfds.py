@@ -113,7 +113,7 @@ def _builder(tfds, name, data_dir):
     if not _NAME.fullmatch(name):
         raise ValueError(f"'{name}' is not the name of a TFDS set; expected NAME, NAME/CONFIG or NAME:VERSION.")
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
-    data_dir = None if data_dir is None else Path(data_dir).expanduser()
+    data_dir = None if data_dir is None else Path(os.path.expanduser(data_dir))
     if data_dir is not None and data_dir.exists() and not data_dir.is_dir():
         raise ValueError(f"The data folder '{data_dir}' is a file.")
     try:

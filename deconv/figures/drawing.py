@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 from deconv.figures.index import write_index
-from deconv.figures.recipes import ALSO_CALLED, GROUPS, RECIPES
-from deconv.figures.record import provenance, replacing, save, weights_hash
-from deconv.figures.runs import read_runs
+from deconv.figures.origin import made_of, runs_of
+from deconv.figures.recipes import ALSO_CALLED, RECIPES
+from deconv.figures.record import provenance, replacing, save
 
 _FINISHED = "finished.json"
 
@@ -29,8 +29,10 @@ def chosen(names):
 def draw(subject, folder, recipes=None, *, title=None, anew=False, progress=False):
     """Draw recipes of a subject: PNG, PDF and JSON of every picture, and a page that shows them all.
 
-    A recipe that is finished is kept if it was made of the same network, data, runs, seed and code, so that what was
-    interrupted goes on with the next recipe.
+    A recipe that is finished is kept if it was made of the same network, preprocessing, pictures, runs, seed and code,
+    so that what was interrupted goes on with the next recipe. A preprocessing is known by its name and by what it makes
+    of two images of noise; pictures are known by their content, or a part of it where that is large, and of files by
+    their names, sizes and times too.
 
     Args:
         subject: A `Subject`.
@@ -50,14 +52,14 @@ def draw(subject, folder, recipes=None, *, title=None, anew=False, progress=Fals
 
     folder, drawn = Path(folder), {}
     about = provenance(subject)
-    made_of = _made_of(subject, about)
+    made = made_of(subject, about)
     finished = _read(folder / _FINISHED)
     try:
         with tqdm(chosen(recipes), unit=" recipes", disable=None if progress else True) as bar:
             for recipe in bar:
                 bar.set_postfix_str(recipe)
-                entry, runs = finished.get(recipe, {}), _runs_of(subject, recipe)
-                key = hashlib.sha256(json.dumps([made_of, runs]).encode()).hexdigest()
+                entry, (runs, files) = finished.get(recipe, {}), runs_of(subject, recipe)
+                key = hashlib.sha256(json.dumps([made, runs, files]).encode()).hexdigest()
                 if anew or entry.get("made_of") != key or not _all_there(folder, entry["pictures"]):
                     origin = {**about, "runs": runs} if runs else about
                     names = [_saved(picture, folder, origin) for picture in _run(recipe, subject)]
@@ -82,35 +84,6 @@ def _saved(picture, folder, about):
 
 def _all_there(folder, names):
     return all((folder / f"{name}.{ending}").exists() for name in names for ending in ("png", "pdf", "json"))
-
-
-def _made_of(subject, about):
-    """Everything that the pictures depend on, but for the runs."""
-    package = Path(__file__).resolve().parent.parent
-    files = sorted(path for path in package.rglob("*") if path.suffix in (".py", ".json", ".csv"))
-    code = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
-    options = [subject.fill, subject.square, subject.stride, subject.contrast, subject.classes]
-    sets = [
-        None if data is None else [data.source, data.image_shape]
-        for data in (subject.training, subject.held_out, subject.transfer)
-    ]
-    parts = None if subject.parts is None else Path(subject.parts).read_bytes().hex()
-    others = [weights_hash(other.model) for other in subject.others]
-    return [about, code, options, subject.data.image_shape, sets, parts, others]
-
-
-def _runs_of(subject, recipe):
-    """What the finished runs that a recipe reads were made of: `{group/name: part of its record}`."""
-    if subject.runs is None:
-        return {}
-    groups = {group: read_runs(subject.runs / group) for group in GROUPS.get(recipe, ())}
-    told = ("arguments", "data", "versions")
-    return {
-        f"{group}/{run.model_file.parent.name}": {name: run.record[name] for name in told if name in run.record}
-        | {"weights_sha256": run.record["results"].get("weights_sha256")}
-        for group, runs in groups.items()
-        for run in runs
-    }
 
 
 def _read(path):

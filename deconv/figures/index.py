@@ -7,8 +7,8 @@ from pathlib import Path
 from deconv.figures.paper import CLAIMS, Finding
 from deconv.figures.record import replacing
 
-_SAME = ("model", "weights_sha256", "data", "split")
-"""What the pictures of one page have in common."""
+_SAME = ("model", "weights_sha256", "data", "split", "images_sha256", "preprocess", "preprocess_effect")
+"""What the pictures of one page have in common; of the last three older pictures say nothing."""
 
 
 def write_index(folder, title, about=None):
@@ -28,7 +28,7 @@ def write_index(folder, title, about=None):
     pictures = [
         picture
         for picture in read_pictures(folder)
-        if about is None or all(picture["provenance"].get(name) == about[name] for name in _SAME)
+        if about is None or all(picture["provenance"].get(name, about[name]) == about[name] for name in _SAME)
     ]
     source = resources.files("deconv.figures").joinpath("index.html").read_text(encoding="utf-8")
     page = Environment(autoescape=True).from_string(source)

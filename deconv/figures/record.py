@@ -17,7 +17,11 @@ import numpy as np
 import tensorflow
 
 import deconv
+from deconv import fingerprint
 from deconv.figures.paper import Finding, Table
+
+_PIXELS = 2**23
+"""Pixel values that tell a data set from another."""
 
 
 class Picture(NamedTuple):
@@ -67,6 +71,9 @@ def provenance(subject):
         "split": subject.data.split,
         "images": subject.data.size,
         "data_source": subject.data.source,
+        "images_sha256": content_of(subject.data),
+        "preprocess": fingerprint.of_function(subject.preprocess),
+        "preprocess_effect": effect_of(subject.preprocess, subject.data),
         "seed": subject.seed,
         "python": platform.python_version(),
         "deconvnet": deconv.__version__,
@@ -82,6 +89,36 @@ def weights_hash(model):
         digest.update(f"{weight.path}{values.shape}".encode())
         digest.update(values.tobytes())
     return digest.hexdigest()
+
+
+def content_of(image_set):
+    """SHA-256 of the pictures of an `ImageSet`: of their files, see `fingerprint.of_files`; else of their pixels.
+
+    Of pixels the first 8 MB are read. What a set says of itself is part of it too.
+    """
+    identity = json.dumps(image_set.identity, sort_keys=True)
+    digest = hashlib.sha256(identity.encode())
+    if not image_set.files:
+        count = max(1, _PIXELS // max(1, int(np.prod(image_set.image_shape))))
+        for batch in image_set.dataset.take(count).batch(256).as_numpy_iterator():
+            for part in batch:
+                digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
+
+
+def effect_of(preprocess, image_set):
+    """SHA-256 of what a preprocessing makes of two images of noise, as large as those of an `ImageSet`.
+
+    Returns:
+        None if it fails at them, or makes something else of them the second time: then nothing is known.
+    """
+    noise = np.random.default_rng(0).integers(0, 256, (2, *image_set.image_shape)).astype(np.uint8)
+    try:
+        first, second = (np.asarray(preprocess(noise.copy())) for _ in range(2))
+    except Exception:  # whatever is wrong with it is told by who needs it
+        return None
+    found = [hashlib.sha256(f"{made.dtype} {made.shape}".encode() + made.tobytes()) for made in (first, second)]
+    return found[0].hexdigest() if found[0].digest() == found[1].digest() else None
 
 
 @contextmanager

@@ -1,0 +1,95 @@
+"""What the pictures of a subject depend on: they are drawn again when any of it has changed."""
+
+import hashlib
+import importlib.metadata
+import os
+import sys
+from pathlib import Path
+
+from deconv import fingerprint, graph
+from deconv.figures.recipes import GROUPS
+from deconv.figures.record import content_of, effect_of, weights_hash
+from deconv.figures.runs import read_runs
+
+_PACKAGES = ("pillow", "scikit-learn", "tensorflow-datasets")
+"""Beside those that the provenance names, the packages whose version may change a picture."""
+
+
+def made_of(subject, about):
+    """Everything that the pictures depend on, but for the runs, as JSON can hold it.
+
+    Args:
+        subject: A `Subject`.
+        about: Its `provenance`, which has the hashes of its weights, its images and its preprocessing.
+    """
+    options = [subject.fill, subject.square, subject.stride, subject.contrast, subject.classes, subject.trained_on]
+    sets = [subject.data, subject.training, subject.held_out, subject.transfer]
+    parts = None if subject.parts is None else Path(subject.parts).read_bytes().hex()
+    others = [
+        [*_network(other.model), _shown(other.data), *_preprocessing(other.preprocess, other.data)]
+        for other in subject.others
+    ]
+    versions = [_version(package) for package in _PACKAGES]
+    return [about, _code(), *_network(subject.model), options, [_shown(data) for data in sets], parts, others, versions]
+
+
+def runs_of(subject, recipe):
+    """What the finished runs that a recipe reads were made of.
+
+    Returns:
+        `{group/name: part of its record}`, for the provenance; and what tells whether their files are the same.
+    """
+    if subject.runs is None:
+        return {}, []
+    groups = {group: read_runs(subject.runs / group) for group in GROUPS.get(recipe, ())}
+    told = ("arguments", "data", "versions")
+    records = {
+        f"{group}/{run.model_file.parent.name}": {name: run.record[name] for name in told if name in run.record}
+        | {"weights_sha256": run.record["results"].get("weights_sha256")}
+        for group, runs in groups.items()
+        for run in runs
+    }
+    files = [file for runs in groups.values() for run in runs for file in (run.model_file, *run.checkpoints.values())]
+    return records, [_stat(file) for file in files]
+
+
+def _code():
+    """SHA-256 of this package's files."""
+    package = Path(__file__).resolve().parent.parent
+    files = sorted(path for path in package.rglob("*") if path.suffix in (".py", ".json", ".csv"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def _network(model):
+    """What a network is: its weights, its steps, and the files in which layers that are not Keras's are written."""
+    laid = graph.walk(model)
+    homes = {type(step.layer).__module__ for step in laid.steps}
+    files = {getattr(sys.modules.get(home), "__file__", None) for home in homes if home.partition(".")[0] != "keras"}
+    digest = hashlib.sha256(fingerprint.architecture(laid, [step.name for step in laid.steps]).encode())
+    for file in sorted(file for file in files if file and os.path.isfile(file)):
+        digest.update(Path(file).read_bytes())
+    return weights_hash(model), digest.hexdigest()
+
+
+def _preprocessing(preprocess, data):
+    return fingerprint.of_function(preprocess), effect_of(preprocess, data)
+
+
+def _shown(data):
+    """What a data set is; of its files also when they were written, as a large one's content is not read whole."""
+    if data is None:
+        return None
+    known = [data.source, [int(side) for side in data.image_shape], content_of(data), list(data.class_names)]
+    return [*known, hashlib.sha256(repr([_stat(file) for file in data.files]).encode()).hexdigest()]
+
+
+def _stat(file):
+    found = os.stat(file)
+    return [os.path.basename(file), found.st_size, found.st_mtime_ns]
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
