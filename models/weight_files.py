@@ -4,13 +4,17 @@ Our format is the plainest there is: a NumPy archive with one array per weight, 
 `conv1/kernel`. float16 halves its size; LeNet-5 loses nothing by it.
 """
 
+import contextlib
+import difflib
 import os
 import zipfile
-import zlib
 from pathlib import Path
 
 import keras
 import numpy as np
+
+from models import h5_file, keras_file, npz_file
+from models.stored import check_expansion
 
 SUFFIXES = (".npz", ".keras", ".weights.h5")
 
@@ -72,7 +76,8 @@ def write(arrays, path, dtype="float16", source="the network", compress=True, no
 def load(model, path, beside=()):
     """Fill the weights of a model from a file, layer by layer, by name.
 
-    Nothing is assigned before everything has been checked.
+    Names, shapes and types are compared before a value is read, so that a file takes no more memory than the model.
+    Nothing is assigned before everything has been checked. Nothing outside of the file is read.
 
     Args:
         model: A built `keras.Model`, without nested models; changed in place.
@@ -83,33 +88,24 @@ def load(model, path, beside=()):
         ValueError: If the file is missing, cannot be read, lacks a layer, holds one too many, or has a weight of
             another shape, not of real numbers, or with a value that is not finite in the model's own type.
     """
-    found = _read(path)
     expected = {layer.name: layer.weights for layer in model.layers if layer.weights}
-    missing = [layer for layer in expected if layer not in found]
-    surplus = [layer for layer in found if layer not in expected and layer not in beside]
-    if missing or surplus:
-        what = f"has no weights for {', '.join(missing)}" if missing else f"has weights for {', '.join(surplus)} too"
-        raise ValueError(
-            f"The weights file '{path}' does not fit '{model.name}': it {what}. "
-            f"The file holds {', '.join(found)}; the model needs {', '.join(expected)}."
-        )
+    with _opened(path) as found:
+        _check_layers(model, path, found, expected, beside)
+        for layer, weights in expected.items():
+            _check_stored(model, path, layer, found[layer], weights)
+        values = {
+            layer: [
+                _values(path, layer, stored, weight.dtype) for weight, stored in zip(weights, found[layer], strict=True)
+            ]
+            for layer, weights in expected.items()
+        }
     for layer, weights in expected.items():
-        got = [array.shape for array in found[layer]]
-        want = [tuple(weight.shape) for weight in weights]
-        if got != want:
-            raise ValueError(
-                f"The weights file '{path}' does not fit layer '{layer}' of '{model.name}': "
-                f"expected shapes {_listed(want)}, got {_listed(got)}."
-            )
-        for weight, array in zip(weights, found[layer], strict=True):
-            _check_values(path, layer, array, weight.dtype)
-    for layer, weights in expected.items():
-        for weight, array in zip(weights, found[layer], strict=True):
+        for weight, array in zip(weights, values[layer], strict=True):
             weight.assign(array)
 
 
 def outputs(path):
-    """How many outputs each layer of a weights file has: the last axis of its kernel.
+    """How many outputs each layer of a weights file has: the last axis of its kernel. No values are read.
 
     Args:
         path: A `.npz`, `.keras` or `.weights.h5` file.
@@ -118,21 +114,59 @@ def outputs(path):
         `{layer name: int}`.
 
     Raises:
-        ValueError: If the file is missing or cannot be read.
+        ValueError: If the file is missing, cannot be read, or declares weights far larger than itself.
     """
-    return {layer: int(arrays[0].shape[-1]) for layer, arrays in _read(path).items() if arrays[0].ndim}
+    with _opened(path) as found:
+        with _reading(path):
+            for stored in (stored for weights in found.values() for stored in weights):
+                check_expansion(f"its weight '{stored.name}'", stored.nbytes, stored.on_disk)
+        return {layer: int(weights[0].shape[-1]) for layer, weights in found.items() if weights[0].shape}
 
 
-def _check_values(path, layer, array, dtype):
-    if array.dtype.kind not in "fiu" and array.dtype.name != "bfloat16":
+def _check_layers(model, path, found, expected, beside):
+    missing = [layer for layer in expected if layer not in found]
+    surplus = [layer for layer in found if layer not in expected and layer not in beside]
+    if not missing and not surplus:
+        return
+    what = f"has no weights for {_some(missing)}" if missing else f"has weights for {_some(surplus)} too"
+    near = difflib.get_close_matches(missing[0], surplus, n=1) if missing else ()
+    hint = f" Is its '{near[0]}' the model's '{missing[0]}'? Rename it then." if near else ""
+    raise ValueError(
+        f"The weights file '{path}' does not fit '{model.name}': it {what}. "
+        f"The file holds {_some(found)}; the model needs {_some(expected)}.{hint}"
+    )
+
+
+def _check_stored(model, path, layer, found, weights):
+    """Shapes and types, as the file declares them."""
+    got = [stored.shape for stored in found]
+    want = [tuple(weight.shape) for weight in weights]
+    if got != want:
         raise ValueError(
-            f"The weights file '{path}' has no real numbers in layer '{layer}': expected a type like float32, "
-            f"got {array.dtype}."
+            f"The weights file '{path}' does not fit layer '{layer}' of '{model.name}': "
+            f"expected shapes {_listed(want)}, got {_listed(got)}."
         )
-    if not np.isfinite(_cast(array, dtype)).all():
+    for stored in found:
+        if stored.dtype.kind not in "fiu" and stored.dtype.name != "bfloat16":
+            raise ValueError(
+                f"The weights file '{path}' has no real numbers in layer '{layer}': expected a type like float32, "
+                f"got {stored.dtype}.{_lost(stored.dtype)}"
+            )
+
+
+def _lost(dtype):
+    return " NumPy saves bfloat16 like this and forgets its name; save float32 instead." if dtype == "V2" else ""
+
+
+def _values(path, layer, stored, dtype):
+    """The values of one weight in the model's type."""
+    with _reading(path):
+        array = _cast(stored.read(), dtype)
+    if not np.isfinite(array).all():
         raise ValueError(
             f"The weights file '{path}' has a value in layer '{layer}' that is not a finite number in {dtype}."
         )
+    return array
 
 
 def _cast(array, dtype):
@@ -141,70 +175,41 @@ def _cast(array, dtype):
         return array.astype(dtype, copy=False)
 
 
-def _read(path):
-    """All weights of a file: `{layer name: [array, ...]}`, in the layer's own order."""
+@contextlib.contextmanager
+def _opened(path):
+    """The weights of a file as it declares them, `{layer name: [Stored, ...]}`, to be read inside the block."""
     path = str(path)
-    readers = {".npz": _read_npz, ".keras": _read_keras, ".weights.h5": _read_h5}
-    reader = next((read for suffix, read in readers.items() if path.endswith(suffix)), None)
-    if reader is None:
+    kinds = {".npz": npz_file, ".keras": keras_file, ".weights.h5": h5_file}
+    kind = next((kind for suffix, kind in kinds.items() if path.endswith(suffix)), None)
+    if kind is None:
         raise ValueError(f"'{path}' is not a weights file: expected a name that ends in {', '.join(SUFFIXES)}.")
+    with contextlib.ExitStack() as stack:
+        with _reading(path):
+            found = stack.enter_context(kind.arrays(path))
+        if not found:
+            raise ValueError(
+                f"The weights file '{path}' holds no named layers with weights. A file of Keras 2 is loaded with "
+                "model.load_weights and saved anew with model.save_weights."
+            )
+        yield found
+
+
+@contextlib.contextmanager
+def _reading(path):
+    """Errors of those who read a file, in one line that names it."""
     try:
-        found = reader(path)
+        yield
     except FileNotFoundError:
         raise ValueError(f"There is no weights file '{path}'.") from None
-    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"The weights file '{path}' cannot be read: {reason}") from error
-    if not found:
-        raise ValueError(f"The weights file '{path}' holds no named layers with weights.")
-    return found
-
-
-def _read_npz(path):
-    _check_archive(path)
-    found = {}
-    with np.load(path, allow_pickle=False) as archive:
-        for name in archive.files:
-            found.setdefault(name.rpartition("/")[0], []).append(_member(archive, name))
-    return found
-
-
-def _member(archive, name):
-    try:
-        array = archive[name]
-    except ValueError:  # NumPy advises to allow pickles, which may run any code
-        raise ValueError(f"its array '{name}' is damaged, or holds Python objects, which are never loaded") from None
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"its member '{name}' is no NumPy array")
-    return array
-
-
-def _check_archive(path):
-    """Before NumPy and Keras, who would call a damaged archive a pickle, or a file that is not there."""
-    with open(path, "rb") as file:
-        if file.read(2) != b"PK" or not zipfile.is_zipfile(file):
-            raise ValueError(f"it is not a whole zip archive, which a {Path(path).suffix} file is")
-
-
-def _read_keras(path):
-    _check_archive(path)
-    model = keras.models.load_model(path, compile=False)
-    return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
-
-
-def _read_h5(path):
-    import h5py
-
-    found = {}
-
-    def visit(_, group):
-        if isinstance(group, h5py.Group) and "name" in group.attrs and len(group):
-            found[group.attrs["name"]] = [group[str(order)][()] for order in range(len(group))]
-
-    with h5py.File(path, "r") as file:
-        file.visititems(visit)
-    return found
+    except Exception as error:  # zipfile, zlib, NumPy and HDF5 each have their own for what they cannot read
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ValueError(f"The weights file '{path}' cannot be read: {reason.splitlines()[0].rstrip('.')}.") from error
 
 
 def _listed(shapes):
     return " and ".join(str(shape) for shape in shapes) or "none"
+
+
+def _some(names):
+    names = list(names)
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")

@@ -156,22 +156,33 @@ def _made(text):
 def _loaded(path):
     import keras
 
+    from models import keras_file
+
     importlib.import_module("models.layers")  # registers its classes, so that a saved AlexNet can be read
+    try:
+        keras_file.check(path)
+    except Exception as error:  # HDF5 and zipfile have many kinds for what they cannot read
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ValueError(f"--model: '{path}' cannot be loaded: {reason.rstrip('.')}.") from error
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many kinds for what it cannot read
-        said = " ".join(str(error).split())
-        if "lambda" in said.lower():
-            why = (
-                "it holds a Lambda layer, which is Python code, and Keras's safe mode does not run that. Put a "
-                "registered layer in its place"
-            )
-        elif "Could not locate class" in said:
-            name = said.split("Could not locate class ")[1].split(".")[0].strip(" '")
-            why = f"its layer class '{name}' is not known here. Load it in a function of yours that imports the class"
-        else:
-            why = f"{said[:200]}{'…' if len(said) > 200 else ''} If it needs code of yours, build it in a function"
-        raise ValueError(f"--model: '{path}' cannot be loaded: {why}, and give --model module:function.") from error
+        raise ValueError(
+            f"--model: '{path}' cannot be loaded: {_why(error)}, and give --model module:function."
+        ) from error
+
+
+def _why(error):
+    said = " ".join(str(error).split()) or type(error).__name__
+    if "lambda" in said.lower():
+        return (
+            "it holds a Lambda layer, which is Python code, and Keras's safe mode does not run that. Put a registered "
+            "layer in its place"
+        )
+    if "Could not locate class" in said:
+        name = said.split("Could not locate class ")[1].split(".")[0].strip(" '")
+        return f"its layer class '{name}' is not known here. Load it in a function of yours that imports the class"
+    return f"{said[:200]}{'…' if len(said) > 200 else ''} If it needs code of yours, build it in a function"
 
 
 def _sized(model, image_size):

@@ -1,0 +1,122 @@
+"""A `.keras` file: looked into before Keras reads it, and its weights read without building its model."""
+
+import contextlib
+import io
+import json
+import re
+
+from models import h5_file, zip_files
+from models.stored import check_expansion
+
+_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+@contextlib.contextmanager
+def arrays(path):
+    """Open the weights of a `.keras` file. Its model is not built, and so no code of any layer runs.
+
+    Yields:
+        `{layer: [Stored, ...]}`, as `models.h5_file.arrays`.
+
+    Raises:
+        ValueError: If it is no such file, or is damaged. The message leaves out the path.
+        OSError: If the file cannot be read.
+    """
+    _check_kind(path)
+    with zip_files.opened(path) as archive:
+        _check_members(archive)
+        inside = io.BytesIO(zip_files.content(archive, _WEIGHTS))
+        names = _names(_config(archive))
+    with _opened(inside) as root:
+        weights, given = h5_file.groups(root)
+        yield h5_file.by_layer(weights, given or names)
+
+
+def check(path) -> None:
+    """See that a `.keras` file is whole and keeps all its weights inside, before Keras opens it.
+
+    Raises:
+        ValueError: If it is no zip archive, a member is encrypted, damaged, missing, or far larger than what is
+            stored, its configuration is no JSON that describes a model, or its weights are links to other files or
+            far larger than what is stored. The message leaves out the path.
+        OSError: If the file cannot be read.
+    """
+    _check_kind(path)
+    with zip_files.opened(path) as archive:
+        _check_members(archive)
+        for member in archive.infolist():
+            check_expansion(f"its member '{member.filename}'", member.file_size, member.compress_size)
+        _config(archive)
+        inside = io.BytesIO(zip_files.content(archive, _WEIGHTS))
+    with _opened(inside) as root:
+        for stored in (stored for weights in h5_file.groups(root)[0].values() for stored in weights):
+            check_expansion(f"its weight '{stored.name}'", stored.nbytes, stored.on_disk)
+
+
+def _check_kind(path):
+    with open(path, "rb") as file:
+        if file.read(len(_HDF5)) == _HDF5:
+            raise ValueError(
+                "it is an HDF5 file of an older Keras, and not the zip archive that a .keras file is. Load it with "
+                "the Keras that wrote it, and save it with model.save('model.keras')"
+            )
+
+
+def _check_members(archive):
+    names = archive.namelist()
+    for needed in (_CONFIG, _WEIGHTS):
+        if needed not in names:
+            raise ValueError(f"it holds no '{needed}', which Keras writes into every .keras file. Save the model anew")
+    outside = [name for name in names if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name)]
+    if outside:
+        raise ValueError(f"its member '{outside[0]}' would lie outside of the folder into which it is unpacked")
+
+
+def _config(archive):
+    """What the file says of its model: a dict with the name of a class."""
+    text = zip_files.content(archive, _CONFIG)
+    try:
+        config = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"its '{_CONFIG}' is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"its '{_CONFIG}' is no JSON ({error})") from None
+    if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
+        raise ValueError(f"its '{_CONFIG}' describes no model: expected an object with a 'class_name'")
+    if not isinstance(config.get("config"), dict):
+        raise ValueError(f"its '{_CONFIG}' describes no model: expected an object as its 'config'")
+    return config
+
+
+@contextlib.contextmanager
+def _opened(inside):
+    import h5py
+
+    try:
+        root = h5py.File(inside, "r")
+    except Exception as error:
+        raise ValueError(f"its member '{_WEIGHTS}' is no whole HDF5 file") from error
+    with root:
+        yield root
+
+
+def _names(config):
+    """Names of the layers by the group that holds their weights: files of Keras before 3.9 do not say them there."""
+    names, counts = {}, {}
+    layers = config["config"].get("layers")
+    for layer in layers if isinstance(layers, list) else ():
+        inner = layer.get("config") if isinstance(layer, dict) else None
+        if not isinstance(inner, dict) or not isinstance(layer.get("class_name"), str):
+            continue
+        group = _snake_case(layer["class_name"])
+        count = counts[group] = counts.get(group, -1) + 1
+        names[f"layers/{group}{f'_{count}' if count else ''}/vars"] = str(inner.get("name"))
+    return names
+
+
+def _snake_case(name):
+    """As Keras turns the name of a class into that of a group."""
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
