@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 import zlib
 
 import numpy as np
@@ -30,6 +31,9 @@ def arrays(file):
     """
     import h5py
 
+    if isinstance(file, str | os.PathLike):
+        with open(file, "rb"):  # for the error of a folder or of a file that may not be read, which HDF5 does not name
+            pass
     with h5py.File(file, "r") as root:
         yield by_layer(*groups(root))
 

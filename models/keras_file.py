@@ -8,7 +8,7 @@ import re
 from models import h5_file, zip_files
 from models.stored import check_expansion
 
-_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+_CONFIG, _WEIGHTS, _METADATA = "config.json", "model.weights.h5", "metadata.json"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -52,6 +52,15 @@ def check(path) -> None:
     with _opened(inside) as root:
         for stored in (stored for weights in h5_file.groups(root)[0].values() for stored in weights):
             check_expansion(f"its weight '{stored.name}'", stored.nbytes, stored.on_disk)
+
+
+def version(path) -> str:
+    """The Keras that wrote a checked file, as it says itself; empty if it does not."""
+    with zip_files.opened(path) as archive, contextlib.suppress(KeyError, ValueError, RecursionError):
+        said = json.loads(zip_files.content(archive, _METADATA))
+        if isinstance(said, dict) and isinstance(said.get("keras_version"), str):
+            return said["keras_version"][:20]
+    return ""
 
 
 def _check_kind(path):

@@ -41,7 +41,7 @@ def arrays(path):
 def _stored(archive, member):
     """What the header of a member says, checked against the member's size."""
     name = member.filename.removesuffix(".npy")
-    with archive.open(member) as file:
+    with zip_files.inflated(archive, member) as file:
         beginning = io.BytesIO(file.read(_HEADER))
     if beginning.getvalue()[:6] != np.lib.format.MAGIC_PREFIX:
         raise ValueError(f"its member '{name}' is no NumPy array")
@@ -66,16 +66,13 @@ def _stored(archive, member):
 def _read(archive, member, begin, by_columns, stored):
     flat = np.empty(math.prod(stored.shape), stored.dtype)
     rest = memoryview(flat.view(np.uint8)) if flat.size else memoryview(b"")
-    try:
-        with archive.open(member) as file:
-            file.read(begin)
-            while rest:
-                piece = file.read(min(_PIECE, len(rest)))
-                if not piece:
-                    raise EOFError("it ends too early")
-                rest[: len(piece)] = piece
-                rest = rest[len(piece) :]
-            file.read(1)  # the end, where the checksum is compared
-    except Exception as error:  # zipfile and zlib have many kinds for a damaged member
-        raise ValueError(f"its array '{stored.name}' is damaged ({error or type(error).__name__})") from error
+    with zip_files.inflated(archive, member) as file:
+        file.read(begin)
+        while rest:
+            piece = file.read(min(_PIECE, len(rest)))
+            if not piece:
+                raise EOFError("it ends too early")
+            rest[: len(piece)] = piece
+            rest = rest[len(piece) :]
+        file.read(1)  # the end, where the checksum is compared
     return flat.reshape(stored.shape, order="F" if by_columns else "C")

@@ -6,14 +6,13 @@ Our format is the plainest there is: a NumPy archive with one array per weight, 
 
 import contextlib
 import difflib
-import os
 import zipfile
-from pathlib import Path
 
 import keras
 import numpy as np
 
 from models import h5_file, keras_file, npz_file
+from models.atomic_files import replacing
 from models.stored import check_expansion
 
 SUFFIXES = (".npz", ".keras", ".weights.h5")
@@ -60,17 +59,12 @@ def write(arrays, path, dtype="float16", source="the network", compress=True, no
                 f"The weights '{name}' of '{source}' are not all finite numbers in {dtype}, and cannot be saved. "
                 "Train with a lower learning rate, or save as a wider dtype."
             )
-    path = Path(path)
-    partial = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
+    with replacing(path) as partial:
         with open(partial, "wb") as file:
             (np.savez_compressed if compress else np.savez)(file, **arrays)
         if note:
             with zipfile.ZipFile(partial, "a") as archive:
                 archive.comment = note.encode()
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load(model, path, beside=()):

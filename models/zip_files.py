@@ -5,6 +5,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from models.stored import check_expansion
 
@@ -37,11 +38,22 @@ def content(archive: zipfile.ZipFile, name: str) -> bytes:
     """
     member = archive.getinfo(name)
     check_expansion(f"its member '{name}'", member.file_size, member.compress_size)
+    with inflated(archive, member) as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def inflated(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
+    """Open a member for reading.
+
+    Raises:
+        ValueError: If it turns out to be damaged, also while it is read inside the block.
+    """
     try:
         with archive.open(member) as file:
-            return file.read()
+            yield file
     except Exception as error:  # zipfile and zlib have many kinds for a damaged member
-        raise ValueError(f"its member '{name}' is damaged ({error or type(error).__name__})") from error
+        raise ValueError(f"its member '{member.filename}' is damaged ({error or type(error).__name__})") from error
 
 
 def _check_members(archive):

@@ -3,6 +3,7 @@
 import difflib
 import functools
 import importlib
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -25,8 +26,7 @@ def check_model(text):
     if path.suffix == ".keras":
         if not path.is_file():
             raise ValueError(f"--model: there is no file '{path}'.")
-        if not zipfile.is_zipfile(path):
-            raise ValueError(f"--model: '{path}' is damaged, or no .keras file: it is not a zip archive.")
+        _check_is_archive(path)
         return
     if path.suffix in _OTHER_FILES or path.exists():
         raise ValueError(
@@ -40,6 +40,22 @@ def check_model(text):
         raise ValueError(
             f"--model must be {', '.join(NETWORKS)}, a .keras file, or module:function; received {text!r}.{hint}"
         )
+
+
+def _check_is_archive(path):
+    try:
+        with open(path, "rb") as file:
+            beginning = file.read(4)
+            whole = zipfile.is_zipfile(file)
+    except OSError as error:
+        raise ValueError(f"--model: '{path}' cannot be read: {error.strerror}.") from error
+    if beginning == b"\x89HDF":
+        raise ValueError(
+            f"--model: '{path}' is an HDF5 file of an older Keras and no .keras file. Load it with the Keras that "
+            "wrote it, and save it with model.save('model.keras')."
+        )
+    if not whole:
+        raise ValueError(f"--model: '{path}' is damaged, or no .keras file: it is not a zip archive.")
 
 
 def check_preprocess(text):
@@ -167,22 +183,38 @@ def _loaded(path):
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many kinds for what it cannot read
-        raise ValueError(
-            f"--model: '{path}' cannot be loaded: {_why(error)}, and give --model module:function."
-        ) from error
+        raise ValueError(f"--model: '{path}' cannot be loaded: {_why(path, error)}") from error
 
 
-def _why(error):
+def _why(path, error):
     said = " ".join(str(error).split()) or type(error).__name__
-    if "lambda" in said.lower():
+    said = said.rpartition("Exception encountered: ")[2]  # before it stand advice and the whole configuration
+    if "Example error message for object" in said:  # before it stands how many there are, after it which
+        said = said.partition("Example error message for object")[2].partition("List of objects")[0].strip()
+    if "Requested the deserialization of" in said and "lambda" in said.lower():
         return (
             "it holds a Lambda layer, which is Python code, and Keras's safe mode does not run that. Put a registered "
-            "layer in its place"
+            "layer in its place, and give --model module:function."
         )
-    if "Could not locate class" in said:
-        name = said.split("Could not locate class ")[1].split(".")[0].strip(" '")
-        return f"its layer class '{name}' is not known here. Load it in a function of yours that imports the class"
-    return f"{said[:200]}{'…' if len(said) > 200 else ''} If it needs code of yours, build it in a function"
+    unknown = re.search(r"Could not locate class '?([\w.>]+)|Could not deserialize '([\w.>]+)'", said)
+    if unknown is not None:
+        name = (unknown[1] or unknown[2].rpartition(".")[2]).rstrip(".")
+        said = f"its layer class '{name}' is not known here. Load it in a function of yours that imports the class"
+    else:
+        end = "…" if len(said) > 300 else "."
+        said = f"{said[:300].rstrip('. ')}{end} If it needs code of yours, build it in a function"
+    return f"{said}, and give --model module:function.{_of_another_keras(path)}"
+
+
+def _of_another_keras(path):
+    """A sentence on files that a newer Keras has written."""
+    import keras
+
+    from models import keras_file
+
+    theirs = keras_file.version(path)
+    numbers, ours = (tuple(map(int, re.findall(r"\d+", text)[:2])) for text in (theirs, keras.__version__))
+    return f" It was saved by Keras {theirs}, newer than {keras.__version__} here." if numbers > ours else ""
 
 
 def _sized(model, image_size):
