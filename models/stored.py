@@ -33,6 +33,12 @@ class Stored(NamedTuple):
         return math.prod(self.shape) * self.dtype.itemsize
 
 
+def plain(name: object) -> str:
+    """A name from a file for a message: in one line, and not endless."""
+    text = repr(str(name))[1:-1]
+    return text if len(text) <= 120 else f"{text[:120]}…"
+
+
 def check_expansion(name: str, nbytes: int, on_disk: int) -> None:
     """Refuse what would take far more memory than its file suggests, where nothing else limits its size.
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from models import h5_file, keras_file, npz_file
 from models.atomic_files import replacing
-from models.stored import check_expansion
+from models.stored import check_expansion, plain
 
 SUFFIXES = (".npz", ".keras", ".weights.h5")
 
@@ -124,7 +124,7 @@ def _check_layers(model, path, found, expected, beside):
         return
     what = f"has no weights for {_some(missing)}" if missing else f"has weights for {_some(surplus)} too"
     near = difflib.get_close_matches(missing[0], surplus, n=1) if missing else ()
-    hint = f" Is its '{near[0]}' the model's '{missing[0]}'? Rename it then." if near else ""
+    hint = f" Is its '{plain(near[0])}' the model's '{missing[0]}'? Rename it then." if near else ""
     raise ValueError(
         f"The weights file '{path}' does not fit '{model.name}': it {what}. "
         f"The file holds {_some(found)}; the model needs {_some(expected)}.{hint}"
@@ -205,5 +205,5 @@ def _listed(shapes):
 
 
 def _some(names):
-    names = list(names)
+    names = [plain(name) for name in names]
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")

@@ -299,7 +299,7 @@ def not_a_number(array):
         (change("fc6_b_0", lambda array: array[:2]), r"'fc6_b_0'.* fc6, should be of shape \(5\), got \(2,\)"),
         (change("fc8_w_0", lambda array: array[:, :2]), r"'fc8_w_0'.*predictions.*\(classes, 4\), got \(3, 2\)"),
         (change("conv4_b_0", not_a_number), r"'conv4_b_0'.* conv4, has values that are not finite"),
-        (change("conv3_w_0", lambda array: array.astype(np.int8)), "no tensor 'conv3_w_0'"),
+        (change("conv3_w_0", lambda array: array.astype(np.int8)), "conv3_w_0.*is of the type INT8: expected FLOAT"),
         (without("fc7_w_0"), "no tensor 'fc7_w_0', the weights of fc7"),
         (without("conv1_w_0"), r"none of the networks.*'features.0.weight' \(64, 3, 11, 11\)"),
         (outside, "'conv1_w_0'.* in another file"),

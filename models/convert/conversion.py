@@ -9,6 +9,7 @@ import numpy as np
 from models import weight_files
 from models.convert import layout, onnx_file, torch_file
 from models.convert.tables import NETWORKS
+from models.stored import plain
 
 _TORCH_BEGINS = (b"PK", b"\x80")  # a zip archive since PyTorch 1.6, a pickle before
 _POINTER_BEGINS = b"version https://git-lfs"
@@ -42,11 +43,13 @@ def convert(path, network=None):
     Raises:
         ImportError: If `onnx` or `torch`, whichever the file needs, is not installed.
         ValueError: If there is no such file or network, or the file is damaged, keeps something else, lacks a tensor,
-            or has one of another shape or with values that are not finite.
+            or has one of another shape, of another type, or with values that are not finite.
     """
     if network is not None and network not in NETWORKS:
         raise ValueError(f"There is no network {network!r} to convert: expected one of {', '.join(NETWORKS)}.")
     sha256 = hashlib.sha256()
+    if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
+        raise ValueError(f"The weights file '{path}' is no regular file.")
     try:
         with open(path, "rb") as file:
             beginning = file.read(64)
@@ -64,7 +67,7 @@ def convert(path, network=None):
     network = network or _recognised(path, tensors)
     if order is not None and order != NETWORKS[network].order:
         raise ValueError(
-            f"'{path}' is not {NETWORKS[network].title}: its normalisations and poolings are {' '.join(order)}, "
+            f"'{path}' is not {NETWORKS[network].title}: its normalisations and poolings are {_words(order)}, "
             f"expected {' '.join(NETWORKS[network].order)}."
         )
     return Converted(network, _arrays(path, tensors, NETWORKS[network]), sha256.hexdigest())
@@ -114,14 +117,22 @@ def _recognised(path, tensors):
     )
 
 
+def _words(order):
+    return " ".join(order[:20]) + (" and more" if len(order) > 20 else "")
+
+
 def _described(network):
     in_file, shape = network.kernels["conv1"]
     return f"{network.title} ('{network.names[0].format(in_file)}' {shape})"
 
 
 def _contents(tensors):
-    names = [f"'{name}' {array.shape}" for name, array in tensors.items()]
+    names = [f"'{plain(name)}' {_shape(stored.shape)}" for name, stored in tensors.items()]
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "no weights"
+
+
+def _shape(shape):
+    return str(shape) if len(shape) <= 8 else f"of {len(shape)} axes"
 
 
 def _arrays(path, tensors, network):
@@ -144,19 +155,23 @@ def _tensor(path, tensors, name, layer, expected, sizes):
     """One tensor as float32, checked; `sizes` learns the sizes that the file is free to choose."""
     if name not in tensors:
         raise ValueError(f"'{path}' has no tensor '{name}', the weights of {layer}; it holds {_contents(tensors)}.")
-    array = tensors[name]
+    stored = tensors[name]
     expected = tuple(sizes.get(size, size) for size in expected)
-    fits = len(array.shape) == len(expected) and all(
+    fits = len(stored.shape) == len(expected) and all(
         length == size if isinstance(size, int) else length > 0
-        for length, size in zip(array.shape, expected, strict=True)
+        for length, size in zip(stored.shape, expected, strict=True)
     )
     if not fits:
         described = ", ".join(map(str, expected))
         raise ValueError(
             f"'{path}' does not fit: '{name}', the weights of {layer}, should be of shape ({described}), "
-            f"got {array.shape}."
+            f"got {_shape(stored.shape)}."
         )
-    sizes.update({size: length for length, size in zip(array.shape, expected, strict=True) if isinstance(size, str)})
+    sizes.update({size: length for length, size in zip(stored.shape, expected, strict=True) if isinstance(size, str)})
+    try:
+        array = stored.read()
+    except ValueError as error:
+        raise ValueError(f"'{path}': '{name}', the weights of {layer}, {error}.") from error
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
         array = array.astype(np.float32)
     if not np.isfinite(array).all():

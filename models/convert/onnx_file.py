@@ -1,5 +1,12 @@
 """Weights in an ONNX file."""
 
+import functools
+import math
+
+import numpy as np
+
+from models.stored import Stored, plain
+
 MISSING = (
     "An ONNX file is read with the package onnx, which is not installed. Install it with: "
     'pip install "deconvnet[convert]", or in a clone: pip install ".[convert]"'
@@ -25,39 +32,103 @@ def read(path):
         path: The file.
 
     Returns:
-        `({name: array}, order)`: the initializers that hold floating-point numbers, by name without its prefix
-        ("gpu_0/conv1_w_0" is "conv1_w_0"), kernels of dense layers as (out, in); and a tuple of "LRN" and "MaxPool".
+        `({name: Stored}, order)`: the initializers by name without its prefix ("gpu_0/conv1_w_0" is "conv1_w_0"),
+        kernels of dense layers as (out, in); and a tuple of "LRN" and "MaxPool". To read one that holds no
+        floating-point numbers, or not as many as its shape says, raises ValueError.
 
     Raises:
         ImportError: If `onnx` is not installed.
-        ValueError: If the file is no ONNX file, or keeps its weights in another file.
+        ValueError: If the file is no ONNX file, keeps its weights in another file, has two of the same name, or a
+            dense layer without weights or with a factor.
     """
     require()
     import onnx
-    from onnx import numpy_helper
     from onnx.external_data_helper import uses_external_data
 
-    kinds = onnx.TensorProto
-    floats = (kinds.FLOAT, kinds.FLOAT16, kinds.DOUBLE, kinds.BFLOAT16)
     try:
         graph = onnx.load(path, format="protobuf", load_external_data=False).graph
-        outside = [tensor.name for tensor in graph.initializer if uses_external_data(tensor)]
-        arrays = {
-            tensor.name: numpy_helper.to_array(tensor)
-            for tensor in graph.initializer
-            if not outside and tensor.data_type in floats
-        }
-    except Exception as error:  # protobuf, NumPy and onnx each have their own for a damaged file
+    except Exception as error:  # protobuf and onnx each have their own for a damaged file
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"'{path}' is no ONNX file, or is damaged: {reason}") from error
-    if outside:
-        raise ValueError(
-            f"'{path}' keeps its weights ('{outside[0]}') in another file, which is not followed. "
-            "Save the network with its weights inside."
-        )
-    for node in graph.node:
-        transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
-        if node.op_type == "Gemm" and not transposed and node.input[1] in arrays:
-            arrays[node.input[1]] = arrays[node.input[1]].T
-    tensors = {name.rpartition("/")[-1]: array for name, array in arrays.items()}
+    for tensor in graph.initializer:
+        if uses_external_data(tensor):
+            raise ValueError(
+                f"'{path}' keeps its weights ('{plain(tensor.name)}') in another file, which is not followed. "
+                "Save the network with its weights inside."
+            )
+    turned = _turned(path, graph)
+    tensors = {}
+    found = [_stored(tensor, tensor.name in turned) for tensor in graph.initializer]
+    for stored in found + [_sparse(tensor) for tensor in graph.sparse_initializer]:
+        if stored.name in tensors:
+            raise ValueError(
+                f"'{path}' has two tensors '{plain(stored.name)}', and which of them counts is unknown. Save it anew."
+            )
+        tensors[stored.name] = stored
     return tensors, tuple(node.op_type for node in graph.node if node.op_type in ("LRN", "MaxPool"))
+
+
+def _turned(path, graph):
+    """Names of the kernels that lie as (in, out): those of dense layers that do not transpose them."""
+    turned = set()
+    for number, node in enumerate(graph.node):
+        if node.op_type != "Gemm":
+            continue
+        named = f"its dense layer '{plain(node.name or (node.output[0] if node.output else number))}' (Gemm)"
+        if len(node.input) < 2:
+            raise ValueError(
+                f"'{path}' is damaged: {named} has {len(node.input)} inputs: expected its images, kernel and bias."
+            )
+        options = {attribute.name: attribute for attribute in node.attribute}
+        for factor in ("alpha", "beta"):
+            if factor in options and options[factor].f != 1:
+                raise ValueError(
+                    f"'{path}' cannot be converted: {named} has {factor}={options[factor].f:g}: expected 1. Multiply "
+                    "its weights by it, and save it without."
+                )
+        if "transB" not in options or not options["transB"].i:
+            turned.add(node.input[1])
+    return turned
+
+
+def _stored(tensor, turn):
+    """What an initializer says of itself; nothing is decoded before it is read."""
+    import onnx
+
+    shape = tuple(tensor.dims)
+    shape = shape[::-1] if turn else shape
+    return Stored(_name(tensor), shape, np.dtype(np.float32), tensor.ByteSize(), functools.partial(_read, onnx, tensor, turn))
+
+
+def _read(onnx, tensor, turn):
+    kinds = onnx.TensorProto
+    sizes = {kinds.FLOAT: 4, kinds.FLOAT16: 2, kinds.DOUBLE: 8, kinds.BFLOAT16: 2}
+    if tensor.data_type not in sizes:
+        known = tensor.data_type in kinds.DataType.values()
+        kind = kinds.DataType.Name(tensor.data_type) if known else f"number {tensor.data_type}"
+        raise ValueError(f"is of the type {kind}: expected FLOAT, FLOAT16, DOUBLE or BFLOAT16. Save it as FLOAT")
+    if tensor.HasField("segment"):
+        raise ValueError("lies there in segments, which are not put together. Save it in one piece")
+    expected = math.prod(tensor.dims)
+    if tensor.HasField("raw_data"):
+        there = len(tensor.raw_data) / sizes[tensor.data_type]
+    else:
+        fields = {kinds.FLOAT: tensor.float_data, kinds.DOUBLE: tensor.double_data}
+        there = len(fields.get(tensor.data_type, tensor.int32_data))
+    if there != expected:
+        raise ValueError(f"is damaged: its shape needs {expected:,} numbers, {there:,.6g} are there")
+    array = onnx.numpy_helper.to_array(tensor)
+    return array.T if turn else array
+
+
+def _sparse(tensor):
+    def read():
+        raise ValueError("is sparse: expected all its numbers. Save it as a dense tensor")
+
+    return Stored(_name(tensor.values), tuple(tensor.dims), np.dtype(np.float32), tensor.ByteSize(), read)
+
+
+def _name(tensor):
+    """Without its prefix. What is no UTF-8 comes as bytes."""
+    name = tensor.name if isinstance(tensor.name, str) else tensor.name.decode(errors="replace")
+    return name.rpartition("/")[-1]

@@ -1,8 +1,18 @@
 """Weights in a PyTorch file."""
 
+import functools
 import re
+import zipfile
+
+import numpy as np
+
+from models.stored import Stored, check_expansion, plain
 
 _OLDEST = (2, 6)  # in older ones `weights_only` can be tricked into running code (CVE-2025-32434)
+_NOT_WEIGHTS = (
+    "'{}' is no PyTorch file of weights, is damaged, or holds Python objects, which are never loaded. Expected is "
+    "what torch.save(model.state_dict(), path) writes."
+)
 
 
 def require():
@@ -31,8 +41,9 @@ def read(path):
         path: The file.
 
     Returns:
-        `({name: array}, None)`: the tensors that hold floating-point numbers, kernels of dense layers as (out, in).
-        The file does not say in which order its layers come.
+        `({name: Stored}, None)`: its tensors, kernels of dense layers as (out, in). The file does not say in which
+        order its layers come. To read one that holds no floating-point numbers, or that repeats a few of them many
+        times, raises ValueError.
 
     Raises:
         ImportError: If `torch` is not installed, or too old.
@@ -41,17 +52,57 @@ def read(path):
     require()
     import torch
 
+    _check_archive(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and torch each have their own for a damaged or a hostile file
-        raise ValueError(
-            f"'{path}' is no PyTorch file of weights, is damaged, or holds Python objects, which are never loaded. "
-            "Expected is what torch.save(model.state_dict(), path) writes."
-        ) from error
+        raise ValueError(_NOT_WEIGHTS.format(path)) from error
     if not isinstance(state, dict):
         raise ValueError(f"'{path}' holds a {type(state).__name__}: expected a state_dict, names and their tensors.")
-    return {
-        name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().numpy()
-        for name, tensor in state.items()
-        if isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and tensor.layout == torch.strided
-    }, None
+    tensors = {name: tensor for name, tensor in state.items() if isinstance(name, str)}
+    return {name: _stored(name, tensor) for name, tensor in tensors.items() if isinstance(tensor, torch.Tensor)}, None
+
+
+def _check_archive(path):
+    """torch inflates what it does not write: its own archives are not compressed."""
+    with open(path, "rb") as file:
+        if file.read(2) != b"PK":
+            return  # a pickle
+        try:
+            with zipfile.ZipFile(file) as archive:
+                members = archive.infolist()
+        except Exception as error:  # zipfile has many kinds for a damaged archive
+            raise ValueError(_NOT_WEIGHTS.format(path)) from error
+    for member in members:
+        if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
+            raise ValueError(
+                f"'{path}' is no PyTorch file of weights: its member '{plain(member.filename)}' is compressed, as "
+                "torch.save never does. Expected is what torch.save(model.state_dict(), path) writes."
+            )
+
+
+def _stored(name, tensor):
+    is_plain = tensor.layout is _torch().strided and tensor.device.type == "cpu" and not tensor.is_quantized
+    on_disk = tensor.untyped_storage().nbytes() if is_plain else 0
+    read = functools.partial(_read, tensor, is_plain, on_disk)
+    return Stored(name, tuple(tensor.shape), np.dtype(np.float32), on_disk, read)
+
+
+def _read(tensor, is_plain, on_disk):
+    torch = _torch()
+    if not is_plain:
+        kind = "quantized" if tensor.is_quantized else str(tensor.layout).removeprefix("torch.")
+        kind = "without values (a meta tensor)" if tensor.device.type == "meta" else kind
+        raise ValueError(f"is {kind}: expected all its numbers. Save it as a dense tensor")
+    if tensor.dtype not in (torch.float32, torch.float64, torch.float16, torch.bfloat16):
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise ValueError(f"is of the type {kind}: expected float32, float64, float16 or bfloat16. Save it as float32")
+    check_expansion("it", tensor.numel() * 4, on_disk)
+    tensor = tensor.detach().resolve_conj().resolve_neg()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def _torch():
+    import torch
+
+    return torch
