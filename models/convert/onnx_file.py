@@ -97,7 +97,9 @@ def _stored(tensor, turn):
 
     shape = tuple(tensor.dims)
     shape = shape[::-1] if turn else shape
-    return Stored(_name(tensor), shape, np.dtype(np.float32), tensor.ByteSize(), functools.partial(_read, onnx, tensor, turn))
+    return Stored(
+        _name(tensor), shape, np.dtype(np.float32), tensor.ByteSize(), functools.partial(_read, onnx, tensor, turn)
+    )
 
 
 def _read(onnx, tensor, turn):
