@@ -123,7 +123,7 @@ def check_weights(network, weights, known):
     if not isinstance(weights, str | os.PathLike):
         raise ValueError(f"{network}: `weights` must be {takes}, or a path, got {weights!r}.")
     text = os.fspath(weights)
-    if text and (text.endswith(weight_files.SUFFIXES) or Path(text).exists()):
+    if text and (text.endswith(weight_files.SUFFIXES) or os.path.exists(text)):
         return Path(text)
     close = difflib.get_close_matches(text, known, n=1, cutoff=0.5)
     hint = f" Did you mean {close[0]!r}?" if close else ""

@@ -99,8 +99,9 @@ def imagenet_weights(network, source=None, progress=True):
     except ConnectionError as error:
         raise ConnectionError(f"{error} {_by_hand(path, source)}") from error
     except OSError as error:
+        reason = error.strerror or (os.strerror(error.errno) if error.errno else error)
         raise OSError(
-            f"The ImageNet weights of {network} cannot be written to '{folder}': {error.strerror or error}. "
+            f"The ImageNet weights of {network} cannot be written to '{error.filename or folder}': {reason}. "
             "Make room, or set the environment variable KERAS_HOME to another folder."
         ) from error
     except ValueError as error:

@@ -1,70 +1,46 @@
-"""One process at a time."""
+"""One process at a time, the others wait."""
 
 import contextlib
-import os
+import errno
 import sys
-import time
+import warnings
 from pathlib import Path
 
-try:
-    import fcntl
-except ModuleNotFoundError:  # Windows
-    import msvcrt
+from filelock import FileLock, Timeout
 
-    fcntl = None
+_NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 
 
 @contextlib.contextmanager
 def exclusive(path, notice):
     """Wait until no other process, or thread, is in such a block with this path.
 
-    Who is killed in the block leaves it too: the lock is the operating system's, the file only its name.
+    Who is killed in the block leaves it too: the lock is the operating system's, the file only its name. On a file
+    system without locks a warning says so, and nobody waits.
 
     Args:
         path: A file to lock; made, and removed at the end.
         notice: What to tell the user, on standard error, who has to wait.
 
     Raises:
-        OSError: If the file cannot be made, or its file system has no locks.
+        OSError: If the file cannot be made.
     """
-    path = Path(path)
-    while True:
-        file = open(path, "a")  # noqa: SIM115 - closed where the block ends
+    lock = FileLock(path, thread_local=False)
+    try:
         try:
-            while not _locked(file):
-                if notice:
-                    print(notice, file=sys.stderr)
-                notice = None
-                time.sleep(0.2)
-            if _is_at(path, file):
-                break
-            file.close()  # removed by who had it before us: this lock keeps nobody out
-        except BaseException:
-            file.close()
+            lock.acquire(timeout=0)
+        except Timeout:
+            if notice:
+                print(notice, file=sys.stderr)
+            lock.acquire(poll_interval=0.2)
+    except (OSError, NotImplementedError) as error:  # filelock has the second for some file systems without locks
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
             raise
+        warnings.warn(f"The file system of '{path}' has no locks: let one process at a time write there.", stacklevel=3)
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # Windows keeps a file that is open
-            path.unlink()
-        file.close()
-
-
-def _is_at(path, file):
-    """Whether this open file is the one of that name."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _locked(file):
-    """Whether this file could be locked now."""
-    try:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
+        if lock.is_locked:
+            with contextlib.suppress(OSError):  # Windows keeps a file that is open
+                Path(path).unlink()
+            lock.release()

@@ -1,7 +1,9 @@
 """One large file from a server, in as many goes as it takes."""
 
+import contextlib
 import hashlib
 import http.client
+import os
 import re
 import time
 import urllib.error
@@ -12,8 +14,11 @@ from tqdm import tqdm
 
 TRIES = 3  # for each address, while the connection breaks or the server has trouble
 TIMEOUT = 30  # seconds without a byte
+SLOWEST = 1024  # bytes a second
+PATIENCE = 60  # seconds in which it may be slower
 _PIECE = 2**20
 _TROUBLE = (408, 429, 500, 502, 503, 504)  # may be over in a moment
+_WEB_PAGE = (b"<!doctype", b"<html", b"<?xml")
 
 
 class _Broken(Exception):
@@ -24,7 +29,20 @@ class _Refused(Exception):
     """This server will not give us the file."""
 
 
-def fetch(urls, path, size, sha256, progress=True, pause=1.0):
+class _Another(Exception):
+    """What came is not the file that was expected."""
+
+
+class _WebOnly(urllib.request.HTTPRedirectHandler):
+    """No redirection leads to a file of this machine, or to another kind of server."""
+
+    def redirect_request(self, request, response, code, message, headers, url):
+        if not url.lower().startswith(("http://", "https://")):
+            raise _Refused(f"the server sends us to {url[:100]!r}, which is no web address")
+        return super().redirect_request(request, response, code, message, headers, url)
+
+
+def fetch(urls, path, size, sha256, progress=True, pause=1.0, slowest=SLOWEST, patience=PATIENCE):
     """Fetch the rest of a file of which `path` has the beginning, or nothing.
 
     Args:
@@ -35,96 +53,161 @@ def fetch(urls, path, size, sha256, progress=True, pause=1.0):
         sha256: Of the whole file, in hexadecimal digits.
         progress: Whether to show a progress bar.
         pause: Seconds to wait before the second try, twice as long before the third.
+        slowest: Bytes a second. The next address is asked where one stays below for `patience` seconds.
+        patience: Seconds.
 
     Raises:
         ConnectionError: If no address gave the whole file.
         ValueError: If it is not the file that was expected. It is removed.
-        OSError: If it cannot be written, for example because the disk is full.
+        OSError: If it cannot be written, for example because the disk is full; it names the file.
     """
     path = Path(path)
-    failures = []
+    failures, others = [], []
     for url in urls:
         for number in range(TRIES):
             time.sleep(pause * 2 ** (number - 1) if number else 0)
             try:
-                _go_on(url, path, size, progress)
+                _go_on(url, path, size, sha256, progress, _Pace(slowest, patience))
                 _verify(path, sha256)
+                _beside(path).unlink(missing_ok=True)  # of a killed process
                 return
             except _Broken as broken:
                 reason = str(broken)
             except _Refused as refused:
                 reason = str(refused)
                 break
+            except _Another as another:
+                reason = str(another)
+                others.append(reason)
+                break
+            except OSError as error:  # of the network there are none here: they are `_Broken`
+                raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         failures.append(f"{url}: {reason}.")
+    if others and len(others) == len(failures):
+        raise ValueError(f"{others[-1]}. It was removed; the next try starts anew.")
     have = _length(path)
     kept = f" {have:,} of {size:,} bytes are here; the next try goes on from there." if have else ""
     raise ConnectionError(f"The download failed. {' '.join(failures)}{kept}")
 
 
-def _go_on(url, path, size, progress):
+def _go_on(url, path, size, sha256, progress, pace):
     """One request for what is missing."""
     if _length(path) > size:
         path.unlink()
     have = _length(path)
     if have == size:
         return
+    with _asked(url, have) as response:
+        begin = _begin(response, have, size)
+        bar = tqdm(
+            total=size,
+            initial=begin,
+            unit="B",
+            unit_scale=True,
+            unit_divisor=1024,
+            desc=url.rpartition("/")[-1],
+            disable=not progress,
+        )
+        with bar:
+            if begin or not have:
+                _receive(response, path, begin, size, bar, pace)
+                return
+            # All of it again: what is here stays until it is known to be the file, and not the page of a login.
+            again = _beside(path)
+            try:
+                _receive(response, again, 0, size, bar, pace)
+                _verify(again, sha256)
+                os.replace(again, path)
+            finally:
+                again.unlink(missing_ok=True)
+
+
+def _asked(url, have):
+    """The answer of a server that has something to give."""
     request = urllib.request.Request(url, headers={"User-Agent": "deconvnet"})
     if have:
         request.add_header("Range", f"bytes={have}-")
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+        return urllib.request.build_opener(_WebOnly).open(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         with error:
-            if error.code == 416:  # the server's file ends before ours does
-                path.unlink(missing_ok=True)
-            failure = _Broken if error.code in (*_TROUBLE, 416) else _Refused
+            failure = _Broken if error.code in _TROUBLE else _Refused
             raise failure(f"the server says {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
         failure = _Broken if isinstance(error.reason, TimeoutError) else _Refused
         raise failure(f"no connection ({error.reason})") from error
     except (http.client.HTTPException, OSError) as error:
         raise _Broken(f"the connection broke ({_named(error)})") from error
-    with response:
-        begin = _begin(response, have, size)
-        with (
-            open(path, "ab" if begin else "wb", buffering=0) as file,
-            tqdm(
-                total=size,
-                initial=begin,
-                unit="B",
-                unit_scale=True,
-                unit_divisor=1024,
-                desc=url.rpartition("/")[-1],
-                disable=not progress,
-            ) as bar,
-        ):
-            while piece := _piece(response, size - begin):
-                _write(file, piece)
-                begin += len(piece)
-                bar.update(len(piece))
-    if begin < size:
-        raise _Broken(f"the connection broke after {begin:,} of {size:,} bytes")
+    except ValueError as error:  # an address to which it sends us, or a header
+        raise _Refused(f"the server's answer makes no sense ({_named(error)})") from error
 
 
 def _begin(response, have, size):
     """The byte with which this response begins: 0 where the server does not know how to go on."""
+    headers = response.headers
+    if response.status not in (200, 206):
+        raise _Refused(f"the server says {response.status} {response.reason}")
+    if headers.get("Content-Encoding", "identity").lower() != "identity" or headers.get_content_type() == "text/html":
+        kind = headers.get("Content-Encoding") or headers.get_content_type()
+        raise _Refused(f"the server sent {kind!r:.60}, which the file is not")
     if response.status == 206:
-        extent = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        extent = re.fullmatch(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)", headers.get("Content-Range", ""))
         if extent is None or int(extent[1]) != have:
             raise _Refused(f"the server sent another part than bytes {have:,} to {size:,}")
         offered = extent[2]
     else:
-        have, offered = 0, response.headers.get("Content-Length", "*")
-    if offered not in ("*", str(size)):
+        have, offered = 0, headers.get("Content-Length", "*")
+    if offered == "*":
+        return have
+    if not re.fullmatch("[0-9]{1,18}", offered):
+        raise _Refused(f"the server says that the file has {offered!r:.60} bytes")
+    if int(offered) != size:
         raise _Refused(f"the server has a file of {int(offered):,} bytes there, expected are {size:,}")
     return have
 
 
+def _receive(response, path, begin, size, bar, pace):
+    """Write what comes behind the first `begin` bytes; all that comes is kept."""
+    with contextlib.ExitStack() as stack:
+        file = None
+        while piece := _piece(response, size - begin):
+            if file is None:
+                if not begin and piece.lstrip()[:9].lower().startswith(_WEB_PAGE):
+                    raise _Refused("the server sent a web page, which the file is not")
+                file = stack.enter_context(open(path, "ab" if begin else "wb", buffering=0))
+            _write(file, piece)
+            begin += len(piece)
+            bar.update(len(piece))
+            pace.check(len(piece))
+    if begin < size:
+        raise _Broken(f"the connection broke after {begin:,} of {size:,} bytes")
+
+
+class _Pace:
+    """Whether a download is too slow to wait for its end."""
+
+    def __init__(self, slowest, patience):
+        self.least, self.patience = slowest * patience, patience
+        self.since, self.bytes = time.monotonic(), 0
+
+    def check(self, more):
+        """Count more bytes.
+
+        Raises:
+            _Refused: If there were too few in the time of the patience.
+        """
+        self.bytes += more
+        if self.bytes >= self.least:
+            self.since, self.bytes = time.monotonic(), 0
+        elif time.monotonic() - self.since > self.patience:
+            raise _Refused(f"too slow, {self.bytes:,} bytes in {self.patience:g} seconds")
+
+
 def _piece(response, missing):
-    """The next bytes, none at the end; what a server sends beyond the size is not read."""
+    """The next bytes as soon as some are there, none at the end; what comes beyond the size is not read."""
     try:
-        return response.read(min(_PIECE, missing)) if missing else b""
-    except (http.client.HTTPException, OSError) as error:
+        return response.read1(min(_PIECE, missing)) if missing else b""
+    except (http.client.HTTPException, OSError, ValueError) as error:  # ValueError: the length of a chunk is no number
         raise _Broken(f"the connection broke ({_named(error)})") from error
 
 
@@ -142,10 +225,13 @@ def _verify(path, sha256):
             digest.update(piece)
     if digest.hexdigest() != sha256:
         path.unlink()
-        raise ValueError(
-            f"What was downloaded is not the published file: expected SHA-256 {sha256}, got {digest.hexdigest()}. "
-            "It was removed; the next try starts anew."
+        raise _Another(
+            f"What was downloaded is not the published file: expected SHA-256 {sha256}, got {digest.hexdigest()}"
         )
+
+
+def _beside(path):
+    return path.with_name(f"{path.name}.again")
 
 
 def _length(path):
@@ -153,4 +239,4 @@ def _length(path):
 
 
 def _named(error):
-    return str(error) or type(error).__name__
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -6,6 +6,7 @@ Our format is the plainest there is: a NumPy archive with one array per weight, 
 
 import contextlib
 import difflib
+import os
 import zipfile
 
 import keras
@@ -179,6 +180,8 @@ def _opened(path):
         raise ValueError(f"'{path}' is not a weights file: expected a name that ends in {', '.join(SUFFIXES)}.")
     with contextlib.ExitStack() as stack:
         with _reading(path):
+            if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+                raise ValueError("it is no regular file")
             found = stack.enter_context(kind.arrays(path))
         if not found:
             raise ValueError(

@@ -39,6 +39,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if server.statuses and (status := server.statuses.pop(0)) != 200:
             self.send_error(status)
             return
+        if self.path in server.answers:
+            status, headers, content = server.answers[self.path]
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+            return
         if self.path == "/moved":
             self.send_response(302)
             self.send_header("Location", f"/{FILE}")
@@ -56,9 +64,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(body) - begin))
         self.end_headers()
         end = begin + server.cuts.pop(0) if server.cuts else len(body)
-        for start in range(begin, end, 100_000):
+        for start in range(begin, end, server.step):
             try:
-                self.wfile.write(body[start : min(start + 100_000, end)])
+                self.wfile.write(body[start : min(start + server.step, end)])
             except ConnectionError:  # who asked has gone
                 return
             time.sleep(server.delay)
@@ -74,7 +82,7 @@ def server(monkeypatch):
     server.daemon_threads = True
     server.files, server.asked = {f"/{FILE}": BODY}, []
     server.statuses, server.cuts, server.ranges, server.shift = [], [], True, 0
-    server.says_length, server.delay = True, 0
+    server.says_length, server.delay, server.step, server.answers = True, 0, 100_000, {}
     server.url = f"http://127.0.0.1:{server.server_port}/{FILE}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -110,10 +118,9 @@ def source_of(content, *urls):
     return Source(FILE, urls, len(content), hashlib.sha256(content).hexdigest())
 
 
-def fetch(server, path, content=BODY, urls=None):
-    transfer.fetch(
-        urls or [server.url], path, len(content), hashlib.sha256(content).hexdigest(), progress=False, pause=0
-    )
+def fetch(server, path, content=BODY, urls=None, **options):
+    sha256 = hashlib.sha256(content).hexdigest()
+    transfer.fetch(urls or [server.url], path, len(content), sha256, progress=False, pause=0, **options)
 
 
 def listing(folder):
@@ -223,6 +230,129 @@ def test_a_redirection_is_followed_without_forgetting_what_is_there(server, tmp_
     (tmp_path / "file").write_bytes(BODY[:1000])
     fetch(server, tmp_path / "file", urls=[server.url.replace(FILE, "moved")])
     assert (tmp_path / "file").read_bytes() == BODY and server.asked == [1000, 1000]
+
+
+def test_what_came_before_a_line_broke_is_kept_to_the_last_byte(server, tmp_path):
+    server.cuts = [123, 4567, 89]
+    with pytest.raises(ConnectionError, match="4,779 of 3,000,000 bytes are here"):
+        fetch(server, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == BODY[: 123 + 4567 + 89] and server.asked == [0, 123, 123 + 4567]
+
+
+def test_a_process_that_is_killed_within_the_first_megabyte_keeps_what_came(server, tmp_path, monkeypatch):
+    written = transfer._write
+
+    def killed(file, piece):
+        written(file, piece)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(transfer, "_write", killed)
+    server.step, server.delay = 1000, 0.1
+    with pytest.raises(KeyboardInterrupt):
+        fetch(server, tmp_path / "file")
+    have = (tmp_path / "file").read_bytes()
+    assert 0 < len(have) <= 10_000 and BODY.startswith(have)
+
+
+LOGIN = b"  <!DOCTYPE html><title>Log in</title>"
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "content", "message"),
+    [
+        (
+            200,
+            {"Content-Type": "text/html; charset=utf-8"},
+            LOGIN,
+            "the server sent 'text/html', which the file is not",
+        ),
+        (200, {}, LOGIN, "the server sent a web page, which the file is not"),
+        (
+            200,
+            {"Content-Type": "application/json"},
+            b'{"error": "log in"}',
+            "the connection broke after 19 of 3,000,000",
+        ),
+        (200, {"Content-Encoding": "gzip"}, b"x" * 3_000_000, "the server sent 'gzip', which the file is not"),
+        (204, {}, b"", "the server says 204 No Content"),
+        (203, {}, BODY, "the server says 203 Non-Authoritative Information"),
+        (
+            206,
+            {"Content-Range": "bytes 1000-2999999/many"},
+            BODY[1000:],
+            "the server sent another part than bytes 1,000",
+        ),
+        (206, {"Content-Range": f"bytes {'1' * 5000}-2/3"}, b"", "the server sent another part than bytes 1,000"),
+        (206, {}, BODY[1000:], "the server sent another part than bytes 1,000"),
+        (200, {"Content-Length": "many"}, BODY, "the server says that the file has 'many' bytes"),
+        (200, {"Content-Length": "9" * 5000}, b"", "the server says that the file has '999999"),
+        (200, {"Content-Length": "-1"}, b"", "the server says that the file has '-1' bytes"),
+        (416, {"Content-Range": "bytes */3"}, b"", "the server says 416 "),
+        (302, {"Location": "file:///etc/passwd"}, b"", "Redirection to url 'file:///etc/passwd' is not allowed"),
+        (302, {"Location": "ftp://127.0.0.1/file"}, b"", "sends us to 'ftp://127.0.0.1/file', which is no web address"),
+        (302, {"Location": "data:,file"}, b"", "Redirection to url 'data:,file' is not allowed"),
+        (302, {"Location": "http://[bad/file"}, b"", "makes no sense"),
+        (302, {"Location": "/login"}, b"", "the server says 302"),
+        (200, {"Transfer-Encoding": "chunked"}, b"many\r\nxyz", "the connection broke"),
+    ],
+)
+def test_an_answer_that_is_not_the_file_leaves_what_is_there_and_the_next_address_is_asked(
+    server, tmp_path, status, headers, content, message
+):
+    server.answers["/login"] = status, headers, content
+    login, path = server.url.replace(FILE, "login"), tmp_path / "file"
+    path.write_bytes(BODY[:1000])
+    with pytest.raises(ConnectionError) as raised:
+        fetch(server, path, urls=[login])
+    assert message in str(raised.value) and "1,000 of 3,000,000 bytes are here" in str(raised.value)
+    assert path.read_bytes() == BODY[:1000] and listing(tmp_path) == ["file"]
+    server.asked.clear()
+    fetch(server, path, urls=[login, server.url])
+    assert path.read_bytes() == BODY and server.asked[-1] == 1000
+
+
+def test_other_bytes_of_the_right_length_leave_what_is_there(server, tmp_path):
+    server.answers["/other"] = 200, {"Content-Length": "3000000"}, BODY[::-1]
+    (tmp_path / "file").write_bytes(BODY[:1000])
+    other = server.url.replace(FILE, "other")
+    with pytest.raises(ValueError, match="is not the published file: expected SHA-256"):
+        fetch(server, tmp_path / "file", urls=[other])
+    assert (tmp_path / "file").read_bytes() == BODY[:1000] and listing(tmp_path) == ["file"]
+    fetch(server, tmp_path / "file", urls=[other, server.url])
+    assert (tmp_path / "file").read_bytes() == BODY and server.asked == [1000] * 3
+
+
+def test_a_whole_file_of_other_bytes_is_removed_and_the_next_address_is_asked_from_the_beginning(server, tmp_path):
+    (tmp_path / "file").write_bytes(BODY[::-1])
+    fetch(server, tmp_path / "file", urls=[server.url, server.url])
+    assert (tmp_path / "file").read_bytes() == BODY and server.asked == [0]
+
+
+def test_what_a_killed_download_left_beside_the_file_is_removed_by_the_next(server, tmp_path):
+    (tmp_path / "file.again").write_bytes(b"left")
+    fetch(server, tmp_path / "file")
+    assert listing(tmp_path) == ["file"]
+
+
+def test_a_line_that_is_too_slow_is_left_for_the_next_address_with_what_it_brought(server, tmp_path):
+    server.files["/fast"] = BODY
+    server.step, server.delay = 100, 0.05
+    with pytest.raises(ConnectionError, match=r"too slow, [\d,]+ bytes in 0\.3 seconds\. [\d,]+ of 3,000,000 bytes"):
+        fetch(server, tmp_path / "file", slowest=10**6, patience=0.3)
+    have = (tmp_path / "file").read_bytes()
+    assert have and BODY.startswith(have) and server.asked == [0]
+    server.step, server.delay = 100_000, 0.01
+    fetch(server, tmp_path / "file", slowest=10**6, patience=0.3)
+    assert (tmp_path / "file").read_bytes() == BODY and server.asked == [0, len(have)]
+
+
+def test_a_full_disk_names_the_file(server, tmp_path):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs /dev/full, a disk that is always full")
+    (tmp_path / "file").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device: '.*file'") as raised:
+        fetch(server, tmp_path / "file")
+    assert raised.value.errno == errno.ENOSPC
 
 
 def test_without_a_network_the_answer_comes_at_once(server, tmp_path):
@@ -353,7 +483,10 @@ def test_a_disk_that_fills_during_the_conversion_keeps_the_download(server, cach
 
     server.files[f"/{FILE}"] = published
     source = source_of(published, server.url)
-    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space left on device.*Make room") as raised:
+    with (
+        monkeypatch.context() as patched,
+        pytest.raises(OSError, match=r"No space left on device.*Make room") as raised,
+    ):
         patched.setattr(weight_files.np, "savez", full)
         imagenet_weights("alexnet", source, progress=False)
     assert str(cache) in str(raised.value)
@@ -408,6 +541,15 @@ def test_of_two_processes_one_downloads_and_the_other_waits(server, cache, publi
     assert process.returncode == 0 and path == cache / CACHED
     assert server.asked == [0] and listing(cache) == [CACHED]
     assert errors.count(f"Another process is fetching {FILE}; waiting for it.") == 1
+
+
+def test_a_file_system_without_locks_is_told_and_used_all_the_same(tmp_path, monkeypatch):
+    def none(*arguments, **options):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("filelock.FileLock.acquire", none)
+    with pytest.warns(UserWarning, match="has no locks"), exclusive(tmp_path / "lock", ""):
+        pass
 
 
 def test_a_lock_is_held_by_one_at_a_time(tmp_path):

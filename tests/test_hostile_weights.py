@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 
+import models
 from models import keras_file, weight_files
 from models.alexnet import AlexNet
 
@@ -374,6 +375,28 @@ def test_places_that_are_no_file_are_named(net, tmp_path, suffix):
     assert f"'{path}' cannot be read: " in refusal(net, path) and "s a directory" in refusal(net, path)
     path.rmdir()
     assert refusal(net, path) == f"There is no weights file '{path}'."
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_pipe_is_not_waited_for(net, tmp_path, suffix):
+    os.mkfifo(tmp_path / f"net{suffix}")
+    assert "it is no regular file" in refusal(net, tmp_path / f"net{suffix}")
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "x\0y", "x" * 5000 + ".npz", "x\0y.npz"])
+def test_names_that_no_file_can_have_are_no_weights(name):
+    with pytest.raises(ValueError, match=r"LeNet5 has no weights|cannot be read: "):
+        models.LeNet5(weights=name)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may read everything")
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_file_that_may_not_be_read_is_named(net, wholes, tmp_path, suffix):
+    path = tmp_path / f"net{suffix}"
+    path.write_bytes(wholes[suffix])
+    path.chmod(0)
+    assert "cannot be read: Permission denied" in refusal(net, path)
 
 
 def test_a_layer_of_nearly_the_same_name_is_pointed_out(net, tmp_path):
