@@ -1,6 +1,6 @@
 """How features develop in training: the strongest projection of each, epoch after epoch (section 4, Fig. 4)."""
 
-import os
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import keras
@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from deconv import fingerprint, graph
+from deconv.atomic_files import Lock, remove_leftovers, replacing
 from deconv.batches import opened
 from deconv.inputs import check_positive
 from deconv.rules import label
@@ -40,7 +41,7 @@ class FeatureEvolution(keras.callbacks.Callback):
         epochs: After which epochs to look, counted from 1 as in the paper. Those that never come are left out.
         preprocess: Function applied to each batch of images before the model sees it.
         folder: Where a PNG for each layer is written, anew after each of the epochs; it is made if need be. None for
-            nowhere. Needs Matplotlib, as does the next.
+            nowhere. Needs Matplotlib, as does the next. While training goes on it belongs to this process.
         tensorboard: A log folder for the same pictures as image summaries; None for none. To look at them needs the
             package tensorboard, to write them does not.
         seed: Of the choice of channels.
@@ -48,7 +49,9 @@ class FeatureEvolution(keras.callbacks.Callback):
         input_shape: `(height, width, channels)` for a model that leaves its input size open.
 
     Raises:
-        ValueError: If an argument is none of these; if a layer or a channel does not exist, when training begins.
+        ValueError: If an argument is none of these; if a layer or a channel does not exist, or another process writes
+            evolutions into the folder, when training begins.
+        OSError: If a file cannot be written; the message names it.
     """
 
     def __init__(
@@ -71,7 +74,7 @@ class FeatureEvolution(keras.callbacks.Callback):
         self.layers, self.channels, self.preprocess, self.seed = layers, channels, preprocess, seed
         self.batch_size, self.input_shape = check_positive("batch_size", batch_size), input_shape
         self._source = opened(dataset)
-        self._lens = self._twin = self._writer = None
+        self._lens = self._twin = self._writer = self._lock = None
         self._seen = {}
 
     @classmethod
@@ -120,6 +123,10 @@ class FeatureEvolution(keras.callbacks.Callback):
                 f"Epochs must come in order; received epoch {epoch} after epoch {max(self._seen)}. To train on, say "
                 "fit(..., initial_epoch=...); for another training make another FeatureEvolution."
             )
+        with nullcontext() if self.folder is None else closing(self._held()):
+            self._feed(model, epoch)
+
+    def _feed(self, model, epoch):
         lens = self._look_at(model if isinstance(model, keras.Model) else self._loaded(model))
         if getattr(self._source, "numbered", False):
             self._source.first = None  # images that have ids may come in another order
@@ -127,13 +134,25 @@ class FeatureEvolution(keras.callbacks.Callback):
         self._draw(epoch)
 
     def on_train_begin(self, logs=None):
-        """See at once whether the model has these layers and channels, not after an epoch."""
+        """See at once whether the model has these layers and channels and the folder is free, not after an epoch."""
+        self._lock = None if self.folder is None else self._held()
         self._look_at(self.model)
+
+    def on_train_end(self, logs=None):
+        """Give the folder back."""
+        if self._lock is not None:
+            self._lock.close()
 
     def on_epoch_end(self, epoch, logs=None):
         """Keras counts epochs from 0, the paper from 1."""
         if epoch + 1 in self.epochs:
             self.feed(self.model, epoch + 1)
+
+    def _held(self):
+        """The folder's lock, which is one for all callbacks of this process."""
+        lock = Lock(self.folder, "evolution.lock", shared=True)
+        remove_leftovers(self.folder)
+        return lock
 
     def _look_at(self, model):
         """The lens for a model; a new one only for a new model."""
@@ -182,12 +201,8 @@ class FeatureEvolution(keras.callbacks.Callback):
             picture, size = evolution_png(evolution)
             if self.folder is not None:
                 path = self.folder / f"evolution_{label(layer)}.png"
-                partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-                try:
+                with replacing(path) as partial:
                     partial.write_bytes(picture)
-                    os.replace(partial, path)
-                finally:
-                    partial.unlink(missing_ok=True)
             if self.tensorboard is not None:
                 self._writer = self._writer or tf.summary.create_file_writer(str(self.tensorboard))
                 with self._writer.as_default():

@@ -1,13 +1,14 @@
 """One streaming pass over a data set for the strongest activations of every channel (Fig. 2)."""
 
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from numbers import Real
 
 import numpy as np
 from tqdm import tqdm
 
 from deconv import graph, state_file
+from deconv.atomic_files import locked
 from deconv.batches import ahead, opened
 from deconv.challengers import finder
 from deconv.fingerprint import Source
@@ -38,7 +39,8 @@ def top_activations(
     With a checkpoint the scan can be killed at any time. The same call goes on from the last batch saved, and its
     result is the same bit for bit as without the interruption if `batch_size` is the same too: then the batches are
     made of the same images, and the network rounds alike. In the end the checkpoint holds the result, which the same
-    call returns at once. `TopK.load` reads it.
+    call returns at once, also from a folder that cannot be written to. `TopK.load` reads it. While a scan is under way
+    a second one with the same checkpoint is refused.
 
     Args:
         model: A functional or Sequential `keras.Model`.
@@ -66,7 +68,10 @@ def top_activations(
 
     Raises:
         ValueError: If the data set is empty, its images do not fit the model, a layer does not exist, the network puts
-            out NaN or infinity, or the checkpoint cannot be written, is damaged or belongs to something else.
+            out NaN or infinity, or the checkpoint is damaged, belongs to something else or is in use by another scan,
+            or lies where none can be: it is a folder, or its folder is not there or cannot be written to.
+        OSError: If the checkpoint cannot be written when the time has come, because the disk is full, for example. The
+            message names the file.
     """
     check_positive("k", k)
     check_positive("batch_size", batch_size)
@@ -81,18 +86,28 @@ def top_activations(
     else:
         path = state_file.check_place(checkpoint)
         made = made_by(below, steps, preprocess, input_shape)
-        state = TopK(maps_of(steps), k, made, [Source(source.identity(), 0, False)])
-        state = TopK.load(path, like=state) if path.exists() else state
+        new = TopK(maps_of(steps), k, made, [Source(source.identity(), 0, False)])
+        state = _saved(path, new)
+        if not state.complete:
+            state_file.check_writable(path)
+    with nullcontext() if path is None or state.complete else locked(path):
+        if path is not None and not state.complete:
+            state = _saved(path, new)  # another process may have gone on before the lock was ours
         source.first = state.sources[0].identity.get("first image")
-    if state.complete:
-        source.check_first()
-    else:
-        batches = _prepared(source.batches(batch_size, after=state.images), preprocess, below.inputs[0])
-        find = finder(below, [graph.find(laid, layer) for layer in state.maps])
-        with tqdm(unit=" images", initial=state.images, disable=not progress) as bar:
-            _scan(find, state, source, batches, path, save_every, bar)
+        if state.complete:
+            source.check_first()
+        else:
+            batches = _prepared(source.batches(batch_size, after=state.images), preprocess, below.inputs[0])
+            find = finder(below, [graph.find(laid, layer) for layer in state.maps])
+            with tqdm(unit=" images", initial=state.images, disable=not progress) as bar:
+                _scan(find, state, source, batches, path, save_every, bar)
     tops = tops_in(laid, state)
     return {layer: tops[step.name] for layer, step in zip(layers, steps, strict=True)}
+
+
+def _saved(path, new):
+    """The state in a file; a new one where there is none."""
+    return TopK.load(path, like=new) if path.exists() else new
 
 
 def _prepared(batches, preprocess, image):

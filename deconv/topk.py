@@ -8,9 +8,9 @@ import numpy as np
 from deconv import fingerprint, graph, state_file
 from deconv.batches import whole_numbers
 from deconv.challengers import kept_dtype, plane
-from deconv.fingerprint import Source
 from deconv.inputs import check_finite, check_positive
-from deconv.ranking import Ranking, joined, merged, nobody
+from deconv.ranking import joined, merged, nobody
+from deconv.state_checks import check_about, ranking_of, sources_of
 from deconv.windows import windows_below
 
 
@@ -171,7 +171,13 @@ class TopK:
         return tops_in(laid, self)
 
     def save(self, path):
-        """Write it to a file, which is replaced at once or not at all: see `state_file.save`."""
+        """Write it to a file, which is replaced at once or not at all: see `state_file.save`.
+
+        Threads and processes that save to one file do not disturb each other; who ends last has written it.
+
+        Raises:
+            OSError: If it cannot be written; the message names the file.
+        """
         about = {"k": self.k, "maps": self.maps, "made_by": self.made_by, "sources": self.sources}
         named = ((f"{number}.", ranking._asdict()) for number, ranking in enumerate(self.rankings.values()))
         state_file.save(path, about, {start + name: array for start, arrays in named for name, array in arrays.items()})
@@ -187,17 +193,19 @@ class TopK:
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is damaged or something else, or differs from `like`; the message says in what.
+            ValueError: If it is damaged or something else, holds what no scan leaves (values that are not finite or
+                not in order, an image twice, positions outside of the map), or differs from `like`. The message names
+                the file and says in what.
         """
         with state_file.reading(path) as (about, arrays):
+            check_about(about)
             maps = {layer: Maps(tuple(shape), dtype) for layer, (shape, dtype) in about["maps"].items()}
-            state = cls(maps, about["k"], about["made_by"], [Source(*source) for source in about["sources"]])
-            for number, (layer, empty) in enumerate(state.rankings.items()):
-                ranking = Ranking(*(arrays[f"{number}.{name}"] for name in Ranking._fields))
-                shape = (len(empty.ids), min(state.k, ranking.ids.shape[1]))
-                if any(a.shape != shape or a.dtype != b.dtype for a, b in zip(ranking, empty, strict=True)):
-                    raise ValueError(f"the arrays of layer '{layer}' are not of the shape and dtype that it says")
-                state.rankings[layer] = ranking
+            rankings = {
+                layer: ranking_of(arrays, number, layer, shape, about["k"], sources_of(about))
+                for number, (layer, shape) in enumerate(maps.items())
+            }
+            state = cls(maps, about["k"], about["made_by"], sources_of(about))
+            state.rankings = rankings
         found = [] if like is None else _differences(state, like, "there", "here", sources=bool(like.sources))
         if found:
             raise ValueError(

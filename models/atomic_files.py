@@ -126,7 +126,7 @@ def locked(place):
             remove_leftovers(place)
         yield
     finally:
-        lock.release()
+        lock.close()
 
 
 class Lock:
@@ -160,7 +160,7 @@ class Lock:
             self._lock = lock
             self._sign()
 
-    def release(self):
+    def close(self):
         """Give the place back. To do so twice is no error."""
         lock, self._lock = self._lock, None
         if lock is None:
@@ -173,7 +173,7 @@ class Lock:
 
     def __del__(self):
         if getattr(self, "_lock", None) is not None:
-            self.release()
+            self.close()
 
     def _go_without(self, place):
         warnings.warn(

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 
-def read_object(path, **kinds):
+def read_object(path, /, **kinds):
     """Read a file that holds one JSON object.
 
     Args:
@@ -26,18 +26,37 @@ def read_object(path, **kinds):
     try:
         if not path.is_file():
             raise ValueError("it is not a file" if path.exists() else "there is no such file")
-        found = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse, parse_float=_finite)
-        check_members(found, **kinds)
+        return parse_object(path.read_text(encoding="utf-8"), **kinds)
     except OSError as error:
         raise ValueError(f"'{path}' cannot be read: {error.strerror or error}.") from error
-    except RecursionError:
-        raise ValueError(f"'{path}' is not what it should be: it is nested too deeply.") from None
     except ValueError as error:
         raise ValueError(f"'{path}' is not what it should be: {' '.join(str(error).split())}.") from error
+
+
+def parse_object(text, /, **kinds):
+    """Make a dict of the text of one JSON object: see `read_object`, of which the message lacks the name of the file.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    found = parse(text)
+    check_members(found, **kinds)
     return found
 
 
-def check_members(value, **kinds):
+def parse(text):
+    """The value of any JSON, in which every number is finite.
+
+    Raises:
+        ValueError: If it is none, or is nested too deeply. The message does not name the file.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def check_members(value, /, **kinds):
     """See that something read from JSON is an object with some members: see `read_object`.
 
     Raises:

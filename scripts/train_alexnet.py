@@ -89,7 +89,7 @@ def main(
         if evaluate is not None:
             _evaluate(arguments, places, evaluate)
             return
-        with command_line.made(out):
+        with command_line.stopped_by_signals(), command_line.made(out):
             train(arguments, **places)
     except (ValueError, OSError, ImportError) as error:
         command_line.fail(error)
@@ -102,6 +102,16 @@ def main(
 def train(arguments, out, *, data_dir=None, download=False, resume=False, variant=None, say=typer.echo):
     """Train in this process, or go on with what is there; see `scripts.train_lenet5.train`."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from models import training
+
+    arguments = completed(arguments)
+    folder = training.RunFolder(out, arguments["model"])
+    with folder.held():
+        _train(folder, arguments, data_dir, download, resume, variant, say)
+
+
+def _train(folder, arguments, data_dir, download, resume, variant, say):
+    """Train into a folder that no other run can write to meanwhile."""
     import tensorflow as tf
 
     import models
@@ -109,12 +119,11 @@ def train(arguments, out, *, data_dir=None, download=False, resume=False, varian
     from models import training
     from models.training import photographs, recipes, session
 
-    arguments = completed(arguments)
+    out = folder.path
     plan = photographs.Plan.of(arguments["model"], arguments["image_size"], arguments["epochs"])
-    folder = training.RunFolder(out, arguments["model"])
     results = folder.check(arguments, resume)
     if results is not None:
-        say(f"The run in '{out}' is finished: top-1 accuracy {results['top1']:.2%} on the central crop.")
+        say(f"The run in '{out}' is finished: top-1 accuracy {folder.result('top1'):.2%} on the central crop.")
         return
     places = {"data_dir": data_dir and str(data_dir), "download": download, "out": str(out), "resume": resume}
     train_set, test_set = (_photographs(arguments, places, split, plan.source_side) for split in ("train", "test"))

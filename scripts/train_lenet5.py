@@ -60,7 +60,7 @@ def main(
     command_line.check("--every", every, every is None or every >= 1, "at least 1")
     command_line.check("--seed", seed, 0 <= seed < 2**32, "at least 0 and below 2**32")
     try:
-        with command_line.made(out):
+        with command_line.stopped_by_signals(), command_line.made(out):
             train(arguments, out, data_dir=data_dir, download=download, resume=resume)
     except (ValueError, OSError, ImportError) as error:
         command_line.fail(error)
@@ -83,6 +83,15 @@ def train(arguments, out, *, data_dir=None, download=False, resume=False, varian
         ValueError, OSError, ImportError: If it cannot be done; the message says why and what to do.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from models import training
+
+    folder = training.RunFolder(out, "lenet5")
+    with folder.held():
+        _train(folder, arguments, data_dir, download, resume, variant, say)
+
+
+def _train(folder, arguments, data_dir, download, resume, variant, say):
+    """Train into a folder that no other run can write to meanwhile."""
     import tensorflow as tf
 
     from deconv import datasets
@@ -91,10 +100,10 @@ def train(arguments, out, *, data_dir=None, download=False, resume=False, varian
     from models.lenet5 import preprocess_input
     from models.training import session
 
-    folder = training.RunFolder(out, "lenet5")
+    out = folder.path
     results = folder.check(arguments, resume)
     if results is not None:
-        say(f"The run in '{out}' is finished: test accuracy {results['test_accuracy']:.2%}.")
+        say(f"The run in '{out}' is finished: test accuracy {folder.result('test_accuracy'):.2%}.")
         return
     form = {"data_dir": data_dir, "download": download, "image_size": (28, 28), "channels": 1}
     digits, test_digits = (datasets.load(arguments["dataset"], split, **form) for split in ("train", "test"))

@@ -66,7 +66,8 @@ def main(
     groups = tuple(dict.fromkeys(group or GROUPS))
     told = typer.echo if model == "alexnet" else _say_nothing  # an epoch of LeNet-5 takes less than a second
     try:
-        train(model, groups, out, seed=seed, say=typer.echo, detail=told, **places, **given)
+        with command_line.stopped_by_signals():
+            train(model, groups, out, seed=seed, say=typer.echo, detail=told, **places, **given)
     except (ValueError, OSError, ImportError) as error:
         command_line.fail(error)
     except KeyboardInterrupt:

@@ -236,8 +236,8 @@ def test_threads_of_one_process_are_kept_apart_too_and_files_have_locks_of_their
 
 def test_a_shared_lock_is_held_until_its_last_object_is_gone(tmp_path):
     one, other = (Lock(tmp_path, "evolution.lock", shared=True) for _ in range(2))
-    one.release()
-    one.release()
+    one.close()
+    one.close()
     assert os.listdir(tmp_path) == [".evolution.lock"]
     del other
     assert os.listdir(tmp_path) == []

@@ -19,9 +19,10 @@ matplotlib.use("Agg")
 import deconv
 import models
 from deconv import datasets, figures
+from deconv.atomic_files import replacing
 from deconv.figures.fig1 import unpooling_data
 from deconv.figures.fig2 import top_data
-from deconv.figures.record import provenance, replacing, weights_hash
+from deconv.figures.record import provenance, weights_hash
 from models import weight_files
 from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
 from scripts.make_figures import app

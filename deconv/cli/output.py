@@ -3,9 +3,10 @@
 import contextlib
 import importlib
 import os
-import shutil
+import signal
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import typer
@@ -21,7 +22,7 @@ def answering(out):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # that there is no GPU is nothing to act on
     os.environ["MPLBACKEND"] = "Agg"
     try:
-        with made(out):
+        with stopped_by_signals(), made(out):
             yield
     except KeyboardInterrupt:
         fail("interrupted; what is unfinished has been removed.", 130)
@@ -34,6 +35,23 @@ def answering(out):
         from deconv import datasets
 
         fail(datasets.reason(error))
+
+
+@contextlib.contextmanager
+def stopped_by_signals():
+    """`with stopped_by_signals():` a request to end (SIGTERM), as a scheduler sends it, is taken as Ctrl-C is."""
+
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # who alone may say what signals do
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def fail(message, status=2):
@@ -78,19 +96,17 @@ def write(subject, pictures, out, arguments):
         arguments: The options of the command, for the record.
     """
     from deconv import figures
+    from deconv.atomic_files import unfinished_folder
     from deconv.figures.record import provenance
 
     about = {**provenance(subject), "arguments": {name: _plain(value) for name, value in arguments.items()}}
-    unfinished = Path(tempfile.mkdtemp(dir=out, prefix=".unfinished-"))
-    try:
+    with unfinished_folder(out) as unfinished:
         names = []
         for picture in pictures:
             figures.save(picture, unfinished, about)
             names.append(picture.name)
         for file in sorted(unfinished.iterdir()):
             os.replace(file, out / file.name)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     for name in names:
         typer.echo(f"Written: {out / name}.png, .pdf and .json")
 

@@ -4,10 +4,12 @@ import hashlib
 import json
 from pathlib import Path
 
+from deconv.atomic_files import locked, replacing
 from deconv.figures.index import write_index
 from deconv.figures.origin import made_of, runs_of
 from deconv.figures.recipes import ALSO_CALLED, RECIPES
-from deconv.figures.record import provenance, replacing, save
+from deconv.figures.record import provenance, save
+from deconv.json_files import check_kind, check_members, read_object
 
 _FINISHED = "finished.json"
 
@@ -46,11 +48,17 @@ def draw(subject, folder, recipes=None, *, title=None, anew=False, progress=Fals
         `{recipe: names of its pictures}`; no pictures for a recipe that does not apply.
 
     Raises:
-        ValueError: If a name is unknown, or a recipe finds its data unfit.
+        ValueError: If a name is unknown, a recipe finds its data unfit, or another process draws into the folder.
+        OSError: If a file cannot be written; the message names it.
     """
+    with locked(folder):
+        return _draw(subject, Path(folder), recipes, title, anew, progress)
+
+
+def _draw(subject, folder, recipes, title, anew, progress):
     from tqdm import tqdm
 
-    folder, drawn = Path(folder), {}
+    drawn = {}
     about = provenance(subject)
     made = made_of(subject, about)
     finished = _read(folder / _FINISHED)
@@ -88,13 +96,14 @@ def _all_there(folder, names):
 
 def _read(path):
     try:
-        finished = json.loads(path.read_text(encoding="utf-8"))
-        return {
-            recipe: {"made_of": str(one["made_of"]), "pictures": list(one["pictures"])}
-            for recipe, one in finished.items()
-        }
-    except (OSError, ValueError, AttributeError, TypeError, KeyError):  # not there, or not ours: nothing is finished
+        finished = read_object(path)
+        for one in finished.values():
+            check_members(one, made_of=str, pictures=list)
+            for name in one["pictures"]:
+                check_kind("a picture", name, str)
+    except ValueError:  # not there, or not ours: nothing is finished
         return {}
+    return finished
 
 
 def _write(path, finished):

@@ -1,11 +1,11 @@
 """One page that shows all pictures of a folder and what they say to the paper's claims; no server, no network."""
 
-import json
 from importlib import resources
 from pathlib import Path
 
+from deconv.atomic_files import replacing
 from deconv.figures.paper import CLAIMS, Finding
-from deconv.figures.record import replacing
+from deconv.json_files import check_kind, check_members, read_object
 
 _SAME = ("model", "weights_sha256", "data", "split", "images_sha256", "preprocess", "preprocess_effect")
 """What the pictures of one page have in common; of the last three older pictures say nothing."""
@@ -42,16 +42,30 @@ def read_pictures(folder):
 
     Files that are no such JSON are passed over.
     """
-    files = sorted(Path(folder).glob("*.json"), key=lambda path: (_order(path.stem), path.stat().st_mtime_ns))
-    return [about for about in map(_read, files) if {"name", "title", "caption", "provenance"} <= about.keys()]
+    files = [path for path in Path(folder).glob("*.json") if not path.name.startswith(".")]
+    files.sort(key=lambda path: (_order(path.stem), path.stat().st_mtime_ns))
+    return [about for about in map(_read, files) if about is not None]
 
 
 def _read(path):
+    """What a file says of a picture; None if it is anything else."""
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return about if isinstance(about, dict) else {}
+        about = read_object(path, name=str, title=str, caption=str, provenance=dict)
+        for finding in _listed(about, "findings"):
+            check_members(finding, claim=str, seen=(bool, type(None)), criterion=str, measured=str)
+        for table in _listed(about, "tables"):
+            check_members(table, title=str, columns=list, rows=list)
+            check_kind("'note'", table.setdefault("note", ""), str)
+            for row in table["rows"]:
+                check_kind("a row", row, list)
+    except ValueError:
+        return None
+    return about
+
+
+def _listed(about, name):
+    check_kind(f"'{name}'", about.setdefault(name, []), list)
+    return about[name]
 
 
 def verdicts(pictures):
@@ -66,7 +80,7 @@ def verdicts(pictures):
     """
     found = {}
     for about in pictures:
-        for finding in about.get("findings", ()):
+        for finding in about["findings"]:
             said = Finding(**{name: finding[name] for name in Finding._fields})
             if said.claim not in found or found[said.claim][0].seen is None:
                 found[said.claim] = said, about["name"]

@@ -2,11 +2,8 @@
 
 import hashlib
 import json
-import os
 import platform
-import tempfile
 from collections.abc import Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +15,7 @@ import tensorflow
 
 import deconv
 from deconv import fingerprint
+from deconv.atomic_files import replacing
 from deconv.figures.paper import Finding, Table
 
 _PIXELS = 2**23
@@ -119,21 +117,6 @@ def effect_of(preprocess, image_set):
         return None
     found = [hashlib.sha256(f"{made.dtype} {made.shape}".encode() + made.tobytes()) for made in (first, second)]
     return found[0].hexdigest() if found[0].digest() == found[1].digest() else None
-
-
-@contextmanager
-def replacing(path):
-    """`with replacing(path) as temporary:` write there; it takes the place of `path` only if all went well."""
-    path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _plain(value):

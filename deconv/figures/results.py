@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from deconv.atomic_files import replacing
 from deconv.figures.index import read_pictures, verdicts
-from deconv.figures.record import replacing
 
 _MADE_OF = ("model", "weights", "data_source", "seed", "deconvnet", "tensorflow", "keras")
 

@@ -1,10 +1,19 @@
 """Trained networks to compare, as `scripts/train_variants.py` and the other training scripts leave them in folders."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 import keras
+
+from deconv.json_files import check_kind, check_members, read_object
+
+_PARTS = {
+    "variant": {"name": str, "place": int, "row": str, "change": (str, dict)},
+    "data": {"train": str, "train_size": int, "test": str, "test_size": int},
+    "arguments": {},
+    "versions": {},
+}
+"""Of what kind the members of a record are, where they are there."""
 
 
 class Run(NamedTuple):
@@ -35,6 +44,21 @@ class Run(NamedTuple):
             raise ValueError(f"'{self.model_file}' is no network that can be read ({reason}). Train it anew.") from None
 
 
+def data_of(run):
+    """What a run was trained and tested on: the member `data` of its record, a dict.
+
+    Raises:
+        ValueError: If the record does not say it.
+    """
+    try:
+        check_members(run.record, data=dict)
+        check_members(run.record["data"], **_PARTS["data"])
+    except ValueError as error:
+        file = run.model_file.with_name("training.json")
+        raise ValueError(f"'{file}' does not say what the network was trained on: {error}. Train it anew.") from None
+    return run.record["data"]
+
+
 def read_run(folder):
     """The finished run in a folder; None if there is none, or it is not finished.
 
@@ -45,20 +69,34 @@ def read_run(folder):
     if not record_file.exists():
         return None
     try:
-        record = json.loads(record_file.read_text(encoding="utf-8"))
-        results, variant = record.get("results"), record.setdefault("variant", {})
-        name, place = variant.get("name", record_file.parent.name), variant.get("place", 0)
-        if not isinstance(results, dict | None) or not isinstance(place, int):
-            raise TypeError("its results or its place are of another kind")
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise ValueError(f"'{record_file}' is no record of a training run: {error}. Train it anew.") from None
-    models = sorted(record_file.parent.glob("*.keras"))
+        record = read_object(record_file)
+        _check_record(record)
+    except ValueError as error:
+        raise ValueError(f"'{record_file}' is no record of a training run: {error} Train it anew.") from None
+    results, variant = record.get("results"), record.setdefault("variant", {})
+    models = [file for file in sorted(record_file.parent.glob("*.keras")) if not file.name.startswith(".")]
     if results is None or not models:
         return None
     files = sorted(record_file.parent.glob("checkpoints/epoch_*.keras"))
     numbered = {file.stem.removeprefix("epoch_"): file for file in files}
     checkpoints = {int(number): file for number, file in numbered.items() if number.isdecimal()}
-    return Run(str(name), record, models[0], checkpoints)
+    return Run(variant.get("name", record_file.parent.name), record, models[0], checkpoints)
+
+
+def _check_record(record):
+    """See that what a record says is of the kind that a training script writes; it may say less."""
+    try:
+        check_kind("'results'", record.get("results"), (dict, type(None)))
+        for name, value in (record.get("results") or {}).items():
+            check_kind(
+                f"'{name}' of the results", value, (str,) if name == "weights_sha256" else (int, float, type(None))
+            )
+        for part, kinds in _PARTS.items():
+            told = record.get(part, {})
+            check_members(told)
+            check_members(told, **{name: kind for name, kind in kinds.items() if name in told})
+    except ValueError as error:
+        raise ValueError(f"{error}.") from None
 
 
 def read_runs(folder):

@@ -9,7 +9,7 @@ from deconv import graph
 from deconv.figures.error_claims import comparison_claims, depth_claims, standard_error
 from deconv.figures.paper import Table, published
 from deconv.figures.record import Picture
-from deconv.figures.runs import read_runs
+from deconv.figures.runs import data_of, read_runs
 from deconv.plotting.errors import error_bars
 from deconv.recording import recorder
 
@@ -72,10 +72,10 @@ class Ensemble(NamedTuple):
 
 def error_pictures(subject):
     runs = read_runs(subject.runs / "ablation") if subject.runs is not None else []
-    alike = [run for run in runs if run.record["data"] == runs[0].record["data"]]
+    alike = [run for run in runs if data_of(run) == data_of(runs[0])]
     if not alike:
         return
-    rows, data = [row_of(run) for run in alike], alike[0].record["data"]
+    rows, data = [row_of(run) for run in alike], data_of(alike[0])
     made_of = f"Trained: {data['train']} Tested: {data['test']}"
     if len(alike) < len(runs):
         made_of += f" {len(runs) - len(alike)} runs on other data are left out."
@@ -85,7 +85,7 @@ def error_pictures(subject):
 
 def row_of(run):
     """The errors that the record of a run states, as a `Row`."""
-    results, data, variant = run.record["results"], run.record["data"], run.record.get("variant", {})
+    results, data, variant = run.record["results"], data_of(run), run.record.get("variant", {})
     keys = (("train_top1", "train_accuracy"), ("top1", "test_accuracy"), ("top5",))  # of photographs, of digits
     known = [next((results[key] for key in names if key in results), math.nan) for names in keys]
     parameters = results.get("parameters")
@@ -120,7 +120,7 @@ def ensemble_data(subject, runs, batch_size=64):
     if images is None:
         return []
     changes = [run.record.get("variant", {}).get("change") for run in runs]
-    tested = [run.record["data"]["test"] == images.source for run in runs]
+    tested = [data_of(run)["test"] == images.source for run in runs]
     loaded = [
         (run, change, run.model())
         for run, change, on_these in zip(runs, changes, tested, strict=True)

@@ -1,11 +1,13 @@
 """The folder that a training run writes into, and whether it may."""
 
+import contextlib
 import csv
 import json
 import os
 from pathlib import Path
 
-from models.training.files import whole
+from models.atomic_files import PREFIX, locked, remove_leftovers, replacing
+from models.json_files import check_members, read_object
 
 
 class RunFolderError(ValueError):
@@ -17,7 +19,7 @@ class RunFolder:
 
     `training.json` (arguments, then results), `state.npz` (what to go on from, until the run is finished),
     `history.csv`, `checkpoints/epoch_001.keras`, ..., and at the end the model `<name>.keras`, `weights.npz` and
-    `learning_curve.png`. Every file is written whole or not at all.
+    `learning_curve.png`. Every file is written whole or not at all, and one run at a time is `held`.
 
     Args:
         path: The folder. It may be new.
@@ -37,6 +39,41 @@ class RunFolder:
         """The model as it was after `epoch`, counted from 1."""
         return self.path / "checkpoints" / f"epoch_{epoch:03d}.keras"
 
+    @contextlib.contextmanager
+    def held(self):
+        """`with folder.held():` no other run, of this process or another, is in such a block with this folder.
+
+        What a killed run left unfinished is removed. The folder is made if need be, and is taken away again if nothing
+        was written into it.
+
+        Raises:
+            RunFolderError: If another run holds it, or it cannot be a folder or be written. Nobody waits.
+        """
+        self._check_place()
+        new = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        try:
+            with contextlib.ExitStack() as stack:
+                try:
+                    self.path.mkdir(parents=True, exist_ok=True)
+                    stack.enter_context(locked(self.path))
+                except (OSError, ValueError) as error:
+                    raise RunFolderError(str(error)) from error
+                remove_leftovers(self.path / "checkpoints")
+                yield
+        finally:
+            with contextlib.suppress(OSError):  # it is not empty
+                for folder in new:
+                    folder.rmdir()
+
+    def _check_place(self):
+        existing = self.path
+        while not existing.exists():
+            existing = existing.parent
+        if not existing.is_dir():
+            raise RunFolderError(f"'{self.path}' cannot be a folder: '{existing}' is a file.")
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise RunFolderError(f"The folder '{self.path}' cannot be written: no permission for '{existing}'.")
+
     def check(self, arguments, resume):
         """See whether a run with these arguments may start, or go on, here. Nothing is written.
 
@@ -51,17 +88,11 @@ class RunFolder:
             RunFolderError: If the folder cannot be written; holds a run and `resume` is False; was made with other
                 arguments; or holds anything else.
         """
-        existing = self.path
-        while not existing.exists():
-            existing = existing.parent
-        if not existing.is_dir():
-            raise RunFolderError(f"'{self.path}' cannot be a folder: '{existing}' is a file.")
-        if not os.access(existing, os.W_OK | os.X_OK):
-            raise RunFolderError(f"The folder '{self.path}' cannot be written: no permission for '{existing}'.")
+        self._check_place()
         if not self.path.exists():
             return None
         if not self.record_file.exists():
-            if any(self.path.iterdir()):
+            if any(not _is_passing(file) for file in self.path.iterdir()):
                 raise RunFolderError(
                     f"The folder '{self.path}' holds other files, and no run (training.json). Choose a new one."
                 )
@@ -111,7 +142,7 @@ class RunFolder:
 
     def write_history(self, history):
         """One row per epoch. Floats are written so that they read back as the same floats."""
-        with whole(self.history_file) as partial, open(partial, "w", newline="") as file:
+        with replacing(self.history_file) as partial, open(partial, "w", newline="") as file:
             writer = csv.DictWriter(file, history[0])
             writer.writeheader()
             writer.writerows(history)
@@ -125,7 +156,7 @@ class RunFolder:
         """Save the network without its optimizer: for looking at, not for going on."""
         import keras
 
-        with whole(path) as partial:
+        with replacing(path) as partial:
             keras.Model(model.inputs, model.outputs, name=model.name).save(partial)
 
     def finish(self, results):
@@ -133,17 +164,36 @@ class RunFolder:
         self._write_record({**self._record(), "results": results})
         self.state_file.unlink(missing_ok=True)
 
+    def result(self, name):
+        """A number among the results of a finished run.
+
+        Raises:
+            RunFolderError: If the record holds no such number.
+        """
+        results = self._record()["results"]
+        try:
+            check_members(results, **{name: (int, float)})
+        except ValueError as error:
+            raise RunFolderError(f"'{self.record_file}' is not the record of a finished run: {error}.") from None
+        return results[name]
+
     def _record(self):
         try:
-            record = json.loads(self.record_file.read_text())
-            record["arguments"], record["results"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunFolderError(f"'{self.record_file}' is not the record of a run: {error!r}.") from error
+            record = read_object(self.record_file, arguments=dict, results=(dict, type(None)))
+            if not isinstance(record.get("data", {}), dict):
+                raise ValueError(f"'{self.record_file}' says of its data what is not an object.")
+        except ValueError as error:
+            raise RunFolderError(f"'{self.record_file}' is not the record of a run: {error}") from error
         return record
 
     def _write_record(self, record):
-        with whole(self.record_file) as partial:
+        with replacing(self.record_file) as partial:
             partial.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _is_passing(file):
+    """Whether a file is there only while a run is, or was left by one that was killed."""
+    return file.name.startswith(PREFIX) or file.name == ".lock"
 
 
 def _differences(before, now):

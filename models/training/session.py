@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from models import weight_files
+from models.atomic_files import replacing
 from models.training.curve import learning_curve
-from models.training.files import whole
 
 
 def provenance(script, train, test):
@@ -50,9 +50,8 @@ def finish(folder, model, history, results, title):
         results: Dict for the record; the weights' SHA-256 is added.
         title: Title of the learning curve.
     """
-    with whole(folder.weights_file) as partial:
-        weight_files.save(model, partial)
+    weight_files.save(model, folder.weights_file)
     folder.save_model(model, folder.model_file)
-    with whole(folder.curve_file) as partial:
+    with replacing(folder.curve_file) as partial:
         learning_curve(history, title).savefig(partial, dpi=120)
     folder.finish({**results, "weights_sha256": hashlib.sha256(folder.weights_file.read_bytes()).hexdigest()})
