@@ -8,7 +8,7 @@ import pytest
 
 from deconv.atomic_files import PREFIX, locked
 from deconv.figures import drawing
-from deconv.figures.index import read_pictures, verdicts, write_index
+from deconv.figures.index import _SAME, read_pictures, verdicts, write_index
 from deconv.figures.results import write_results
 from deconv.figures.runs import data_of, read_run, read_runs
 
@@ -61,7 +61,7 @@ def test_json_of_another_form_beside_pictures_is_passed_over(tmp_path, name):
     (tmp_path / f"{PREFIX}left.json").write_text(json.dumps(PICTURE))  # of a process that was killed
     (tmp_path / "folder.json").mkdir()
     assert [about["title"] for about in read_pictures(tmp_path)] == ["Fig. 2"]
-    write_index(tmp_path, "Pictures", PICTURE["provenance"] | {"weights_sha256": None, "data": None, "split": None})
+    write_index(tmp_path, "Pictures", dict.fromkeys(_SAME) | PICTURE["provenance"])
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert page.count("<figure") == 1 and "Fig. 2</h2>" in page
     write_results(tmp_path / "page.md", {"here": tmp_path}, "Results")
