@@ -66,7 +66,7 @@ def _declared(archive, member):
 def _header(file, member):
     try:
         version = np.lib.format.read_magic(file)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        read = {(1, 0): np.lib.format.read_array_header_1_0}[version]  # others may declare headers of gigabytes
         shape, fortran, dtype = read(file)
     except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
         raise ValueError(f"its member {member.filename!r} is no NumPy array") from error

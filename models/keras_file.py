@@ -3,12 +3,14 @@
 import contextlib
 import io
 import json
+import math
 import re
 
-from models import h5_file, zip_files
+from models import h5_weights, zip_files
 from models.stored import check_expansion
 
 _CONFIG, _WEIGHTS, _METADATA = "config.json", "model.weights.h5", "metadata.json"
+_WIDTHS = ("units", "filters", "input_dim", "output_dim")
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -17,7 +19,7 @@ def arrays(path):
     """Open the weights of a `.keras` file. Its model is not built, and so no code of any layer runs.
 
     Yields:
-        `{layer: [Stored, ...]}`, as `models.h5_file.arrays`.
+        `{layer: [Stored, ...]}`, as `models.h5_weights.arrays`.
 
     Raises:
         ValueError: If it is no such file, or is damaged. The message leaves out the path.
@@ -29,8 +31,8 @@ def arrays(path):
         inside = io.BytesIO(zip_files.content(archive, _WEIGHTS))
         names = _names(_config(archive))
     with _opened(inside) as root:
-        weights, given = h5_file.groups(root)
-        yield h5_file.by_layer(weights, given or names)
+        weights, given = h5_weights.groups(root)
+        yield h5_weights.by_layer(weights, given or names)
 
 
 def check(path) -> None:
@@ -38,8 +40,9 @@ def check(path) -> None:
 
     Raises:
         ValueError: If it is no zip archive, a member is encrypted, damaged, missing, or far larger than what is
-            stored, its configuration is no JSON that describes a model, or its weights are links to other files or
-            far larger than what is stored. The message leaves out the path.
+            stored, its configuration is no JSON that describes a model, or has a layer wider than all its weights
+            together, or its weights are links to other files or far larger than what is stored. The message leaves
+            out the path.
         OSError: If the file cannot be read.
     """
     _check_kind(path)
@@ -47,11 +50,13 @@ def check(path) -> None:
         _check_members(archive)
         for member in archive.infolist():
             check_expansion(f"its member '{member.filename}'", member.file_size, member.compress_size)
-        _config(archive)
+        config = _config(archive)
         inside = io.BytesIO(zip_files.content(archive, _WEIGHTS))
     with _opened(inside) as root:
-        for stored in (stored for weights in h5_file.groups(root)[0].values() for stored in weights):
+        found = [stored for weights in h5_weights.groups(root)[0].values() for stored in weights]
+        for stored in found:
             check_expansion(f"its weight '{stored.name}'", stored.nbytes, stored.on_disk)
+        _check_widths(config, sum(math.prod(stored.shape) for stored in found))
 
 
 def version(path) -> str:
@@ -96,6 +101,17 @@ def _config(archive):
     if not isinstance(config.get("config"), dict):
         raise ValueError(f"its '{_CONFIG}' describes no model: expected an object as its 'config'")
     return config
+
+
+def _check_widths(config, numbers):
+    """Refuse layers wider than all weights together: Keras makes a model's weights before it compares them."""
+    todo = [config]
+    for value in todo:
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            if key in _WIDTHS and isinstance(inner, int) and inner > max(2**20, numbers):
+                raise ValueError(f"its '{_CONFIG}' has {inner:,} {key}, and its weights are {numbers:,} numbers in all")
+            if isinstance(inner, dict | list):
+                todo.append(inner)
 
 
 @contextlib.contextmanager

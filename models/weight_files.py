@@ -12,7 +12,7 @@ import zipfile
 import keras
 import numpy as np
 
-from models import h5_file, keras_file, npz_file
+from models import h5_weights, keras_file, npz_weights
 from models.atomic_files import replacing
 from models.stored import check_expansion, plain
 
@@ -174,7 +174,7 @@ def _cast(array, dtype):
 def _opened(path):
     """The weights of a file as it declares them, `{layer name: [Stored, ...]}`, to be read inside the block."""
     path = str(path)
-    kinds = {".npz": npz_file, ".keras": keras_file, ".weights.h5": h5_file}
+    kinds = {".npz": npz_weights, ".keras": keras_file, ".weights.h5": h5_weights}
     kind = next((kind for suffix, kind in kinds.items() if path.endswith(suffix)), None)
     if kind is None:
         raise ValueError(f"'{path}' is not a weights file: expected a name that ends in {', '.join(SUFFIXES)}.")

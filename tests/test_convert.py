@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from models import convert, weight_files
+from models import atomic_files, convert, weight_files
 from models.alexnet import AlexNet
 from models.alexnet_owt import AlexNetOWT
 from models.convert import layout
@@ -249,6 +250,16 @@ def test_half_precision_is_half_the_size(small, tmp_path):
     with np.load(tmp_path / "float16.npz") as archive:
         assert {archive[name].dtype.name for name in archive.files} == {"float16"}
     assert (tmp_path / "float32.npz").stat().st_size > 1.99 * (tmp_path / "float16.npz").stat().st_size
+
+
+def test_what_a_killed_conversion_has_left_is_removed_by_the_next_to_the_same_place(small, tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    name = atomic_files._unfinished_name("out.npz").replace(f".{os.getpid()}.", f".{ended.pid}.")
+    for left in (name, name.replace("out.npz", "other.npz")):
+        (tmp_path / left).write_bytes(b"left")
+    convert.save(convert.convert(small), tmp_path / "out.npz")
+    assert sorted(os.listdir(tmp_path)) == sorted(["out.npz", name.replace("out.npz", "other.npz")])
 
 
 def test_what_half_precision_cannot_hold_leaves_the_old_file_as_it_is(small, tmp_path):

@@ -109,6 +109,14 @@ def huge(content):
     return inside.getvalue()
 
 
+def test_a_layer_wider_than_all_weights_is_refused_before_it_is_made(packed, members):
+    for number, width in ((1, "filters"), (3, "units")):
+        described = json.loads(members["config.json"])
+        layer(number, **{width: 10**9})(described)
+        said = refusal(packed(**{"config.json": json.dumps(described)}))
+        assert f"has 1,000,000,000 {width}, and its weights are 239 numbers in all" in said
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

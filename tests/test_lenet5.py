@@ -143,6 +143,26 @@ def test_weights_go_to_a_file_and_back(trained, tmp_path, suffix):
             np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.parametrize("policy", ["float64", "mixed_float16", "mixed_bfloat16"])
+def test_the_shipped_weights_are_the_same_numbers_under_every_policy(trained, policy):
+    before, floatx = keras.config.dtype_policy(), keras.config.floatx()
+    digits = np.random.default_rng(0).random((2, 28, 28, 1))
+    try:
+        if policy == "float64":
+            keras.config.set_floatx(policy)
+        keras.config.set_dtype_policy(policy)
+        other = models.LeNet5()
+        found = other(digits)
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(before)
+    for weight, array in zip(other.get_weights(), np.load(SHIPPED).values(), strict=True):
+        assert weight.dtype == ("float64" if policy == "float64" else "float32")
+        np.testing.assert_array_equal(weight, array.astype(weight.dtype))  # float16 in the file
+    found = np.asarray(keras.ops.cast(found, "float64"))
+    np.testing.assert_allclose(found, trained(digits), atol=1e-6 if policy == "float64" else 0.1)
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".keras", ".weights.h5"])
 def test_weights_of_another_shape_name_the_layer_and_both_shapes(tmp_path, suffix):
     other, path = models.LeNet5(weights=None, classes=7), tmp_path / f"seven{suffix}"

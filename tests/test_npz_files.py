@@ -103,6 +103,17 @@ def test_damaged_encrypted_and_unknown_archives_are_refused(tmp_path):
         read_arrays(tmp_path / "nothing.npz", _accept)
 
 
+def test_a_header_that_is_larger_than_any_is_not_read(tmp_path):
+    size = 2 * 10**7
+    content = b"\x93NUMPY\x02\x00" + size.to_bytes(4, "little") + b" " * size
+    path = _zipped(tmp_path / "a.npz", "a.npy", content)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"'a\.npy' is no NumPy array"):
+        read_arrays(path, _accept)
+    assert tracemalloc.get_traced_memory()[1] < 2 * 10**6
+    tracemalloc.stop()
+
+
 def test_headers_that_are_no_header_are_refused(tmp_path):
     good = _npy(np.zeros(3))
     for number, content in enumerate([b"", good[:20], good.replace(b"<f8", b"<q9"), good.replace(b"(3,)", b"(-3,)")]):
