@@ -34,7 +34,7 @@ _OFFERED = {
     "probes": "Probes probe",
     "projection": "Deconvnet Patches Record",
     "recording": "activations",
-    "rules": "RULES identity",
+    "rules": "RULES identity pass_activation",
     "scan": "top_activations",
     "selection": "select",
     "separation": "Separation separation",

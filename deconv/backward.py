@@ -14,7 +14,8 @@ The models are not changed: a layer is called through a twin that shares its wei
 import keras
 import tensorflow as tf
 
-from deconv import graph
+from deconv import activation_functions, graph
+from deconv.activation_functions import ACTIVATED
 from deconv.recording import traced
 
 RECTIFIERS = {
@@ -25,42 +26,39 @@ RECTIFIERS = {
 """{name: rule}; a rule takes the signal from above and what the rectifier saw, which counts as zero beyond the end of a
 rectifier that has one, as ReLU6 has; it returns what goes down."""
 
-_FUSED = (
-    keras.layers.Conv2D,
-    keras.layers.DepthwiseConv2D,
-    keras.layers.SeparableConv2D,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Dense,
-)
-"""Layers that may end with an activation of their own."""
 
-_OPERATIONS = ("Relu", "Relu6", "ReLU")
-"""Class names of rectifiers: Keras's layer, and its operations, which are no layers."""
+class StepActivation:
+    """The activation that a step is, as a function of maps alone: `keras.ops.maximum(maps, 0)` has another argument."""
+
+    def __init__(self, step):
+        self.step, self.__name__ = step, type(step.layer).__name__
+
+    def __call__(self, maps):
+        args, kwargs = keras.tree.map_structure(
+            lambda leaf: maps if isinstance(leaf, graph.Edge) else leaf, (self.step.args, self.step.kwargs)
+        )
+        return graph.call_layer(self.step, *args, **kwargs)
 
 
 def activation_of(step):
-    """The activation that a step ends with, or is; None where it has none, or a linear one."""
-    kind = graph.kind(step.layer)
-    if kind is keras.layers.Softmax or kind.__name__ in _OPERATIONS:
-        return step.layer
-    if kind not in (*_FUSED, keras.layers.Activation):
+    """The activation that a step ends with, or is; None where it has none, or a linear one.
+
+    Of a layer of unknown class, and of an operation, it counts if calling it shows a rectifier, a sigmoid or a softmax.
+    """
+    found = activation_functions.of(step)
+    if found is None or found.kind == "identity":
         return None
-    activation = step.layer.activation
-    return None if activation in (None, keras.activations.linear) else activation
+    if _is_inside(step):
+        return step.layer.activation
+    if found.kind == "other" and graph.kind(step.layer).__name__ not in ("ReLU", "Relu"):
+        return None
+    return StepActivation(step)
 
 
-def rectifies(activation):
-    """Whether an activation is a rectifier without slope: max(0, x), or the same with an upper end."""
-    if type(activation).__name__ in _OPERATIONS:
-        return not (getattr(activation, "negative_slope", 0) or getattr(activation, "threshold", 0))
-    return activation in (keras.activations.relu, keras.activations.relu6)
-
-
-def upper_end(activation):
-    """Where a rectifier stops rising; None for one that does not."""
-    if activation is keras.activations.relu6 or type(activation).__name__ == "Relu6":
-        return 6.0
-    return getattr(activation, "max_value", None)
+def rectifies(step):
+    """Whether a step ends with a rectifier without slope, or is one: max(0, x), or the same with an upper end."""
+    found = activation_functions.of(step)
+    return found is not None and found.kind == "rectifier"
 
 
 def passes(step):
@@ -69,12 +67,21 @@ def passes(step):
 
 
 def call_without_activation(step, *args, **kwargs):
-    """What a step's activation sees: the layer on a twin that shares its weights; for an activation, its input."""
-    if graph.kind(step.layer) not in _FUSED:
-        return args[0]
+    """What a step's activation sees: the layer on a twin that shares its weights; for an activation, its input.
+
+    An activation layer casts its input to its own dtype, so that is what it sees.
+    """
+    if graph.kind(step.layer) in ACTIVATED:
+        return graph.call_layer(without_activation(step), *args, **kwargs)
+    ways = zip(keras.tree.flatten((step.args, step.kwargs)), keras.tree.flatten((args, kwargs)), strict=True)
+    return tf.cast(next(value for leaf, value in ways if isinstance(leaf, graph.Edge)), step.output.dtype)
+
+
+def without_activation(step):
+    """The same step of a layer that ends with an activation, its layer a twin that shares its weights and lacks it."""
     twin = object.__new__(type(step.layer))
     vars(twin).update(vars(step.layer), activation=None)
-    return graph.call_layer(step._replace(layer=twin), *args, **kwargs)
+    return step._replace(layer=twin)
 
 
 def run(laid, images, rectify=None, *, norms_pass=False, heads=True):
@@ -103,8 +110,8 @@ def run(laid, images, rectify=None, *, norms_pass=False, heads=True):
                 before[step.name] = _pool_to_first(step, *args, **kwargs)
             return before[step.name]
         before[step.name] = seen = call_without_activation(step, *args, **kwargs)
-        if rectifies(activation):
-            return activation(seen) if rectify is None else _ruled(activation, rectify)(seen)
+        if rectifies(step):
+            return activation(seen) if rectify is None else _ruled(step, activation, rectify)(seen)
         return activation(seen) if heads else seen
 
     return graph.run(laid, images, call), before
@@ -122,25 +129,36 @@ def gradients(laid, rectify=None, *, norms_pass=False, before=True):
         A function of images `(n, height, width, channels)` and a signal shaped like the output of the last step, traced
         once for any batch size. It returns the values of that step, and the gradient of `<signal, values>`, shaped like
         the images.
+
+    Raises:
+        ValueError: If the rule is another than the derivative's, and a layer may hide a rectifier from it
+            (`activation_functions.check_seen`).
     """
     image, top = laid.inputs[0], laid.steps[-1]
+    if rectify not in (None, RECTIFIERS["gradient"]):
+        activation_functions.check_seen(laid, top_counts=not before)
 
     def down(images, signal):
         with tf.GradientTape() as tape:
             tape.watch(images)
             values, raw = run(laid, images, rectify, norms_pass=norms_pass)
             value = raw[top.name] if before else values[top.output]
-            total = tf.reduce_sum(value * signal)
+            total = tf.reduce_sum(value * tf.cast(signal, value.dtype))
         return value, tape.gradient(total, images, unconnected_gradients="zero")
 
     signal = tf.TensorSpec((None, *top.output.shape), top.output.dtype)
     return traced(down, tf.TensorSpec((None, *image.shape), image.dtype), signal)
 
 
-def _ruled(activation, rectify):
+def _is_inside(step):
+    """Whether a step holds its activation as `activation`."""
+    return graph.kind(step.layer) in (*ACTIVATED, keras.layers.Activation) and hasattr(step.layer, "activation")
+
+
+def _ruled(step, activation, rectify):
     """The activation with another derivative."""
 
-    end = upper_end(activation)
+    end = activation_functions.of(step).end
 
     @tf.custom_gradient
     def ruled(maps):

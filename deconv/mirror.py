@@ -5,7 +5,7 @@ import keras
 from deconv import graph
 from deconv.inputs import check_collisions
 from deconv.layers import Rectify, Unpool
-from deconv.rules import RULES, check_rules, faces_of, label
+from deconv.rules import RULES, check_hidden, check_rules, faces_of, label
 
 
 def mirror(model, layer, *, rules=None, collisions="sum", rectify=True, input_shape=None):
@@ -39,6 +39,7 @@ def mirror_graph(laid, rules=None, collisions="sum", rectify=True):
     """`mirror` for a graph that `graph.below` has cut out already."""
     check_collisions(collisions)
     table = {**RULES, **(rules or {})}
+    check_hidden(laid, table)
     top = laid.steps[-1]
     start = keras.Input(top.output.shape, name=f"{label(top.name)}_signal", dtype=top.output.dtype)
     inputs, arrived = [start], {top.output: [start]}

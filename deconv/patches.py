@@ -15,7 +15,7 @@ from deconv.costs import cost
 from deconv.inputs import check_finite
 from deconv.layers import Unpool
 from deconv.recording import recorder, traced
-from deconv.rules import RULES, faces_of
+from deconv.rules import RULES, faces_of, rule_of
 from deconv.selection import check_start, locate, only
 from deconv.windows import ONE, reaches, reaches_below
 
@@ -244,7 +244,7 @@ def window_share(laid):
 
 def _is_ours(step, rules):
     table = {**RULES, **(rules or {})}
-    found = table.get(step.name) or table.get(type(step.layer)) or table.get(graph.kind(step.layer))
+    found = rule_of(step, table)
     return found is None or found.__module__ == "deconv.rules"
 
 

@@ -7,10 +7,13 @@ compute something else, so it needs a rule of its own.
 
 import keras
 
-from deconv import graph, layers
+from deconv import activation_functions, backward, graph, layers
+from deconv.activation_functions import ACTIVATED
 from deconv.inputs import check_channels_last
 from deconv.layers import Rectify, Unpool
 
+HEADS = ("sigmoid", "softmax")
+"""Activations that turn scores into probabilities; a projection may start with these, but not pass them."""
 RULES = {}
 """{layer type: rule}; the `rules` argument of `mirror` adds to it and overrides it."""
 
@@ -145,28 +148,61 @@ def identity(step):
     return []
 
 
-def rectify_operation(step):
-    """`keras.ops.relu`, and `keras.activations.relu` called with parameters as it stands in a graph."""
-    if getattr(step.layer, "negative_slope", 0) or getattr(step.layer, "threshold", 0):
-        return _refuse_activation(step, "relu with a slope or threshold")
-    return [Rectify(**_named(step, "rectify"))]
+def pass_activation(step):
+    """Transpose what a layer does before its activation, and let signals pass the activation as they are.
+
+    For activations that are no rectifiers: `rules={"gate": deconv.pass_activation}`. Fit for layers with an activation
+    of their own, such as `Conv2D(..., activation="tanh")`, and for activation layers.
+    """
+    if graph.kind(step.layer) not in ACTIVATED:
+        return identity(step)
+    return faces_of(backward.without_activation(step), RULES)
 
 
 OPERATIONS = {
     "Add": copy,
     "Cast": identity,
-    "Relu": rectify_operation,
-    "Relu6": rectify_operation,
-    "ReLU": rectify_operation,
 }
 """{class name of a Keras operation that is no layer: rule}."""
 
 
+def rule_of(step, table):
+    """The rule that a table has for a step: by its name, its type, the kind that it goes by, or what it computes."""
+    found = table.get(step.name) or table.get(type(step.layer)) or table.get(graph.kind(step.layer))
+    if found is None and not isinstance(step.layer, keras.layers.Layer):  # `a + b`
+        found = OPERATIONS.get(type(step.layer).__name__)
+    if found is None:  # keras.ops.relu(a), a Lambda layer
+        alone = activation_functions.of_step(step)
+        if alone is not None and (alone.kind != "other" or type(step.layer).__name__ == "ReLU"):
+            return rectify_as_the_layer_does
+    return found
+
+
+def check_hidden(laid, table):
+    """Refuse a sigmoid or softmax below the layer that a projection starts from.
+
+    At the top it only turns scores into probabilities, and the projection starts with these. What is between it and the
+    start may do nothing but pass them on.
+
+    Raises:
+        ValueError: It names the layer and the way out.
+    """
+    makers, step, heads = {step.output: step for step in laid.steps}, laid.steps[-1], set()
+    while step is not None:
+        heads.add(step.name)
+        found = activation_functions.of_step(step)
+        passes = graph.kind(step.layer) in graph.IDLE or type(step.layer).__name__ == "Cast"
+        step = makers.get(step.inputs[0]) if passes or (found and found.kind == "identity") else None
+    for step in laid.steps:
+        found, rule = activation_functions.of(step), rule_of(step, table)
+        ours = rule is rectify_as_the_layer_does or rule is RULES.get(graph.kind(step.layer))
+        if step.name not in heads and found and found.kind in HEADS and ours:
+            _refuse_activation(step)
+
+
 def faces_of(step, table):
     """What the rule of a step returns; a refusal that names the way out if it has none."""
-    found = table.get(step.name) or table.get(type(step.layer)) or table.get(graph.kind(step.layer))
-    if found is None and not isinstance(step.layer, keras.layers.Layer):  # `a + b`, keras.ops.relu(a)
-        found = OPERATIONS.get(type(step.layer).__name__)
+    found = rule_of(step, table)
     if found is None:
         known = ", ".join(sorted({kind.__name__ for kind in RULES}))
         raise ValueError(
@@ -184,26 +220,27 @@ def faces_of(step, table):
 
 
 def _activation(step):
-    """Rectification where the layer rectifies; nothing for a linear or softmax head; a refusal for the rest."""
-    layer = step.layer
-    activation = layer if isinstance(layer, keras.layers.ReLU | keras.layers.Softmax) else layer.activation
-    known = keras.activations
-    plain_relu = isinstance(activation, keras.layers.ReLU) and not (activation.negative_slope or activation.threshold)
-    if plain_relu or activation in (known.relu, known.relu6):
+    """Rectification where the layer rectifies; nothing where it is linear or a head; a refusal for the rest."""
+    found = activation_functions.of(step)
+    if found.kind == "rectifier":
         return [Rectify(**_named(step, "rectify"))]
-    if isinstance(activation, keras.layers.Softmax):
+    if found.kind == "identity" or found.kind in HEADS:  # those that are hidden: `check_hidden`
         return []
-    if activation in (None, known.linear, known.softmax, known.sigmoid):
-        return []
-    return _refuse_activation(step, getattr(activation, "__name__", type(activation).__name__))
+    return _refuse_activation(step)
 
 
-def _refuse_activation(step, name):
+def _refuse_activation(step):
+    layer, table = step.layer, type(step.layer).__name__
+    activation = getattr(layer, "activation", None) or layer
+    name = getattr(activation, "__name__", type(activation).__name__)
+    if not isinstance(layer, keras.layers.Layer) or activation is layer:
+        name = f"{table} (with a slope, a threshold, or another function than relu)"
     raise ValueError(
-        f"Layer '{step.name}' ({type(step.layer).__name__}) has the activation {name!r}, and a deconvnet knows only "
-        "rectified and linear maps (relu without slope, relu6, linear, softmax, sigmoid). Give it a rule with "
-        f"rules={{{step.name!r}: rule}}, where rule(step) returns the Keras layers that lead its signal down, its "
-        "transposed filter included."
+        f"Layer '{step.name}' ({table}) has the activation {name!r}, and a deconvnet knows only rectified and linear "
+        "maps: relu without slope, with or without an upper end, linear; and softmax or sigmoid where the projection "
+        f"starts, not below. If signals may pass it as they are, say so with rules={{{step.name!r}: "
+        f"deconv.pass_activation}}. Or give it another rule with rules={{{step.name!r}: rule}}, where rule(step) "
+        "returns the Keras layers that lead its signal down, its transposed filter included."
     )
 
 

@@ -9,7 +9,7 @@ import math
 import keras
 import tensorflow as tf
 
-from deconv import filters, graph
+from deconv import activation_functions, filters, graph
 from deconv.windows import FILTERS, POOLS, reaches
 
 CONVS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
@@ -26,13 +26,23 @@ def moves(step):
     if isinstance(layer, FILTERS + POOLS):
         # Average pooling with a border divides by the cells inside the map, which are not the same everywhere.
         same_average = graph.kind(layer) is keras.layers.AveragePooling2D and layer.padding != "valid"
-        return graph.kind(layer) in (*FILTERS, *POOLS) and not same_average
+        return graph.kind(layer) in (*FILTERS, *POOLS) and not same_average and _is_alike(step)
     if isinstance(layer, keras.layers.BatchNormalization):
         return layer.axis in (-1, 3)
+    if not _is_alike(step):
+        return False
     if not isinstance(layer, keras.layers.Layer):  # an operation, as `a + b`, may hold a constant map
         leaves = keras.tree.flatten((step.args, step.kwargs))
         return all(isinstance(leaf, graph.Edge | int | float | str | bool | None) for leaf in leaves)
-    return not isinstance(layer, keras.layers.PReLU)
+    if isinstance(layer, keras.layers.PReLU):
+        return {1, 2}.issubset(layer.shared_axes or ())
+    return True
+
+
+def _is_alike(step):
+    """Whether the activation of a step, if it has one, computes the same at every position."""
+    activation = activation_functions.of(step)
+    return activation is None or activation.alike
 
 
 def outside(step):

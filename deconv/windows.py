@@ -12,7 +12,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from deconv import graph
+from deconv import activation_functions, graph
+from deconv.function_behaviour import EVERYTHING
 from deconv.inputs import check_channels_last
 from deconv.ops import window_padding
 
@@ -37,8 +38,9 @@ POINTWISE = (
     keras.layers.Maximum,
     keras.layers.Minimum,
 )
-"""Layers each of whose units sees one position of each map below. What is in no list is taken to see everything."""
-POINTWISE_OPERATIONS = ("Add", "Cast", "Subtract", "Multiply", "Relu", "Relu6", "ReLU")
+"""Layers each of whose units sees one position of each map below, if its activation does. An activation that is not
+known to is tried (`activation_functions`). What is in no list is taken to see everything."""
+POINTWISE_OPERATIONS = ("Add", "Cast", "Subtract", "Multiply")
 """The same for operations such as `a + b`."""
 
 
@@ -211,6 +213,9 @@ def _reach(step, edge):
         return None
     if isinstance(layer, POOLS + FILTERS):
         check_channels_last(step)
+        activation = activation_functions.behaviour(getattr(layer, "activation", None), step.output.shape)
+        if activation.sees == EVERYTHING:
+            return None
         if isinstance(layer, POOLS):
             cells = layer.pool_size
         else:
@@ -221,9 +226,12 @@ def _reach(step, edge):
     if isinstance(layer, keras.layers.ZeroPadding2D):
         (above, _), (before, _) = layer.padding
         return ONE._replace(before=(above, before))
-    pointwise = issubclass(graph.kind(layer), POINTWISE) or type(layer).__name__ in POINTWISE_OPERATIONS
-    if isinstance(layer, keras.layers.Softmax) and layer.axis not in (-1, 3):
-        pointwise = False
+    activation = activation_functions.of(step)
+    if activation_functions.of_step(step) is not None:
+        pointwise = activation.sees != EVERYTHING
+    else:
+        pointwise = issubclass(graph.kind(layer), POINTWISE) or type(layer).__name__ in POINTWISE_OPERATIONS
+        pointwise = pointwise and (activation is None or activation.sees != EVERYTHING)
     return ONE if pointwise and edge.shape[:2] == step.output.shape[:2] else None
 
 

@@ -44,7 +44,7 @@ def test_what_a_step_put_out_before_its_activation_is_what_the_slow_twin_compute
         seen, put_out = before[step.name].numpy(), values[step.output].numpy()
         if activation is None:
             np.testing.assert_array_equal(put_out, seen)
-        elif backward.rectifies(activation):
+        elif backward.rectifies(step):
             np.testing.assert_allclose(put_out, reference.rectify(seen), rtol=0, atol=1e-12)
             assert (seen < 0).any()
         else:

@@ -291,13 +291,82 @@ def test_named_composites_treat_filters_by_their_kind():
     model = small(*maps, of(kl.Flatten), of(kl.Dense, 3, name="dense"))
     laid = graph.walk(model)
     expected = {
-        "epsilon_plus": ["alpha 1 beta 0", "alpha 1 beta 0", "epsilon 0.25 rms"],
-        "epsilon_plus_flat": ["flat", "alpha 1 beta 0", "epsilon 0.25 rms"],
-        "epsilon_alpha2_beta1_flat": ["flat", "alpha 2 beta 1", "epsilon 0.25 rms"],
+        "epsilon_plus": ["alpha 1 beta 0", "alpha 1 beta 0", "epsilon 1e-06"],
+        "epsilon_plus_flat": ["flat", "alpha 1 beta 0", "epsilon 1e-06"],
+        "epsilon_alpha2_beta1_flat": ["flat", "alpha 2 beta 1", "epsilon 1e-06"],
         "alpha2_beta1": ["alpha 2 beta 1"] * 3,
     }
     for name, names in expected.items():
         assert [str(rule) for rule in rules_for(laid, laid, name).values()] == names
+
+
+def test_under_the_names_of_kohlbrenner_nearly_all_of_the_value_arrives_and_lrp_says_so():
+    model = SPECIMENS["sequential"]("float64")
+    for weight in model.weights:
+        if weight.name == "bias":
+            weight.assign(np.zeros(weight.shape))
+    pixels = images(model, 3)
+    for composite in ("epsilon_plus", "epsilon_plus_flat", "epsilon_alpha2_beta1_flat"):
+        maps, arrived = lrp(model, pixels, composite=composite, return_arrived=True)
+        found = relevances(model, pixels, composite=composite)
+        np.testing.assert_array_equal(maps, found.input)
+        np.testing.assert_allclose(arrived, total(maps) / found.values, rtol=1e-12)
+        np.testing.assert_array_equal(arrived, found.arrived)
+        dense = [found.lost[name] for name in found.lost if isinstance(model.get_layer(name), kl.Dense)]
+        assert np.abs(dense).max() < 1e-4
+    _, arrived = lrp(model, pixels, composite="epsilon_plus", return_arrived=True)
+    np.testing.assert_allclose(arrived, 1, rtol=0, atol=1e-4)
+    _, kept = lrp(model, pixels, composite="epsilon", return_arrived=True)
+    assert (np.abs(kept - 1) > 0.05).all()  # Montavon's epsilon keeps what it is meant to keep
+    silent = lrp(model, 0 * pixels, 1, composite="epsilon_plus", return_arrived=True)[1]
+    assert np.isnan(silent).all()
+
+
+def test_epsilon_plus_is_what_zennits_rules_make_of_the_same_network_in_torch():
+    torch = pytest.importorskip("torch")
+    model = SPECIMENS["lenet"]("float64")
+    pixels = images(model, 2)
+    weights = [torch.from_numpy(weight) for weight in model.get_weights()]
+    kernels, biases = weights[::2], weights[1::2]
+    first, second = (kernel.permute(3, 2, 0, 1) for kernel in kernels[:2])
+    conv, dense = torch.nn.functional.conv2d, torch.nn.functional.linear
+
+    def led_down(function, inputs, relevance):
+        """Inputs times the gradient of what they make, with the stabilised relevance above it (`BasicHook`)."""
+        inputs = [one.detach().requires_grad_() for one in inputs]
+        outputs = function(*inputs)
+        stable = outputs + 1e-6 * torch.where(outputs < 0, -1.0, 1.0)
+        slopes = torch.autograd.grad(outputs, inputs, relevance / stable)
+        return sum(one.detach() * slope for one, slope in zip(inputs, slopes, strict=True))
+
+    def z_plus(maps, kernel, bias, relevance, padding):
+        def function(over, under):
+            above = conv(over, kernel.clamp(min=0), bias.clamp(min=0), padding=padding)
+            return above + conv(under, kernel.clamp(max=0), padding=padding)
+
+        return led_down(function, [maps.clamp(min=0), maps.clamp(max=0)], relevance)
+
+    def unpooled(maps, relevance):
+        maps = maps.detach().requires_grad_()
+        return torch.autograd.grad(torch.nn.functional.max_pool2d(maps, 2), maps, relevance)[0]
+
+    image = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    one = conv(image, first, biases[0], padding=2).relu()
+    pooled = torch.nn.functional.max_pool2d(one, 2)
+    two = conv(pooled, second, biases[1]).relu()
+    vectors = [torch.nn.functional.max_pool2d(two, 2).permute(0, 2, 3, 1).flatten(1)]
+    for kernel, bias in zip(kernels[2:4], biases[2:4], strict=True):
+        vectors.append(dense(vectors[-1], kernel.T, bias).relu())
+    scores = dense(vectors[-1], kernels[4].T, biases[4])
+    relevance = torch.zeros_like(scores)
+    relevance[:, 3] = scores[:, 3]
+    for vector, kernel, bias in zip(vectors[::-1], kernels[:1:-1], biases[:1:-1], strict=True):
+        relevance = led_down(lambda x, k=kernel, b=bias: dense(x, k.T, b), [vector], relevance)
+    relevance = unpooled(two, relevance.reshape(len(pixels), 5, 5, 16).permute(0, 3, 1, 2))
+    relevance = unpooled(one, z_plus(pooled, second, biases[1], relevance, 0))
+    expected = z_plus(image, first, biases[0], relevance, 2).permute(0, 2, 3, 1).numpy()
+    found = lrp(model, pixels, 3, composite="epsilon_plus")
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
 def test_a_picture_depends_neither_on_the_batch_nor_on_the_other_images():

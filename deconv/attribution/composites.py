@@ -52,6 +52,9 @@ def _by_kind(pixels, filters, dense):
     return choose
 
 
+_SMALL = rules.epsilon(1e-6, relative=False)
+"""What keeps a division finite, and no more."""
+
 COMPOSITES = {
     "auto": by_third,
     "zero": _everywhere(rules.zero()),
@@ -59,11 +62,13 @@ COMPOSITES = {
     "gamma": _everywhere(rules.gamma()),
     "alpha1_beta0": _everywhere(rules.alpha_beta(1, 0)),
     "alpha2_beta1": _everywhere(rules.alpha_beta(2, 1)),
-    "epsilon_plus": _by_kind(None, rules.alpha_beta(1, 0), rules.epsilon()),
-    "epsilon_plus_flat": _by_kind(rules.flat(), rules.alpha_beta(1, 0), rules.epsilon()),
-    "epsilon_alpha2_beta1_flat": _by_kind(rules.flat(), rules.alpha_beta(2, 1), rules.epsilon()),
+    "epsilon_plus": _by_kind(None, rules.alpha_beta(1, 0), _SMALL),
+    "epsilon_plus_flat": _by_kind(rules.flat(), rules.alpha_beta(1, 0), _SMALL),
+    "epsilon_alpha2_beta1_flat": _by_kind(rules.flat(), rules.alpha_beta(2, 1), _SMALL),
 }
-"""{name: function of a `Place` that returns its rule}; the last three after Kohlbrenner et al., arXiv:1910.09840."""
+"""{name: function of a `Place` that returns its rule}. The last three are after Kohlbrenner et al., arXiv:1910.09840,
+and as in Zennit: the epsilon of their dense layers is 1e-6, which only keeps divisions finite, so that nearly all of
+the value goes on. The epsilon of `"epsilon"` and `"auto"`, Montavon's, keeps a large part of it."""
 
 
 def choose(composite, places, others, model_graph):

@@ -96,7 +96,7 @@ def _weighed(laid, name):
         with tf.GradientTape() as tape:
             tape.watch(images)
             values, before = backward.run(laid, images)
-            total = tf.reduce_sum(before[top.name] * signal)
+            total = tf.reduce_sum(before[top.name] * tf.cast(signal, before[top.name].dtype))
         maps = values[step.output]
         slopes = tape.gradient(total, maps, unconnected_gradients="zero")
         return tf.reduce_sum(maps * tf.reduce_mean(slopes, axis=(1, 2), keepdims=True), axis=-1, keepdims=True)

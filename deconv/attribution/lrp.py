@@ -10,10 +10,13 @@ layer does with the relevance R that reaches its output:
 | average pooling, Add, Average                     | R in proportion to what each input contributes (rule `zero`)     |
 | batch normalisation right after a filter          | R; it is merged into the filter, and its shift into the bias     |
 | other batch normalisation, Rescaling              | R: each output has one input, and its shift gets nothing         |
-| rectifiers and other activations with f(0) = 0    | R                                                                |
+| activations with f(0) = 0 that keep the sign      | R                                                                |
 | max pooling                                       | all of R to the winner of each window; shared winners sum        |
 | Concatenate, Flatten, Reshape, ZeroPadding2D      | R, split, reshaped or cropped                                    |
 | dropout, contrast normalisation                   | R                                                                |
+
+An activation is known by what it computes, also where it is a lambda, an operation or a layer of unknown class
+(`deconv.activation_functions`). Any other layer of unknown class is refused by name.
 """
 
 from typing import NamedTuple
@@ -52,6 +55,11 @@ class Relevances(NamedTuple):
     biases: dict[str, np.ndarray]
     lost: dict[str, np.ndarray]
 
+    @property
+    def arrived(self) -> np.ndarray:
+        """float64 `(n,)`, the sum of the pixels' relevance, divided by the value. NaN where the value is 0."""
+        return _arrived(self.input, self.values)
+
 
 def lrp(
     model,
@@ -64,11 +72,12 @@ def lrp(
     bounds=None,
     batch_size=32,
     input_shape=None,
+    return_arrived=False,
 ):
     """Share a unit's value out among the pixels, layer by layer.
 
-    The pixels of an image sum to the value, less what biases and epsilons have kept on the way: `relevances` says how
-    much that is, and where. What comes out depends on the rules: with `composite="zero"`, and nothing but filters,
+    The pixels of an image sum to the value, less what biases and epsilons have kept on the way: `return_arrived` says
+    how much has arrived, `relevances` where the rest is. What comes out depends on the rules: with `composite="zero"`, and nothing but filters,
     rectifiers and pooling on the way, it is the gradient times the image.
 
     Args:
@@ -88,17 +97,20 @@ def lrp(
             each channel of each image, so that no picture depends on the others of the call.
         batch_size: How many images are computed at a time.
         input_shape: `(height, width, channels)` for a model that leaves its input size open.
+        return_arrived: Whether to return also how much of the value has arrived at the pixels.
 
     Returns:
         Array shaped like `images`, float32 (float64 if the model is): signed, positive where a pixel speaks for the
-        unit; in the units of the layer.
+        unit; in the units of the layer. With `return_arrived`, `(array, arrived)`: float64 `(n,)`, the sum of each
+        image's pixels divided by the value of its unit, 1 if all has arrived, NaN where the value is 0.
 
     Raises:
         ValueError: If an argument does not fit the model; or a layer on the way has no rule, by name, with the way out.
     """
     asked = chosen(model, images, target, layer, unit, batch_size=batch_size, input_shape=input_shape)
     whole = graph.walk(model, input_shape)
-    return _descend(asked, rules_for(asked.graph, whole, composite), bounds, batch_size, _pixels)
+    maps = _descend(asked, rules_for(asked.graph, whole, composite), bounds, batch_size, _pixels)
+    return (maps, _arrived(maps, asked.values)) if return_arrived else maps
 
 
 def relevances(
@@ -134,6 +146,11 @@ def relevances(
         {name: sums[name][2] / value for name in sharing},
         {name: sums[name][3] / value for name in sharing},
     )
+
+
+def _arrived(maps, values):
+    """What pixels sum to, as a share of a value: float64 `(n,)`."""
+    return maps.sum(axis=tuple(range(1, maps.ndim)), dtype=np.float64) / np.where(values == 0, np.nan, values)
 
 
 def _pixels(plan, *given):

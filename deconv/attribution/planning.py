@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import keras
 
-from deconv import backward, graph
+from deconv import activation_functions, backward, graph
 from deconv.attribution import composites, rules
 from deconv.attribution.linear import SUMS, is_filter, is_sum
 from deconv.inputs import check_channels_last
@@ -22,8 +22,6 @@ _ACTIVATIONS = (
     keras.layers.ELU,
     keras.layers.Softmax,
 )
-_KEEP_ZERO = ("linear", "relu", "relu6", "leakyrelu", "elu", "selu", "tanh", "hardtanh", "softsign", "silu", "gelu")
-"""Activations with f(0) = 0, of the sign of what they see, as Keras calls the functions, layers and operations."""
 
 
 class Plan(NamedTuple):
@@ -97,9 +95,10 @@ def _check(step, rule, is_top, fed_by_pixels):
             f"composite={{{step.name!r}: deconv.attribution.rules.passes()}}."
         )
     activation = None if is_top else backward.activation_of(step)
-    if activation is not None and (rule is None or rule.shares is not None) and not _keeps_zero(activation):
+    if activation is not None and (rule is None or rule.shares is not None) and not _keeps_zero(step):
         raise ValueError(
-            f"{layer} has the activation {_name_of(activation)!r}, which is not 0 at 0, so relevance cannot pass it. "
+            f"{layer} has the activation {_name_of(activation)!r}, which is not 0 at 0, so relevance cannot pass it, "
+            "or not, value by value, of the sign of what it sees. "
             "Choose this layer, whose units are taken before it, or one below; if it is a layer of its own, "
             f"composite={{{step.name!r}: deconv.attribution.rules.passes()}} lets relevance pass."
         )
@@ -108,14 +107,18 @@ def _check(step, rule, is_top, fed_by_pixels):
 
 
 def _is_known(step, kind):
-    if not isinstance(step.layer, keras.layers.Layer):  # `a + 1`, keras.ops.relu(a)
-        return type(step.layer).__name__ in ("Add", "Cast") or _keeps_zero(step.layer)
+    if _keeps_zero(step) or backward.activation_of(step) is not None:
+        return True
+    if not isinstance(step.layer, keras.layers.Layer):  # `a + 1`
+        return type(step.layer).__name__ in ("Add", "Cast")
     own = (keras.layers.ZeroPadding2D, keras.layers.Concatenate, *POOLS, *RESHAPES, *_AFFINE, *_ACTIVATIONS)
     return kind in own or kind in graph.IDLE
 
 
-def _keeps_zero(activation):
-    return _name_of(activation).lower().replace("_", "") in _KEEP_ZERO
+def _keeps_zero(step):
+    """Whether a step has an activation, or is one, with f(0) = 0 and values of the sign of what it sees."""
+    found = activation_functions.of(step)
+    return found is not None and found.keeps_sign
 
 
 def _name_of(activation):
@@ -141,9 +144,9 @@ def _entrance(laid):
     """Steps between the image and the lowest filters, which take bounds to bounds."""
     fed, found = set(laid.inputs), []
     for step in laid.steps:
-        kind, activation = graph.kind(step.layer), backward.activation_of(step)
+        activation = activation_functions.of_step(step)
         simple = type(step.layer) in (*graph.IDLE, keras.layers.ZeroPadding2D, *RESHAPES, *_AFFINE)
-        rectifies = kind in _ACTIVATIONS and activation is not None and backward.rectifies(activation)
+        rectifies = activation is not None and activation.kind == "rectifier"
         if fed.issuperset(step.inputs) and (simple or rectifies or type(step.layer).__name__ == "Cast"):
             fed.update(step.outputs)
             found.append(step)
@@ -155,8 +158,7 @@ def _positive(laid):
     kept = (*graph.IDLE, *POOLS, *RESHAPES, *SUMS, keras.layers.ZeroPadding2D, keras.layers.Concatenate)
     found = set()
     for step in laid.steps:
-        activation = backward.activation_of(step)
         keeps = graph.kind(step.layer) in kept and not backward.passes(step) and found.issuperset(step.inputs)
-        if keeps or (activation is not None and backward.rectifies(activation)):
+        if keeps or backward.rectifies(step):
             found.update(step.outputs)
     return found
