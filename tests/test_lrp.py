@@ -306,15 +306,10 @@ def test_under_the_names_of_kohlbrenner_nearly_all_of_the_value_arrives_and_lrp_
         if weight.name == "bias":
             weight.assign(np.zeros(weight.shape))
     pixels = images(model, 3)
-    for composite in ("epsilon_plus", "epsilon_plus_flat", "epsilon_alpha2_beta1_flat"):
-        maps, arrived = lrp(model, pixels, composite=composite, return_arrived=True)
-        found = relevances(model, pixels, composite=composite)
-        np.testing.assert_array_equal(maps, found.input)
-        np.testing.assert_allclose(arrived, total(maps) / found.values, rtol=1e-12)
-        np.testing.assert_array_equal(arrived, found.arrived)
-        dense = [found.lost[name] for name in found.lost if isinstance(model.get_layer(name), kl.Dense)]
-        assert np.abs(dense).max() < 1e-4
-    _, arrived = lrp(model, pixels, composite="epsilon_plus", return_arrived=True)
+    maps, arrived = lrp(model, pixels, composite="epsilon_plus", return_arrived=True)
+    found = relevances(model, pixels, composite="epsilon_plus")
+    np.testing.assert_allclose(arrived, total(maps) / found.values, rtol=1e-12)
+    np.testing.assert_array_equal(arrived, found.arrived)
     np.testing.assert_allclose(arrived, 1, rtol=0, atol=1e-4)
     _, kept = lrp(model, pixels, composite="epsilon", return_arrived=True)
     assert (np.abs(kept - 1) > 0.05).all()  # Montavon's epsilon keeps what it is meant to keep

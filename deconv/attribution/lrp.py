@@ -77,8 +77,8 @@ def lrp(
     """Share a unit's value out among the pixels, layer by layer.
 
     The pixels of an image sum to the value, less what biases and epsilons have kept on the way: `return_arrived` says
-    how much has arrived, `relevances` where the rest is. What comes out depends on the rules: with `composite="zero"`, and nothing but filters,
-    rectifiers and pooling on the way, it is the gradient times the image.
+    how much has arrived, `relevances` where the rest is. What comes out depends on the rules: with `composite="zero"`,
+    and nothing but filters, rectifiers and pooling on the way, it is the gradient times the image.
 
     Args:
         model: A functional or Sequential `keras.Model`. It is not changed.
