@@ -8,6 +8,10 @@ Three methods differ in nothing but this rule, with f the value that a rectifier
 | `deconvnet` | R where R > 0                | Zeiler & Fergus, arXiv:1311.2901, section 2.1                 |
 | `guided`    | R where f > 0 and R > 0      | Springenberg et al., arXiv:1412.6806, section 3.4             |
 
+A rectifier is max(0, x), or the same with an upper end, however it is written (`activation_functions`). Every other
+activation keeps its own derivative: leaky ReLU, GELU, sigmoid. A layer that may hide a rectifier is refused by name by
+the lower two rules.
+
 The models are not changed: a layer is called through a twin that shares its weights and lacks its activation.
 """
 

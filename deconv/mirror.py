@@ -28,7 +28,9 @@ def mirror(model, layer, *, rules=None, collisions="sum", rectify=True, input_sh
         is signed and shaped like the image: the paper rectifies before each filter, so not after the last one.
 
     Raises:
-        ValueError: If there is no such layer, a layer on the way down has no rule, or a rule leads elsewhere.
+        ValueError: If there is no such layer, a layer on the way down has no rule, or a rule leads elsewhere. An
+            activation has one if it is a rectifier, however it is written, or linear; a sigmoid or softmax only where
+            the way down starts. `rules={name: deconv.pass_activation}` lets signals pass any other.
     """
     laid = graph.walk(model, input_shape)
     check_rules(laid, rules)

@@ -49,9 +49,10 @@ def guided_backprop(model, images, target=None, layer=None, *, unit="max", batch
     """The gradient where every rectifier passes only what is positive on both ways, up and down.
 
     Springenberg et al., arXiv:1412.6806, section 3.4; DeSaliNet in Mahendran & Vedaldi, ECCV 2016. Contrast
-    normalisation, which neither of them has, passes its own derivative.
+    normalisation, which neither of them has, passes its own derivative; so does an activation that is no rectifier.
 
-    Args and Raises: As for `gradient`.
+    Args and Raises: As for `gradient`. Also ValueError if a layer may hide a rectifier, by its name with the way out: an
+    activation of another form, as `2 * relu(x)`, or a layer of unknown class that is not linear.
 
     Returns:
         Array shaped like `images`, signed.
@@ -67,7 +68,7 @@ def deconvnet(model, images, target=None, layer=None, *, unit="max", batch_size=
     Simonyan et al., section 4. Contrast normalisation passes signals as they are. A unit is chosen before its
     activation, so that of a channel that is silent everywhere it may be another than `project` takes.
 
-    Args and Raises: As for `gradient`.
+    Args and Raises: As for `guided_backprop`.
 
     Returns:
         Array shaped like `images`, signed.
