@@ -51,8 +51,8 @@ def guided_backprop(model, images, target=None, layer=None, *, unit="max", batch
     Springenberg et al., arXiv:1412.6806, section 3.4; DeSaliNet in Mahendran & Vedaldi, ECCV 2016. Contrast
     normalisation, which neither of them has, passes its own derivative; so does an activation that is no rectifier.
 
-    Args and Raises: As for `gradient`. Also ValueError if a layer may hide a rectifier, by its name with the way out: an
-    activation of another form, as `2 * relu(x)`, or a layer of unknown class that is not linear.
+    Args and Raises: As for `gradient`. Also ValueError, which names the layer and the way out, if one may hide a
+    rectifier: an activation of another form, as `2 * relu(x)`, or a layer of unknown class that is not linear.
 
     Returns:
         Array shaped like `images`, signed.
