@@ -3,51 +3,53 @@
 import contextvars
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from deconv import fingerprint
+from deconv.elements import NOT_THESE, Batch, batch_of, class_numbers, later, parts_of, whole_numbers
+from deconv.sequences import Sequence, check_ends, is_iterated, is_sequence, tensors_of
 
+__all__ = ["Arrays", "Batch", "Stream", "ahead", "class_numbers", "opened", "whole_numbers"]
 
-class Batch(NamedTuple):
-    """Some images, in the order of their data set.
-
-    Attributes:
-        images: `(n, height, width, channels)`, as the data set gives them.
-        labels: int64 `(n,)`; -1 where it has none.
-        ids: int64 `(n,)`; where it has none, how many images come before each.
-        stop: How many images have come by the end of this batch.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    ids: np.ndarray
-    stop: int
+_THAT_END = ("Take", "Zip")
+"""In the names of datasets that end although what they read does not."""
 
 
 def opened(dataset):
-    """What hands a data set out in batches: `Arrays` or `Stream`.
+    """What hands a data set out in batches: `Arrays`, `Stream` or `Sequence`.
 
     Args:
-        dataset: What `top_activations` takes.
+        dataset: An `ImageSet`, or anything with such a `.dataset`; arrays, of NumPy, PyTorch or on disk; a
+            `tf.data.Dataset`; or anything with a length whose elements are had by their number: Keras's `PyDataset` and
+            the flows of its `ImageDataGenerator`, PyTorch's `Dataset` and `DataLoader`. What is not an array is read
+            batch by batch. The elements are images, `(image, label)` or `(image, label, id)`, single or in batches, or
+            dicts with the keys image, label and id. As for Keras, a third part of floating point is a sample weight,
+            which has no part in anything here. Labels may be one-hot.
 
     Raises:
-        ValueError: If it is nothing of the kind, or a stream without end.
+        ValueError: If it is nothing of the kind, or without end.
     """
-    inside = getattr(dataset, "dataset", dataset)
+    inside = dataset if is_iterated(dataset) else getattr(dataset, "dataset", dataset)
     if isinstance(inside, tf.data.Dataset):
         return Stream(inside, dataset)
+    inside = tensors_of(inside)
+    if is_iterated(inside) or is_sequence(inside):
+        return Sequence(inside)
+    check_ends(inside)
     several = isinstance(inside, tuple) and 0 < len(inside) <= 3 and len(np.shape(inside[0])) == 4
-    images, *numbers = (
-        part if hasattr(part, "shape") else np.asarray(part) for part in (inside if several else [inside])
-    )
+    images, labels, ids = parts_of(inside) if several or isinstance(inside, dict) else (inside, None, None)
+    images = images if hasattr(images, "shape") else np.asarray(images)
+    labels, ids = (part if part is None or hasattr(part, "shape") else np.asarray(part) for part in (labels, ids))
     if not len(images.shape):
         raise ValueError(f"A data set is an array of images or a tf.data.Dataset; received {dataset!r}.")
-    for name, part in zip(("labels", "ids"), numbers, strict=False):
-        whole_numbers(name, part, len(images))
-    return Arrays(images, *numbers)
+    if labels is not None and (np.asarray(labels[:0]).dtype.kind not in "iu" or len(labels.shape) != 1):
+        labels = class_numbers(labels, len(images))
+    for name, part in (("labels", labels), ("ids", ids)):
+        if part is not None:
+            whole_numbers(name, part, len(images))
+    return Arrays(images, labels, ids)
 
 
 def ahead(items):
@@ -71,6 +73,7 @@ class Arrays:
 
     def __init__(self, images, labels=None, ids=None):
         self.images, self.labels, self.ids = images, labels, ids
+        self.channels = images.shape[-1]
 
     def identity(self):
         """Shape, and a hash of the content: see `fingerprint.of_array`."""
@@ -87,11 +90,11 @@ class Arrays:
         for start in range(after, len(self.images), batch_size):
             part = slice(start, start + batch_size)
             numbers = (None if some is None else some[part] for some in (self.labels, self.ids))
-            yield _batch(start, np.asarray(self.images[part]), *numbers)
+            yield batch_of(start, np.asarray(self.images[part]), *numbers)
 
 
 class Stream:
-    """A `tf.data.Dataset` of images, `(image, label)` or `(image, label, id)`, single or in batches.
+    """A `tf.data.Dataset`, whose elements are what `parts_of` takes, single or in batches.
 
     Args:
         dataset: The dataset.
@@ -105,18 +108,19 @@ class Stream:
 
     def __init__(self, dataset, holder=None):
         spec = dataset.element_spec
-        parts = spec if isinstance(spec, tuple) else (spec,)
-        rank = parts[0].shape.rank if isinstance(parts[0], tf.TensorSpec) else None
-        if rank not in (3, 4) or len(parts) > 3:
-            raise ValueError(
-                "The data set must yield images, (image, label) or (image, label, id), single or in batches; "
-                f"received {spec}. Map it to one of these."
-            )
-        if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+        if not isinstance(spec, tuple | list | dict | tf.TensorSpec):
+            raise ValueError(NOT_THESE.format(element=spec))
+        image, _, id = parts_of(spec)
+        rank = image.shape.rank if isinstance(image, tf.TensorSpec) else None
+        if rank not in (3, 4):
+            raise ValueError(NOT_THESE.format(element=spec))
+        if _never_ends(dataset):
             raise ValueError(
                 "The data set never ends; take a part of it with dataset.take(count), or leave repeat() out."
             )
-        self.dataset, self.single, self.numbered, self.first = dataset, rank == 3, len(parts) == 3, None
+        self.dataset, self.single, self.numbered, self.first = dataset, rank == 3, id is not None, None
+        self.channels = image.shape[-1]
+        self.several = getattr(holder, "several", False) is True
         self.holder = holder if self.single and hasattr(holder, "identity") and hasattr(holder, "after") else None
 
     def identity(self):
@@ -141,24 +145,22 @@ class Stream:
         if self.holder is not None:
             yield from self._read(self.holder.after(after), batch_size, before=after)
             return
-        for batch in self._read(self.dataset, batch_size):
-            new = max(0, batch.stop - after)
-            if new >= len(batch.images):
-                yield batch
-            elif new:  # the batches were of another size when the first ones were taken
-                yield Batch(*(part[-new:] for part in batch[:3]), batch.stop)
+        yield from later(self._read(self.dataset, batch_size), after)
 
     def _read(self, dataset, batch_size, before=0):
         if self.single:
             dataset = dataset.batch(batch_size)
-        for parts in dataset.prefetch(1).as_numpy_iterator():
-            parts = parts if isinstance(parts, tuple) else (parts,)
+        for element in dataset.prefetch(1).as_numpy_iterator():
+            images, labels, ids = parts_of(element)
             if not before and self.holder is None:
-                self._meet(parts[0][:1])
-            yield (batch := _batch(before, *parts))
+                self.meet(images[:1])
+            if labels is not None and self.several:
+                labels = whole_numbers("labels", labels, len(images))
+            yield (batch := batch_of(before, images, labels, ids))
             before = batch.stop
 
-    def _meet(self, image):
+    def meet(self, image):
+        """See that the first image is the one expected, or expect this one from now on."""
         found = fingerprint.of_array(image)
         if self.first not in (None, found):
             raise ValueError(
@@ -169,24 +171,11 @@ class Stream:
         self.first = found
 
 
-def whole_numbers(name, numbers, count=None):
-    """Labels or ids as int64 `(n,)`.
-
-    Raises:
-        ValueError: If they are something else, or not `count` of them.
-    """
-    numbers = np.asarray(numbers)
-    count = numbers.size if count is None else count
-    if numbers.shape != (count,) or numbers.dtype.kind not in "iu":
-        raise ValueError(
-            f"The {name} of a data set must be one whole number for each image; received {numbers.dtype} of shape "
-            f"{numbers.shape} for {count} images. Map it to images, (image, label) or (image, label, id)."
-        )
-    return numbers.astype(np.int64)
-
-
-def _batch(before, images, labels=None, ids=None):
-    count = len(images)
-    labels = np.full(count, -1) if labels is None else whole_numbers("labels", labels, count)
-    ids = np.arange(before, before + count) if ids is None else whole_numbers("ids", ids, count)
-    return Batch(images, labels, ids, before + count)
+def _never_ends(dataset):
+    """Whether a `tf.data.Dataset` has no end, as far as can be known; one that is filtered does not say so itself."""
+    while dataset.cardinality() == tf.data.UNKNOWN_CARDINALITY:
+        inputs = dataset._inputs()
+        if len(inputs) != 1 or any(name in type(dataset).__name__ for name in _THAT_END):
+            return False
+        dataset = inputs[0]
+    return bool(dataset.cardinality() == tf.data.INFINITE_CARDINALITY)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deconv.batches import whole_numbers
+from deconv.batches import class_numbers
 from deconv.inputs import check_positive
 
 
@@ -90,7 +90,7 @@ def labelled(dataset):
             f"received {type(dataset).__name__}."
         )
     images = np.asarray(dataset[0])
-    return whole_numbers("labels", dataset[1], len(images)), lambda places: images[places]
+    return class_numbers(dataset[1], len(images)), lambda places: images[places]
 
 
 def check_one_label(labels, name):

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from deconv import cutting, graph
-from deconv.batches import Arrays, ahead
+from deconv.batches import ahead
 from deconv.challengers import kept_dtype, plane
 from deconv.inputs import check_channels, check_finite, check_positive, prepare
 from deconv.pixel_space import to_pixel_space
@@ -81,7 +81,7 @@ class Lens:
             ValueError: If the data set is empty, does not fit the model, or a layer puts out NaN or infinity.
         """
         values, ids, places, images = self._winners(source.batches(batch_size), preprocess)
-        colours, found = _colours(source), {}
+        colours, found = source.channels, {}
         for (name, step), part in zip(self._steps.items(), map(slice, self._starts, self._starts[1:]), strict=False):
             positions = np.stack(np.divmod(places[part], plane(step.output.shape)[1]), axis=1)
             cells, corners = self._windows(step, positions)
@@ -160,14 +160,6 @@ def _prepared(batches, preprocess, image):
     with closing(batches):
         for batch in batches:
             yield batch._replace(images=prepare(batch.images, preprocess, image.shape, image.dtype))
-
-
-def _colours(source):
-    """How many channels the images of a data set have; None if it does not say."""
-    if isinstance(source, Arrays):
-        return source.images.shape[-1]
-    spec = source.dataset.element_spec
-    return (spec[0] if isinstance(spec, tuple) else spec).shape[-1]
 
 
 def _in_colour(pictures, preprocess, channels):
