@@ -5,12 +5,13 @@ import math
 import matplotlib.pyplot as plt
 from matplotlib.patches import Polygon, Rectangle
 
-from deconv.plotting.grids import texts
+from deconv.plotting.plain_text import plain_text, texts
 
 _PER_ROW = 9
 _COLOURS = {"image": "#c9d7ea", "maps": "#a8c6a0", "later": "#d8e6d4", "units": "#e6b98a"}
 
 
+@plain_text
 def architecture_sheet(image, stages, title):
     """Draw a network from the image at the left to the classes at the right.
 

@@ -2,7 +2,8 @@
 
 import matplotlib.pyplot as plt
 
-from deconv.plotting.grids import show_picture, signed_bar, texts
+from deconv.plotting.grids import show_picture, signed_bar
+from deconv.plotting.plain_text import plain_text, texts
 
 _COLUMNS = 6
 """Pictures in a row at most where a single image is explained."""
@@ -11,6 +12,7 @@ _NAMES = {"input_x_gradient": "input × gradient", "smooth_grad": "SmoothGrad", 
 """How the methods are written whose names are more than words."""
 
 
+@plain_text
 def attribution_sheet(images, maps, labels, title, *, seconds=None, scale="its own largest magnitude"):
     """One row per image: the image, then the map of each method; of a single image in as many rows as it takes.
 

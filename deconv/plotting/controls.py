@@ -4,7 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from deconv.plotting.display import pixels, signed
-from deconv.plotting.grids import show_picture, signed_bar, texts
+from deconv.plotting.grids import show_picture, signed_bar
+from deconv.plotting.plain_text import plain_text, texts
 
 MEASURES = {
     "pearson": "Pearson's correlation\nof signed values",
@@ -31,6 +32,7 @@ _KINDS = {
 _METHODS = {"deconvnet": ("tab:blue", "o"), "guided_backprop": ("tab:green", "s"), "gradient": ("tab:red", "^")}
 
 
+@plain_text
 def controls_sheet(images, found, title, *, measure="pearson", in_colour=None, contrast=100.0):
     """A row for each image: its picture, and what the controls make of it, with how alike they are.
 
@@ -76,6 +78,7 @@ def controls_sheet(images, found, title, *, measure="pearson", in_colour=None, c
     return fig
 
 
+@plain_text
 def controls_chart(found, title):
     """How like the picture each control is: mean and standard deviation over the images, by all three measures.
 
@@ -110,6 +113,7 @@ def controls_chart(found, title):
     return fig
 
 
+@plain_text
 def cascade_chart(found, title):
     """How like the trained network's pictures remain as layers are randomised from the top down.
 

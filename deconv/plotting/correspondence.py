@@ -3,11 +3,13 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from deconv.plotting.grids import show_picture, texts
+from deconv.plotting.grids import show_picture
+from deconv.plotting.plain_text import plain_text, texts
 
 _OF_PARTS, _OF_RANDOM, _OF_OTHERS = "tab:blue", "tab:orange", "0.6"
 
 
+@plain_text
 def hidden_sheet(pictures, rectangles, names, heads, title):
     """A row for each part, a column for each image, a frame around what is hidden (Fig. 8).
 
@@ -46,6 +48,7 @@ def hidden_sheet(pictures, rectangles, names, heads, title):
     return fig
 
 
+@plain_text
 def distance_bars(groups, controls, layers, title):
     """Mean and spread of the distances of every part and of random places, as bars (Table 1).
 

@@ -5,12 +5,14 @@ import numpy as np
 from PIL import Image
 
 from deconv.plotting.display import crop, pixels, signed
-from deconv.plotting.grids import GAP, bare, show_picture, signed_bar, texts
+from deconv.plotting.grids import GAP, bare, show_picture, signed_bar
+from deconv.plotting.plain_text import plain_text, texts
 
 _NOTE = "Who is near whom means something; distances between clusters, and their sizes, do not."
 _NO_CLASS = (0.75, 0.75, 0.75)
 
 
+@plain_text
 def embedding_sheet(found, images=None, class_names=None, title=None):
     """The images of an embedding as points in the colour of their class, and beside them the images themselves.
 
@@ -41,6 +43,7 @@ def embedding_sheet(found, images=None, class_names=None, title=None):
     return fig
 
 
+@plain_text
 def embedding_row(embeddings, title, class_names=None):
     """Several embeddings of the same images side by side, as points in the colour of their class.
 
@@ -68,6 +71,7 @@ def embedding_row(embeddings, title, class_names=None):
     return fig
 
 
+@plain_text
 def unit_sheet(found, tops=None, class_names=None, title=None, *, percentile=100.0, to_pixels=None):
     """The units of a layer as points in the colour of their cluster, what each cluster responds to and looks for.
 

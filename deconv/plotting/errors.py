@@ -3,9 +3,12 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from deconv.plotting.plain_text import plain_text, texts
+
 _TRAIN, _TEST = "0.65", "tab:blue"
 
 
+@plain_text
 def error_bars(names, ours, paper, title, heads, deviations=None):
     """One group of horizontal bars per network: the training error above, the test error below.
 
@@ -44,7 +47,7 @@ def error_bars(names, ours, paper, title, heads, deviations=None):
         widest = 0 if deviations is None or found is not ours else 100 * np.max(deviations)
         ax.set(xlim=(0, 114 * most + widest), xlabel="error (%)")
         ax.set_title(head, fontsize=10)
-        ax.set_yticks(places, names, fontsize=8)
+        ax.set_yticks(places, texts(names), fontsize=8)
         ax.grid(axis="x", alpha=0.3)
         ax.set_axisbelow(True)
     axes[0].invert_yaxis()

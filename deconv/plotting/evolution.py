@@ -9,6 +9,7 @@ from matplotlib.ticker import NullFormatter, NullLocator
 
 from deconv.plotting.display import mosaic, signed
 from deconv.plotting.grids import GAP, bare, signed_bar
+from deconv.plotting.plain_text import plain_text
 
 JUMP = (0.9, 0.45, 0.0)
 """Colour of the frame around a picture at which its feature jumps."""
@@ -16,6 +17,7 @@ _LEAST = 60
 """Pixels of a tile; smaller pictures are enlarged."""
 
 
+@plain_text
 def evolution_sheet(evolution, title=None, *, percentile=100.0, scale="its own largest magnitude"):
     """The projections of a layer: a row for each feature, a column for each epoch; jumps in a frame (Fig. 4).
 
@@ -76,6 +78,7 @@ def evolution_png(evolution, dpi=110):
         plt.close(fig)
 
 
+@plain_text
 def settling_chart(layers, title):
     """How near the features of layers are to what they become, over the epochs.
 

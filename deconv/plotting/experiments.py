@@ -3,9 +3,11 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from deconv.plotting.grids import MAPS, bare, show_picture, texts
+from deconv.plotting.grids import MAPS, bare, show_picture
+from deconv.plotting.plain_text import plain_text, texts
 
 
+@plain_text
 def pooling_sheet(image, comparison, projections, title, number=0):
     """One layer before and after its pooling, for one image, and the numbers over all.
 
@@ -69,6 +71,7 @@ def _pooling_charts(fig, image, comparison):
     change.legend(fontsize=8)
 
 
+@plain_text
 def occlusion_sheet(images, maps, projections, names, class_names, title, *, elsewhere=None):
     """One row per image: the image, its strongest map projected, and three maps of what the square does (Fig. 7).
 

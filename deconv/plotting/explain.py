@@ -3,7 +3,8 @@
 import matplotlib.pyplot as plt
 
 from deconv.plotting.display import pixels, signed
-from deconv.plotting.grids import show_picture, signed_bar, texts
+from deconv.plotting.grids import show_picture, signed_bar
+from deconv.plotting.plain_text import plain_text, texts
 
 NAMES = {
     "gradient": "gradient",
@@ -23,6 +24,7 @@ NAMES = {
 _CONTROLS = {"edges": ("0.35", "--"), "random": ("0.6", ":")}
 
 
+@plain_text
 def explanation_sheet(found, title, *, score="score", in_colour=None, contrast=99.5):
     """All maps on one scale, deletion and insertion curves, and a table of areas and times.
 

@@ -4,12 +4,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from deconv.plotting.display import mosaic
-from deconv.plotting.grids import MAPS, bare, show_picture, texts
+from deconv.plotting.grids import MAPS, bare, show_picture
+from deconv.plotting.plain_text import plain_text, texts
 
 _STAGES = ("before the activation", "after it", "after pooling")
 _LABEL = {"fontsize": 7, "ha": "center", "va": "bottom", "color": "0.25"}
 
 
+@plain_text
 def feature_map_sheet(image, found, title, *, number=0, channels=None, most=32, seed=0, columns=16):
     """The maps of one layer for one image, stage under stage: each stage has one scale.
 
@@ -50,6 +52,7 @@ def feature_map_sheet(image, found, title, *, number=0, channels=None, most=32, 
     return fig
 
 
+@plain_text
 def network_sheet(image, maps, title, *, number=0, most=10, seed=0):
     """What each layer of a network makes of one image: a row for each, its stages side by side.
 

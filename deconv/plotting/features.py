@@ -3,9 +3,11 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from deconv.plotting.grids import show_picture, texts
+from deconv.plotting.grids import show_picture
+from deconv.plotting.plain_text import plain_text, texts
 
 
+@plain_text
 def visualization_sheet(rows, title, columns=8, side=None):
     """Optimised images, layer by layer, each with its name.
 
@@ -43,6 +45,7 @@ def visualization_sheet(rows, title, columns=8, side=None):
     return fig
 
 
+@plain_text
 def regularizer_sheet(found, names, title, images=None):
     """The same units under different settings, and how much of each picture is high frequencies.
 
@@ -93,6 +96,7 @@ def regularizer_sheet(found, names, title, images=None):
     return fig
 
 
+@plain_text
 def raised_chart(found, title, images="image"):
     """Whether what has been made to order is stronger than the strongest that there is.
 

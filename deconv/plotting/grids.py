@@ -5,6 +5,7 @@ import numpy as np
 from matplotlib.colors import Normalize
 
 from deconv.plotting.display import mosaic
+from deconv.plotting.plain_text import plain_line, plain_text, texts
 
 MAPS = "magma"
 """Colour map of activations, which start at zero."""
@@ -20,6 +21,7 @@ def show_picture(picture, ax, title="", size="small"):
     bare(ax, title, size)
 
 
+@plain_text
 def top_sheet(
     projections,
     patches,
@@ -66,6 +68,7 @@ def top_sheet(
     return fig
 
 
+@plain_text
 def filter_sheet(own, shared, title):
     """Filters of a first layer on two scales.
 
@@ -95,6 +98,7 @@ def signed_bar(fig, axes, label):
     bar.set_label(label, fontsize=8)
 
 
+@plain_text
 def activation_sheet(images, maps, labels, title, numbers=None):
     """Every channel's map for several images, on one scale.
 
@@ -135,6 +139,7 @@ def activation_sheet(images, maps, labels, title, numbers=None):
     return fig
 
 
+@plain_text
 def unit_strips(activations, labels, title, unit_labels=None):
     """A layer without space: one row per image, one column per unit, on one scale.
 
@@ -165,12 +170,7 @@ def bare(ax, title="", size="small"):
     for spine in ax.spines.values():
         spine.set_visible(False)
     if title:
-        ax.set_title(title, fontsize=size)
-
-
-def texts(names):
-    """Names as they are: Matplotlib would read what stands between dollars as mathematics."""
-    return [str(name).replace("$", r"\$") for name in names]
+        ax.set_title(plain_line(title), fontsize=size)
 
 
 def _with_margin(picture):

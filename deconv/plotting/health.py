@@ -6,7 +6,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from deconv.plotting.display import mosaic
-from deconv.plotting.grids import GAP, show_picture, signed_bar, texts
+from deconv.plotting.grids import GAP, show_picture, signed_bar
+from deconv.plotting.plain_text import plain_text, texts
 from deconv.spectrum import HIGH, LOW
 
 
@@ -19,6 +20,7 @@ class ChartedFilters(NamedTuple):
     excess: np.ndarray | None
 
 
+@plain_text
 def filter_comparison_sheet(filters, projections, charted, title):
     """First-layer filters of some networks, projections of their second layers, and charts of both (Fig. 6).
 
@@ -95,6 +97,7 @@ def _grid_chart(grid, known):
     grid.set_title("layer 2, one dot per projection; bar: median", fontsize=9)
 
 
+@plain_text
 def health_sheet(found, title):
     """A network's health, layer by layer.
 
@@ -150,6 +153,7 @@ def health_sheet(found, title):
     return fig
 
 
+@plain_text
 def regularisation_sheet(found, accuracies, title):
     """Networks that were trained in different ways, side by side.
 

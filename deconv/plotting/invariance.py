@@ -4,7 +4,8 @@ import matplotlib.pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
 from deconv.plotting.display import mosaic
-from deconv.plotting.grids import GAP, show_picture, texts
+from deconv.plotting.grids import GAP, show_picture
+from deconv.plotting.plain_text import plain_text, texts
 
 AXES = {
     "translation": ("vertical translation (pixels, down if positive)", "{:.0f} px"),
@@ -14,6 +15,7 @@ AXES = {
 """For every kind of transform the label of its axis, and how one value of it is written."""
 
 
+@plain_text
 def invariance_sheet(found, pictures, shown, names, layers, notes, title, probability="probability of the true class"):
     """One row per kind of transform: the images, the distances of two layers, the probability (Fig. 5).
 

@@ -3,11 +3,12 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from deconv.plotting.grids import texts
+from deconv.plotting.plain_text import plain_text, texts
 
 _STYLES = (("tab:blue", "o", "-"), ("tab:orange", "s", "--"), ("tab:green", "^", ":"))
 
 
+@plain_text
 def layer_chart(mean, deviation, layers, values, names, chance, title):
     """Accuracy of classifiers on the features of each layer (Table 7).
 
@@ -40,6 +41,7 @@ def layer_chart(mean, deviation, layers, values, names, chance, title):
     return fig
 
 
+@plain_text
 def size_chart(per_class, curves, chance, title):
     """Accuracy against the number of training images of each class (Fig. 9).
 

@@ -3,9 +3,11 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from deconv.plotting.grids import show_picture, signed_bar, texts
+from deconv.plotting.grids import show_picture, signed_bar
+from deconv.plotting.plain_text import plain_text, texts
 
 
+@plain_text
 def projection_sheet(images, projections, names, channels, activations, title, *, scale="its own largest magnitude"):
     """One row per image: the image, and what each channel saw in it.
 

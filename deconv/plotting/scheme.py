@@ -7,8 +7,10 @@ import numpy as np
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from deconv.plotting.grids import MAPS
+from deconv.plotting.plain_text import plain_text
 
 
+@plain_text
 def scheme(up, down, links, title):
     """Draw both ways side by side, each stage with the map that it really computed.
 
@@ -49,6 +51,7 @@ def scheme(up, down, links, title):
     return fig
 
 
+@plain_text
 def unpooling(maps, switches, pooled, unpooled, zones, title):
     """Pooling and unpooling over coloured zones, with their real numbers (Fig. 1, bottom).
 

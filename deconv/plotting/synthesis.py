@@ -3,9 +3,11 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from deconv.plotting.grids import show_picture, texts
+from deconv.plotting.grids import show_picture
+from deconv.plotting.plain_text import plain_text, texts
 
 
+@plain_text
 def inversion_sheet(images, found, title):
     """Images above what each layer takes for them, and how much of them is left with depth.
 
@@ -50,6 +52,7 @@ def inversion_sheet(images, found, title):
     return fig
 
 
+@plain_text
 def dream_sheet(images, dreams, title):
     """Images beside what becomes of them in dreams.
 
@@ -73,6 +76,7 @@ def dream_sheet(images, dreams, title):
     return fig
 
 
+@plain_text
 def style_sheet(content, style, transfer, title):
     """Content and style, what was painted of them, and how far it is from both.
 

@@ -3,12 +3,13 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from deconv.plotting.grids import texts
+from deconv.plotting.plain_text import plain_text, texts
 
 _LEAST = 1e-9
 """Where the logarithmic axis begins; what is smaller, zero among it, is drawn there."""
 
 
+@plain_text
 def verification_sheet(found, title):
     """Residuals of each layer, and how often maxima are shared.
 
