@@ -1,5 +1,6 @@
 """Which model is meant, and how pixels reach it: a network of ours, a file, or the user's own function."""
 
+import contextlib
 import difflib
 import functools
 import importlib
@@ -129,15 +130,14 @@ def function_of(option, text):
         ValueError: If there is none, or its module cannot be imported.
     """
     name, _, function = text.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
     try:
-        found = getattr(importlib.import_module(name), function, None)
-    except Exception as error:  # anything may happen in a module of the user's
-        raise ValueError(
-            f"{option}: the module '{name}' cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+        with _of_the_user(f"{option}: the module '{name}' cannot be imported"):
+            found = getattr(importlib.import_module(name), function, None)
     finally:
-        sys.path.pop(0)
+        with contextlib.suppress(ValueError):  # the module may have changed the path
+            sys.path.remove(folder)
     if not callable(found):
         raise ValueError(f"{option}: the module '{name}' has no function '{function}'.")
     return found
@@ -148,12 +148,26 @@ def _guarded(text, function):
 
     @functools.wraps(function)
     def run(images):
-        try:
+        with _of_the_user(f"--preprocess: {text} failed"):
             return function(images)
-        except (Exception, SystemExit) as error:  # anything may happen in it
-            raise ValueError(f"--preprocess: {text} failed: {type(error).__name__}: {error}") from error
 
     return run
+
+
+@contextlib.contextmanager
+def _of_the_user(failed):
+    """`with _of_the_user(failed):` run code of the user's, in which anything may happen.
+
+    Raises:
+        ValueError: For all that it raises, `sys.exit` too, but Ctrl-C.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
+        said = f"it ends the program with sys.exit({error.code!r})" if isinstance(error, SystemExit) else str(error)
+        raise ValueError(f"{failed}: {type(error).__name__}: {said}") from error
 
 
 def _is_function(text):
@@ -163,10 +177,8 @@ def _is_function(text):
 
 def _made(text):
     function = function_of("--model", text)
-    try:
+    with _of_the_user(f"--model: {text} failed"):
         return function()
-    except (Exception, SystemExit) as error:  # anything may happen in a function of the user's
-        raise ValueError(f"--model: {text} failed: {type(error).__name__}: {error}") from error
 
 
 def _loaded(path):
