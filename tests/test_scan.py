@@ -19,7 +19,7 @@ from keras import layers as kl
 from specimens import LAYERS, SPECIMENS, images
 
 import deconv
-from deconv import datasets
+from deconv import datasets, picture_files
 from deconv.topk import TopK
 
 
@@ -597,17 +597,18 @@ def test_a_scan_that_saw_nothing_leaves_no_checkpoint(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-def test_pictures_already_seen_are_not_decoded_again(tmp_path):
+def test_pictures_already_seen_are_not_decoded_again(tmp_path, monkeypatch):
     model, checkpoint = SPECIMENS["overlapping"](), tmp_path / "top.npz"
     folder = save_pictures(tmp_path / "pictures", 12)
     digits = datasets.load(folder, "all")
     whole = deconv.top_activations(model, digits, "conv3", 3, batch_size=4, preprocess=halved)
     with pytest.raises(Interrupted):
         deconv.top_activations(model, digits, "conv3", 3, batch_size=4, preprocess=stopped_at(2), checkpoint=checkpoint)
-    for number in range(8):
-        (folder / ("a" if number < 6 else "b") / f"{number:02d}.png").write_bytes(b"damaged")
+    decoded, read = [], picture_files.read
+    monkeypatch.setattr(picture_files, "read", lambda file, *grey: decoded.append(Path(file).name) or read(file, *grey))
     resumed = deconv.top_activations(model, digits, "conv3", 3, batch_size=4, preprocess=halved, checkpoint=checkpoint)
     assert_same(resumed, whole)
+    assert sorted(decoded) == ["08.png", "09.png", "10.png", "11.png"]
 
 
 def test_shards_of_a_data_set_merge_to_the_result_of_the_whole(tmp_path):
