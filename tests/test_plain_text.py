@@ -5,13 +5,14 @@ import matplotlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 matplotlib.use("Agg")
 
 from deconv import datasets, figures, plotting
 from deconv.occlusion import OcclusionMaps
-from deconv.plotting.plain_text import texts
+from deconv.plotting.plain_text import plain_text, texts
 
 NAMES = [
     "$a",
@@ -55,21 +56,42 @@ def test_every_function_that_returns_a_figure_draws_its_texts_as_they_are():
     assert bare == []
 
 
+def drawn(name):
+    return name.replace("\udce9", r"\xe9")[:200]
+
+
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: ascii(name[:12]))
-def test_a_name_is_drawn_as_it_is_as_a_title_a_label_and_a_tick(name, tmp_path):
-    picture = np.zeros((1, 5, 6, 1))
-    kinds = [
-        plotting.occlusion_sheet(picture, [occluded(2)], picture, [name], [name, "b"], name),
-        plotting.activation_sheet(np.zeros((2, 5, 6, 1)), np.ones((2, 3, 3, 2)), [name, "b"], name),
-        plotting.unit_strips(np.ones((2, 3)), [name, "b"], name, [name, "b", "c"]),
-        plotting.projection_sheet(picture, picture[:, None], [name], [0], np.ones((1, 1)), name),
-    ]
-    expected = name.replace("\udce9", r"\xe9")
-    for place, figure in enumerate(kinds):
-        seen = shown(figure)
-        assert any(expected[:200] in text for text in seen) and all(len(text) < 1000 for text in seen), seen
-        for ending in ("png", "pdf"):
-            figure.savefig(tmp_path / f"{place}.{ending}", dpi=20)
+def test_a_name_is_drawn_as_it_is_wherever_it_stands(name, tmp_path):
+    @plain_text
+    def figure():
+        made = Figure()
+        ax = made.subplots()
+        ax.plot([1, 2], label=f"label {name}")
+        ax.set(xlabel=f"axis {name}", title=f"panel {name}")
+        ax.set_xticks([0, 1], texts([f"tick {name}", "b"]))
+        ax.text(0, 0, f"text {name}")
+        ax.legend()
+        made.suptitle(f"title {name}")
+        return made
+
+    made = figure()
+    seen = shown(made)
+    for place in ("label", "axis", "panel", "tick", "text", "title"):
+        assert any(f"{place} {drawn(name)}" in text for text in seen), place
+    assert all(len(text) < 600 for text in seen)
+    made.savefig(tmp_path / "a.pdf")
+
+
+def test_a_sheet_of_such_names_is_drawn(tmp_path):
+    pictures = np.zeros((1, 5, 6, 1))
+    for place, figure in enumerate(
+        (
+            plotting.unit_strips(np.ones((len(NAMES), 3)), NAMES, "$ and $_{", ["$", "$$", "%"]),
+            plotting.occlusion_sheet(pictures, [occluded(8)], pictures, ["$x"], NAMES[:8], "all: $"),
+        )
+    ):
+        assert {drawn(name) for name in NAMES[:8] if len(name) < 30} <= shown(figure)
+        figure.savefig(tmp_path / f"{place}.png", dpi=20)
         matplotlib.pyplot.close(figure)
 
 
@@ -93,7 +115,7 @@ def test_all_recipes_of_classes_called_so_are_drawn(tmp_path):
     subject = figures.Subject(
         model, "$w_", data, lambda pixels: np.asarray(pixels, np.float32) / 255, square=4, stride=4
     )
-    drawn = figures.draw(subject, tmp_path, ["fig1", "fig3", "fig7", "activations"])
+    drawn = figures.draw(subject, tmp_path, ["fig3", "fig7"])
     assert all(drawn.values())
     assert {path.name for path in tmp_path.glob("fig7*")} >= {"fig7_occlusion.png", "fig7_occlusion.pdf"}
     assert "$noise_" in (tmp_path / "index.html").read_text(encoding="utf-8")

@@ -102,11 +102,14 @@ def write(subject, pictures, out, arguments):
     about = {**provenance(subject), "arguments": {name: _plain(value) for name, value in arguments.items()}}
     with unfinished_folder(out) as unfinished:
         names = []
-        for picture in pictures:
-            figures.save(picture, unfinished, about)
-            names.append(picture.name)
-        for file in sorted(unfinished.iterdir()):
-            os.replace(file, out / file.name)
+        try:
+            for picture in pictures:
+                figures.save(picture, unfinished, about)
+                names.append(picture.name)
+            for file in sorted(unfinished.iterdir()):
+                os.replace(file, out / file.name)
+        except OSError as error:  # which names a file that is gone by now
+            raise OSError(str(error).replace(str(unfinished), str(out))) from error
     for name in names:
         typer.echo(f"Written: {out / name}.png, .pdf and .json")
 
