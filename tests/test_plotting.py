@@ -148,8 +148,8 @@ def test_two_images_of_one_class_and_names_with_dollars_are_drawn_as_they_are():
     maps = [occluded([0] * 12), occluded([1] * 12, 1)]
     names = ["$5 note", "$5 note"]
     _, ticks, rows, _ = class_panels(maps, ["$5 note", "$10 note"], names)
-    assert [row[0].get_ylabel() for row in rows] == [r"\$5 note"] * 2
-    assert list(ticks) == [r"\$5 note", r"\$10 note"]
+    assert [row[0].get_ylabel() for row in rows] == ["$5 note"] * 2
+    assert list(ticks) == ["$5 note", "$10 note"]
 
 
 def test_the_frame_of_an_occlusion_sheet_is_the_square_that_hurts_most():

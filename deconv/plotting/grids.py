@@ -5,7 +5,7 @@ import numpy as np
 from matplotlib.colors import Normalize
 
 from deconv.plotting.display import mosaic
-from deconv.plotting.plain_text import plain_line, plain_text, texts
+from deconv.plotting.plain_text import plain_text, set_plain_title, texts
 
 MAPS = "magma"
 """Colour map of activations, which start at zero."""
@@ -170,7 +170,7 @@ def bare(ax, title="", size="small"):
     for spine in ax.spines.values():
         spine.set_visible(False)
     if title:
-        ax.set_title(plain_line(title), fontsize=size)
+        set_plain_title(ax, title, fontsize=size)
 
 
 def _with_margin(picture):

@@ -1,46 +1,58 @@
-"""Names are drawn as they are: Matplotlib reads what stands between two dollars as mathematics, and stops at errors.
-
-`texts` is for the labels of ticks, which Matplotlib writes anew whenever it draws; `plain_text` for all other texts.
-"""
+"""Names are drawn as they are: Matplotlib reads what stands between two dollars as mathematics, and stops at errors."""
 
 import functools
 import re
 
 from matplotlib.axis import Tick
+from matplotlib.category import StrCategoryFormatter
 from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, FuncFormatter
 
+_NAMES = (FixedFormatter, FuncFormatter, StrCategoryFormatter)
+"""What writes the labels of ticks that are names; the others write numbers, powers of ten as mathematics."""
 _LONGEST = 240
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_DOLLAR = re.compile(r"(?<!\\)\$")
 
 
 def texts(names):
-    """Names as Matplotlib draws them as they are: dollars with a backslash before, see `_drawable`."""
-    return [_drawable(str(name).replace("$", r"\$")) for name in names]
+    """Names as texts that can be drawn.
+
+    What no font can hold (half of a character, of a name that is not UTF-8) is written as an escape, `\\xe9`; a line is
+    cut after 240 characters.
+    """
+    return [_drawable(str(name)) for name in names]
 
 
 def plain_text(draw):
-    """A function that returns a figure, with all texts of the figure drawn as they are, and without TeX."""
+    """A function that returns a figure, with all texts of the figure drawn as they are: no mathematics, no TeX."""
 
     @functools.wraps(draw)
     def plain(*args, **kwargs):
         figure = draw(*args, **kwargs)
-        ticks = {id(label) for tick in figure.findobj(Tick) for label in (tick.label1, tick.label2)}
+        ticks = figure.findobj(Tick)
         for text in figure.findobj(Text):
             text.set_usetex(False)
-            if id(text) not in ticks:
-                text.set_text(plain_line(text.get_text()))
+            text.set_parse_math(False)
+            text.set_text(_drawable(text.get_text()))
+        for tick in ticks:
+            for label in (tick.label1, tick.label2):
+                label.set_parse_math(True)
+        for ax in figure.axes:
+            for axis in (ax.xaxis, ax.yaxis):
+                if isinstance(axis.get_major_formatter(), _NAMES):
+                    for tick in axis.get_major_ticks():
+                        tick.label1.set_parse_math(False)
+                        tick.label2.set_parse_math(False)
         return figure
 
     return plain
 
 
-def plain_line(text):
-    """A text with a backslash before every dollar that has none."""
-    return _drawable(_DOLLAR.sub(r"\\$", text))
+def set_plain_title(ax, title, **options):
+    """`ax.set_title`, drawn as it is."""
+    ax.set_title(*texts([title]), **options).set_parse_math(False)
 
 
 def _drawable(text):
-    """What no font can hold (half of a character, of a name that is not UTF-8) as an escape, and no endless line."""
     text = _SURROGATE.sub(lambda half: f"\\x{ord(half[0]) & 0xFF:02x}", text)
     return "\n".join(line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…" for line in text.split("\n"))
