@@ -2,7 +2,9 @@
 
 import contextlib
 import functools
+import mmap
 import os
+import struct
 import zlib
 
 import numpy as np
@@ -31,11 +33,51 @@ def arrays(file):
     """
     import h5py
 
-    if isinstance(file, str | os.PathLike):
-        with open(file, "rb"):  # for the error of a folder or of a file that may not be read, which HDF5 does not name
-            pass
+    check(file)
     with h5py.File(file, "r") as root:
         yield by_layer(*groups(root))
+
+
+def check(file) -> None:
+    """See that HDF5 will come to an end with the texts of a file: where a length is wrong it may go in circles.
+
+    Texts lie in collections: a head of 16 bytes with the size of all, then one text behind the other, each with its
+    number and its length. The last is number 0, the room that is left (HDF5 file format 3.0, III.E).
+
+    Args:
+        file: A path, or an `io.BytesIO`.
+
+    Raises:
+        ValueError: If it is no HDF5 file, or damaged there.
+        OSError: If it cannot be read.
+    """
+    with contextlib.ExitStack() as stack:
+        if isinstance(file, str | os.PathLike):
+            opened = stack.enter_context(open(file, "rb"))
+            empty = not os.fstat(opened.fileno()).st_size
+            content = b"" if empty else stack.enter_context(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
+        else:
+            content = file.getvalue()
+        _check_texts(content)
+
+
+def _check_texts(content):
+    sizes = content[9:11] if content[8:9] in (b"\2", b"\3") else content[13:15]
+    if content[:8] != b"\x89HDF\r\n\x1a\n" or sizes != b"\x08\x08":
+        raise ValueError("it is no HDF5 file as Keras writes them")
+    begin = content.find(b"GCOL\1\0\0\0")
+    while begin >= 0:
+        size = int.from_bytes(content[begin + 8 : begin + 16], "little")
+        at, end = begin + 16, begin + size
+        if end > len(content):
+            raise ValueError("its texts are damaged")
+        while at + 16 <= end:
+            number, length = struct.unpack("<H6xQ", content[at : at + 16])
+            step = 16 + (length + 7) // 8 * 8 if number else length
+            if step < 16 or at + step > end:
+                raise ValueError("its texts are damaged")
+            at += step
+        begin = content.find(b"GCOL\1\0\0\0", begin + 8)
 
 
 def groups(root):

@@ -119,6 +119,7 @@ def _opened(inside):
     import h5py
 
     try:
+        h5_weights.check(inside)
         root = h5py.File(inside, "r")
     except Exception as error:
         raise ValueError(f"its member '{_WEIGHTS}' is no whole HDF5 file") from error

@@ -216,6 +216,18 @@ def test_an_hdf5_file_that_is_packed_is_read_to_the_same_numbers(place, options)
     np.testing.assert_array_equal(other.get_layer("conv").kernel.numpy(), random)
 
 
+@pytest.mark.parametrize("length", [0, 8, 2**64 - 16, 2**40])
+def test_a_text_with_a_wrong_length_does_not_send_hdf5_in_circles(net, wholes, tmp_path, length):
+    content = bytearray(wholes[".weights.h5"])
+    begin = content.index(b"GCOL") + 16
+    sizes = 16 + np.array([8, 8, 8, 8, 8])  # of net, image, conv, flatten and dense, in steps of 8 bytes
+    for at in (begin, begin + sizes.sum()):  # the first text, and the room behind the last
+        (tmp_path / "net.weights.h5").write_bytes(content[: at + 8] + length.to_bytes(8, "little") + content[at + 16 :])
+        if at == begin and length in (0, 8):
+            continue  # another name, which the file may have
+        assert "its texts are damaged" in refusal(net, tmp_path / "net.weights.h5")
+
+
 def test_groups_that_hold_each_other_are_walked_once(net, place):
     def cycle(group):
         group["again"] = group.parent
