@@ -286,6 +286,71 @@ def test_a_state_of_another_model_or_a_damaged_one_is_refused(tmp_path):
         load_state(tmp_path / "state.npz", other)
 
 
+def forged(path, change):
+    """A saved state with a change of its arrays, among them `history` and `seconds`."""
+    save_state(path, small_net(), [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}], 1.5)
+    with np.load(path) as file:
+        arrays = dict(file)
+    change(arrays)
+    np.savez(path, **arrays)
+    return path
+
+
+def history_of(value):
+    return lambda arrays: arrays.update(history=np.array(json.dumps(value)))
+
+
+FORGERIES = {
+    "a weight that is NaN": (lambda arrays: arrays["0001"].__setitem__((0, 0), np.nan), "is not all finite"),
+    "a weight that is infinite": (lambda arrays: arrays["0002"].fill(np.inf), "is not all finite"),
+    "a weight of another dtype": (
+        lambda arrays: arrays.update({"0001": arrays["0001"].astype(float)}),
+        "another model",
+    ),
+    "a weight of another shape": (lambda arrays: arrays.update({"0001": arrays["0001"].T}), "another model"),
+    "a weight less": (lambda arrays: arrays.pop("0002"), "another model"),
+    "an array more": (lambda arrays: arrays.update(more=np.zeros(2)), "another model"),
+    "no history": (lambda arrays: arrays.pop("history"), "it has no history and no time"),
+    "no seconds": (lambda arrays: arrays.pop("seconds"), "it has no history and no time"),
+    "seconds that are a text": (lambda arrays: arrays.update(seconds=np.array("1.5")), "no history and no time"),
+    "seconds below 0": (lambda arrays: arrays.update(seconds=np.array(-1.0)), "its time is no number of seconds"),
+    "seconds that are NaN": (
+        lambda arrays: arrays.update(seconds=np.array(np.nan)),
+        "its time is no number of seconds",
+    ),
+    "a history that is an object": (history_of({"epoch": 1}), "its history is no list"),
+    "a history that is null": (history_of(None), "its history is no list"),
+    "a history of numbers": (history_of([1, 2]), "expected an object, received a whole number"),
+    "a history with NaN": (history_of([{"epoch": 1, "loss": float("nan")}]), "it holds NaN"),
+    "a history with a text": (history_of([{"epoch": 1, "loss": "0.5"}]), "'loss' must be a whole number or a number"),
+    "a history without epochs": (history_of([{"loss": 0.5}]), "it has no 'epoch'"),
+    "a history that begins later": (history_of([{"epoch": 2, "loss": 0.5}]), "is not that of epoch 1"),
+    "a history that changes": (history_of([{"epoch": 1, "loss": 1.0}, {"epoch": 2}]), "it has no 'loss'"),
+    "a history nested deeply": (lambda arrays: arrays.update(history=np.array("[" * 50000)), "nested too deeply"),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_state_that_no_run_writes_is_refused_by_name_and_changes_nothing(tmp_path, name):
+    change, message = FORGERIES[name]
+    path, model = forged(tmp_path / "state.npz", change), small_net()
+    before = [np.array(variable) for variable in model.variables]
+    with pytest.raises(ValueError, match=r"The saved state '.*state\.npz' .*" + re.escape(message)):
+        load_state(path, model)
+    for variable, was in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, was)
+
+
+def test_a_state_whose_history_is_compressed_is_not_inflated(tmp_path):
+    path, model = tmp_path / "state.npz", small_net()
+    save_state(path, model, [], 0.0)
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez_compressed(path, **{**arrays, "history": np.array(" " * 10**6)})
+    with pytest.raises(ValueError, match="its history is compressed"):
+        load_state(path, model)
+
+
 def test_training_writes_a_checkpoint_at_each_epoch_of_figure_4_that_is_reached(tmp_path):
     folder, lines = run_folder(tmp_path / "run"), []
     preprocess = lambda images: tf.cast(images, tf.float32)  # noqa: E731
@@ -402,13 +467,18 @@ def same_weights(one, other):
 
 
 @pytest.mark.slow
-def test_a_run_that_is_interrupted_and_killed_ends_with_the_same_bits(tmp_path):
+def test_a_run_that_is_interrupted_and_killed_ends_with_the_same_bits_and_a_second_one_is_refused(tmp_path, command):
     arguments = ("--epochs", 8, "--dropout", 0.3, "--batch-size", 96, "--seed", 3)
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     out, errors = script(*arguments, "--out", straight).communicate(timeout=300)
     assert "Test accuracy" in out, errors
 
     process = script(*arguments, "--out", broken)
+    while not (broken / "history.csv").exists() and process.poll() is None:
+        time.sleep(0.01)
+    second = CliRunner().invoke(command, [*map(str, arguments), "--out", str(broken), "--resume"])
+    assert second.exit_code == 2 and f"is in use: it is held by process {process.pid} on " in second.stderr
+    assert len(second.stderr.splitlines()) == 1
     _, errors = stop_after_epoch(process, broken, 1, signal.SIGINT)
     assert process.returncode == 130 and "--resume" in errors and "Traceback" not in errors
     assert json.loads((broken / "training.json").read_text())["results"] is None
