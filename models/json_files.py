@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 from pathlib import Path
 
 
@@ -51,9 +52,14 @@ def parse(text):
         ValueError: If it is none, or is nested too deeply. The message does not name the file.
     """
     try:
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        found = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_finite_int)
+        if re.search(r"\\u[dD][89a-fA-F]", text):  # halves of a character, of which one alone is none
+            json.dumps(found, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except UnicodeEncodeError:
+        raise ValueError("it holds half a character, which cannot be written") from None
+    return found
 
 
 def check_members(value, /, **kinds):
@@ -99,6 +105,12 @@ def _called(value):
 
 def _refuse(constant):
     raise ValueError(f"it holds {constant}, which is no number")
+
+
+def _finite_int(text):
+    if len(text) > 300:
+        raise ValueError(f"it holds {text[:40]}..., which is too large for a number")
+    return int(text)
 
 
 def _finite(text):

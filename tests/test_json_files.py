@@ -23,10 +23,13 @@ from deconv.json_files import read_object
         b'{"name": -Infinity}',
         b'{"name": 1e999}',
         b'{"name": ' + b"9" * 5000 + b"}",
+        b'{"name": ' + b"9" * 400 + b"}",
+        b'{"name": "\\ud800"}',
+        b'{"\\uDFFF": 1, "name": "x"}',
         b'{"name": 1}',
         b'{"other": "x"}',
     ],
-    ids=range(15),
+    ids=range(18),
 )
 def test_json_of_another_form_is_a_value_error_that_names_the_file(tmp_path, text):
     file = tmp_path / "some.json"
@@ -50,3 +53,9 @@ def test_json_of_our_form_is_read_and_true_is_no_number(tmp_path):
     assert read == {"name": "ü", "count": 3, "none": None, "flag": True, "size": 1.5}
     with pytest.raises(ValueError, match="'flag' must be a whole number, received true or false"):
         read_object(file, flag=int)
+
+
+def test_a_character_that_json_writes_as_two_halves_is_read(tmp_path):
+    (tmp_path / "some.json").write_text(json.dumps({"name": "\U0001f600"}))
+    assert "\\ud83d" in (tmp_path / "some.json").read_text()
+    assert read_object(tmp_path / "some.json", name=str) == {"name": "\U0001f600"}
