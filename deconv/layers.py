@@ -51,24 +51,33 @@ class Rectify(Face):
 
 @keras.saving.register_keras_serializable("deconv")
 class Unpool(Face):
-    """Face of `ops.unpool`; called with `[signal, switches]`."""
+    """Face of `ops.unpool`; called with `[signal, switches]`. Mirrors of earlier versions lack the windows."""
 
-    def __init__(self, target_shape, collisions="sum", **kwargs):
+    def __init__(self, target_shape, collisions="sum", pool_size=None, strides=None, padding="valid", **kwargs):
         super().__init__(**kwargs)
-        self.target_shape, self.collisions = tuple(target_shape), collisions
+        self.target_shape, self.collisions, self.padding = tuple(target_shape), collisions, padding
+        self.pool_size = None if pool_size is None else ops.pair(pool_size)
+        self.strides = self.pool_size if strides is None else ops.pair(strides)
 
     def call(self, inputs):
         signal, switches = inputs
-        height, width, channels = self.target_shape
         if len(signal.shape) == 2:  # global pooling without its spatial axes
             signal, switches = signal[:, None, None], switches[:, None, None]
-        return ops.unpool(signal, switches, (height, width, channels), self.collisions)
+        windows = {"pool_size": self.pool_size, "strides": self.strides, "padding": self.padding}
+        return ops.unpool(signal, switches, self.target_shape, self.collisions, **windows)
 
     def compute_output_shape(self, input_shapes):
         return (input_shapes[0][0], *self.target_shape)
 
     def get_config(self):
-        return {**super().get_config(), "target_shape": self.target_shape, "collisions": self.collisions}
+        return {
+            **super().get_config(),
+            "target_shape": self.target_shape,
+            "collisions": self.collisions,
+            "pool_size": self.pool_size,
+            "strides": self.strides,
+            "padding": self.padding,
+        }
 
 
 class _Filter(Face):

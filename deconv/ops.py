@@ -3,10 +3,14 @@
 Every function takes and returns NHWC tensors of any float dtype and keeps that dtype.
 """
 
+import contextlib
 import math
 
 import numpy as np
 import tensorflow as tf
+
+from deconv import devices, unpooling
+from deconv.unpooling import Windows
 
 COLLISIONS = ("sum", "last", "max")
 
@@ -76,12 +80,15 @@ def max_pool_with_winners(maps, pool_size, strides):
     return pooled, count - rank
 
 
-def unpool(pooled, switches, input_shape, collisions="sum"):
+def unpool(pooled, switches, input_shape, collisions="sum", *, pool_size=None, strides=None, padding="valid"):
     """Return every pooled value to the place its maximum came from.
 
     The unpooling of Zeiler & Fergus (arXiv:1311.2901, section 2.1): values go where the switches point, zeros go
     everywhere else. Where windows overlap, two of them may share one maximum; their values are then summed, which
     makes `unpool` the exact transpose of pooling with the switches held fixed. The paper does not say which it does.
+
+    The result does not differ from run to run, on any device. On a GPU it is computed there if the windows are given,
+    else on the CPU: TensorFlow has no deterministic scatter for GPUs.
 
     Args:
         pooled: Tensor `(batch, rows, columns, channels)`, what to place.
@@ -89,12 +96,15 @@ def unpool(pooled, switches, input_shape, collisions="sum"):
         input_shape: `(height, width, channels)` before pooling, as ints.
         collisions: `"sum"`; or, to measure what that choice changes, `"last"` (the later window in row-major order
             overwrites) or `"max"` (the larger value stays).
+        pool_size, strides, padding: The windows that the switches were found in, as for `max_pool_with_switches`. They
+            change no number.
 
     Returns:
         Tensor `(batch, height, width, channels)`, with the dtype of `pooled`.
 
     Raises:
-        ValueError: If `pooled` and `switches` differ in shape, or `collisions` is not one of the three.
+        ValueError: If `pooled` and `switches` differ in shape, `collisions` is not one of the three, or the windows are
+            not as many as the values.
     """
     if collisions not in COLLISIONS:
         raise ValueError(f"collisions must be one of {', '.join(COLLISIONS)}; received {collisions!r}.")
@@ -104,49 +114,88 @@ def unpool(pooled, switches, input_shape, collisions="sum"):
             f"pooled and switches must have one shape; received {tuple(pooled.shape)} and {tuple(switches.shape)}. "
             "Take both from the same call of max_pool_with_switches."
         )
-    height, width, channels = input_shape
-    batch, switches = tf.shape(pooled)[0], tf.cast(switches, tf.int32)
-    inside = tf.reduce_all((switches >= 0) & (switches < height * width))
-    with tf.control_dependencies([tf.debugging.Assert(inside, [f"switches must lie in a map of {height} x {width}"])]):
+    height, width, _ = input_shape
+    windows = None if pool_size is None else pooling_windows((height, width), pool_size, strides, padding)
+    if windows is not None:
+        counts = tuple(count for count, _, _ in map(_windows, (height, width), *windows[:2], (padding, padding)))
+        if counts != tuple(pooled.shape[1:3]):
+            raise ValueError(
+                f"Windows of {windows.size} with strides {windows.strides} and padding {padding!r} make {counts} "
+                f"values of a map of {height} x {width}; received {tuple(pooled.shape[1:3])}. Give the pooling's own."
+            )
+    switches = tf.cast(switches, tf.int32)
+    inside = (switches >= 0) & (switches < height * width)
+    where = f"switches must lie in a map of {height} x {width}"
+    cells = None
+    if windows is not None and devices.on_gpu():
+        cells = unpooling.cells_of(switches, width, windows)
+        for cell, size in zip(cells, windows.size, strict=True):
+            inside &= (cell >= 0) & (cell < size)
+        where += f", in their windows of {windows.size[0]} x {windows.size[1]}"
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(inside), [where])]):
+        if cells is not None:
+            return unpooling.place(tf.identity(pooled), cells, input_shape, windows, collisions)
         switches = tf.identity(switches)
-    if collisions == "sum":
-        return scatter(pooled, switches, input_shape)
-    image = tf.range(batch)[:, None, None, None] * (height * width)
-    place = tf.reshape((image + switches) * channels + tf.range(channels), [-1])
-    places = batch * (height * width * channels)
-    values = tf.reshape(pooled, [-1])
-    if collisions == "max":
-        unpooled = tf.math.unsorted_segment_max(values, place, places)
-        unpooled = tf.where(_is_hit(place, places), unpooled, tf.zeros_like(unpooled))
-    else:
-        last = tf.math.unsorted_segment_max(tf.range(tf.size(values)), place, places)
-        unpooled = tf.gather(values, tf.maximum(last, 0))
-        unpooled = tf.where(_is_hit(place, places), unpooled, tf.zeros_like(unpooled))
-    return tf.reshape(unpooled, tf.stack([batch, height, width, channels]))
+    with _on_cpu():
+        return _scatter(pooled, switches, input_shape, collisions)
 
 
-def scatter(values, places, shape):
+def scatter(values, places, shape, windows=None):
     """Add values up at places in maps that are zero elsewhere: `unpool` for places that are known to be inside.
 
     Args:
         values: Tensor `(batch, rows, columns, channels)`.
         places: Integer tensor of the same shape, `row * width + column` of a map; one outside of it ends the process.
         shape: `(height, width, channels)` of the maps, as ints.
+        windows: The `Windows` of the pooling that each place lies in, if they are known: what a GPU needs.
     """
+    if windows is not None and devices.on_gpu():
+        return unpooling.place(values, unpooling.cells_of(places, shape[1], windows), shape, windows)
+    with _on_cpu():
+        return _scatter(values, places, shape, "sum")
+
+
+def pooling_windows(size, pool_size, strides=None, padding="valid"):
+    """The `Windows` of a pooling of maps of `size`; the other arguments as for `max_pool_with_switches`."""
+    pool, strides = pair(pool_size), pair(pool_size if strides is None else strides)
+    before = (window_padding(*axis, padding)[0] for axis in zip(size, pool, strides, strict=True))
+    return Windows(pool, strides, tuple(before))
+
+
+def _scatter(values, places, shape, collisions):
+    """On a CPU: there it is several times as fast as masked additions."""
     height, width, channels = shape
-    places = tf.cast(places, tf.int64) * channels + tf.range(channels, dtype=tf.int64)
-    # TensorFlow's gradient of max pooling adds up where the maxima were, several times as fast as a segment sum. The
-    # pool itself does not matter to it, as long as it makes maps of the size of `values`.
-    rows, columns = values.shape[1:3]
-    maps = tf.raw_ops.MaxPoolGradWithArgmax(
-        input=tf.zeros(tf.stack([tf.shape(values)[0], height, width, channels]), values.dtype),
-        grad=values,
-        argmax=places,
-        ksize=[1, height - rows + 1, width - columns + 1, 1],
-        strides=[1, 1, 1, 1],
-        padding="VALID",
-    )
-    return tf.ensure_shape(maps, (None, height, width, channels))
+    if collisions == "sum":
+        places = tf.cast(places, tf.int64) * channels + tf.range(channels, dtype=tf.int64)
+        # TensorFlow's gradient of max pooling adds up where the maxima were, several times as fast as a segment sum.
+        # The pool itself does not matter to it, as long as it makes maps of the size of `values`.
+        rows, columns = values.shape[1:3]
+        maps = tf.raw_ops.MaxPoolGradWithArgmax(
+            input=tf.zeros(tf.stack([tf.shape(values)[0], height, width, channels]), values.dtype),
+            grad=values,
+            argmax=places,
+            ksize=[1, height - rows + 1, width - columns + 1, 1],
+            strides=[1, 1, 1, 1],
+            padding="VALID",
+        )
+        return tf.ensure_shape(maps, (None, height, width, channels))
+    batch = tf.shape(values)[0]
+    image = tf.range(batch)[:, None, None, None] * (height * width)
+    place = tf.reshape((image + places) * channels + tf.range(channels), [-1])
+    places = batch * (height * width * channels)
+    values = tf.reshape(values, [-1])
+    if collisions == "max":
+        unpooled = tf.math.unsorted_segment_max(values, place, places)
+    else:
+        last = tf.math.unsorted_segment_max(tf.range(tf.size(values)), place, places)
+        unpooled = tf.gather(values, tf.maximum(last, 0))
+    unpooled = tf.where(_is_hit(place, places), unpooled, tf.zeros_like(unpooled))
+    return tf.reshape(unpooled, tf.stack([batch, height, width, channels]))
+
+
+def _on_cpu():
+    """Where TensorFlow has no deterministic kernel for a GPU, the one for the CPU."""
+    return tf.device("CPU:0") if devices.on_gpu() else contextlib.nullcontext()
 
 
 def transpose_average_pool(maps, input_shape, pool_size, strides=None, padding="valid"):

@@ -195,7 +195,7 @@ class PatchMirror:
         first = (rows[:, None] * width + columns)[..., None].astype(np.int32)
         # Where the window leaves the map the signal is zero, and what stands for a place there means nothing.
         places = tf.clip_by_value(offsets[step.name] + first, 0, height * width - 1)
-        return ops.scatter(signal, places, face.target_shape)
+        return ops.scatter(signal, places, face.target_shape, ops.Windows(step.layer.pool_size, step.layer.strides))
 
     def _put_in_place(self, patches, positions):
         corners = -self._corners(self.image, positions)

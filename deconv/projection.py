@@ -43,6 +43,8 @@ class Record(NamedTuple):
 class Deconvnet:
     """A model with a deconvnet attached to each of its layers.
 
+    Computed in float32 on a GPU too: TF32 is off while a method computes (`deconv.devices`).
+
     Args:
         model: A functional or Sequential `keras.Model` that takes images. It is never changed; its weights are shared,
             so that projections follow when it is trained further.
@@ -64,7 +66,10 @@ class Deconvnet:
         self._attached = {}
 
     def mirror(self, layer):
-        """The deconvnet attached to `layer`, a `keras.Model`: see `deconv.mirror` for its inputs and output."""
+        """The deconvnet attached to `layer`, a `keras.Model`: see `deconv.mirror` for its inputs and output.
+
+        Who calls it on a GPU says whether it may use TF32, as for any model.
+        """
         return self._attach(layer).mirror
 
     def record(self, images, layer):

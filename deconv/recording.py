@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from deconv import graph, ops
+from deconv import devices, graph, ops
 from deconv.inputs import check_images, check_positive
 
 POOLS = (keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D)
@@ -41,8 +41,17 @@ def recorder(laid, layers, switches=()):
 
 
 def traced(function, *signature):
-    """Compile a function of tensors now, once, for the only signature it will have."""
-    return tf.function(function).get_concrete_function(*signature)
+    """Compile a function of tensors now, once, for the only signature it will have.
+
+    What it computes is float32 on every device: TF32 is off during each call (`deconv.devices`).
+    """
+    compiled = tf.function(function).get_concrete_function(*signature)
+
+    def call(*args):
+        with devices.full_float32:
+            return compiled(*args)
+
+    return call
 
 
 def activations(model, images, layers, *, batch_size=64, input_shape=None):

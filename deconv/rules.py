@@ -60,12 +60,16 @@ def transpose_dense(step):
 @rule(keras.layers.MaxPooling2D)
 def unpool(step):
     check_channels_last(step)
-    return [Unpool(step.inputs[0].shape, **_named(step, "unpool"))]
+    pool = step.layer
+    windows = {"pool_size": pool.pool_size, "strides": pool.strides, "padding": pool.padding}
+    return [Unpool(step.inputs[0].shape, **windows, **_named(step, "unpool"))]
 
 
 @rule(keras.layers.GlobalMaxPooling2D)
 def unpool_everywhere(step):
-    return unpool(step)
+    check_channels_last(step)
+    shape = step.inputs[0].shape
+    return [Unpool(shape, pool_size=shape[:2], **_named(step, "unpool"))]
 
 
 @rule(keras.layers.AveragePooling2D)

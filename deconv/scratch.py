@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from deconv import graph
+from deconv import devices, graph
 from deconv.recording import traced
 from deconv.rules import label
 
@@ -67,7 +67,8 @@ class Trainer:
         examples, updates, loss = min(examples, len(labels)), 0, np.inf
         while updates < most_updates and not loss <= enough:
             length = min(max(_LOOK, len(labels) // examples), most_updates - updates)
-            loss = float(self.update(images, labels, _order(len(labels), length, examples, random)))
+            with devices.full_float32:
+                loss = float(self.update(images, labels, _order(len(labels), length, examples, random)))
             updates += length
         return updates, loss
 

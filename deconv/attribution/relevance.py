@@ -72,7 +72,11 @@ def _lead(step, values, relevance):
         _, switches = pool_with_switches(step, values[step.inputs[0]])
         if len(relevance.shape) == 2:
             relevance, switches = relevance[:, None, None], switches[:, None, None]
-        return [ops.unpool(relevance, switches, shape)]
+        windows = {"pool_size": shape[:2]}
+        if kind is keras.layers.MaxPooling2D:
+            pool = step.layer
+            windows = {"pool_size": pool.pool_size, "strides": pool.strides, "padding": pool.padding}
+        return [ops.unpool(relevance, switches, shape, **windows)]
     if kind is keras.layers.Concatenate:
         axis = step.layer.axis
         return tf.split(relevance, [edge.shape[axis - (axis > 0)] for edge in step.inputs], axis=axis)

@@ -1,0 +1,110 @@
+"""Unpooling as masked, shifted additions: the same on every device, without a scatter or an atomic operation.
+
+A GPU adds up colliding values of a scatter in an order that differs from run to run, and TensorFlow refuses the
+gradient of max pooling by switches there under `enable_op_determinism`. Where the pooling windows are known nothing has
+to be scattered: a cell of the map is the cell `(i, j)` of one window for each block of strides that the windows reach
+over, and gets the value of that window if its switch says `(i, j)`.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+
+class Windows(NamedTuple):
+    """The windows of a pooling: pairs (down, right). `before` is how far the first begins outside of the map."""
+
+    size: tuple[int, int]
+    strides: tuple[int, int]
+    before: tuple[int, int] = (0, 0)
+
+
+def cells_of(switches, width, windows):
+    """Row and column, in the window of each unit, of the cells that switches point at.
+
+    Args:
+        switches: Integer tensor `(batch, rows, columns, channels)`, `row * width + column` of the map.
+        width: Of the map.
+        windows: `Windows`.
+
+    Returns:
+        Two int64 tensors like `switches`. A switch that points outside of its window gives a cell outside of it.
+    """
+    rows, columns = (
+        np.arange(count) * stride - before
+        for count, stride, before in zip(switches.shape[1:3], windows.strides, windows.before, strict=True)
+    )
+    switches = tf.cast(switches, tf.int64)  # a GPU computes int32 on the CPU
+    row = switches // width
+    return row - rows[:, None, None], switches - row * width - columns[:, None]
+
+
+def place(values, cells, shape, windows, collisions="sum"):
+    """Put pooled values at cells of their windows, in maps that are zero elsewhere.
+
+    Args:
+        values: Tensor `(batch, rows, columns, channels)`.
+        cells: From `cells_of`.
+        shape: `(height, width, channels)` of the maps, as ints.
+        windows: `Windows`.
+        collisions: As for `ops.unpool`. Windows are visited in row-major order, which is that of a scatter on a CPU, so
+            that sums are equal to the last bit.
+
+    Returns:
+        Tensor `(batch, height, width, channels)`.
+    """
+    height, width, channels = shape
+    counts, size = values.shape[1:3], windows.size
+    # A single window overlaps no other, whatever its stride.
+    strides = [
+        max(stride, cells) if count == 1 else stride
+        for count, stride, cells in zip(counts, windows.strides, size, strict=True)
+    ]
+    # (batch, window row, row in a stride, window column, column in a stride, channel): a reshape makes maps of it.
+    apart = [-1, counts[0], 1, counts[1], 1, channels]
+    together = [-1, counts[0] * strides[0], counts[1] * strides[1], channels]
+    winners, values = tf.reshape(cells[0] * size[1] + cells[1], apart), tf.reshape(values, apart)
+    blocks = [math.ceil(cells / stride) for cells, stride in zip(size, strides, strict=True)]
+    found = hit = None
+    # The last block belongs to the first window, since it lies furthest up or left of the cell.
+    for down, right in ((row, column) for row in reversed(range(blocks[0])) for column in reversed(range(blocks[1]))):
+        row, column = (block * stride + np.arange(stride) for block, stride in zip((down, right), strides, strict=True))
+        inside = (row < size[0])[:, None] & (column < size[1])
+        cell = np.where(inside, row[:, None] * size[1] + column, -1)[:, None, :, None]
+        here = winners == cell.astype(np.int64)
+        corner = [
+            block * stride - before
+            for block, stride, before in zip((down, right), strides, windows.before, strict=True)
+        ]
+
+        def on_map(maps, corner=corner):
+            return _on_map(tf.reshape(maps, together), corner, (height, width))
+
+        shifted = on_map(tf.where(here, values, tf.zeros([], values.dtype)))
+        if collisions == "sum":
+            found = shifted if found is None else found + shifted
+            continue
+        hits = on_map(tf.cast(here, values.dtype)) > 0
+        if found is None:
+            found, hit = shifted, hits
+        elif collisions == "last":
+            found = tf.where(hits, shifted, found)
+        else:
+            found = tf.where(hits & hit, tf.maximum(found, shifted), tf.where(hits, shifted, found))
+            hit |= hits
+    return tf.ensure_shape(found, (None, height, width, channels))
+
+
+def _on_map(maps, corner, size):
+    """Maps laid with their first cell at `corner` of maps of another size: cropped, and zero elsewhere."""
+    starts, ends, borders = [0], [None], [[0, 0]]
+    for length, first, cells in zip(maps.shape[1:3], corner, size, strict=True):
+        start, end = max(-first, 0), max(min(length, cells - first), 0)
+        start = min(start, end)
+        before = min(max(first, 0), cells)
+        starts, ends, borders = [*starts, start], [*ends, end], [*borders, [before, cells - before - (end - start)]]
+    maps = maps[:, starts[1] : ends[1], starts[2] : ends[2]]
+    borders.append([0, 0])
+    return tf.pad(maps, borders) if any(any(border) for border in borders) else maps
