@@ -11,6 +11,7 @@ from deconv import fingerprint, graph
 from deconv.atomic_files import Lock, remove_leftovers, replacing
 from deconv.batches import opened
 from deconv.inputs import check_positive
+from deconv.reasons import reason
 from deconv.rules import label
 from deconv.settling import Evolution
 from deconv.strongest import Lens
@@ -169,7 +170,7 @@ class FeatureEvolution(keras.callbacks.Callback):
             model = keras.saving.load_model(file, compile=False)
         except (OSError, ValueError, TypeError) as error:
             raise ValueError(
-                f"'{file}' is no saved model that can be read ({str(error).splitlines()[0]}). Save it with "
+                f"'{file}' is no saved model that can be read ({reason(error)}). Save it with "
                 "model.save('epoch_001.keras'), and import the package that its layers come from."
             ) from error
         if self._twin is None or self._lens is None or self._lens.net.model is not self._twin:

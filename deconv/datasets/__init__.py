@@ -9,8 +9,9 @@ from pathlib import Path
 
 from deconv import picture_files
 from deconv.datasets import embedded, folder, tfds
-from deconv.datasets.image_set import SPLITS, Encoded, ImageSet, arrays, check_image_size, is_whole, reason
+from deconv.datasets.image_set import SPLITS, Encoded, ImageSet, arrays, check_image_size, is_whole
 from deconv.datasets.parts import Parts, read_parts
+from deconv.reasons import reason
 
 __all__ = ["Encoded", "ImageSet", "Parts", "arrays", "load", "read_parts", "reason"]
 

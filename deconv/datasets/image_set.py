@@ -1,6 +1,5 @@
 """What every source gives: a named, finite stream of pictures."""
 
-import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from deconv import fingerprint
+from deconv.reasons import reason
 
 SPLITS = ("train", "test", "all")
 _LONG_SIDED = 16
@@ -199,23 +199,6 @@ def _check_part(image_set, images, more):
             f"The set '{image_set.name}' says that a picture is uint8 {tuple(image_set.image_shape)}, and its stream "
             f"gives {images.dtype} {images.shape[1:]}."
         )
-
-
-def reason(error):
-    """The sentence of ours inside an error that TensorFlow has wrapped.
-
-    Args:
-        error: A `tf.errors.OpError`, raised when a dataset comes to a picture that it cannot give.
-
-    Returns:
-        One line that names the picture or the set; for an error that is not ours, its first line.
-    """
-    lines = [line.strip() for line in str(error).splitlines()]
-    asserted = re.search(r"assertion failed: \[ValueError: (.+?)\] \[", str(error))
-    if asserted:
-        return asserted[1].replace("\\'", "'")
-    ours = [line.removeprefix("ValueError: ") for line in lines if line.startswith("ValueError: ")]
-    return ours[-1] if ours else lines[0]
 
 
 def is_whole(value):

@@ -6,6 +6,7 @@ import tensorflow as tf
 from deconv import backward, graph
 from deconv.features.resized import at_size, find
 from deconv.inputs import check_fill, check_pair, check_positive
+from deconv.reasons import reason
 
 
 class Sight:
@@ -82,7 +83,7 @@ class Sight:
         except Exception as error:  # it may be anything
             raise ValueError(
                 "preprocess must be a function of tensors here, since images are made by following gradients: compute "
-                f"with keras.ops or tf, not NumPy. It failed: {type(error).__name__}: {str(error).strip()[:200]}"
+                f"with keras.ops or tf, not NumPy. It failed: {type(error).__name__}: {reason(error)[:200]}"
             ) from error
 
 

@@ -16,6 +16,7 @@ from deconv.features.resized import at_own_size, for_pixels
 from deconv.features.sight import Sight
 from deconv.features.transforms import jitter, pad
 from deconv.inputs import check_pair, check_pixels, check_positive
+from deconv.reasons import reason
 
 STARTS = ("content", "noise")
 
@@ -233,5 +234,6 @@ def _read(name, path, channels):
         content = tf.io.read_file(path)
         return tf.io.decode_image(content, channels if channels in (1, 3) else 0, expand_animations=False).numpy()
     except (tf.errors.OpError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{name} cannot be read as a png, jpg, bmp or gif image: '{path}'. ({reason})") from error
+        raise ValueError(
+            f"{name} cannot be read as a png, jpg, bmp or gif image: '{path}'. ({reason(error)})"
+        ) from error

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import keras
 
 from deconv.json_files import check_kind, check_members, read_object
+from deconv.reasons import reason
 
 _PARTS = {
     "variant": {"name": str, "place": int, "row": str, "change": (str, dict)},
@@ -40,8 +41,9 @@ class Run(NamedTuple):
         try:
             return keras.saving.load_model(self.model_file, compile=False)
         except (OSError, ValueError, TypeError) as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"'{self.model_file}' is no network that can be read ({reason}). Train it anew.") from None
+            raise ValueError(
+                f"'{self.model_file}' is no network that can be read ({reason(error)}). Train it anew."
+            ) from None
 
 
 def data_of(run):
