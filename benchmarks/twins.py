@@ -100,8 +100,8 @@ def _straight_through_normalization(layer):
             self.band = None
 
         def forward(self, maps):
-            if self.band is None:
-                channel = torch.arange(maps.shape[1])
+            if self.band is None or (self.band.device, self.band.dtype) != (maps.device, maps.dtype):
+                channel = torch.arange(maps.shape[1], device=maps.device)
                 near = (channel[:, None] - channel).abs() <= layer["size"] // 2
                 factor = layer["alpha"] / (layer["size"] if layer["convention"] == "caffe" else 1)
                 self.band = (near * factor).to(maps.dtype)[:, :, None, None]

@@ -204,3 +204,16 @@ def test_a_process_has_the_threads_it_was_given(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     given = workers.environment(3)
     assert {given[name] for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")} == {"3"}
+
+
+def test_the_twin_of_contrast_normalisation_keeps_its_band_matrix_where_its_maps_are():
+    torch = pytest.importorskip("torch")
+    from benchmarks.twins import _straight_through_normalization
+
+    layer = {"name": "norm1", "beta": 0.75, "size": 5, "convention": "paper", "alpha": 1e-4, "k": 2.0}
+    norm = _straight_through_normalization(layer)
+    norm(torch.ones(1, 3, 2, 2))
+    for given in ({"device": "meta"}, {"dtype": torch.float64}):  # meta stands for a GPU: it refuses what is elsewhere
+        maps = torch.ones(1, 3, 2, 2, **given)
+        assert norm(maps).device == norm.band.device == maps.device and norm.band.dtype == maps.dtype
+    assert float(norm(torch.ones(1, 3, 2, 2))[0, 0, 0, 0]) == pytest.approx((2 + 3e-4) ** -0.75)

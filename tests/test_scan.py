@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
+from bits import assert_same_bits
 from keras import layers as kl
 from specimens import LAYERS, SPECIMENS, images
 
@@ -417,7 +418,7 @@ def assert_same(one, other):
     assert list(one) == list(other)
     for layer, tops in one.items():
         for array, twin in zip(tops, other[layer], strict=True):
-            assert array.dtype == twin.dtype and array.tobytes() == twin.tobytes()
+            assert_same_bits(array, twin)
 
 
 def halved(batch):
