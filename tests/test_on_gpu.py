@@ -35,7 +35,7 @@ def differences(one, other, path=""):
 
 
 def drawn(out, devices):
-    """Numbers of figures of LeNet-5, drawn in a process that sees some GPUs, or none; it asks for determinism itself."""
+    """Numbers of figures of LeNet-5, drawn under determinism by a process that sees some GPUs, or none."""
     command = [sys.executable, "scripts/make_figures.py", "--out", str(out), "--only", "fig1", "--only", "fig2"]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": devices}
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)

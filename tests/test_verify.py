@@ -137,7 +137,7 @@ def test_overlapping_pools_share_maxima_and_the_rate_says_how_many():
 def test_the_result_is_printed_as_a_table_unless_it_shall_not_be(capsys):
     found = deconv.verify(SPECIMENS["overlapping"](), "conv3")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "deconvnet of layer 'conv3'" and len(lines) == 8
+    assert lines[0] == "deconvnet of layer 'conv3'" and len(lines) == 9
     assert f"{found.adjoint_residual:.1e}" in lines[1] and f"{found.collision_rate['pool1']:.1%}" in "".join(lines)
     assert len({line.rindex("  ") for line in lines[1:]}) == 1  # the values stand in one column
     deconv.verify(SPECIMENS["overlapping"](), "conv3", show=False)
