@@ -51,11 +51,11 @@ def claim_error(step, random):
     if kind is not None:
         expected = np.asarray(_ACTIVATIONS[kind](step.layer, tf.constant(high.astype(dtype)))).astype(np.float64)
         return _share(other - expected, expected)
-    moved = np.where(other * high > 0, 0, other)
+    moved = max((_share(np.where(up * down > 0, 0, up), up) for up, down in ((one, low), (other, high))), key=_nan_last)
     factors = np.divide(one, low, out=np.ones_like(low), where=low != 0)
     again = np.divide(other, high, out=np.ones_like(high), where=high != 0)
     linear = _share(again - factors, factors) < 100 * _epsilon(dtype)
-    return max(_share(moved, other), float(np.abs(factors - 1).max()) if linear else 0.0, key=_nan_last)
+    return max(moved, float(np.abs(factors - 1).max()) if linear else 0.0, key=_nan_last)
 
 
 def factors(before, after):

@@ -92,8 +92,14 @@ def recorded():
 
     def eager(op_type, inputs, attributes, outputs, op_name=None, graph=None):
         if graph is None:
-            known = dict(zip(attributes[::2], attributes[1::2], strict=True))
-            record.add(op_type, known, outputs[0].device.replace("CPU:0", "") if len(outputs) else "", "eager")
+            names = [name.decode() if isinstance(name, bytes) else name for name in attributes[::2]]
+            known = dict(zip(names, attributes[1::2], strict=True))
+            record.add(
+                op_type.decode() if isinstance(op_type, bytes) else op_type,
+                known,
+                outputs[0].device.replace("CPU:0", "") if len(outputs) else "",
+                "eager",
+            )
 
     func_graph.FuncGraph._create_op_internal = created
     op_callbacks.add_op_callback(eager)

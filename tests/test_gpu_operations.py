@@ -42,7 +42,6 @@ def project(model):
     whole, net = deconv.Deconvnet(model, windowed=False), deconv.Deconvnet(model)
     for way in (whole, net):
         way.project(pixels(), "conv2", [0, 1])
-    net.project(pixels(), "conv3", unit="map")
     net.project_units(pixels(), "conv1", [0, 1, 2], [[0, 0], [3, 4], [5, 2]], patches=True)
     net.mirror("predictions").predict([np.ones((1, 3), "float32"), *_switches(net, "predictions")], verbose=0)
 
@@ -144,27 +143,9 @@ def train_scratch(model):
     trainer.train(*labelled(), np.random.default_rng(0), 2, 0.1, 4)
 
 
-JOBS = (
-    project,
-    collide,
-    scan,
-    occlude,
-    attribute,
-    see,
-    invert,
-    dream,
-    style,
-    vary,
-    be_healthy,
-    probe,
-    control,
-    judge,
-    stages,
-    verify,
-    embed,
-    train,
-    train_scratch,
-)
+QUICK = (project, collide, scan, occlude, see, style, dream, vary, be_healthy, verify)
+LONG = (attribute, invert, probe, control, judge, stages, embed, train, train_scratch)
+JOBS = [*QUICK, *(pytest.param(job, marks=pytest.mark.slow) for job in LONG)]
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +154,7 @@ def model():
     return tiny()
 
 
-@pytest.mark.parametrize("job", JOBS, ids=[job.__name__ for job in JOBS])
+@pytest.mark.parametrize("job", JOBS, ids=[job.__name__ for job in (*QUICK, *LONG)])
 def test_nothing_is_asked_for_that_a_gpu_refuses_under_determinism(job, model):
     keras.utils.set_random_seed(0)
     with devices.as_on_gpu(), recorded() as record:
@@ -218,7 +199,7 @@ def test_the_record_sees_nested_functions_gradients_and_eager_calls():
     assert "ResizeNearestNeighborGrad" in found and found & {"DenseBincount", "Bincount"}
 
 
-@pytest.mark.parametrize("name", SPECIMENS)
+@pytest.mark.parametrize("name", ["overlapping", "same", "global_max", "alexnet", "nested"])
 def test_projections_as_a_gpu_computes_them_are_those_of_a_cpu(name):
     model, layer = SPECIMENS[name]("float64"), LAYERS[name]
     given = images(model, 2)
