@@ -33,7 +33,9 @@ def verification_sheet(found, title):
         "switches": ("s", [max(one.switch_replay.values(), default=np.nan) for one in found]),
         "gradient": ("^", [one.gradient_difference for one in found]),
     }
-    for lift, (name, (marker, values)) in zip((-0.15, 0, 0.15), series.items(), strict=True):
+    if any(one.claim_errors for one in found):
+        series["claims"] = ("D", [max(one.claim_errors.values(), default=np.nan) for one in found])
+    for lift, (name, (marker, values)) in zip((-0.15, 0, 0.15, 0.3), series.items(), strict=False):
         axes[0].plot(places + lift, np.maximum(values, _LEAST), marker, label=name, markersize=7)
     epsilon = float(np.finfo(np.float32).eps)
     axes[0].axhline(epsilon, color="0.5", linewidth=0.8, linestyle="--", zorder=0, label="rounding of float32")
