@@ -23,6 +23,7 @@ from deconv.function_behaviour import (
     adds_up,
     tried,
 )
+from deconv.rearranging import AFFINE_OPERATIONS, COPY_OPERATIONS
 
 ACTIVATED = (
     keras.layers.Conv1D,
@@ -120,7 +121,7 @@ def is_unknown(layer) -> bool:
     if "mirrored_as" in vars(type(layer)):
         return False
     if not isinstance(layer, keras.layers.Layer):
-        return type(layer).__name__ not in ("Add", "Cast", "Subtract", "Multiply")
+        return type(layer).__name__ not in (*AFFINE_OPERATIONS, *COPY_OPERATIONS)
     opaque = keras.layers.Lambda, keras.layers.Wrapper, keras.layers.RNN, keras.layers.TFSMLayer
     return not type(layer).__module__.startswith("keras.") or isinstance(layer, opaque)
 

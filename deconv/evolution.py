@@ -156,8 +156,8 @@ class FeatureEvolution(keras.callbacks.Callback):
         return lock
 
     def _look_at(self, model):
-        """The lens for a model; a new one only for a new model."""
-        if self._lens is None or self._lens.net.model is not model:
+        """The lens for a model; a new one only for a new model, or one whose graph has changed."""
+        if self._lens is None or not self._lens.fits(model):
             lens = Lens(model, self.layers, self.channels, self.seed, self.input_shape)
             if self._seen:
                 self._check_same(lens.laid, model.name)

@@ -12,15 +12,27 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from deconv import keras_model
+
+_AUGMENTATIONS = (
+    "AugMix CutMix Equalization MixUp RandAugment RandomBrightness RandomColorDegeneration RandomColorJitter "
+    "RandomContrast RandomElasticTransform RandomErasing RandomFlip RandomGaussianBlur RandomGrayscale RandomHue "
+    "RandomInvert RandomPerspective RandomPosterization RandomRotation RandomSaturation RandomSharpness RandomShear "
+    "RandomTranslation RandomZoom Solarization"
+)
 IDLE = (
     keras.layers.Dropout,
+    keras.layers.SpatialDropout1D,
     keras.layers.SpatialDropout2D,
+    keras.layers.SpatialDropout3D,
+    keras.layers.AlphaDropout,
     keras.layers.GaussianDropout,
     keras.layers.GaussianNoise,
     keras.layers.Identity,
     keras.layers.ActivityRegularization,
+    *(getattr(keras.layers, name) for name in _AUGMENTATIONS.split() if hasattr(keras.layers, name)),
 )
-"""Layers that do nothing at inference."""
+"""Layers that do nothing at inference. `RandomCrop` is none: its output has another shape."""
 
 
 def kind(layer):
@@ -82,15 +94,15 @@ def walk(model, input_shape=None):
         A `Graph`.
 
     Raises:
-        ValueError: If the model has no graph, or no fixed input size and none is given.
+        ValueError: If the model has no graph, or a `call` of its own, or no fixed input size and none is given.
     """
-    inputs, outputs = _ends(model)
+    inputs, outputs = keras_model.ends(model)
+    rank = len(inputs[0].shape) - 1
     if input_shape is not None and (
-        np.shape(input_shape) != (3,) or not all(isinstance(size, Integral) and size > 0 for size in input_shape)
+        np.shape(input_shape) != (rank,) or not all(isinstance(size, Integral) and size > 0 for size in input_shape)
     ):
-        raise ValueError(
-            f"input_shape must be (height, width, channels), three whole numbers; received {input_shape!r}."
-        )
+        wanted = "(height, width, channels), three" if rank == 3 else f"like {inputs[0].shape[1:]}, {rank}"
+        raise ValueError(f"input_shape must be {wanted} whole numbers; received {input_shape!r}.")
     edges = {}
     for tensor in inputs:
         shape = tensor.shape[1:] if input_shape is None else tuple(input_shape)
@@ -114,6 +126,8 @@ def walk(model, input_shape=None):
 
 def find(graph, layer):
     """The step that is called `layer`: a name, a path, or an index into `model.layers`.
+
+    Of a step with several outputs the first is meant; a keras.layers.Identity behind another gives it a name.
 
     Raises:
         ValueError: If there is none; the message names the nearest and lists all.
@@ -219,15 +233,15 @@ class _Inference(keras.layers.Layer):
 
 def _lay_open(model, edges, path, laid, names, resize):
     """Append the steps of `model` to `laid`; `edges` maps the ids of its tensors to edges and is filled on the way."""
-    for node in _nodes(model):
+    for node in keras_model.nodes(model):
         args, kwargs = keras.tree.map_structure(
             lambda leaf: edges[id(leaf)] if isinstance(leaf, keras.KerasTensor) else leaf,
             (tuple(node.arguments.args), dict(node.arguments.kwargs)),
         )
         inputs = tuple(edges[id(tensor)] for tensor in node.input_tensors)
         name = _unique(path + node.operation.name, names)
-        if isinstance(node.operation, keras.Model) and _has_graph(node.operation):
-            inner_inputs, inner_outputs = _ends(node.operation)
+        if isinstance(node.operation, keras.Model) and keras_model.has_graph(node.operation):
+            inner_inputs, inner_outputs = keras_model.ends(node.operation)
             inner = {id(tensor): edge for tensor, edge in zip(inner_inputs, inputs, strict=True)}
             _lay_open(node.operation, inner, name + "/", laid, names, resize)
             edges.update((id(tensor), inner[id(end)]) for tensor, end in zip(node.outputs, inner_outputs, strict=True))
@@ -240,48 +254,6 @@ def _lay_open(model, edges, path, laid, names, resize):
         outputs = tuple(Edge(shape[1:], tensor.dtype) for shape, tensor in zip(shapes, node.outputs, strict=True))
         edges.update((id(tensor), edge) for tensor, edge in zip(node.outputs, outputs, strict=True))
         laid.steps.append(Step(name, node.operation, inputs, outputs, args, kwargs))
-
-
-def _nodes(model):
-    """The calls inside a model, each after those that it needs."""
-    inputs, outputs = _ends(model)
-    ready = {id(tensor) for tensor in inputs}
-    order, waiting = [], [(node, False) for node in reversed([_maker(tensor) for tensor in outputs])]
-    seen = set()
-    while waiting:
-        node, parents_done = waiting.pop()
-        if parents_done:
-            order.append(node)
-        elif id(node) not in seen and not node.is_input:
-            seen.add(id(node))
-            waiting.append((node, True))
-            needed = [_maker(tensor) for tensor in node.input_tensors if id(tensor) not in ready]
-            waiting.extend((parent, False) for parent in reversed(needed))
-    return order
-
-
-def _maker(tensor):
-    """The node that made a symbolic tensor (the record that Keras itself walks, `keras/src/ops/function.py`)."""
-    history = tensor._keras_history
-    return history.operation._inbound_nodes[history.node_index]
-
-
-def _ends(model):
-    if not isinstance(model, keras.Model):
-        raise ValueError(f"A keras.Model is needed; received {type(model).__name__}.")
-    if not _has_graph(model):
-        raise ValueError(
-            f"Model '{model.name}' ({type(model).__name__}) has no graph to walk. A Sequential model needs an Input or "
-            "model.build((None, height, width, channels)); a subclassed one must be rewritten with the functional API."
-        )
-    return keras.tree.flatten(model.inputs), keras.tree.flatten(model.outputs)
-
-
-def _has_graph(model):
-    try:
-        return bool(model.inputs) and bool(model.outputs)
-    except (AttributeError, ValueError):  # Keras raises one or the other for a model that was never built
-        return False
 
 
 def _output_shapes(node, args, kwargs):

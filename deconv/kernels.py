@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from deconv.effective_weights import kernel_of
 from deconv.spectrum import aliased, mean_frequency
 
 KERNELS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
@@ -58,7 +60,7 @@ def examine_filters(layer, alike=0.95):
 
 def _filters(layer):
     """`(filters, ...)` as they lie on the input, holes of dilation included, and how many groups they are in."""
-    kernel = keras.ops.convert_to_numpy(layer.kernel)
+    kernel = tf.convert_to_tensor(kernel_of(layer)).numpy()
     if isinstance(layer, keras.layers.Dense):
         return kernel.T, 1
     groups = getattr(layer, "groups", 1)

@@ -34,6 +34,11 @@ class Face(keras.layers.Layer):
     def get_config(self):
         return super().get_config()  # overridden so that Keras asks no face for `tied`, which is not configuration
 
+    def save_own_variables(self, store):
+        """Also what is no variable: a kernel that LoRA or quantisation compute. Loaded again it is one."""
+        for place, (name, _) in enumerate(self.weight_shapes):
+            store[str(place)] = keras.ops.convert_to_numpy(tf.convert_to_tensor(getattr(self, name)))
+
     def build(self, input_shape):
         for name, shape in self.weight_shapes:
             if getattr(self, name, None) is None:
@@ -258,3 +263,21 @@ class Copy(Face):
 
     def get_config(self):
         return {**super().get_config(), "branches": self.branches}
+
+
+@keras.saving.register_keras_serializable("deconv")
+class Zeros(Face):
+    """What comes down to an output of a layer that nothing above uses: nothing. Called with any signal."""
+
+    def __init__(self, target_shape, **kwargs):
+        super().__init__(**kwargs)
+        self.target_shape = tuple(target_shape)
+
+    def call(self, signal):
+        return tf.zeros((tf.shape(signal)[0], *self.target_shape), self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], *self.target_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "target_shape": self.target_shape}

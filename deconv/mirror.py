@@ -4,7 +4,7 @@ import keras
 
 from deconv import graph
 from deconv.inputs import check_collisions
-from deconv.layers import Rectify, Unpool
+from deconv.layers import Rectify, Unpool, Zeros
 from deconv.rules import RULES, check_hidden, check_rules, faces_of, label
 
 
@@ -15,7 +15,8 @@ def mirror(model, layer, *, rules=None, collisions="sum", rectify=True, input_sh
         model: A functional or Sequential `keras.Model`; it is not changed, and its weights are shared.
         layer: Name, path (`"base/conv5"`) or index of the layer to start from.
         rules: `{layer type or layer name: rule}` for layers that `RULES` does not know, or to override it. A rule is a
-            function from a `deconv.graph.Step` to a list of Keras layers, called one after the other on the signal.
+            function from a `deconv.graph.Step` to a list of Keras layers, called one after the other on the signal (on
+            the list of signals, for a layer with several outputs).
         collisions: What happens where overlapping windows share a maximum: `"sum"`, `"last"` or `"max"` (see `unpool`).
         rectify: False leaves all rectification out, which makes the mirror linear: the exact transpose of the
             network with its switches held fixed. `verify` uses it.
@@ -46,8 +47,7 @@ def mirror_graph(laid, rules=None, collisions="sum", rectify=True):
     start = keras.Input(top.output.shape, name=f"{label(top.name)}_signal", dtype=top.output.dtype)
     inputs, arrived = [start], {top.output: [start]}
     for step in reversed(laid.steps):
-        signals = [arrived.pop(edge) for edge in step.outputs if edge in arrived]
-        signal = _sum(signals[0], step.name)
+        signal = _signal(step, arrived)
         for face in faces_of(step, table):
             if isinstance(face, Rectify) and not rectify:
                 continue
@@ -73,6 +73,20 @@ def mirror_graph(laid, rules=None, collisions="sum", rectify=True):
     mirrored = keras.Model(inputs, pixels, name=f"{label(laid.name)}_{label(top.name)}_mirror")
     mirrored.trainable = False  # "not used in any learning capacity" (section 2.1)
     return mirrored
+
+
+def _signal(step, arrived):
+    """What comes down to a step; of one with several outputs a list, zeros where nothing comes."""
+    signals = [arrived.pop(edge, None) for edge in step.outputs]
+    if len(signals) == 1:
+        return _sum(signals[0], step.name)
+    any_signal = next(some[0] for some in signals if some is not None)
+    return [
+        Zeros(edge.shape, name=f"{label(step.name)}_nothing{number}", dtype=edge.dtype)(any_signal)
+        if some is None
+        else _sum(some, f"{step.name}_output{number}")
+        for number, (edge, some) in enumerate(zip(step.outputs, signals, strict=True))
+    ]
 
 
 def _sum(signals, name):

@@ -69,7 +69,7 @@ def occlusion_maps(
     covered. At most `batch_size` occluded images exist at a time. Of every map only the rectangle is recomputed that
     the square has changed, wherever that is less work than to compute all of it; the numbers are the same up to
     rounding. What is compiled is kept for the next image as long as the model lives; it follows when the model is
-    trained, not when its layers are given other activations.
+    trained, and is compiled anew when its graph changes.
 
     Args:
         model: A functional or Sequential `keras.Model` whose output is `(n, classes)`.

@@ -218,7 +218,7 @@ class PatchMirror:
         for face in faces:
             if hasattr(face, "padding"):
                 face.padding = "valid"
-        return [face for face in faces if not isinstance(face, keras.layers.Cropping2D)]
+        return [face for face in faces if not isinstance(face, keras.layers.Cropping2D | keras.layers.ZeroPadding2D)]
 
 
 def has_patches(laid, rules, collisions):

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from deconv import graph
 from deconv.inputs import check_channels, check_collisions, check_finite, check_images, check_numbers, check_positive
+from deconv.keeping import same, signature
 from deconv.mirror import mirror_graph
 from deconv.patches import PatchMirror, has_patches
 from deconv.recording import recorder, traced
@@ -47,7 +48,9 @@ class Deconvnet:
 
     Args:
         model: A functional or Sequential `keras.Model` that takes images. It is never changed; its weights are shared,
-            so that projections follow when it is trained further.
+            so that projections follow when it is trained further. If its graph changes, by another layer or activation,
+            `enable_lora` or `quantize`, the next call follows that too and compiles anew; a mirror that was handed out
+            before stays what it was.
         collisions: What happens where overlapping pooling windows share a maximum (see `deconv.unpool`).
         rules: `{layer type or name: rule}` for layers that the package does not know (see `deconv.mirror`).
         input_shape: `(height, width, channels)` for a model that leaves its input size open.
@@ -61,9 +64,8 @@ class Deconvnet:
     def __init__(self, model, *, collisions="sum", rules=None, input_shape=None, windowed=True):
         check_collisions(collisions)
         self.model, self.collisions, self.rules, self.windowed = model, collisions, rules, windowed
-        self.graph = graph.walk(model, input_shape)
-        check_rules(self.graph, rules)
-        self._attached = {}
+        self._input_shape = input_shape
+        self._walk(signature(model))
 
     def mirror(self, layer):
         """The deconvnet attached to `layer`, a `keras.Model`: see `deconv.mirror` for its inputs and output.
@@ -200,7 +202,16 @@ class Deconvnet:
             return pictures
         return Patches(pictures, np.concatenate([corners, corners + pictures.shape[1:3]], axis=1))
 
+    def _walk(self, now):
+        """Take the model's graph as it is now."""
+        self.graph = graph.walk(self.model, self._input_shape)
+        check_rules(self.graph, self.rules)
+        self._attached, self._signature = {}, now
+
     def _attach(self, layer):
+        now = signature(self.model)
+        if not same(self._signature, now):
+            self._walk(now)
         step = graph.find(self.graph, layer)
         if step.name not in self._attached:
             self._attached[step.name] = _Attached(step, self)

@@ -6,9 +6,11 @@ compute something else, so it needs a rule of its own.
 """
 
 import keras
+import numpy as np
 
-from deconv import activation_functions, backward, graph, layers
+from deconv import activation_functions, backward, graph, layers, rearranging
 from deconv.activation_functions import ACTIVATED
+from deconv.effective_weights import kernel_of
 from deconv.inputs import check_channels_last
 from deconv.layers import Rectify, Unpool
 
@@ -32,7 +34,7 @@ def rule(*types):
 def transpose_conv(step):
     return [
         *_activation(step),
-        _filter(layers.TransposeConv, step, step.layer.kernel, groups=step.layer.groups),
+        _filter(layers.TransposeConv, step, kernel_of(step.layer), groups=step.layer.groups),
     ]
 
 
@@ -52,7 +54,7 @@ def transpose_separable_conv(step):
 
 @rule(keras.layers.Dense)
 def transpose_dense(step):
-    kernel = step.layer.kernel
+    kernel = kernel_of(step.layer)
     face = layers.TransposeDense(kernel.shape, tied={"kernel": kernel}, **_named(step, "transpose"))
     return [*_activation(step), face]
 
@@ -108,20 +110,45 @@ def rectify_as_the_layer_does(step):
     return _activation(step)
 
 
+@rule(*rearranging.COPIES, *rearranging.LINEAR)
+def transpose_as_it_computes(step):
+    """Reshaping, cropping, repeating, resizing: the transpose of the layer itself."""
+    shapes = [edge.shape for edge in step.inputs]
+    return [rearranging.TransposeOf(*rearranging.call_of(step), shapes, **_named(step, "transpose"))]
+
+
 @rule(keras.layers.Flatten, keras.layers.Reshape)
 def reshape_back(step):
+    if getattr(step.layer, "data_format", "channels_last") != "channels_last":  # a Flatten that moves the channels
+        return transpose_as_it_computes(step)
     return [keras.layers.Reshape(step.inputs[0].shape, **_named(step, "reshape"))]
 
 
 @rule(keras.layers.ZeroPadding2D)
 def crop(step):
     check_channels_last(step)
-    return [keras.layers.Cropping2D(step.layer.padding, **_named(step, "crop"))]
+    padding = step.layer.padding
+    return [keras.layers.Cropping2D(padding, data_format="channels_last", **_named(step, "crop"))]
+
+
+@rule(keras.layers.Cropping2D)
+def pad(step):
+    check_channels_last(step)
+    cropping = step.layer.cropping
+    return [keras.layers.ZeroPadding2D(cropping, data_format="channels_last", **_named(step, "pad"))]
 
 
 @rule(keras.layers.Rescaling)
 def scale(step):
     return [layers.Scale(step.layer.scale, **_named(step, "scale"))]
+
+
+@rule(keras.layers.Normalization)
+def transpose_normalization(step):
+    """Its scale, as numbers: they are no variables of the layer."""
+    deviation = np.maximum(np.sqrt(np.asarray(step.layer.variance)), keras.config.epsilon())
+    factor = deviation if step.layer.invert else 1 / deviation
+    return [layers.Scale(factor[0].tolist() if factor.ndim else float(factor), **_named(step, "scale"))]
 
 
 @rule(keras.layers.Concatenate)
@@ -163,9 +190,30 @@ def pass_activation(step):
     return faces_of(backward.without_activation(step), RULES)
 
 
+def scale_operation(step):
+    """`a * 2`, `a / 2`, `-a`, `a - 2` and `2 - a`: what stands beside the maps is a constant."""
+    name, given = type(step.layer).__name__, (*step.args, *step.kwargs.values())
+    first = isinstance(given[0], graph.Edge)
+    if len(step.inputs) != 1 or (name in _DIVISIONS and not first):
+        raise ValueError(
+            f"Layer '{step.name}' is the operation {name} of {len(step.inputs)} maps in an order that is not linear; "
+            f"only maps and a constant have a rule. Give it one with rules={{{step.name!r}: rule}}."
+        )
+    if name == "Negative" or name == "Subtract":
+        return [layers.Scale(1.0 if first and name == "Subtract" else -1.0, **_named(step, "scale"))]
+    constant = np.asarray(given[1] if first else given[0], np.float64)
+    factor = 1 / constant if name in _DIVISIONS else constant
+    return [layers.Scale(factor.tolist(), **_named(step, "scale"))]
+
+
+_DIVISIONS = ("Divide", "TrueDivide")
+
 OPERATIONS = {
     "Add": copy,
     "Cast": identity,
+    "ConvertToTensor": identity,
+    **dict.fromkeys(("Multiply", "Negative", "Subtract", *_DIVISIONS), scale_operation),
+    **dict.fromkeys(rearranging.COPY_OPERATIONS, transpose_as_it_computes),
 }
 """{class name of a Keras operation that is no layer: rule}."""
 
@@ -265,6 +313,8 @@ def _filter(face, step, kernel, **own):
 
 def _named(step, what):
     dtype = getattr(step.layer, "dtype_policy", step.output.dtype)  # an operation such as `a + b` has no policy
+    if getattr(dtype, "quantization_mode", None) is not None:
+        dtype = dtype.compute_dtype  # what leads down works with floats
     return {"name": f"{label(step.name)}_{what}", "dtype": dtype}
 
 

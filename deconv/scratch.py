@@ -36,7 +36,7 @@ def fresh(laid, classes, random):
         )
         values.update(zip(step.outputs, keras.tree.flatten(twin(*args, **kwargs)), strict=True))
     top = values[laid.steps[-1].output]
-    top = keras.layers.Flatten()(top) if len(top.shape) > 2 else top
+    top = keras.layers.Flatten(data_format="channels_last")(top) if len(top.shape) > 2 else top
     start = keras.initializers.GlorotUniform(seed=_seed(random))
     return keras.Model(image, keras.layers.Dense(classes, "softmax", kernel_initializer=start)(top))
 

@@ -12,6 +12,7 @@ from deconv import cutting, graph
 from deconv.batches import ahead
 from deconv.challengers import kept_dtype, plane
 from deconv.inputs import check_channels, check_finite, check_positive, prepare
+from deconv.keeping import same, signature
 from deconv.pixel_space import to_pixel_space
 from deconv.projection import Deconvnet
 from deconv.recording import traced
@@ -33,7 +34,7 @@ class Lens:
     """A model compiled for looking at chosen channels: it follows the model's weights and is never traced again."""
 
     def __init__(self, model, layers=None, channels=6, seed=0, input_shape=None):
-        self.net = Deconvnet(model, input_shape=input_shape)
+        self.net, self._signature = Deconvnet(model, input_shape=input_shape), signature(model)
         laid = self.net.graph
         if layers is None:
             steps = [step for step in laid.steps if isinstance(step.layer, keras.layers.Conv2D)]
@@ -47,6 +48,10 @@ class Lens:
         self._starts = np.cumsum([0, *(len(some) for some in self.channels.values())])
         image = self.laid.inputs[0]
         self._peaks = traced(self._peaks_of, tf.TensorSpec((None, *image.shape), image.dtype))
+
+    def fits(self, model):
+        """Whether it was made for this model, and for its graph as it is now."""
+        return self.net.model is model and same(self._signature, signature(model))
 
     def _peaks_of(self, images):
         """The strongest activation of each chosen channel in each image, `(n, channels)`, and its first place."""

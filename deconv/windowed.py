@@ -21,7 +21,7 @@ def moves(step):
     Layers that hold a number for each position of the map cannot, nor layers that see all of it at once.
     """
     layer = step.layer
-    if any(reach is None for reach in reaches(step)):
+    if len(step.outputs) > 1 or any(reach is None for reach in reaches(step)):
         return False
     if isinstance(layer, FILTERS + POOLS):
         # Average pooling with a border divides by the cells inside the map, which are not the same everywhere.
@@ -31,6 +31,8 @@ def moves(step):
         return layer.axis in (-1, 3)
     if not _is_alike(step):
         return False
+    if isinstance(layer, keras.layers.Normalization):
+        return layer.axis in ((), (-1,), (3,))
     if not isinstance(layer, keras.layers.Layer):  # an operation, as `a + b`, may hold a constant map
         leaves = keras.tree.flatten((step.args, step.kwargs))
         return all(isinstance(leaf, graph.Edge | int | float | str | bool | None) for leaf in leaves)
@@ -58,7 +60,7 @@ def outside(step):
 def call(step, *args, **kwargs):
     """Run a step that `moves` on windows which have their border: `(n, rows, columns, channels)` each."""
     layer = step.layer
-    if isinstance(layer, keras.layers.ZeroPadding2D):  # the window with its border is the padded window
+    if isinstance(layer, keras.layers.ZeroPadding2D | keras.layers.Cropping2D):  # the window is cut as it will be
         return args[0]
     if isinstance(layer, keras.layers.MaxPooling2D):
         return tf.nn.max_pool2d(args[0], layer.pool_size, layer.strides, "VALID")

@@ -16,6 +16,7 @@ from deconv import activation_functions, graph
 from deconv.function_behaviour import EVERYTHING
 from deconv.inputs import check_channels_last
 from deconv.ops import window_padding
+from deconv.rearranging import AFFINE_OPERATIONS
 
 POOLS = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
 FILTERS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
@@ -29,6 +30,7 @@ POINTWISE = (
     keras.layers.BatchNormalization,
     keras.layers.Dense,
     keras.layers.Rescaling,
+    keras.layers.Normalization,
     *graph.IDLE,
     keras.layers.Concatenate,
     keras.layers.Add,
@@ -40,8 +42,8 @@ POINTWISE = (
 )
 """Layers each of whose units sees one position of each map below, if its activation does. An activation that is not
 known to is tried (`activation_functions`). What is in no list is taken to see everything."""
-POINTWISE_OPERATIONS = ("Add", "Cast", "Subtract", "Multiply")
-"""The same for operations such as `a + b`."""
+ALONG_AN_AXIS = ("LayerNormalization", "UnitNormalization", "RMSNormalization", "Concatenate", "Flip", "Roll", "Split")
+"""Layers and operations whose units see one position if their axis is that of the channels, else everything."""
 
 
 class Reach(NamedTuple):
@@ -93,10 +95,11 @@ def receptive_windows(model, layer, positions, *, input_shape=None):
         input_shape: `(height, width, channels)` for a model that leaves its input size open.
 
     Returns:
-        int64 array `(..., 4)`: top, left, bottom, right.
+        int64 array `(..., 4)`: top, left, bottom, right. No pixel outside of its window changes a unit. A unit that
+        sees nothing but padding has an empty window: bottom is top, or right is left.
 
     Raises:
-        ValueError: If there is no such layer, or a position lies outside its map.
+        ValueError: If there is no such layer, a position lies outside its map, or the model takes no images.
     """
     laid, step = _cut(model, layer, input_shape)
     positions = np.asarray(positions)
@@ -129,7 +132,7 @@ def touched_windows(model, layer, rectangles, *, input_shape=None):
         layer; zeros where no unit sees any of the rectangle, as between windows whose stride exceeds their size.
 
     Raises:
-        ValueError: If there is no such layer, or a rectangle is empty or leaves the image.
+        ValueError: If there is no such layer, a rectangle is empty or leaves the image, or the model takes no images.
     """
     laid, step = _cut(model, layer, input_shape)
     rectangles = np.asarray(rectangles)
@@ -156,11 +159,12 @@ def windows_below(laid, positions):
     if len(top.shape) != 3:
         windows[top] = _everything(top, len(positions))
     for step in reversed(laid.steps):
-        above = windows[step.output]
-        for edge, reach in zip(step.inputs, reaches(step), strict=True):
-            window = _everything(edge, len(above)) if reach is None else _clip(reach.seen(above), edge)
-            window = np.where(_is_empty(above), 0, window)
-            windows[edge] = _union(windows[edge], window) if edge in windows else window
+        for output in windows.keys() & set(step.outputs):
+            above = windows[output]
+            for edge, reach in zip(step.inputs, reaches(step, output), strict=True):
+                window = _everything(edge, len(above)) if reach is None else _clip(reach.seen(above), edge)
+                window = np.where(_is_empty(above), 0, window)
+                windows[edge] = _union(windows[edge], window) if edge in windows else window
     return windows
 
 
@@ -172,14 +176,15 @@ def windows_above(laid, rectangles, growth=None):
     """
     windows = {laid.inputs[0]: rectangles}
     for step in laid.steps:
-        touched = np.zeros_like(rectangles)
-        for edge, reach in zip(step.inputs, reaches(step), strict=True):
-            below = windows[edge]
-            window = _everything(step.output, len(below)) if reach is None else _clip(reach.touched(below), step.output)
-            touched = _union(touched, np.where(_is_empty(below) | _is_empty(window), 0, window))
-        if growth is not None:
-            touched = _capped(touched, np.ceil(np.multiply(_plane(step.output), growth)).astype(np.int64))
-        windows.update(dict.fromkeys(step.outputs, touched))
+        for output in step.outputs:
+            touched = np.zeros_like(rectangles)
+            for edge, reach in zip(step.inputs, reaches(step, output), strict=True):
+                below = windows[edge]
+                window = _everything(output, len(below)) if reach is None else _clip(reach.touched(below), output)
+                touched = _union(touched, np.where(_is_empty(below) | _is_empty(window), 0, window))
+            if growth is not None:
+                touched = _capped(touched, np.ceil(np.multiply(_plane(output), growth)).astype(np.int64))
+            windows[output] = touched
     return windows
 
 
@@ -193,23 +198,29 @@ def reaches_below(laid):
         return {}
     found = {top: ONE}
     for step in reversed(laid.steps):
-        above = found[step.output]
-        for edge, reach in zip(step.inputs, reaches(step), strict=True):
-            seen = None if above is None or reach is None else above.through(reach)
-            if edge in found:
-                seen = None if seen is None or found[edge] is None else found[edge].union(seen)
-            found[edge] = seen
+        for output in found.keys() & set(step.outputs):
+            above = found[output]
+            for edge, reach in zip(step.inputs, reaches(step, output), strict=True):
+                seen = None if above is None or reach is None else above.through(reach)
+                if edge in found:
+                    seen = None if seen is None or found[edge] is None else found[edge].union(seen)
+                found[edge] = seen
     return found
 
 
-def reaches(step):
-    """What a position of the output of a step sees of each of its inputs: a `Reach`, or None for everything."""
-    return [_reach(step, edge) for edge in step.inputs]
+def reaches(step, output=None):
+    """What a position of an output of a step sees of each of its inputs: a `Reach`, or None for everything.
+
+    Args:
+        step: A `Step`.
+        output: Edge, one of its outputs; None for the first.
+    """
+    return [_reach(step, edge, step.output if output is None else output) for edge in step.inputs]
 
 
-def _reach(step, edge):
+def _reach(step, edge, output):
     layer = step.layer
-    if len(edge.shape) != 3 or len(step.output.shape) != 3:
+    if len(edge.shape) != 3 or len(output.shape) != 3:
         return None
     if isinstance(layer, POOLS + FILTERS):
         check_channels_last(step)
@@ -224,21 +235,47 @@ def _reach(step, edge):
         axes = zip(edge.shape[:2], cells, layer.strides, strict=True)
         return _of(cells, layer.strides, [window_padding(*axis, layer.padding)[0] for axis in axes])
     if isinstance(layer, keras.layers.ZeroPadding2D):
+        check_channels_last(step)
         (above, _), (before, _) = layer.padding
         return ONE._replace(before=(above, before))
+    if isinstance(layer, keras.layers.Cropping2D):
+        check_channels_last(step)
+        (above, _), (before, _) = layer.cropping
+        return ONE._replace(before=(-above, -before))
     activation = activation_functions.of(step)
     if activation_functions.of_step(step) is not None:
         pointwise = activation.sees != EVERYTHING
     else:
-        pointwise = issubclass(graph.kind(layer), POINTWISE) or type(layer).__name__ in POINTWISE_OPERATIONS
+        pointwise = issubclass(graph.kind(layer), POINTWISE) or _is_along_channels(step)
+        if not isinstance(layer, keras.layers.Layer):
+            pointwise = pointwise or type(layer).__name__ in AFFINE_OPERATIONS
         pointwise = pointwise and (activation is None or activation.sees != EVERYTHING)
-    return ONE if pointwise and edge.shape[:2] == step.output.shape[:2] else None
+    return ONE if pointwise and edge.shape[:2] == output.shape[:2] else None
+
+
+def _is_along_channels(step):
+    """Whether a layer or operation with an axis works along the channels, or an index, as in `maps[..., ::-1]`."""
+    layer, name = step.layer, type(step.layer).__name__
+    if name in ALONG_AN_AXIS and type(layer).__module__.split(".")[0] == "keras":
+        axes = np.atleast_1d(np.asarray(layer.axis, object))
+        return all(axis in (-1, 3) for axis in axes)
+    if name != "GetItem" or len(step.args) < 2 or not isinstance(step.args[1], tuple):
+        return False
+    *rest, _ = step.args[1]
+    return rest == [Ellipsis] or rest == [slice(None)] * 3
 
 
 def _cut(model, layer, input_shape):
     laid = graph.walk(model, input_shape)
     step = graph.find(laid, layer)
-    return graph.below(laid, step), step
+    laid = graph.below(laid, step)
+    shape = laid.inputs[0].shape
+    if len(shape) != 3:
+        raise ValueError(
+            f"Windows are parts of images (height, width, channels), and model '{model.name}' takes {shape}. Give the "
+            "model an input with these three axes; a keras.layers.Reshape behind it makes what its first layer takes."
+        )
+    return laid, step
 
 
 def _is_empty(windows):

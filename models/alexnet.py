@@ -96,19 +96,19 @@ def AlexNet(
     weights = arguments.file_of(weights, _KNOWN, "alexnet")
 
     x = image = keras.Input(input_shape, name="image")
-    x = keras.layers.Conv2D(96, 11, strides=4, **_relu(), name="conv1")(x)
+    x = keras.layers.Conv2D(96, 11, strides=4, data_format="channels_last", **_relu(), name="conv1")(x)
     x = LocalResponseNormalization(k=1.0, convention="caffe", name="norm1")(x)
-    x = keras.layers.MaxPooling2D(3, 2, name="pool1")(x)
-    x = GroupedConv2D(256, 5, padding="same", groups=2, **_relu(bias=0.1), name="conv2")(x)
+    x = keras.layers.MaxPooling2D(3, 2, data_format="channels_last", name="pool1")(x)
+    x = GroupedConv2D(256, 5, padding="same", groups=2, data_format="channels_last", **_relu(bias=0.1), name="conv2")(x)
     x = LocalResponseNormalization(k=1.0, convention="caffe", name="norm2")(x)
-    x = keras.layers.MaxPooling2D(3, 2, name="pool2")(x)
-    x = keras.layers.Conv2D(384, 3, padding="same", **_relu(), name="conv3")(x)
-    x = GroupedConv2D(384, 3, padding="same", groups=2, **_relu(bias=0.1), name="conv4")(x)
-    x = GroupedConv2D(256, 3, padding="same", groups=2, **_relu(bias=0.1), name="conv5")(x)
-    x = CeilMaxPooling2D(3, 2, name="pool5")(x)
+    x = keras.layers.MaxPooling2D(3, 2, data_format="channels_last", name="pool2")(x)
+    x = keras.layers.Conv2D(384, 3, padding="same", data_format="channels_last", **_relu(), name="conv3")(x)
+    x = GroupedConv2D(384, 3, padding="same", groups=2, data_format="channels_last", **_relu(bias=0.1), name="conv4")(x)
+    x = GroupedConv2D(256, 3, padding="same", groups=2, data_format="channels_last", **_relu(bias=0.1), name="conv5")(x)
+    x = CeilMaxPooling2D(3, 2, data_format="channels_last", name="pool5")(x)
     if include_top:
         if None in x.shape[1:3]:
-            x = keras.layers.Resizing(6, 6, name="grid")(x)
+            x = keras.layers.Resizing(6, 6, data_format="channels_last", name="grid")(x)
         x = head.dense_layers(
             x,
             units,

@@ -92,18 +92,18 @@ def AlexNetOWT(
     weights = arguments.file_of(weights, _KNOWN, "alexnet_owt")
 
     x = image = keras.Input(input_shape, name="image")
-    x = keras.layers.ZeroPadding2D(2, name="pad1")(x)
-    x = keras.layers.Conv2D(64, 11, strides=4, **_relu(), name="conv1")(x)
-    x = keras.layers.MaxPooling2D(3, 2, name="pool1")(x)
-    x = keras.layers.Conv2D(192, 5, padding="same", **_relu(), name="conv2")(x)
-    x = keras.layers.MaxPooling2D(3, 2, name="pool2")(x)
-    x = keras.layers.Conv2D(384, 3, padding="same", **_relu(), name="conv3")(x)
-    x = keras.layers.Conv2D(256, 3, padding="same", **_relu(), name="conv4")(x)
-    x = keras.layers.Conv2D(256, 3, padding="same", **_relu(), name="conv5")(x)
-    x = keras.layers.MaxPooling2D(3, 2, name="pool5")(x)
+    x = keras.layers.ZeroPadding2D(2, data_format="channels_last", name="pad1")(x)
+    x = keras.layers.Conv2D(64, 11, strides=4, data_format="channels_last", **_relu(), name="conv1")(x)
+    x = keras.layers.MaxPooling2D(3, 2, data_format="channels_last", name="pool1")(x)
+    x = keras.layers.Conv2D(192, 5, padding="same", data_format="channels_last", **_relu(), name="conv2")(x)
+    x = keras.layers.MaxPooling2D(3, 2, data_format="channels_last", name="pool2")(x)
+    x = keras.layers.Conv2D(384, 3, padding="same", data_format="channels_last", **_relu(), name="conv3")(x)
+    x = keras.layers.Conv2D(256, 3, padding="same", data_format="channels_last", **_relu(), name="conv4")(x)
+    x = keras.layers.Conv2D(256, 3, padding="same", data_format="channels_last", **_relu(), name="conv5")(x)
+    x = keras.layers.MaxPooling2D(3, 2, data_format="channels_last", name="pool5")(x)
     if include_top:
         if resampled:
-            x = keras.layers.AdaptiveAveragePooling2D(6, name="grid")(x)
+            x = keras.layers.AdaptiveAveragePooling2D(6, data_format="channels_last", name="grid")(x)
         x = head.dense_layers(
             x,
             units,

@@ -13,7 +13,7 @@ def dense_layers(maps, units, classes, *, dropout, activation, settings, last=No
         units: Sizes of fc6 and fc7.
         classes: Number of classes.
         dropout: Share of fc6 and of fc7 that is dropped in training; with 0 there are no Dropout layers.
-        activation: Activation of the last layer, which is float32 under mixed precision.
+        activation: Activation of the last layer, which is float32, or float64 if all layers are.
         settings: Arguments of fc6 and fc7, such as activation and initial values.
         last: Those of the last layer, by default the same.
         dropout_first: Whether a layer's inputs are dropped, as in torchvision, and not its outputs.
@@ -21,7 +21,7 @@ def dense_layers(maps, units, classes, *, dropout, activation, settings, last=No
     Returns:
         Keras tensor `(batch, classes)`.
     """
-    x = keras.layers.Flatten(name="flatten")(maps)
+    x = keras.layers.Flatten(data_format="channels_last", name="flatten")(maps)
     for number, size in zip("67", units, strict=True):
         steps = [keras.layers.Dense(size, **settings, name=f"fc{number}")]
         if dropout:
@@ -29,4 +29,5 @@ def dense_layers(maps, units, classes, *, dropout, activation, settings, last=No
         for step in steps:
             x = step(x)
     last = {**(last or settings), "activation": activation}
-    return keras.layers.Dense(classes, **last, dtype="float32", name="predictions")(x)
+    dtype = "float64" if keras.config.dtype_policy().compute_dtype == "float64" else "float32"
+    return keras.layers.Dense(classes, **last, dtype=dtype, name="predictions")(x)

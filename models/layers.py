@@ -124,7 +124,7 @@ class CeilMaxPooling2D(keras.layers.MaxPooling2D):
     def __init__(self, pool_size=2, strides=None, padding="ceil", **kwargs):
         if padding != "ceil":
             raise ValueError(f"CeilMaxPooling2D has the padding 'ceil' and no other, got {padding!r}.")
-        super().__init__(pool_size, strides, padding="valid", **kwargs)
+        super().__init__(pool_size, strides, padding="valid", **{"data_format": "channels_last", **kwargs})
         self.padding = "ceil"
         if self.strides[0] > self.pool_size[0] or self.strides[1] > self.pool_size[1]:
             raise ValueError(

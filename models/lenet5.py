@@ -76,12 +76,12 @@ def LeNet5(
 
     layers = keras.layers
     image = keras.Input(input_shape, name="image")
-    x = layers.Conv2D(6, 5, padding="same", activation="relu", name="conv1")(image)
-    x = layers.MaxPooling2D(2, name="pool1")(x)
-    x = layers.Conv2D(16, 5, activation="relu", name="conv2")(x)
-    x = layers.MaxPooling2D(2, name="pool2")(x)
+    x = layers.Conv2D(6, 5, padding="same", activation="relu", data_format="channels_last", name="conv1")(image)
+    x = layers.MaxPooling2D(2, data_format="channels_last", name="pool1")(x)
+    x = layers.Conv2D(16, 5, activation="relu", data_format="channels_last", name="conv2")(x)
+    x = layers.MaxPooling2D(2, data_format="channels_last", name="pool2")(x)
     if include_top:
-        x = layers.Flatten(name="flatten")(x)
+        x = layers.Flatten(data_format="channels_last", name="flatten")(x)
         x = layers.Dense(120, activation="relu", name="fc3")(x)
         if dropout:
             x = layers.Dropout(dropout, name="dropout3")(x)

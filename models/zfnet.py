@@ -107,19 +107,21 @@ def ZFNet(
     lacking = [(0, 1 if side is None else (side - 7) % 2) for side in input_shape[:2]]
     filters = (512, 1024, 512) if wide else (384, 384, 256)
     x = image = keras.Input(input_shape, name="image")
-    x = keras.layers.ZeroPadding2D(lacking, name="pad1")(x)
-    x = keras.layers.Conv2D(96, 7, strides=2, **_relu(), name="conv1")(x)
-    x = CeilMaxPooling2D(3, 2, name="pool1")(x)
+    x = keras.layers.ZeroPadding2D(lacking, data_format="channels_last", name="pad1")(x)
+    x = keras.layers.Conv2D(96, 7, strides=2, data_format="channels_last", **_relu(), name="conv1")(x)
+    x = CeilMaxPooling2D(3, 2, data_format="channels_last", name="pool1")(x)
     x = LocalResponseNormalization(name="norm1")(x)
-    x = keras.layers.Conv2D(256, 5, strides=2, **_relu(), name="conv2")(x)
-    x = CeilMaxPooling2D(3, 2, name="pool2")(x)
+    x = keras.layers.Conv2D(256, 5, strides=2, data_format="channels_last", **_relu(), name="conv2")(x)
+    x = CeilMaxPooling2D(3, 2, data_format="channels_last", name="pool2")(x)
     x = LocalResponseNormalization(name="norm2")(x)
     for layer, count in zip(("3", "4", "5"), filters, strict=True):
-        x = keras.layers.Conv2D(count, 3, padding="same", **_relu(), name=f"conv{layer}")(x)
-    x = CeilMaxPooling2D(3, 2, name="pool5")(x)
+        x = keras.layers.Conv2D(count, 3, padding="same", data_format="channels_last", **_relu(), name=f"conv{layer}")(
+            x
+        )
+    x = CeilMaxPooling2D(3, 2, data_format="channels_last", name="pool5")(x)
     if include_top:
         if None in x.shape[1:3]:
-            x = keras.layers.Resizing(6, 6, name="grid")(x)
+            x = keras.layers.Resizing(6, 6, data_format="channels_last", name="grid")(x)
         x = head.dense_layers(
             x,
             units,

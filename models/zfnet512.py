@@ -87,15 +87,15 @@ def ZFNet512(
 
     normalisation = {"k": 2.0, "alpha": 5e-4, "convention": "caffe"}  # the paper's constants, as Caffe counts alpha
     x = image = keras.Input(input_shape, name="image")
-    x = keras.layers.Conv2D(96, 7, strides=2, **_relu(), name="conv1")(x)
+    x = keras.layers.Conv2D(96, 7, strides=2, data_format="channels_last", **_relu(), name="conv1")(x)
     x = LocalResponseNormalization(**normalisation, name="norm1")(x)
-    x = keras.layers.MaxPooling2D(3, 2, name="pool1")(x)
-    x = keras.layers.Conv2D(256, 5, strides=2, **_relu(), name="conv2")(x)
+    x = keras.layers.MaxPooling2D(3, 2, data_format="channels_last", name="pool1")(x)
+    x = keras.layers.Conv2D(256, 5, strides=2, data_format="channels_last", **_relu(), name="conv2")(x)
     x = LocalResponseNormalization(**normalisation, name="norm2")(x)
-    x = keras.layers.MaxPooling2D(3, 2, name="pool2")(x)
+    x = keras.layers.MaxPooling2D(3, 2, data_format="channels_last", name="pool2")(x)
     for layer in ("3", "4", "5"):
-        x = keras.layers.Conv2D(512, 3, padding="same", **_relu(), name=f"conv{layer}")(x)
-    x = keras.layers.MaxPooling2D(2, 2, name="pool5")(x)
+        x = keras.layers.Conv2D(512, 3, padding="same", data_format="channels_last", **_relu(), name=f"conv{layer}")(x)
+    x = keras.layers.MaxPooling2D(2, 2, data_format="channels_last", name="pool5")(x)
     if include_top:
         x = head.dense_layers(
             x,

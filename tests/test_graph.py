@@ -142,3 +142,11 @@ def test_a_layer_is_of_its_own_kind_or_of_that_which_its_own_class_names():
     odd = kl.Identity()
     odd.mirrored_as = kl.ReLU  # the word of a class, not of an object
     assert graph.kind(odd) is kl.Identity
+
+
+def test_an_open_size_is_given_with_as_many_numbers_as_the_input_has_axes():
+    model = keras.Sequential([keras.Input((None, 6)), kl.Conv1D(2, 3, name="conv")])
+    assert graph.walk(model, (9, 6)).steps[-1].output.shape == (7, 2)
+    for wrong in (9, (9, 6, 1), (9, 0), (9.0, 6)):
+        with pytest.raises(ValueError, match=r"input_shape must be like \(None, 6\), 2 whole numbers; received"):
+            graph.walk(model, wrong)

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import models
+from models.head import dense_layers
 from models.layers import CeilMaxPooling2D, FilterRMS, GroupedConv2D, LocalResponseNormalization
 
 
@@ -308,3 +309,16 @@ def test_dropout_layers_are_there_only_if_something_is_dropped(build):
 def test_what_a_layer_cannot_do_is_refused_in_words(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("policy", "dtype"), [("float64", "float64"), ("float32", "float32"), ("mixed_bfloat16", "float32")]
+)
+def test_the_last_layer_has_the_precision_of_the_others_and_at_least_float32(policy, dtype):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        settings = {"units": (3, 2), "classes": 2, "dropout": 0, "activation": None, "settings": {}}
+        assert dense_layers(keras.Input((2, 3, 4)), **settings).dtype == dtype
+    finally:
+        keras.config.set_dtype_policy(before)

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from deconv import filters, graph, ops
+from deconv.effective_weights import kernel_of
 from deconv.inputs import check_channels_last
 
 
@@ -58,7 +59,7 @@ def linears(step, dtype, norm=None):
 
 def conv(step, dtype):
     groups = {"groups": step.layer.groups}
-    part = _filter(step, step.layer.kernel, dtype, filters.conv, filters.transpose_conv, **groups)
+    part = _filter(step, kernel_of(step.layer), dtype, filters.conv, filters.transpose_conv, **groups)
     return [part._replace(bias=_bias(step, dtype))]
 
 
@@ -83,7 +84,7 @@ def dense(step, dtype):
     def down(signal, kernel):
         return tf.matmul(signal, kernel, transpose_b=True)
 
-    return [Linear(_weights(step.layer.kernel, dtype), _bias(step, dtype), tf.matmul, down)]
+    return [Linear(_weights(kernel_of(step.layer), dtype), _bias(step, dtype), tf.matmul, down)]
 
 
 def average_pool(step, dtype):

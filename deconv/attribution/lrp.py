@@ -9,10 +9,10 @@ layer does with the relevance R that reaches its output:
 | convolutions, dense layers                        | R by the rule that the composite has for the layer               |
 | average pooling, Add, Average                     | R in proportion to what each input contributes (rule `zero`)     |
 | batch normalisation right after a filter          | R; it is merged into the filter, and its shift into the bias     |
-| other batch normalisation, Rescaling              | R: each output has one input, and its shift gets nothing         |
+| other batch normalisation, Rescaling, `maps / 2`  | R: each output has one input, and its shift gets nothing         |
 | activations with f(0) = 0 that keep the sign      | R                                                                |
 | max pooling                                       | all of R to the winner of each window; shared winners sum        |
-| Concatenate, Flatten, Reshape, ZeroPadding2D      | R, split, reshaped or cropped                                    |
+| Concatenate, ZeroPadding2D, and what only copies  | R, to the inputs that were copied                                |
 | dropout, contrast normalisation                   | R                                                                |
 
 An activation is known by what it computes, also where it is a lambda, an operation or a layer of unknown class

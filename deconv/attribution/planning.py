@@ -8,10 +8,8 @@ from deconv import activation_functions, backward, graph
 from deconv.attribution import composites, rules
 from deconv.attribution.linear import SUMS, is_filter, is_sum
 from deconv.inputs import check_channels_last
+from deconv.rearranging import AFFINE_OPERATIONS, is_copy
 from deconv.recording import POOLS
-
-RESHAPES = (keras.layers.Flatten, keras.layers.Reshape)
-"""Layers that only give maps another shape."""
 
 _AFFINE = (keras.layers.BatchNormalization, keras.layers.Rescaling, keras.layers.Normalization)
 _ACTIVATIONS = (
@@ -110,9 +108,17 @@ def _is_known(step, kind):
     if _keeps_zero(step) or backward.activation_of(step) is not None:
         return True
     if not isinstance(step.layer, keras.layers.Layer):  # `a + 1`
-        return type(step.layer).__name__ in ("Add", "Cast")
-    own = (keras.layers.ZeroPadding2D, keras.layers.Concatenate, *POOLS, *RESHAPES, *_AFFINE, *_ACTIVATIONS)
-    return kind in own or kind in graph.IDLE
+        return type(step.layer).__name__ == "Add" or is_affine(step) or is_copy(step)
+    own = (keras.layers.ZeroPadding2D, keras.layers.Concatenate, *POOLS, *_AFFINE, *_ACTIVATIONS)
+    return kind in own or kind in graph.IDLE or is_copy(step)
+
+
+def is_affine(step):
+    """Whether a step is an operation that scales or shifts one map by a constant, as `maps / 255`."""
+    name = type(step.layer).__name__
+    if isinstance(step.layer, keras.layers.Layer) or len(step.inputs) != 1 or name not in AFFINE_OPERATIONS:
+        return False
+    return name not in ("Divide", "TrueDivide") or isinstance((*step.args, None)[0], graph.Edge)
 
 
 def _keeps_zero(step):
@@ -145,9 +151,10 @@ def _entrance(laid):
     fed, found = set(laid.inputs), []
     for step in laid.steps:
         activation = activation_functions.of_step(step)
-        simple = type(step.layer) in (*graph.IDLE, keras.layers.ZeroPadding2D, *RESHAPES, *_AFFINE)
+        simple = type(step.layer) in (*graph.IDLE, keras.layers.ZeroPadding2D, *_AFFINE)
+        simple = simple or is_copy(step) or is_affine(step)
         rectifies = activation is not None and activation.kind == "rectifier"
-        if fed.issuperset(step.inputs) and (simple or rectifies or type(step.layer).__name__ == "Cast"):
+        if fed.issuperset(step.inputs) and (simple or rectifies):
             fed.update(step.outputs)
             found.append(step)
     return found
@@ -155,10 +162,10 @@ def _entrance(laid):
 
 def _positive(laid):
     """Edges that hold nothing below zero, as far as that can be told without looking."""
-    kept = (*graph.IDLE, *POOLS, *RESHAPES, *SUMS, keras.layers.ZeroPadding2D, keras.layers.Concatenate)
+    kept = (*graph.IDLE, *POOLS, *SUMS, keras.layers.ZeroPadding2D, keras.layers.Concatenate)
     found = set()
     for step in laid.steps:
-        keeps = graph.kind(step.layer) in kept and not backward.passes(step) and found.issuperset(step.inputs)
-        if keeps or backward.rectifies(step):
+        keeps = (graph.kind(step.layer) in kept and not backward.passes(step)) or is_copy(step)
+        if (keeps and found.issuperset(step.inputs)) or backward.rectifies(step):
             found.update(step.outputs)
     return found

@@ -3,10 +3,9 @@
 import keras
 import tensorflow as tf
 
-from deconv import backward, graph, ops
+from deconv import backward, graph, ops, rearranging
 from deconv.attribution import rules
 from deconv.attribution.linear import is_filter, is_sum, linears
-from deconv.attribution.planning import RESHAPES
 from deconv.recording import POOLS, pool_with_switches
 
 
@@ -32,7 +31,8 @@ def descend(plan, images, signal, low, high):
     bounds, inside = _bounds(plan, low, high, dtype), _inside(laid, dtype)
     maps, sums = {}, {}
     for step in reversed(laid.steps):
-        relevance = maps[step.name] = above.pop(step.output)
+        relevances = _arrived(step, above, values, dtype)
+        relevance = maps[step.name] = relevances[0]
         arrays = [tf.cast(values[edge], dtype) for edge in step.inputs]
         nothing = tf.zeros(tf.shape(relevance)[:1], dtype)
         if step.name in plan.rules and plan.rules[step.name].shares:
@@ -40,12 +40,24 @@ def descend(plan, images, signal, low, high):
             where = {"inside": inside.get(edge, 1.0), "bounds": bounds.get(edge), "signed": step.name in plan.signed}
             below, biases, lost = _share(step, plan, arrays, relevance, where)
         else:
-            below, biases, lost = _lead(step, values, relevance), nothing, nothing
+            below, biases, lost = _lead(step, values, relevances), nothing, nothing
         into = tf.add_n([tf.reduce_sum(part, axis=range(1, len(part.shape))) for part in below])
-        sums[step.name] = (tf.reduce_sum(relevance, axis=range(1, len(relevance.shape))), into, biases, lost)
+        out = tf.add_n([tf.reduce_sum(part, axis=range(1, len(part.shape))) for part in relevances])
+        sums[step.name] = (out, into, biases, lost)
         for edge, part in zip(step.inputs, below, strict=True):
             above[edge] = above[edge] + part if edge in above else part
     return above[laid.inputs[0]], maps, sums
+
+
+def _arrived(step, above, values, dtype):
+    """The relevance of each output of a step: zeros for one that nothing above uses."""
+    arrived = [above.pop(edge, None) for edge in step.outputs]
+    if len(arrived) == 1:
+        return arrived
+    return [
+        tf.zeros(tf.shape(values[edge]), dtype) if part is None else part
+        for edge, part in zip(step.outputs, arrived, strict=True)
+    ]
 
 
 def _share(step, plan, arrays, relevance, where):
@@ -65,8 +77,9 @@ def _share(step, plan, arrays, relevance, where):
     return parts, zeros + biases + own_biases, zeros + lost + own_lost
 
 
-def _lead(step, values, relevance):
+def _lead(step, values, relevances):
     """A layer that shares nothing out: a list of the relevances of its inputs."""
+    relevance = relevances[0]
     kind, shape = graph.kind(step.layer), step.inputs[0].shape
     if kind in POOLS:
         _, switches = pool_with_switches(step, values[step.inputs[0]])
@@ -83,8 +96,8 @@ def _lead(step, values, relevance):
     if kind is keras.layers.ZeroPadding2D:
         (top, _), (left, _) = step.layer.padding
         return [relevance[:, top : top + shape[0], left : left + shape[1]]]
-    if kind in RESHAPES:
-        return [tf.reshape(relevance, [-1, *shape])]
+    if rearranging.is_copy(step):
+        return rearranging.transpose(*rearranging.call_of(step), [edge.shape for edge in step.inputs], relevances)
     return [relevance]
 
 
@@ -104,6 +117,10 @@ def _inside(laid, dtype):
         if graph.kind(step.layer) is keras.layers.ZeroPadding2D:
             cells = tf.ones([1, *shape], dtype) if cells is None else cells
             found[step.output] = tf.pad(cells, [(0, 0), *step.layer.padding, (0, 0)])
+        elif cells is not None and rearranging.is_copy(step):
+            if len(step.inputs) == 1:
+                copies = rearranging.forward(*rearranging.call_of(step), [cells])
+                found.update(zip(step.outputs, copies, strict=True))
         elif cells is not None and not _mixes(step) and shape == step.output.shape:
             found[step.output] = cells
     return found

@@ -50,7 +50,7 @@ def chosen(model, images, target=None, layer=None, unit="max", *, batch_size=32,
 
     Units are found, and their values taken, before the activation of the layer. Where a channel is active at all, its
     strongest unit is the one that `Deconvnet.project` takes. What is compiled is kept for the next call as long as the
-    model lives; it follows when the model is trained, not when its layers are given other activations.
+    model lives; it follows when the model is trained, and is compiled anew when its graph changes.
 
     Args:
         model: A functional or Sequential `keras.Model`.

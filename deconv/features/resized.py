@@ -70,7 +70,7 @@ class AveragePooling(keras.layers.Layer):
         return average(maps) / average(tf.ones((1, *maps.shape[1:3], 1), maps.dtype))
 
     def compute_output_shape(self, input_shape):
-        pool = keras.layers.MaxPooling2D(self.pool_size, self.strides, self.padding)
+        pool = keras.layers.MaxPooling2D(self.pool_size, self.strides, self.padding, data_format="channels_last")
         return pool.compute_output_shape(input_shape)
 
 

@@ -1,0 +1,47 @@
+"""The kernel that a layer multiplies by: its variable, or what LoRA or quantisation compute from several."""
+
+import tensorflow as tf
+
+
+def kernel_of(layer):
+    """The kernel of a layer, for `tf.convert_to_tensor`, which finds its value of that moment.
+
+    With LoRA that is the kernel and the product of the two low-rank factors; after `quantize("int8")` whole numbers
+    divided by the scale of each channel. What quantisation does to the inputs of a layer, rounding them too, no kernel
+    can say.
+
+    Args:
+        layer: A built layer with a kernel.
+
+    Returns:
+        A variable, or an object with its `shape`.
+
+    Raises:
+        ValueError: If the layer is quantised in another way.
+    """
+    mode = getattr(layer, "quantization_mode", None)
+    if mode not in (None, "int8"):
+        raise ValueError(
+            f"Layer '{layer.name}' ({type(layer).__name__}) is quantised to {mode!r}, and only kernels of floats and "
+            "of 'int8' can be transposed. Use the model as it was before quantize()."
+        )
+    if mode is None and not getattr(layer, "lora_enabled", False):
+        return layer.kernel
+    return _Computed(layer, mode)
+
+
+class _Computed:
+    def __init__(self, layer, mode):
+        self.layer, self.mode, self.shape = layer, mode, layer._kernel.shape
+
+    def __tf_tensor__(self, dtype=None, name=None):
+        layer = self.layer
+        kernel = tf.convert_to_tensor(layer._kernel)
+        if self.mode == "int8":
+            scale = tf.convert_to_tensor(layer.kernel_scale)
+            kernel = tf.cast(kernel, scale.dtype) / scale
+        if getattr(layer, "lora_enabled", False):
+            down, up = map(tf.convert_to_tensor, (layer.lora_kernel_a, layer.lora_kernel_b))
+            product = tf.tensordot(down, up, 1) * (layer.lora_alpha / layer.lora_rank)
+            kernel = kernel + tf.cast(product, kernel.dtype)
+        return kernel if dtype is None else tf.cast(kernel, dtype)

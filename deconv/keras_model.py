@@ -1,0 +1,71 @@
+"""What Keras records of a model: its inputs and outputs, the calls of layers between them, and whether that is all."""
+
+import keras
+
+
+def ends(model):
+    """Symbolic inputs and outputs of a model, two lists.
+
+    Raises:
+        ValueError: If it is no model, has no graph, or computes something else than its graph says.
+    """
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"A keras.Model is needed; received {type(model).__name__}.")
+    if not has_graph(model):
+        raise ValueError(
+            f"Model '{model.name}' ({type(model).__name__}) has no graph to walk. A Sequential model needs an Input or "
+            "model.build((None, height, width, channels)); a subclassed one must be rewritten with the functional API."
+        )
+    for method in ("call", "__call__"):
+        if _is_own(model, method):
+            raise ValueError(
+                f"Model '{model.name}' ({type(model).__name__}) has a {method} method of its own, and its graph does "
+                f"not say what that does. {_WAYS_OUT[method]}"
+            )
+    return keras.tree.flatten(model.inputs), keras.tree.flatten(model.outputs)
+
+
+_WAYS_OUT = {
+    "call": "Take it into a graph: images = keras.Input(model.input_shape[1:]), "
+    "model = keras.Model(images, model.call(images)); inside another model, call model.call(x) instead of model(x). "
+    "A call that uses more than Keras's layers and operations must be rewritten with them.",
+    "__call__": "Move what it does into the model, for example into a keras.layers.Rescaling.",
+}
+
+
+def _is_own(model, method):
+    """Whether a model's method is not Keras's: of its class, of one between it and Keras, or of the object itself."""
+    owner = next(base for base in type(model).__mro__ if method in vars(base))
+    return method in vars(model) or owner.__module__.split(".")[0] != "keras"
+
+
+def has_graph(model):
+    """Whether a model has symbolic inputs and outputs."""
+    try:
+        return bool(model.inputs) and bool(model.outputs)
+    except (AttributeError, ValueError):  # Keras raises one or the other for a model that was never built
+        return False
+
+
+def nodes(model):
+    """The calls inside a model, each after those that it needs."""
+    inputs, outputs = ends(model)
+    ready = {id(tensor) for tensor in inputs}
+    order, waiting = [], [(node, False) for node in reversed([_maker(tensor) for tensor in outputs])]
+    seen = set()
+    while waiting:
+        node, parents_done = waiting.pop()
+        if parents_done:
+            order.append(node)
+        elif id(node) not in seen and not node.is_input:
+            seen.add(id(node))
+            waiting.append((node, True))
+            needed = [_maker(tensor) for tensor in node.input_tensors if id(tensor) not in ready]
+            waiting.extend((parent, False) for parent in reversed(needed))
+    return order
+
+
+def _maker(tensor):
+    """The node that made a symbolic tensor (the record that Keras itself walks, `keras/src/ops/function.py`)."""
+    history = tensor._keras_history
+    return history.operation._inbound_nodes[history.node_index]

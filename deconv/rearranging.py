@@ -1,0 +1,151 @@
+"""Layers that only move, drop, repeat or mix numbers by constants, and their transpose.
+
+There are many of them and each has settings of its own, so no transpose is written down for one: the layer itself is
+differentiated, which for a linear layer gives its transpose exactly as the layer computes.
+"""
+
+import itertools
+
+import keras
+import tensorflow as tf
+
+from deconv import graph, layers
+
+COPIES = (
+    keras.layers.Flatten,
+    keras.layers.Reshape,
+    keras.layers.Permute,
+    keras.layers.RepeatVector,
+    keras.layers.Cropping1D,
+    keras.layers.Cropping2D,
+    keras.layers.Cropping3D,
+    keras.layers.ZeroPadding1D,
+    keras.layers.ZeroPadding3D,
+    keras.layers.UpSampling1D,
+    keras.layers.UpSampling2D,
+    keras.layers.UpSampling3D,
+)
+"""Layers each of whose outputs is one of its inputs, or zero; `UpSampling2D` only by nearest neighbours."""
+
+COPY_OPERATIONS = (
+    "ArraySplit",
+    "Concatenate",
+    "ExpandDims",
+    "Flip",
+    "GetItem",
+    "Moveaxis",
+    "Repeat",
+    "Reshape",
+    "Roll",
+    "Split",
+    "Squeeze",
+    "Stack",
+    "Swapaxes",
+    "Tile",
+    "Transpose",
+    "Unstack",
+)
+"""Class names of such operations: `keras.ops.split(maps, 2)`, `maps[..., ::-1]`."""
+
+AFFINE_OPERATIONS = ("Add", "Cast", "ConvertToTensor", "Divide", "Multiply", "Negative", "Subtract", "TrueDivide")
+"""Class names of operations that scale and shift maps, as `maps / 255`, or add them up."""
+
+LINEAR = (keras.layers.UpSampling2D, keras.layers.Resizing, keras.layers.CenterCrop)
+"""Layers whose outputs are sums of inputs with constant weights."""
+
+
+def is_copy(step):
+    """Whether each output of a step is one of its inputs, or zero."""
+    layer = step.layer
+    if not isinstance(layer, keras.layers.Layer):
+        return type(layer).__name__ in COPY_OPERATIONS
+    return graph.kind(layer) in COPIES and getattr(layer, "interpolation", "nearest") == "nearest"
+
+
+def forward(operation, given, maps):
+    """Run a layer or operation.
+
+    Args:
+        operation: A Keras layer or operation without variables.
+        given: `(args, kwargs)` of its call, with `place(number)` where its inputs go.
+        maps: Tensors, its inputs.
+
+    Returns:
+        List of tensors.
+    """
+    places = {place(number): tensor for number, tensor in enumerate(maps)}
+    args, kwargs = keras.tree.map_structure(
+        lambda leaf: places.get(leaf, leaf) if isinstance(leaf, str) else leaf, given
+    )
+    return keras.tree.flatten(operation.call(*args, **kwargs))  # not called itself: that would leave traces in it
+
+
+def transpose(operation, given, shapes, signals):
+    """Lead signals down through a linear layer.
+
+    Args:
+        operation, given: As for `forward`.
+        shapes: Shape of each input, without the batch.
+        signals: A tensor for each output, `(batch, *its shape)`.
+
+    Returns:
+        List of tensors, one for each input.
+    """
+    with tf.GradientTape() as tape:
+        maps = [tf.zeros((tf.shape(signals[0])[0], *shape), signals[0].dtype) for shape in shapes]
+        tape.watch(maps)
+        results = forward(operation, given, maps)
+    signals = [tf.cast(signal, result.dtype) for signal, result in zip(signals, results, strict=True)]
+    return tape.gradient(results, maps, output_gradients=signals, unconnected_gradients="zero")
+
+
+def call_of(step):
+    """Operation and arguments of a step, as `forward` takes them."""
+    numbers = itertools.count()
+    given = keras.tree.map_structure(
+        lambda leaf: place(next(numbers)) if isinstance(leaf, graph.Edge) else leaf, (step.args, step.kwargs)
+    )
+    return step.layer, given
+
+
+def place(number):
+    """What stands for an input in the arguments of a call."""
+    return f"__input_{number}__"
+
+
+@keras.saving.register_keras_serializable("deconv")
+class TransposeOf(layers.Face):
+    """Face of `transpose`; called with the signal, or a list of them for a layer with several outputs."""
+
+    def __init__(self, operation, given, input_shapes, **kwargs):
+        super().__init__(**kwargs)
+        self._operation = _Untracked(operation)
+        self.given, self.input_shapes = given, [tuple(shape) for shape in input_shapes]
+
+    def call(self, signals):
+        signals = signals if isinstance(signals, list | tuple) else [signals]
+        down = transpose(self._operation.content, self.given, self.input_shapes, signals)
+        return down if len(down) > 1 else down[0]
+
+    def compute_output_shape(self, input_shapes):
+        batch = input_shapes[0] if not isinstance(input_shapes[0], list | tuple) else input_shapes[0][0]
+        shapes = [(batch, *shape) for shape in self.input_shapes]
+        return shapes if len(shapes) > 1 else shapes[0]
+
+    def get_config(self):
+        save = keras.saving.serialize_keras_object
+        own = {"operation": save(self._operation.content), "given": save(list(self.given))}
+        return {**super().get_config(), **own, "input_shapes": self.input_shapes}
+
+    @classmethod
+    def from_config(cls, config):
+        load = keras.saving.deserialize_keras_object
+        operation, (args, kwargs) = load(config.pop("operation")), load(config.pop("given"))
+        return cls(operation, (tuple(args), kwargs), **config)
+
+
+class _Untracked:
+    """Holds a layer of the model, so that it does not become a part of the mirror."""
+
+    def __init__(self, content):
+        self.content = content
