@@ -476,7 +476,9 @@ def test_a_run_that_is_interrupted_and_killed_ends_with_the_same_bits_and_a_seco
     process = script(*arguments, "--out", broken)
     while not (broken / "history.csv").exists() and process.poll() is None:
         time.sleep(0.01)
+    process.send_signal(signal.SIGSTOP)
     second = CliRunner().invoke(command, [*map(str, arguments), "--out", str(broken), "--resume"])
+    process.send_signal(signal.SIGCONT)
     assert second.exit_code == 2 and f"is in use: it is held by process {process.pid} on " in second.stderr
     assert len(second.stderr.splitlines()) == 1
     _, errors = stop_after_epoch(process, broken, 1, signal.SIGINT)
