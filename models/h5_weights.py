@@ -77,7 +77,21 @@ def _check_texts(content):
             if step < 16 or at + step > end:
                 raise ValueError("its texts are damaged")
             at += step
+        _check_references(content, begin, size)
         begin = content.find(b"GCOL\1\0\0\0", begin + 8)
+
+
+def _check_references(content, begin, size):
+    """Whoever refers to a text says its length as well, and HDF5 takes that much memory before it looks."""
+    address = begin.to_bytes(8, "little")
+    at = content.find(address)
+    while at >= 0:
+        length = int.from_bytes(content[max(at - 4, 0) : at], "little")
+        number = int.from_bytes(content[at + 8 : at + 12], "little")
+        is_layout = length >> 16 == 0x0304  # of a virtual dataset, which is refused with its name; at most 51 MB else
+        if length > max(size, 2**20) and 0 < number < size // 16 and not is_layout:
+            raise ValueError("its texts are damaged")
+        at = content.find(address, at + 8)
 
 
 def groups(root):

@@ -228,6 +228,14 @@ def test_a_text_with_a_wrong_length_does_not_send_hdf5_in_circles(net, wholes, t
         assert "its texts are damaged" in refusal(net, tmp_path / "net.weights.h5")
 
 
+def test_a_text_that_is_said_to_be_of_gigabytes_takes_no_memory(net, wholes, tmp_path):
+    content = wholes[".weights.h5"]
+    begin = content.index(b"GCOL")
+    conv = content.index((4).to_bytes(4, "little") + begin.to_bytes(8, "little"))  # length, where, and which
+    (tmp_path / "net.weights.h5").write_bytes(content[: conv + 3] + b"\xff" + content[conv + 4 :])
+    assert "its texts are damaged" in refusal(net, tmp_path / "net.weights.h5")
+
+
 def test_groups_that_hold_each_other_are_walked_once(net, place):
     def cycle(group):
         group["again"] = group.parent
