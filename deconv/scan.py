@@ -46,8 +46,10 @@ def top_activations(
         model: A functional or Sequential `keras.Model`.
         dataset: An `ImageSet`; or an array of images `(n, height, width, channels)`, or arrays `(images, labels)` or
             `(images, labels, ids)`; or a `tf.data.Dataset` of images, `(image, label)` or `(image, label, id)`, single
-            or in batches; or anything with such a `.dataset`. Without ids, images are numbered in the order in which
-            they come.
+            or in batches; or a Keras `PyDataset`, a flow of its `ImageDataGenerator`, a PyTorch `Dataset` or
+            `DataLoader`; or anything with such a `.dataset`. What has a length is read batch by batch, what has no end
+            is refused: see `deconv.batches.opened`, also for dicts, one-hot labels and sample weights. Without ids,
+            images are numbered in the order in which they come.
         layers: One layer or a sequence of them: names, paths or indices.
         k: How many images per channel.
         preprocess: Function applied to each batch of images before the model sees it, in a thread of its own.
@@ -56,8 +58,9 @@ def top_activations(
         progress: Whether to show a progress bar.
         checkpoint: Path of a file for the state. If it is there, the scan goes on from it. It must be of the same
             model, layers, k, preprocessing and data set. That is checked by hashes of architecture and weights; by the
-            name of `preprocess`; by what an `ImageSet` says of itself; by the content of arrays (beyond 64 MB an evenly
-            spaced part of it); and of a `tf.data.Dataset` by types, count and first image: more of it cannot be known.
+            name of `preprocess` (of a `partial` by its arguments too, of a lambda by its code); by what an `ImageSet`
+            says of itself, of a folder by names, sizes and content of its pictures; by the content of arrays (beyond 64
+            MB an evenly spaced part of it); and of a `tf.data.Dataset` by types, count and first image: more of it cannot be known.
             An `ImageSet` leaves out the images already seen without decoding them; a `tf.data.Dataset` is read from
             its start and must give the same images in the same order at every pass.
         save_every: Seconds between two savings; 0 saves after every batch. When the scan fails or is interrupted, what

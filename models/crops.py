@@ -57,6 +57,9 @@ def random_resized_crops(images, seed, side, area=(0.3, 1.0), ratio=(3 / 4, 4 / 
 def centre_crops(images, side, of=None):
     """The square in the middle.
 
+    Where an odd number of rows or columns is left out, there is no middle: the square lies half a pixel up and to the
+    left of it, and one more row or column is left out at the bottom or at the right.
+
     Args:
         images: Number tensor `(n, height, width, channels)`.
         side: Side of the result; an int or a scalar tensor.
@@ -78,6 +81,8 @@ CENTRE = 4
 
 def ten_crops(images, side):
     """The four corners, the centre, and the same five mirrored (Krizhevsky et al. 2012, section 4.1).
+
+    The centre is that of `centre_crops`, also where an odd number of rows or columns is left out.
 
     Args:
         images: Number tensor `(n, height, width, channels)`.

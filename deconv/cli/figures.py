@@ -8,6 +8,7 @@ import typer
 from deconv.cli.networks import NETWORKS
 from deconv.cli.options import check, command
 from deconv.cli.output import in_terminal, load_tensorflow
+from deconv.picture_files import printable
 
 
 @command
@@ -56,7 +57,7 @@ def _draw(request, only, transfer, places, anew):
     empty = [recipe for recipe, names in drawn.items() if not names]
     if empty:
         typer.echo(f"Nothing to draw with this network and data: {', '.join(empty)}.")
-    typer.echo(f"Written: {sum(map(len, drawn.values()))} pictures and {request.out / 'index.html'}")
+    typer.echo(f"Written: {sum(map(len, drawn.values()))} pictures and {printable(request.out / 'index.html')}")
 
 
 def _subject(request, recipes, transfer, places):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import typer
 
+from deconv.picture_files import printable
+
 
 @contextlib.contextmanager
 def answering(out):
@@ -77,7 +79,7 @@ def made(out):
                 pass
         except OSError as error:
             raise ValueError(
-                f"--out: the folder '{out}' cannot be made or written: {error.strerror}. Choose another."
+                f"--out: the folder '{printable(out)}' cannot be made or written: {error.strerror}. Choose another."
             ) from error
         yield
     finally:
@@ -111,7 +113,7 @@ def write(subject, pictures, out, arguments):
         except OSError as error:  # which names a file that is gone by now
             raise OSError(str(error).replace(str(unfinished), str(out))) from error
     for name in names:
-        typer.echo(f"Written: {out / name}.png, .pdf and .json")
+        typer.echo(f"Written: {printable(out / name)}.png, .pdf and .json")
 
 
 def load_tensorflow():

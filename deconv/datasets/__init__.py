@@ -43,7 +43,8 @@ def load(name, split="test", *, data_dir=None, download=False, image_size=None, 
             TFDS's own default.
         download: Whether TFDS may fetch what is not there.
         image_size: `(height, width)` to resize to: the shorter side is resized, then the centre is cropped (as in
-            arXiv:1311.2901, section 3). Needed where images differ in size.
+            arXiv:1311.2901, section 3); of an odd number of rows or columns too many one more goes at the bottom or at
+            the right. Needed where images differ in size.
         channels: 1 for grey, 3 for colour; `None` leaves them as they are.
 
     Returns:

@@ -53,7 +53,7 @@ def save(picture, folder, provenance, dpi=130):
     about["numbers"] = picture.numbers
     for ending, told in (("png", {}), ("pdf", {"CreationDate": None, "ModDate": None})):
         with replacing(folder / f"{picture.name}.{ending}") as temporary:
-            picture.figure.savefig(temporary, dpi=dpi, format=ending, metadata={"Title": picture.title, **told})
+            picture.figure.savefig(temporary, dpi=dpi, format=ending, metadata={"Title": _plain(picture.title), **told})
     with replacing(folder / f"{picture.name}.json") as temporary:
         temporary.write_text(json.dumps(_plain(about)) + "\n", encoding="utf-8")
     plt.close(picture.figure)
@@ -120,7 +120,7 @@ def effect_of(preprocess, image_set):
 
 
 def _plain(value):
-    """Arrays as lists of numbers with five significant digits; NaN as null."""
+    """Arrays as lists of numbers with five significant digits; NaN as null; texts as UTF-8 can hold them."""
     if isinstance(value, dict):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -131,4 +131,6 @@ def _plain(value):
         return float(f"{value:.5g}") if np.isfinite(value) else None
     if isinstance(value, np.integer):
         return int(value)
+    if isinstance(value, str):  # half of a character, of a name that is not UTF-8, is in no file of text
+        return value.encode("utf-8", "backslashreplace").decode()
     return value
