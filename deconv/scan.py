@@ -60,7 +60,7 @@ def top_activations(
             model, layers, k, preprocessing and data set. That is checked by hashes of architecture and weights; by the
             name of `preprocess` (of a `partial` by its arguments too, of a lambda by its code); by what an `ImageSet`
             says of itself, of a folder by names, sizes and content of its pictures; by the content of arrays (beyond 64
-            MB an evenly spaced part of it); and of all others by types, count and first image: more of it cannot be known.
+            MB an evenly spaced part of it); and of all others by types, count and first image: more cannot be known.
             An `ImageSet` leaves out the images already seen without decoding them; a `tf.data.Dataset` is read from
             its start and must give the same images in the same order at every pass.
         save_every: Seconds between two savings; 0 saves after every batch. When the scan fails or is interrupted, what

@@ -251,7 +251,7 @@ def test_a_folder_and_the_option_images_name_the_picture_that_is_none(tmp_path, 
     with pytest.raises(ValueError, match=f"{name}' .*{message}"):
         datasets.load(tmp_path, "all")
     if name in ("huge.png", "vector.png", "empty.png"):  # the others are no files
-        with pytest.raises(ValueError, match=f"^--images: The picture '.*{name}' .*{message}"):
+        with pytest.raises(ValueError, match=f"^--images: the picture '.*{name}' .*{message}"):
             images_option.check_images(str(tmp_path / name))
 
 

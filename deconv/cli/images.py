@@ -89,7 +89,8 @@ def _check_picture(path):
     try:
         picture_files.check(path)
     except ValueError as error:
-        raise ValueError(f"--images: {error}") from error
+        told = str(error)
+        raise ValueError(f"--images: {told[0].lower()}{told[1:]}") from error
 
 
 def _one_picture(path, shape):
