@@ -1,7 +1,7 @@
 """One picture file as an array of 8-bit pixels, upright; and what is wrong with a file, in one line that names it.
 
 Pillow decodes. Only the formats in `FORMATS` are tried, whatever a file is called: an EPS file named `.png` would be a
-program for Ghostscript. TensorFlow is loaded only for PNG files with 16 bits per channel.
+program for Ghostscript. NumPy and Pillow are loaded when they are needed, TensorFlow for PNG files of 16 bits alone.
 
 What becomes of the pixels:
 
@@ -21,9 +21,10 @@ import os
 import stat
 import warnings
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 FORMATS = {
     "PNG": (".png",),
@@ -75,12 +76,13 @@ def header(file: str | os.PathLike) -> tuple[tuple[int, int], bool]:
         return ((width, height) if turned else (height, width)), grey
 
 
-def read(file: str | os.PathLike, grey: bool = False) -> np.ndarray:
+def read(file: str | os.PathLike, grey: bool = False) -> "np.ndarray":
     """The pixels of a picture, uint8 `(height, width, 3)`, or `(height, width, 1)` where grey is wanted.
 
     Raises:
         ValueError: If it is no picture that can be read, in one line.
     """
+    import numpy as np
     from PIL import Image
 
     with _opened(file) as (stream, picture):
@@ -101,8 +103,10 @@ def check(file: str | os.PathLike) -> None:
         picture.load()
 
 
-def to_eight_bits(values: np.ndarray, bits: int = 16) -> np.ndarray:
+def to_eight_bits(values: "np.ndarray", bits: int = 16) -> "np.ndarray":
     """`round(values * 255 / (2**bits - 1))` of whole numbers in that range, uint8."""
+    import numpy as np
+
     white = 2**bits - 1
     return ((values.astype(np.uint32) * 510 + white) // (2 * white)).astype(np.uint8)
 
@@ -186,6 +190,8 @@ def _upright(pixels, orientation):
 
 def _deep(picture, stream):
     """A picture with more than 8 bits per sample in 8: `(height, width)` or `(height, width, 3)`; None for others."""
+    import numpy as np
+
     if picture.format == "PNG":
         return _deep_png(stream)
     tags = getattr(picture, "tag_v2", {})
@@ -199,6 +205,8 @@ def _deep(picture, stream):
 
 
 def _deep_grey(values, tags):
+    import numpy as np
+
     most = int(np.max(tags.get(_MAX_SAMPLE_VALUE, 0)))
     bits = int(np.max(tags.get(_BITS_PER_SAMPLE, 16)))
     if values.min() < 0 or values.max() > 65535:
@@ -217,6 +225,7 @@ def _deep_png(stream):
     head = stream.read(26)
     if head[24] != 16:
         return None
+    import numpy as np
     import tensorflow as tf
 
     colour, said = bool(head[25] & 2), None
