@@ -9,6 +9,8 @@ import importlib
 import sys
 import types
 
+from deconv import keras_backend
+
 __version__ = "0.1.0"
 
 _OFFERED = {
@@ -64,6 +66,8 @@ class _Package(types.ModuleType):
             super().__setattr__(name, value)
 
     def __getattr__(self, name):
+        if name in (*_HOME_OF, *_PARTS):
+            keras_backend.check()
         if name in _HOME_OF:
             value = getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
             setattr(self, name, value)

@@ -35,6 +35,7 @@ class Rectangles:
 
     def __init__(self, laid, squares, growth=None):
         steps = moving(laid)
+        self._capped = growth is not None
         windows = windows_above(laid._replace(steps=tuple(steps)), squares, growth)
         self.corners = {edge: window[:, :2] for edge, window in windows.items()}
         self.sizes = {edge: np.maximum(window[:, 2:] - window[:, :2], 1) for edge, window in windows.items()}
@@ -55,8 +56,11 @@ class Rectangles:
         return cost(step, size) + TRAFFIC * cut + OVERHEAD
 
     def of(self, some):
-        """`(corners, sizes)` for a few of the squares: int32 `(edges, n, 2)` and `(edges, 2)`, the largest of each."""
-        sizes = {edge: found[some].max(axis=0) for edge, found in self.sizes.items()}
+        """`(corners, sizes)` for a few of the squares: int32 `(edges, n, 2)` and `(edges, 2)`, the largest of each.
+
+        With `growth` the largest of all squares, so that what is cut off does not depend on the size of the batch.
+        """
+        sizes = {edge: (found if self._capped else found[some]).max(axis=0) for edge, found in self.sizes.items()}
         corners = [np.minimum(self.corners[edge][some], np.subtract(edge.shape[:2], sizes[edge])) for edge in sizes]
         return np.array(corners, np.int32), np.array(list(sizes.values()), np.int32)
 

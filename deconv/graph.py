@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from deconv import keras_model
+from deconv import forks, keras_backend, keras_model
+
+keras_backend.check()
 
 _AUGMENTATIONS = (
     "AugMix CutMix Equalization MixUp RandAugment RandomBrightness RandomColorDegeneration RandomColorJitter "
@@ -96,6 +98,7 @@ def walk(model, input_shape=None):
     Raises:
         ValueError: If the model has no graph, or a `call` of its own, or no fixed input size and none is given.
     """
+    forks.check()
     inputs, outputs = keras_model.ends(model)
     rank = len(inputs[0].shape) - 1
     if input_shape is not None and (

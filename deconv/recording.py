@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from deconv import devices, graph, ops
+from deconv import devices, forks, graph, ops
 from deconv.inputs import check_images, check_positive
 
 POOLS = (keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D)
@@ -44,10 +44,12 @@ def traced(function, *signature):
     """Compile a function of tensors now, once, for the only signature it will have.
 
     What it computes is float32 on every device: TF32 is off during each call (`deconv.devices`).
+    In a process that was forked after TensorFlow had been used a call is refused: it would hang.
     """
     compiled = tf.function(function).get_concrete_function(*signature)
 
     def call(*args):
+        forks.check()
         with devices.full_float32:
             return compiled(*args)
 

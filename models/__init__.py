@@ -11,6 +11,11 @@ Each network is a function that returns a `keras.Model`; the module of the same 
 This package does not know `deconv`: any Keras model can be looked into, and these can be used without it.
 """
 
+# ruff: noqa: E402
+from models import keras_backend
+
+keras_backend.check()  # before any layer is defined
+
 from models import alexnet, alexnet_owt, lenet5, zfnet, zfnet512
 from models.alexnet import AlexNet
 from models.alexnet_owt import AlexNetOWT

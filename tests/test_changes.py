@@ -209,13 +209,14 @@ def test_the_batch_size_does_not_matter(wide):
 
 def test_capped_growth_is_an_approximation_that_says_how_wrong_it_is(wide):
     image = images(wide, 1)[0]
-    plain = deconv.occlusion_maps(wide, image, 2, exact="full", **SETTINGS)
+    how = {**SETTINGS, "stride": 6}
+    plain = deconv.occlusion_maps(wide, image, 2, exact="full", **how)
     errors = []
     for growth in (1.0, 0.6, 0.2):
-        found = deconv.occlusion_maps(wide, image, 2, growth=growth, batch_size=200, **SETTINGS)
+        found = deconv.occlusion_maps(wide, image, 2, growth=growth, batch_size=200, **how)
         off = np.abs(found.probability - plain.probability)
-        sample = np.unique(np.linspace(0, off.size - 1, 16).round().astype(int))
-        np.testing.assert_allclose(found.error, off.ravel()[sample].max(), rtol=0.01, atol=1e-6)
+        assert np.quantile(off, 0.9) * 0.99 - 1e-6 < found.error < off.max() * 1.01 + 1e-6
+        assert found.activation_error < np.abs(found.activation - plain.activation).max() * 1.01 + 1e-3
         errors.append(off.max())
     assert errors[0] < 1e-6 < errors[2] and errors[1] <= errors[2]
     assert plain.error is None and deconv.occlusion_maps(wide, image, **SETTINGS).error is None

@@ -100,7 +100,7 @@ def test_every_picture_says_what_it_was_made_of(folder, subject):
 def test_the_occlusion_numbers_are_those_of_the_experiment(folder, subject):
     numbers = json.loads((folder / "fig7_occlusion.json").read_text(encoding="utf-8"))["numbers"]
     image = subject.pick([numbers["image_ids"][4]])[0]
-    again = deconv.occlusion_maps(subject.model, image, 4, "conv2", preprocess=subject.preprocess)
+    again = deconv.occlusion_maps(subject.model, image, 4, "conv2", 8, 1, 0, preprocess=subject.preprocess)
     np.testing.assert_allclose(numbers["images"][4]["probability"], again.probability, rtol=1e-3, atol=1e-6)
     assert numbers["images"][4]["predicted"] == again.predicted.tolist()
 

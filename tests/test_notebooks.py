@@ -1,5 +1,10 @@
 """Every notebook runs from top to bottom, and the one in the repository is what such a run gives."""
 
+import ast
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -12,7 +17,7 @@ NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_still_says_what_its_stored_outputs_say(path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(path.parent.parent))
+    monkeypatch.delenv("PYTHONPATH", raising=False)  # a user who opens it has set none
     stored = nbformat.read(path, as_version=4)
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": path.parent}}).execute()
@@ -28,6 +33,50 @@ def test_a_notebook_is_stored_executed_and_without_errors(path):
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert sum(_pictures(cell) for cell in cells) >= 5
     assert not [output for cell in cells for output in cell.outputs if output.output_type == "error"]
+
+
+IMPORT = """
+import json, os, sys
+import deconv, models
+root = os.path.dirname(os.getcwd())  # an installation may lead there; for a user only the packages are installed
+found, path = [], [folder for folder in sys.path if os.path.realpath(folder) != os.path.realpath(root)]
+for name, lines in json.load(sys.stdin).items():
+    sys.path[:] = path
+    for module in [module for module in sys.modules if module.partition(".")[0] == "scripts"]:
+        del sys.modules[module]
+    exec(lines, {})
+    found.append(name)
+print(*found)
+"""
+"""Each notebook's imports in turn, none with the path of another."""
+
+
+def test_what_a_notebook_imports_is_found_from_its_own_folder_with_nothing_set():
+    lines = {path.stem: _imports(path) for path in NOTEBOOKS}
+    assert "from scripts import train_variants" in lines["03_paper_figures"]
+    usual = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    # -c puts the current folder on the path, as a kernel does.
+    result = subprocess.run(
+        [sys.executable, "-c", IMPORT],
+        input=json.dumps(lines),
+        capture_output=True,
+        text=True,
+        cwd=NOTEBOOKS[0].parent,
+        env=usual,
+    )
+    assert result.stdout.split() == list(lines), result.stderr[-2000:]
+
+
+def _imports(path):
+    """The lines of a notebook that import, or say where to import from."""
+    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    tree = ast.parse("\n".join(line for cell in cells for line in cell.splitlines() if not line.startswith("%")))
+    wanted = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.Import | ast.ImportFrom) or ast.unparse(node).startswith("sys.path")
+    ]
+    return "\n".join(map(ast.unparse, wanted))
 
 
 def _pictures(cell):

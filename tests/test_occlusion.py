@@ -1,5 +1,8 @@
 """Occlusion against a naive double loop, and the squares themselves pixel by pixel."""
 
+import io
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -10,6 +13,9 @@ from keras import layers as kl
 from specimens import SPECIMENS, fill, images
 
 import deconv
+from deconv import occlusion
+from deconv.occlusion import square_of
+from deconv.squares import default_fill, default_square
 
 
 def asker(model, layer, preprocess=lambda images: images):
@@ -64,7 +70,7 @@ def test_target_and_channel_are_by_default_the_strongest_of_the_image_as_it_is()
     outputs, maps = asker(model, "conv2")(image[None])
     target, channel = outputs[0].argmax(), maps[0].max(axis=(0, 1)).argmax()
     assert channel != maps[0].sum(axis=(0, 1)).argmax()  # the strongest unit is not in the strongest map
-    found = deconv.occlusion_maps(model, image, layer="conv2", size=5, stride=3)
+    found = deconv.occlusion_maps(model, image, layer="conv2", size=5, stride=3, fill=0)
     assert_equals_the_loop(found, reference.occlusion(asker(model, "conv2"), image, 5, 3), target, channel)
     as_it_is = (outputs[0, target], target, maps[0, ..., channel].sum())
     np.testing.assert_allclose(found.unoccluded, as_it_is, rtol=1e-10)
@@ -182,5 +188,67 @@ def test_sums_of_a_half_precision_model_do_not_overflow():
     layer = kl.Conv2D(1, 1, kernel_initializer="ones", name="conv", dtype="mixed_float16")
     image = keras.Input((64, 64, 1))
     model = keras.Model(image, kl.Dense(2, "softmax")(kl.GlobalMaxPooling2D()(layer(image))))
-    found = deconv.occlusion_maps(model, np.full((64, 64, 1), 60, "float32"), 0, "conv", size=32, stride=32)
+    found = deconv.occlusion_maps(model, np.full((64, 64, 1), 60, "float32"), 0, "conv", 32, 32, fill=0)
     assert found.activation.tolist() == [[60 * 64 * 48.0] * 2] * 2  # above 65,504, the largest float16
+
+
+@pytest.mark.parametrize(
+    ("side", "square", "stride"),
+    [((227, 227), 57, 10), ((28, 28), 7, 1), ((60, 44), 11, 2), ((5, 9), 2, 1), ((1, 4), 1, 1), ((224, 640), 56, 10)],
+)
+def test_by_default_the_square_is_a_quarter_of_the_shorter_side_and_moves_by_a_twentieth(side, square, stride):
+    assert default_square(side) == default_square((*side, 3)) == (square, stride)
+    assert square_of(side) == ((square, square), (stride, stride))
+
+
+def test_defaults_are_those_and_what_is_given_stays():
+    model = total(45, 50)
+    found = deconv.occlusion_maps(model, np.ones((45, 50, 1), "float32"), 0)
+    assert found.size == (11, 11) and np.diff(found.tops)[:-1].tolist() == [2] * 16
+    given = deconv.occlusion_maps(model, np.ones((45, 50, 1), "float32"), 0, size=(1, 6))
+    assert given.size == (1, 6) and np.diff(given.tops)[0] == 1 and np.diff(given.lefts)[0] == 2  # as the size allows
+    given = deconv.occlusion_maps(model, np.ones((45, 50, 1), "float32"), 0, stride=5)
+    assert given.size == (11, 11) and np.diff(given.tops)[0] == 5
+
+
+def test_what_covers_by_default_is_mean_grey():
+    model = total(6, 8)  # its output is the sum of the pixels
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 1)).astype("uint8")
+    how = {"target": 0, "size": (6, 8)}
+    found = deconv.occlusion_maps(model, pixels, preprocess=lambda batch: np.float32(batch / 255), **how)
+    assert found.probability.item() == pytest.approx(48 * 128 / 255, rel=1e-5)  # pixel units: the middle grey
+    inputs = np.float32(pixels / 255 - 0.3)
+    found = deconv.occlusion_maps(model, inputs, **how)
+    assert found.probability.item() == pytest.approx(inputs.sum(), rel=1e-4)  # else this image's own mean
+    assert default_fill(np.arange(12, dtype="uint8").reshape(2, 2, 3), in_pixels=False).tolist() == [
+        4,
+        6,
+        6,
+    ]  # 4.5, 5.5, 6.5
+
+
+def test_two_channels_are_each_covered_by_their_own_mean():
+    image = keras.Input((4, 4, 2))
+    kernel = np.zeros((32, 2), "float32")
+    kernel[0::2, 0] = kernel[1::2, 1] = 1  # one output for the sum of each channel
+    model = keras.Model(image, kl.Dense(2, use_bias=False)(kl.Flatten()(image)))
+    model.set_weights([kernel])
+    pixels = np.random.default_rng(1).random((4, 4, 2)).astype("float32")
+    for channel in (0, 1):
+        found = deconv.occlusion_maps(model, pixels, channel, size=4)
+        assert found.probability.item() == pytest.approx(pixels[..., channel].sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_long_run_shows_its_progress_in_a_terminal_and_nowhere_else(terminal, monkeypatch):
+    written = io.StringIO()
+    written.isatty = lambda: terminal
+    monkeypatch.setattr(sys, "stderr", written)
+    monkeypatch.setattr(occlusion, "_SILENT_SECONDS", 0.001)
+    how = {"target": 0, "size": 3, "batch_size": 1, "preprocess": lambda batch: batch}
+    deconv.occlusion_maps(total(9, 9), np.ones((9, 9, 1), "float32"), **how)
+    assert ("batches" in written.getvalue()) == terminal
+    monkeypatch.setattr(occlusion, "_SILENT_SECONDS", 60)
+    written.truncate(0)
+    deconv.occlusion_maps(total(9, 9), np.ones((9, 9, 1), "float32"), **how)
+    assert "batches" not in written.getvalue()

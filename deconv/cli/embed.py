@@ -36,8 +36,10 @@ def embed(
 def _layers(subject, given):
     """The layer to lay out, and all with weights and max poolings, in their order."""
     from deconv import graph
+    from deconv.model_output import output_step
 
-    steps = graph.walk(subject.model).steps
+    laid = graph.walk(subject.model)
+    steps = graph.below(laid, output_step(laid)).steps  # of several outputs the first tells the classes
     deep = [step.name for step in steps if step.layer.weights or step.name in subject.pools()]
     return layers_of(subject, [given])[0] if given else ([*deep[-2:-1], *deep[-1:]] or [steps[-1].name])[0], deep
 

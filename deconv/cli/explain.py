@@ -46,12 +46,15 @@ def explain(
 
 
 def _pictures(subject, target, layer, methods, count, steps):
+    from deconv import graph
     from deconv.explain import explain
     from deconv.figures import Picture
+    from deconv.model_output import output_kind
     from deconv.plotting.explain import explanation_sheet
     from deconv.rules import label
 
     images, names, labels, ids = some_of(subject, count)
+    kind = output_kind(graph.walk(subject.model))
     for image, name, of_class, id in zip(images, names, labels, ids, strict=True):
         found = explain(
             subject.model,
@@ -69,7 +72,7 @@ def _pictures(subject, target, layer, methods, count, steps):
             progress=in_terminal(),
         )
         what = f"channel {found.target} of {layer}" if layer else f"'{subject.class_names[found.target]}'"
-        score = "activation" if layer else f"probability of {what}"
+        score = "activation" if layer else f"{kind} of {what}"
         where = f"an image of '{name}'" if of_class >= 0 else name
         title = f"What speaks for {what} in {where}: {subject.model.name}"
         left_out = "".join(f" Left out: {method} ({reason})" for method, reason in found.left_out.items())
@@ -79,7 +82,14 @@ def _pictures(subject, target, layer, methods, count, steps):
             f"of the second run.{left_out}"
         )
         sheet = explanation_sheet(found, title, score=score, in_colour=subject.in_colour, contrast=subject.contrast)
-        numbers = {"layer": found.layer, "target": found.target, "image_id": id, "label": of_class, "unit": found.unit}
+        numbers = {
+            "layer": found.layer,
+            "score": score,
+            "target": found.target,
+            "image_id": id,
+            "label": of_class,
+            "unit": found.unit,
+        }
         numbers |= {"areas": found.curves.areas, "shares": found.curves.shares, "left_out": found.left_out}
         numbers |= {"deletion": found.deletion, "insertion": found.insertion, "methods": list(found.maps)}
         yield Picture(f"explain_{label(layer) + '_' if layer else ''}{id}", title, caption, sheet, numbers)

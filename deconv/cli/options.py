@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple, get_type_hints
 
 import typer
 
+from deconv import keras_backend
 from deconv.cli import images, models, output
 
 
@@ -55,6 +56,7 @@ class Request(NamedTuple):
         check("--seed", self.seed, 0 <= self.seed < 2**32 - 2, "at least 0 and below 2**32 - 2")
         check("--split", self.split, self.split in (None, "train", "test", "all"), "train, test or all")
         sides(self.image_size)
+        keras_backend.check()
         models.check_model(self.model)
         models.check_preprocess(self.preprocess)
         images.check_images(self.images)

@@ -56,10 +56,21 @@ def stopped_by_signals():
         signal.signal(signal.SIGTERM, before)
 
 
+said = False
+"""Whether the user has been told why the command ends."""
+
+
 def fail(message, status=2):
     """End with one line on the standard error and an exit status."""
+    global said
+    said = True
     typer.echo(f"Error: {' '.join(str(message).split())}", err=True)
     raise typer.Exit(status) from None
+
+
+def note(message):
+    """Say something that the user should know, in one line on the standard error; the command goes on."""
+    typer.echo(f"Note: {' '.join(str(message).split())}", err=True)
 
 
 @contextlib.contextmanager

@@ -114,9 +114,11 @@ def check_labels(data):
 
 def _own(height, width, channels):
     """How images of a model of the user's own are drawn: as LeNet-5's if they are grey, as AlexNet's if of colour."""
+    from deconv.squares import default_square
+
     fill, contrast = (0, 100) if channels == 1 else (128, 99.5)
     side = min(height, width)
-    square, stride = max(2, round(0.25 * side)), max(1, side // 22)
+    square, stride = default_square((height, width))
     return NETWORKS["lenet5"]._replace(
         weights=None, side=side, channels=channels, fill=fill, square=square, stride=stride, contrast=contrast
     )

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from deconv.cli.options import Channels, Layers, check, command, numbers
-from deconv.cli.output import in_terminal
+from deconv.cli.output import in_terminal, note
 from deconv.cli.subjects import looked_at
 from deconv.cli.units import layers_of
 
@@ -36,6 +36,7 @@ def _pictures(subject, layers, channels, k):
     import numpy as np
 
     from deconv.figures import Picture
+    from deconv.figures.projecting import left_out, why_not
     from deconv.figures.subject import in_words
     from deconv.inputs import check_channels
     from deconv.plotting import crop, pixels, top_sheet
@@ -54,9 +55,14 @@ def _pictures(subject, layers, channels, k):
         images, numbers = np.unique(ids, return_inverse=True)
         images, numbers = subject.pick(images), numbers.ravel()
         units = np.repeat(shown, kept), tops.positions[shown].reshape(-1, 2)
-        projections = net.project_units(subject.preprocess(images), layer, *units, numbers=numbers)
         asleep = tops.values[shown][:, :, None, None, None] <= 0  # a silent unit has no patch to show
-        sides = subject.shown(projections, windows), crop(pixels(images[numbers]), windows)
+        reason = why_not(net, layer)
+        sides = [crop(pixels(images[numbers]), windows)]
+        if reason:
+            note(left_out(layer, reason))
+        else:
+            projections = net.project_units(subject.preprocess(images), layer, *units, numbers=numbers)
+            sides.insert(0, subject.shown(projections, windows))
         sides = [np.where(asleep, np.nan, side.reshape(*ids.shape, *side.shape[1:])) for side in sides]
         which = in_words(len(shown), count) if channels is None else f"{len(shown)} of {count} channels"
         title = f"{layer} of {subject.model.name}: top {kept} activations of {which}"
@@ -66,9 +72,16 @@ def _pictures(subject, layers, channels, k):
             f"saw, blue where that lies outside the image. Every projection is divided by {subject.scale}; grey is "
             "zero, light excites, dark inhibits."
         )
-        columns = 2 if sides[0].shape[3] > 90 else 3 if len(shown) <= 9 else 4
+        if reason:
+            caption = (
+                f"For each of {which} what its {kept} strongest units over {subject.data.size:,} images of "
+                f"{subject.data.name}, one per image, saw, blue where that lies outside the image."
+                f"{left_out(layer, reason)}"
+            )
+        columns = 2 if sides[-1].shape[3] > 90 else 3 if len(shown) <= 9 else 4
         figure = top_sheet(
-            *sides,
+            None if reason else sides[0],
+            sides[-1],
             shown,
             title,
             values=tops.values[shown],
@@ -76,5 +89,6 @@ def _pictures(subject, layers, channels, k):
             tiles=kept if kept < 4 else int(np.ceil(np.sqrt(kept))),
             scale=subject.scale,
         )
-        told = {"layer": layer, "channels": shown} | {name: part[shown] for name, part in tops._asdict().items()}
+        told = {"layer": layer, "channels": shown, "left_out": {"projection": reason} if reason else {}}
+        told |= {name: part[shown] for name, part in tops._asdict().items()}
         yield Picture(f"top_{label(layer)}", title, caption, figure, told)

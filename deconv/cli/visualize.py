@@ -5,11 +5,12 @@ from typing import Annotated
 import typer
 
 from deconv.cli.options import Channels, check, command, numbers
-from deconv.cli.output import in_terminal
+from deconv.cli.output import in_terminal, note
 from deconv.cli.subjects import looked_at
 from deconv.cli.units import layer_of
 
 _MOST = 12
+_BATCH = 64
 
 
 @command
@@ -39,19 +40,21 @@ def visualize(
 
 
 def _pictures(subject, layer, channels, preset, steps):
+    import numpy as np
+
     from deconv import graph
     from deconv.features import visualize
     from deconv.figures import Picture
     from deconv.figures.part import part_of
     from deconv.inputs import check_channels
+    from deconv.model_output import output_step
     from deconv.plotting import pixels
     from deconv.plotting.features import visualization_sheet
     from deconv.rules import label
-    from deconv.scan import top_activations
 
     laid = graph.walk(subject.model)
-    called = layer or laid.steps[-1].name
-    count = graph.find(laid, called).output.shape[-1]
+    step = output_step(laid) if layer is None else graph.find(laid, layer)
+    called, count = step.name, step.output.shape[-1]
     channels = subject.channels(called, count, _MOST) if channels is None else check_channels(channels, count, called)
     options = {"seed": subject.seed, "progress": in_terminal(), **({} if steps is None else {"steps": steps})}
     found = visualize(subject.model, layer, channels.tolist(), preset, preprocess=subject.preprocess, **options)
@@ -61,11 +64,52 @@ def _pictures(subject, layer, channels, preset, steps):
     numbers = {"layer": called, "channels": channels, "scores": found.scores, "preset": preset}
     names = [str(channel) if layer else subject.class_names[channel] for channel in channels]
     told = [f"{name}: {score:.3g}" for name, score in zip(names, found.scores, strict=True)]
-    if layer:
-        seen = part_of(subject.data, subject.seed)
-        tops = top_activations(subject.model, seen, layer, 1, preprocess=subject.preprocess, progress=in_terminal())
-        numbers["strongest_in_data"] = tops[layer].values[channels, 0]
-        told = [f"{text} (data {value:.3g})" for text, value in zip(told, numbers["strongest_in_data"], strict=True)]
-        caption += f", in brackets the strongest activation of the channel in {seen.size:,} images of {seen.name}"
+    seen = part_of(subject.data, subject.seed)
+    strongest, after = _strongest(subject, layer, seen)[:, channels]
+    rectified = layer is not None and np.array_equal(after, np.maximum(strongest, 0))
+    shown = after if rectified else strongest  # images are made for what a unit is before its activation
+    told = [f"{text} (data {value:.3g})" for text, value in zip(told, shown, strict=True)]
+    below = found.scores < strongest
+    numbers |= {"strongest_in_data": shown, "below_strongest": channels[below]}
+    caption += f", in brackets the most that it reaches in {seen.size:,} images of {seen.name}" + (
+        "" if rectified else ", both before the activation of the layer"
+    )
+    if below.any():
+        worst = int(np.argmin(np.where(below, found.scores - strongest, np.inf)))
+        note(
+            f"{below.sum()} of the {len(channels)} images stay below the strongest image of {seen.name}, "
+            f"{names[worst]} of {called} at {found.scores[worst]:.3g} against {strongest[worst]:.3g}. "
+            "Give more --steps, or another --preset."
+        )
     figure = visualization_sheet({"": (pixels(found.images), told)}, title, columns=6, side=1.6)
     yield Picture(f"visualize_{label(called)}", title, caption + ".", figure, numbers)
+
+
+def _strongest(subject, layer, data):
+    """The most that each channel of a layer, or of the output, reaches in some images: before and after its activation.
+
+    Returns:
+        `(before, after)`, each `(channels,)`.
+    """
+    import numpy as np
+    import tensorflow as tf
+    from tqdm import tqdm
+
+    from deconv import backward
+    from deconv.attribution.network import network_of
+    from deconv.recording import traced
+
+    laid = network_of(subject.model, layer, None).graph
+    image, top = laid.inputs[0], laid.steps[-1]
+
+    def peaks(images):
+        values, before = backward.run(laid, images)
+        both = tf.stack([tf.cast(maps, tf.float32) for maps in (before[top.name], values[top.output])])
+        return tf.reduce_max(tf.reshape(both, [2, -1, both.shape[-1]]), axis=1)
+
+    look = traced(peaks, tf.TensorSpec((None, *image.shape), image.dtype))
+    batches = tqdm(
+        data.dataset.batch(_BATCH), total=-(-data.size // _BATCH), unit=" batches", disable=not in_terminal()
+    )
+    found = [look(np.asarray(subject.preprocess(images.numpy()), image.dtype)).numpy() for images, *_ in batches]
+    return np.max(found, axis=0)

@@ -94,7 +94,7 @@ def neuron(layer, channel, position=None, before=True):
         rows, columns = maps.shape[1:3]
         place = (rows // 2, columns // 2) if position is None else position
         places = tf.gather(tf.constant(check_positions(place, len(channels), (rows, columns)), tf.int32), numbers)
-        chosen = tf.gather(tf.constant(check_channels(channels, maps.shape[-1], layer), tf.int32), numbers)
+        chosen = tf.gather(tf.constant(check_channels(channels, maps.shape[-1], _name(layer)), tf.int32), numbers)
         image = tf.range(tf.shape(maps)[0])
         return tf.gather_nd(maps, tf.stack([image, places[:, 0], places[:, 1], chosen], axis=1))
 
@@ -107,7 +107,7 @@ def channel(layer, channel, before=True):
 
     def score(values, numbers):
         mean = tf.reduce_mean(_maps(values[target]), axis=[1, 2])
-        chosen = tf.constant(check_channels(channels, mean.shape[-1], layer), tf.int32)
+        chosen = tf.constant(check_channels(channels, mean.shape[-1], _name(layer)), tf.int32)
         return tf.gather(mean, tf.gather(chosen, numbers), axis=1, batch_dims=1)
 
     return Objective(_labels(layer, channels, "mean of "), (target,), score)
@@ -117,7 +117,9 @@ def layer(layer, before=True):
     """A whole layer: the mean of all its activations."""
     target = Target(layer, before)
     return Objective(
-        (f"mean of {layer}",), (target,), lambda values, numbers: tf.reduce_mean(_maps(values[target]), axis=[1, 2, 3])
+        (f"mean of {_name(layer)}",),
+        (target,),
+        lambda values, numbers: tf.reduce_mean(_maps(values[target]), axis=[1, 2, 3]),
     )
 
 
@@ -261,8 +263,11 @@ def _channels(channel):
 
 
 def _labels(layer, channels, what=""):
-    name = "output" if layer is None else layer
-    return tuple(f"{what}{name}, {number}" for number in channels)
+    return tuple(f"{what}{_name(layer)}, {number}" for number in channels)
+
+
+def _name(layer):
+    return "output" if layer is None else layer
 
 
 def _maps(values):

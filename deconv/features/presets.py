@@ -31,7 +31,7 @@ from deconv.features.regularizers import (
 )
 from deconv.features.resized import at_size, find
 from deconv.features.transforms import crop, jitter, pad, rotate, scale
-from deconv.inputs import check_pair
+from deconv.inputs import check_channels, check_pair
 
 KINDS = ("neuron", "channel")
 
@@ -158,13 +158,15 @@ def visualize(
     preset = preset or ("digits" if shape[-1] == 1 else "photographs")
     if not isinstance(preset, str) or preset not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}; received {preset!r}.")
-    if channels is None:
-        channels = range(find(laid, layer).output.shape[-1])
+    step = find(laid, layer)
+    depth = step.output.shape[-1]
+    channels = range(depth) if channels is None else channels
     if kind == "channel":
         objective = whole_channel(layer, channels)
     elif layer is None and position is None:
         objective = class_logit(channels)
     else:
         objective = neuron(layer, channels, position)
+    check_channels(channels, depth, step.name)
     settings = {**PRESETS[preset](shape), **settings}
     return optimize(model, objective, preprocess=preprocess, input_shape=input_shape, **settings)

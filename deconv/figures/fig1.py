@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from deconv import graph
+from deconv.figures.projecting import why_not
 from deconv.figures.record import Picture
 from deconv.layers import Rectify, TransposeConv, Unpool
 from deconv.plotting import scheme, unpooling
@@ -65,6 +66,8 @@ def scheme_pictures(subject):
     if not subject.pools():
         return
     layer = subject.pools()[-1]
+    if why_not(Deconvnet(subject.model), layer):
+        return
     images, labels, ids = subject.examples()
     number = int(np.random.default_rng(subject.seed).integers(len(images)))
     found = scheme_data(subject.model, subject.preprocess(images[number : number + 1])[0], layer)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deconv.figures.likeness import findings, likeness
+from deconv.figures.projecting import left_out, why_not
 from deconv.figures.record import Picture
 from deconv.figures.subject import in_words
 from deconv.plotting import crop, pixels, top_sheet
@@ -21,15 +22,18 @@ class TopSheet(NamedTuple):
         layer: Its name.
         tops: What was found where.
         channels: `(n,)` ints, those that are shown.
-        projections: `(n, k, height, width, channels of the image)`, intensities, cut to the window of the unit.
+        projections: `(n, k, height, width, channels of the image)`, intensities, cut to the window of the unit; None
+            where the layer has no deconvnet.
         patches: The same windows of the images, intensities too. Both are NaN where a window lies outside the image.
+        reason: Why there are no projections; an empty text where there are.
     """
 
     layer: str
     tops: TopActivations
     channels: np.ndarray
-    projections: np.ndarray
+    projections: np.ndarray | None
     patches: np.ndarray
+    reason: str = ""
 
 
 def top_data(subject, layers, k=9):
@@ -44,9 +48,12 @@ def top_data(subject, layers, k=9):
         tops = found[layer]
         ids, positions, windows = tops.ids[channels], tops.positions[channels], tops.windows[channels].reshape(-1, 4)
         numbers, each = np.searchsorted(wanted, ids.ravel()), np.repeat(channels, ids.shape[1])
-        projections = net.project_units(inputs, layer, each, positions.reshape(-1, 2), numbers=numbers)
-        cuts = [subject.shown(projections, windows), crop(pixels(winners[numbers]), windows)]
-        yield TopSheet(layer, tops, channels, *(cut.reshape(*ids.shape, *cut.shape[1:]) for cut in cuts))
+        reason, cuts = why_not(net, layer), [crop(pixels(winners[numbers]), windows)]
+        if not reason:
+            projections = net.project_units(inputs, layer, each, positions.reshape(-1, 2), numbers=numbers)
+            cuts.insert(0, subject.shown(projections, windows))
+        cuts = [cut.reshape(*ids.shape, *cut.shape[1:]) for cut in cuts]
+        yield TopSheet(layer, tops, channels, None if reason else cuts[0], cuts[-1], reason)
 
 
 def top_pictures(subject):
@@ -56,22 +63,30 @@ def top_pictures(subject):
     alike = []
     for layer, sheet in zip(layers, top_data(subject, layers), strict=True):
         count, k = sheet.tops.ids.shape
-        height, width = sheet.projections.shape[2:4]
+        height, width = sheet.patches.shape[2:4]
         values = sheet.tops.values[sheet.channels]
         silent = int((sheet.tops.values[:, 0] <= 0).sum())
         part = "each channel" if len(values) == count else f"{len(values)} of {count} channels"
         title = f"{layer} of {subject.model.name}: top {k} activations of {part}, projected, and their patches"
         caption = (
-            f"After the paper's Fig. 2. For each of {in_words(len(values), count)}: left, the {k} strongest units over "
-            f"{subject.data.size:,} images of {subject.data.name}, one per image, projected down by the deconvnet; "
-            f"right, what each of them saw, {height}×{width} pixels, blue where that lies outside the image. Every "
-            f"projection is divided by {subject.scale}; grey is zero, light excites, dark inhibits."
-            + (" In the first layer that is the filter itself." if layer == layers[0] else "")
+            f"After the paper's Fig. 2. For each of {in_words(len(values), count)}: "
+            + (
+                f"what the {k} strongest units over {subject.data.size:,} images of {subject.data.name}, one per "
+                f"image, saw, {height}×{width} pixels, blue where that lies outside the image."
+                f"{left_out(layer, sheet.reason)}"
+                if sheet.reason
+                else f"left, the {k} strongest units over "
+                f"{subject.data.size:,} images of {subject.data.name}, one per image, projected down by the deconvnet; "
+                f"right, what each of them saw, {height}×{width} pixels, blue where that lies outside the image. Every "
+                f"projection is divided by {subject.scale}; grey is zero, light excites, dark inhibits."
+                + (" In the first layer that is the filter itself." if layer == layers[0] else "")
+            )
             + f" {silent or 'None'} of the {count} channels {'are' if silent > 1 else 'is'} silent in all images."
         )
         asleep = values[:, :, None, None, None] <= 0  # a silent unit has no patch to show
-        tiles = [np.where(asleep, np.nan, side) for side in (sheet.projections, sheet.patches)]
-        alike.append([likeness(side) for side in tiles])
+        sides = (sheet.projections, sheet.patches)
+        tiles = [None if side is None else np.where(asleep, np.nan, side) for side in sides]
+        alike.append([(np.nan, np.nan) if side is None else likeness(side) for side in tiles])
         figure = top_sheet(
             *tiles,
             sheet.channels,
@@ -81,6 +96,7 @@ def top_pictures(subject):
             scale=subject.scale,
         )
         numbers = {"silent_channels": silent, "channels": sheet.channels}
+        numbers["left_out"] = {"projections": sheet.reason} if sheet.reason else {}
         numbers |= {name: array[sheet.channels] for name, array in sheet.tops._asdict().items()}
         numbers["alike_within_and_between_channels"] = dict(zip(("projections", "patches"), alike[-1], strict=True))
         found = findings(layers, *zip(*alike, strict=True)) if layer == layers[-1] else ()

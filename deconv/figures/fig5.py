@@ -7,6 +7,7 @@ from deconv.figures.half_turn import half_turn_data, symmetry_finding
 from deconv.figures.paper import Finding, Table
 from deconv.figures.record import Picture
 from deconv.invariance import hidden_layers, invariance
+from deconv.model_output import output_kind
 from deconv.plotting import pixels
 from deconv.plotting.invariance import invariance_sheet
 from deconv.steadiness import linearity, quickness, stability
@@ -41,7 +42,7 @@ def invariance_pictures(subject):
     measured = {kind: measures(one, layers) for kind, one in found.items()}
     drawn = np.sort(np.random.default_rng(subject.seed).permutation(len(images))[:DRAWN])
     title = f"Vertical translation, scale and rotation: what moves in {subject.model.name}"
-    strange = sum(target is None for target in targets)
+    strange, score = sum(target is None for target in targets), output_kind(graph.walk(subject.model))
     caption = (
         f"After the paper's Fig. 5. {len(drawn)} images of {subject.data.name}, drawn at random; those moved, scaled "
         "about the middle and turned about the middle, by inverse mapping with bilinear interpolation; pixels of value "
@@ -51,7 +52,7 @@ def invariance_pictures(subject):
         f"found below, are medians over {len(images)} images, at most one per class, for the layers, and means for the "
         "output."
         + (
-            f" Of {strange} of them the network does not know the class; the probability is then of the class that it "
+            f" Of {strange} of them the network does not know the class; the {score} is then of the class that it "
             "finds most probable in the image as it is."
             if strange
             else ""
@@ -73,13 +74,14 @@ def invariance_pictures(subject):
         [*zip(layers, ("first layer", "last hidden layer"), strict=True)],
         [_notes(measured[kind], layers) for kind in found],
         title,
-        "probability of the class" if strange else "probability of the true class",
+        f"{score} of the class" if strange else f"{score} of the true class",
+        score,
     )
     numbers = {"layers": layers, "fill": subject.fill, "interpolation": "bilinear", "image_ids": ids, "labels": labels}
     numbers |= {"drawn": drawn, "measures": measured, "half_turn": turned._asdict()}
     numbers |= {kind: {**one._asdict(), "relative": one.relative} for kind, one in found.items()}
     findings = [
-        *invariance_findings(measured, layers, ", of the class that it believes in" if strange else ""),
+        *invariance_findings(measured, layers, ", of the class that it believes in" if strange else "", score),
         symmetry_finding(turned, subject.data.class_names),
     ]
     yield Picture("fig5_invariance", title, caption, figure, numbers, findings, [_table(measured, layers, len(images))])
@@ -113,15 +115,17 @@ def measures(found, layers):
     return told
 
 
-def invariance_findings(measured, layers, whose=""):
+def invariance_findings(measured, layers, whose="", score="probability"):
     """What the claims of Fig. 5 come to, but for the one about symmetry.
 
     Args:
         measured: `{kind: measures}`.
         layers: Names of the first and of the last hidden layer.
         whose: What else is to be said of the probabilities.
+        score: What the model puts out for a class; of anything but a probability no share is judged.
     """
     first, last = layers
+    probable, no_share = score == "probability", f"what the network puts out is no probability: {score}"
     (quick, _), (moved, moved_last), (straight, straight_last) = (
         [{kind: measured[kind]["layers"][layer][name] for kind in KINDS} for layer in layers]
         for name in ("quickness", "moved", "linearity")
@@ -167,11 +171,16 @@ def invariance_findings(measured, layers, whose=""):
         ),
         Finding(
             "fig5-output",
-            all(steady[kind] for kind in straight_kinds),
+            all(steady[kind] for kind in straight_kinds) if probable else None,
             f"for translation and for scale, {criterion}",
-            "; ".join(kept[kind] for kind in straight_kinds) + whose,
+            "; ".join(kept[kind] for kind in straight_kinds) + whose if probable else no_share,
         ),
-        Finding("fig5-rotation", not steady["rotation"], f"it is not so that {criterion}", kept["rotation"] + whose),
+        Finding(
+            "fig5-rotation",
+            not steady["rotation"] if probable else None,
+            f"it is not so that {criterion}",
+            kept["rotation"] + whose if probable else no_share,
+        ),
     ]
 
 

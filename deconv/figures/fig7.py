@@ -3,7 +3,9 @@
 import numpy as np
 
 from deconv.figures.paper import Finding
+from deconv.figures.projecting import left_out, why_not
 from deconv.figures.record import Picture
+from deconv.model_output import output_kind
 from deconv.occlusion import occlusion_maps
 from deconv.plotting import GAP, mosaic, occlusion_sheet, pixels
 from deconv.projection import Deconvnet
@@ -26,46 +28,59 @@ def occlusion_pictures(subject):
     ]
     strange = sum(target is None for target in targets)
     net = Deconvnet(subject.model)
-    inputs = subject.preprocess(images)
-    projections = np.concatenate(
-        [net.project(inputs[n : n + 1], layer, maps.channel, unit="map") for n, maps in enumerate(found)]
-    )
-    elsewhere = _elsewhere(subject, net, layer, [maps.channel for maps in found], ids)
+    kind, reason = output_kind(net.graph), why_not(net, layer)
+    projections = elsewhere = None
+    if not reason:
+        inputs = subject.preprocess(images)
+        projections = np.concatenate(
+            [net.project(inputs[n : n + 1], layer, maps.channel, unit="map") for n, maps in enumerate(found)]
+        )
+        elsewhere = _elsewhere(subject, net, layer, [maps.channel for maps in found], ids)
     title = f"Occlusion sensitivity of {subject.model.name}: a {size}×{size} square, stride {stride}"
     caption = (
         f"After the paper's Fig. 7. A square of value {subject.fill:g} covers each place of the image in turn; maps "
         "show, at the middle of the square, what the network then says. (a) the image; the red frame is where (d) is "
         f"lowest. (b) total activation of the map of {layer} with the strongest unit in the uncovered image, as a "
-        "share of what it is uncovered. (c) "
-        f"that map projected down, and its strongest units in {_ELSEWHERE} other images (grey is zero, blue lies "
-        "outside of the image). (d) probability of the true class. (e) most probable class."
+        "share of what it is uncovered. "
+        + (
+            ""
+            if reason
+            else f"(c) that map projected down, and its strongest units in {_ELSEWHERE} other images (grey is zero, "
+            "blue lies outside of the image). "
+        )
+        + f"(d) {kind} of the true class. (e) {'most probable' if kind == 'probability' else 'strongest'} class."
         + (
             f" Of {strange} of the {len(images)} images the network does not know the class: (d) is there the "
-            "probability of the class that it finds most probable in the uncovered image."
+            f"{kind} of the class that it finds most probable in the uncovered image."
             if strange
             else ""
         )
+        + (left_out(layer, reason) if reason else "")
     )
     truth = [subject.data.class_names[label] for label in labels]
     names = [
         name if target is not None else f"{name}?\nit says: {subject.class_names[maps.target]}"
         for name, target, maps in zip(truth, targets, found, strict=True)
     ]
+    shown = None if reason else subject.shown(projections)
     figure = occlusion_sheet(
-        pixels(images), found, subject.shown(projections), names, subject.class_names, title, elsewhere=elsewhere
+        pixels(images), found, shown, names, subject.class_names, title, elsewhere=elsewhere, score=kind
     )
     numbers = {"layer": layer, "stride": stride, "fill": subject.fill, "image_ids": ids, "labels": labels}
+    numbers |= {"score": kind, "left_out": {"projection": reason} if reason else {}}
     numbers["images"] = [maps._asdict() for maps in found]
-    said, numbers["structure"] = occlusion_findings(found, projections)
+    said, numbers["structure"] = occlusion_findings(found, projections, kind)
     yield Picture("fig7_occlusion", title, caption, figure, numbers, said)
 
 
-def occlusion_findings(found, projections):
+def occlusion_findings(found, projections, kind="probability"):
     """The claims of Fig. 7, and how well each map of (b) agrees with each projection of (c).
 
     Args:
         found: One `OcclusionMaps` per image.
-        projections: Of each image its strongest map, projected: `(n, height, width, channels)`.
+        projections: Of each image its strongest map, projected: `(n, height, width, channels)`; None where the layer
+            has no deconvnet.
+        kind: What the model puts out for a class; only shares of a probability mean anything.
 
     Returns:
         Findings, and the correlations `(n, n)` between the drop of the activity in one image and the share of a
@@ -74,24 +89,31 @@ def occlusion_findings(found, projections):
     lows = np.array([maps.probability.min() / maps.unoccluded[0] for maps in found])
     usual = np.array([np.median(maps.probability) / maps.unoccluded[0] for maps in found])
     turned = [maps.predicted.flat[maps.probability.argmin()] != maps.unoccluded[1] for maps in found]
-    agreement = np.array([[_agreement(maps, picture) for picture in projections] for maps in found])
-    own, count = np.diag(agreement), len(found)
-    others = agreement[~np.eye(count, dtype=bool)]
+    count, probable = len(found), kind == "probability"
+    agreement = np.full((count, count), np.nan)
+    if projections is not None:
+        agreement = np.array([[_agreement(maps, picture) for picture in projections] for maps in found])
+    own, others = np.diag(agreement), agreement[~np.eye(count, dtype=bool)]
+    several = count > 1 and projections is not None
     return [
         Finding(
             "fig7-object",
-            bool((lows < 0.5).mean() >= 0.5 and np.median(usual) > 0.9),
+            bool((lows < 0.5).mean() >= 0.5 and np.median(usual) > 0.9) if probable else None,
             "in half of the images or more there is a place at which the probability falls below half of what it is "
             "uncovered, while at the median position it stays above 90 % (median of the images); where the object is, "
             "is not known here",
-            f"below half in {(lows < 0.5).sum()} of {count} images; median position: {np.median(usual):.0%}",
+            f"below half in {(lows < 0.5).sum()} of {count} images; median position: {np.median(usual):.0%}"
+            if probable
+            else f"what the network puts out is no probability: {kind}",
         ),
         Finding(
             "fig7-structure",
-            bool(np.nanmean(own) > 0.3 and np.nanmean(own) > np.nanmean(others)) if count > 1 else None,
+            bool(np.nanmean(own) > 0.3 and np.nanmean(own) > np.nanmean(others)) if several else None,
             "over the positions, the drop of the activity and the covered share of the projection correlate by more "
             "than 0.3, and more than with the projections of the other images (means)",
-            f"own {np.nanmean(own):.2f}, others {np.nanmean(others):.2f}" if count > 1 else "there is one image",
+            f"own {np.nanmean(own):.2f}, others {np.nanmean(others):.2f}"
+            if several
+            else ("there is one image" if projections is not None else "the layer has no deconvnet"),
         ),
         Finding(
             "fig7-other-class",

@@ -7,6 +7,7 @@ import numpy as np
 
 from deconv import graph
 from deconv.figures.part import part_of
+from deconv.figures.projecting import why_not
 from deconv.health import LayerHealth, health
 from deconv.plotting import crop, pixels, signed
 from deconv.projection import Deconvnet
@@ -94,7 +95,9 @@ def filter_comparison_data(subject, strides=None):
     data = part_of(subject.data, subject.seed)
     found = health(subject.model, data, first.name, preprocess=subject.preprocess)[first.name]
     layers = subject.filters()
-    second = second_layer(subject, data, layers[1], strides or first.strides) if len(layers) > 1 else None
+    second = None
+    if len(layers) > 1 and not why_not(Deconvnet(subject.model), layers[1]):
+        second = second_layer(subject, data, layers[1], strides or first.strides)
     return Network(subject.model.name, first, found, data.size, data.name, second)
 
 

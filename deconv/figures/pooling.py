@@ -3,10 +3,12 @@
 import numpy as np
 
 from deconv import graph
+from deconv.figures.projecting import why_not
 from deconv.figures.record import Picture
 from deconv.figures.subject import in_words
 from deconv.plotting import pixels, pooling_sheet
 from deconv.pooling import compare_pooling
+from deconv.projection import Deconvnet
 from deconv.rules import label
 from deconv.verify import collision_rate
 
@@ -15,7 +17,10 @@ def pooling_pictures(subject):
     images, labels, ids = subject.examples()
     number = int(np.random.default_rng(subject.seed).integers(len(images)))
     inputs, laid = subject.preprocess(images), graph.walk(subject.model)
+    net = Deconvnet(subject.model)
     for pool in subject.pools():
+        if why_not(net, pool):  # half of the picture is projections
+            continue
         count = graph.find(laid, pool).output.shape[-1]
         channels = subject.channels(pool, count, 16)
         found = compare_pooling(subject.model, inputs, pool, channels, fill=subject.background())

@@ -72,18 +72,20 @@ def _pooling_charts(fig, image, comparison):
 
 
 @plain_text
-def occlusion_sheet(images, maps, projections, names, class_names, title, *, elsewhere=None):
+def occlusion_sheet(images, maps, projections, names, class_names, title, *, elsewhere=None, score="probability"):
     """One row per image: the image, its strongest map projected, and three maps of what the square does (Fig. 7).
 
     Args:
         images: `(n, height, width, 1 or 3)` intensities between 0 and 1.
         maps: One `OcclusionMaps` per image, all with a layer.
-        projections: `(n, height, width, 1 or 3)` intensities between 0 and 1.
-        names: One text per image, of the class whose probability is shown.
+        projections: `(n, height, width, 1 or 3)` intensities between 0 and 1; None for no such column.
+        names: One text per image, of the class whose output is shown.
         class_names: Text of each class. Of more than 20 only those that occur are shown, the 20 most frequent.
         title: Title of the sheet.
         elsewhere: One picture per image `(rows, columns, 1 or 3)`: the same map's projections from other images; None
             for no such column.
+        score: What the model puts out for a class (`model_output.output_kind`). A probability is drawn from 0 to 1,
+            anything else from the lowest to the highest value.
 
     Returns:
         The Matplotlib figure.
@@ -92,10 +94,10 @@ def occlusion_sheet(images, maps, projections, names, class_names, title, *, els
     heads = (
         "(a) image, and the square\nthat hurts most",
         "(b) its strongest map's\nactivation, ratio",
-        "(c) that map,\nprojected",
+        *(() if projections is None else ("(c) that map,\nprojected",)),
         *(() if elsewhere is None else ("(c) the same map\nin other images",)),
-        "(d) probability of\nthe class at the left",
-        "(e) most probable\nclass",
+        f"(d) {score} of\nthe class at the left",
+        f"(e) {'most probable' if score == 'probability' else 'strongest'}\nclass",
     )
     places_of_maps = (1, len(heads) - 2, len(heads) - 1)
     size = (1.9 * len(heads), 1.62 * len(images) * height / width + 1.5)
@@ -104,7 +106,9 @@ def occlusion_sheet(images, maps, projections, names, class_names, title, *, els
     colours = plt.get_cmap("tab10" if len(known) <= 10 else "tab20").resampled(len(known))
     ratios = [found.activation / max(abs(found.unoccluded[2]), 1e-12) for found in maps]
     most = max(1.0, *(ratio.max() for ratio in ratios))
-    rows = zip(axes, images, maps, projections, elsewhere or names, ratios, names, places, strict=True)
+    ends = (0, 1) if score == "probability" else _ends([found.probability for found in maps])
+    downs = [None] * len(images) if projections is None else projections
+    rows = zip(axes, images, maps, downs, elsewhere or names, ratios, names, places, strict=True)
     for row, image, found, projection, others, ratio, name, predicted in rows:
         show_picture(image, row[0])
         worst = np.unravel_index(found.probability.argmin(), found.probability.shape)
@@ -113,25 +117,26 @@ def occlusion_sheet(images, maps, projections, names, class_names, title, *, els
             plt.Rectangle(corner, found.size[1], found.size[0], fill=False, edgecolor="tab:red", linewidth=1.2)
         )
         row[0].set_ylabel(*texts([name]), rotation=0, ha="right", va="center")
-        show_picture(projection, row[2])
+        if projection is not None:
+            show_picture(projection, row[2])
         if elsewhere is not None:
-            show_picture(others, row[3])
-        row[2].set_ylabel(f"ch. {found.channel}", fontsize=7)
+            show_picture(others, row[places_of_maps[1] - 1])
+        row[2 if projection is not None else 1].set_ylabel(f"ch. {found.channel}", fontsize=7)
         drawn = [
             _place_map(row[place], found, values, (height, width), cmap=colour_map, vmin=lowest, vmax=highest)
             for place, values, colour_map, lowest, highest in zip(
                 places_of_maps,
                 (ratio, found.probability, predicted),
                 ("viridis", "viridis", colours),
-                (0, 0, -0.5),
-                (most, 1, len(known) - 0.5),
+                (0, ends[0], -0.5),
+                (most, ends[1], len(known) - 0.5),
                 strict=True,
             )
         ]
     for ax, name in zip(axes[0], heads, strict=True):
         ax.set_title(name, fontsize=9)
     last = "class; light grey: another" if any(np.isnan(predicted).any() for predicted in places) else "class"
-    for place, shown, label in zip(places_of_maps, drawn, ("ratio", "probability", last), strict=True):
+    for place, shown, label in zip(places_of_maps, drawn, ("ratio", score, last), strict=True):
         bar = fig.colorbar(shown, ax=axes[:, place], location="bottom", label=label, fraction=0.02, aspect=12, pad=0.01)
         if label == last:
             shown_names = [class_names[number] for number in known]
@@ -140,6 +145,12 @@ def occlusion_sheet(images, maps, projections, names, class_names, title, *, els
             bar.set_ticks(range(len(known)), labels=texts(shown_names), fontsize=size, rotation=turned)
     fig.suptitle(title)
     return fig
+
+
+def _ends(values):
+    """The lowest and the highest value of several arrays, at least a little apart."""
+    low, high = min(array.min() for array in values), max(array.max() for array in values)
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
 def _told_apart(predicted, count, colours=20):

@@ -37,7 +37,7 @@ def top_sheet(
 
     Args:
         projections, patches: `(channels, k, height, width, 1 or 3)`, intensities between 0 and 1, NaN where a window
-            lies outside the image.
+            lies outside the image. Projections may be None: then there are patches alone.
         channels: `(channels,)` ints, their numbers.
         title: Title of the sheet.
         values: `(channels, k)` activations; the largest is given above each channel.
@@ -51,7 +51,7 @@ def top_sheet(
     rows = -(-len(channels) // columns)
     pairs = [
         np.concatenate([_with_margin(mosaic(side, tiles, max(1, side.shape[1] // 12), GAP)) for side in pair], axis=1)
-        for pair in zip(projections, patches, strict=True)
+        for pair in (zip(patches) if projections is None else zip(projections, patches, strict=True))
     ]
     aspect = pairs[0].shape[0] / pairs[0].shape[1]
     inches = np.clip(pairs[0].shape[1] / 130, 3.1, 5.5)
@@ -63,7 +63,8 @@ def top_sheet(
             continue
         peak = "" if values is None else f", strongest {values[place, 0]:.2f}" if values[place, 0] > 0 else ", silent"
         show_picture(pairs[place], ax, f"channel {channels[place]}{peak}", 9)
-    signed_bar(fig, axes, f"projection / {scale}")
+    if projections is not None:
+        signed_bar(fig, axes, f"projection / {scale}")
     fig.suptitle(title)
     return fig
 

@@ -16,7 +16,17 @@ AXES = {
 
 
 @plain_text
-def invariance_sheet(found, pictures, shown, names, layers, notes, title, probability="probability of the true class"):
+def invariance_sheet(
+    found,
+    pictures,
+    shown,
+    names,
+    layers,
+    notes,
+    title,
+    probability="probability of the true class",
+    score="probability",
+):
     """One row per kind of transform: the images, the distances of two layers, the probability (Fig. 5).
 
     Args:
@@ -28,6 +38,7 @@ def invariance_sheet(found, pictures, shown, names, layers, notes, title, probab
         notes: For each row three texts, above the charts.
         title: Title of the sheet.
         probability: Head of the last column.
+        score: What the model puts out for a class (`model_output.output_kind`); only a probability goes from 0 to 1.
 
     Returns:
         The Matplotlib figure.
@@ -59,7 +70,7 @@ def invariance_sheet(found, pictures, shown, names, layers, notes, title, probab
                 ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         for ax in row[1:3]:
             ax.set_ylabel("Euclidean distance |f(x') − f(x)|")
-        row[3].set(ylabel="probability", ylim=(-0.03, 1.03))
+        row[3].set(ylabel=score, **({"ylim": (-0.03, 1.03)} if score == "probability" else {}))
     for place in (1, 2):
         top = max(experiment.distances[layers[place - 1][0]].max() for experiment in found)
         for ax in axes[:, place]:

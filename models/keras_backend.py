@@ -1,0 +1,21 @@
+"""Keras must run on TensorFlow, in whose operations the layers of these networks are written."""
+
+import os
+import sys
+
+
+def check():
+    """Fail if Keras runs on another backend, or the environment says that it will when it is imported.
+
+    Raises:
+        ImportError: With the way out.
+    """
+    keras = sys.modules.get("keras")
+    loaded = getattr(getattr(keras, "backend", None), "backend", None)  # absent while Keras itself is being imported
+    backend = loaded() if callable(loaded) else os.environ.get("KERAS_BACKEND")
+    if backend and backend != "tensorflow":
+        raise ImportError(
+            f"Keras {'runs' if callable(loaded) else 'is set to run'} on '{backend}', and models needs its TensorFlow "
+            "backend. Set the environment variable KERAS_BACKEND=tensorflow before keras is imported, or "
+            '"backend": "tensorflow" in ~/.keras/keras.json.'
+        )
