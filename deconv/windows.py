@@ -244,7 +244,9 @@ def _reach(step, edge, output):
         return ONE._replace(before=(-above, -before))
     activation = activation_functions.of(step)
     if activation_functions.of_step(step) is not None:
-        pointwise = activation.sees != EVERYTHING
+        tells = not isinstance(layer, keras.layers.Layer) or isinstance(layer, (*POINTWISE, keras.layers.Lambda))
+        # A layer whose class says nothing sees everything, unless it computes what has a name.
+        pointwise = activation.sees != EVERYTHING and (tells or activation.kind != "other")
     else:
         pointwise = issubclass(graph.kind(layer), POINTWISE) or _is_along_channels(step)
         if not isinstance(layer, keras.layers.Layer):
