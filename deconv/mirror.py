@@ -5,7 +5,8 @@ import keras
 from deconv import graph
 from deconv.inputs import check_collisions
 from deconv.layers import Rectify, Unpool, Zeros
-from deconv.rules import RULES, check_hidden, check_rules, faces_of, label
+from deconv.rule_lookup import check_hidden, check_rules, faces_of
+from deconv.rules import RULES, label
 
 
 def mirror(model, layer, *, rules=None, collisions="sum", rectify=True, input_shape=None):

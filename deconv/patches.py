@@ -15,7 +15,8 @@ from deconv.costs import cost
 from deconv.inputs import check_finite
 from deconv.layers import Unpool
 from deconv.recording import recorder, traced
-from deconv.rules import RULES, faces_of, rule_of
+from deconv.rule_lookup import BUILT_IN, faces_of, rule_of
+from deconv.rules import RULES
 from deconv.selection import check_start, locate, only
 from deconv.windows import ONE, reaches, reaches_below
 
@@ -245,7 +246,7 @@ def window_share(laid):
 def _is_ours(step, rules):
     table = {**RULES, **(rules or {})}
     found = rule_of(step, table)
-    return found is None or found.__module__ == "deconv.rules"
+    return found is None or found in BUILT_IN
 
 
 def _offset(winners, columns, width):

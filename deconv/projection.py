@@ -12,7 +12,8 @@ from deconv.keeping import same, signature
 from deconv.mirror import mirror_graph
 from deconv.patches import PatchMirror, has_patches
 from deconv.recording import recorder, traced
-from deconv.rules import check_rules, label
+from deconv.rule_lookup import check_rules
+from deconv.rules import label
 from deconv.selection import check_positions, select
 
 

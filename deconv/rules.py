@@ -8,8 +8,7 @@ compute something else, so it needs a rule of its own.
 import keras
 import numpy as np
 
-from deconv import activation_functions, backward, graph, layers, rearranging
-from deconv.activation_functions import ACTIVATED
+from deconv import activation_functions, graph, layers, rearranging
 from deconv.effective_weights import kernel_of
 from deconv.inputs import check_channels_last
 from deconv.layers import Rectify, Unpool
@@ -179,17 +178,6 @@ def identity(step):
     return []
 
 
-def pass_activation(step):
-    """Transpose what a layer does before its activation, and let signals pass the activation as they are.
-
-    For activations that are no rectifiers: `rules={"gate": deconv.pass_activation}`. Fit for layers with an activation
-    of their own, such as `Conv2D(..., activation="tanh")`, and for activation layers.
-    """
-    if graph.kind(step.layer) not in ACTIVATED:
-        return identity(step)
-    return faces_of(backward.without_activation(step), RULES)
-
-
 def scale_operation(step):
     """`a * 2`, `a / 2`, `-a`, `a - 2` and `2 - a`: what stands beside the maps is a constant."""
     name, given = type(step.layer).__name__, (*step.args, *step.kwargs.values())
@@ -218,59 +206,6 @@ OPERATIONS = {
 """{class name of a Keras operation that is no layer: rule}."""
 
 
-def rule_of(step, table):
-    """The rule that a table has for a step: by its name, its type, the kind that it goes by, or what it computes."""
-    found = table.get(step.name) or table.get(type(step.layer)) or table.get(graph.kind(step.layer))
-    if found is None and not isinstance(step.layer, keras.layers.Layer):  # `a + b`
-        found = OPERATIONS.get(type(step.layer).__name__)
-    if found is None:  # keras.ops.relu(a), a Lambda layer
-        alone = activation_functions.of_step(step)
-        if alone is not None and (alone.kind != "other" or type(step.layer).__name__ == "ReLU"):
-            return rectify_as_the_layer_does
-    return found
-
-
-def check_hidden(laid, table):
-    """Refuse a sigmoid or softmax below the layer that a projection starts from.
-
-    At the top it only turns scores into probabilities, and the projection starts with these. What is between it and the
-    start may do nothing but pass them on.
-
-    Raises:
-        ValueError: It names the layer and the way out.
-    """
-    makers, step, heads = {step.output: step for step in laid.steps}, laid.steps[-1], set()
-    while step is not None:
-        heads.add(step.name)
-        found = activation_functions.of_step(step)
-        passes = graph.kind(step.layer) in graph.IDLE or type(step.layer).__name__ == "Cast"
-        step = makers.get(step.inputs[0]) if passes or (found and found.kind == "identity") else None
-    for step in laid.steps:
-        found, rule = activation_functions.of(step), rule_of(step, table)
-        ours = rule is rectify_as_the_layer_does or rule is RULES.get(graph.kind(step.layer))
-        if step.name not in heads and found and found.kind in HEADS and ours:
-            _refuse_activation(step)
-
-
-def faces_of(step, table):
-    """What the rule of a step returns; a refusal that names the way out if it has none."""
-    found = rule_of(step, table)
-    if found is None:
-        known = ", ".join(sorted({kind.__name__ for kind in RULES}))
-        raise ValueError(
-            f"Layer '{step.name}' is a {type(step.layer).__name__}, which the deconvnet cannot mirror. Layers with a "
-            f"rule: {known}. Give it one with rules={{{step.name!r}: rule}}, where rule(step) returns the Keras layers "
-            "that lead its signal down (deconv.identity lets it pass), or choose a layer below it."
-        )
-    faces = found(step)
-    if not isinstance(faces, list | tuple):
-        raise ValueError(
-            f"The rule of layer '{step.name}' must return a list of Keras layers, first the one that the signal meets "
-            f"first; received {faces!r}."
-        )
-    return faces
-
-
 def _activation(step):
     """Rectification where the layer rectifies; nothing where it is linear or a head; a refusal for the rest."""
     found = activation_functions.of(step)
@@ -278,10 +213,10 @@ def _activation(step):
         return [Rectify(**_named(step, "rectify"))]
     if found.kind == "identity" or found.kind in HEADS:  # those that are hidden: `check_hidden`
         return []
-    return _refuse_activation(step)
+    return refuse_activation(step)
 
 
-def _refuse_activation(step):
+def refuse_activation(step):
     layer, table = step.layer, type(step.layer).__name__
     activation = getattr(layer, "activation", None) or layer
     name = getattr(activation, "__name__", type(activation).__name__)
@@ -321,16 +256,3 @@ def _named(step, what):
 def label(name):
     """A path as a Keras name, which may hold no slash."""
     return name.replace("/", ".").replace(":", ".")
-
-
-def check_rules(laid, rules):
-    """Rules of the user: `{layer type or name: function}`, every name that of a layer.
-
-    Raises:
-        ValueError: If they are something else.
-    """
-    if rules is not None and not (isinstance(rules, dict) and all(callable(rule) for rule in rules.values())):
-        raise ValueError(f"rules must be a dict {{layer type or name: function of a step}}; received {rules!r}.")
-    for key in rules or {}:
-        if isinstance(key, str):
-            graph.find(laid, key)
