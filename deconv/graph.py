@@ -35,6 +35,8 @@ IDLE = (
     *(getattr(keras.layers, name) for name in _AUGMENTATIONS.split() if hasattr(keras.layers, name)),
 )
 """Layers that do nothing at inference. `RandomCrop` is none: its output has another shape."""
+_COMPUTES = ("__call__", "call", "convolution_op", "_merge_function")
+"""Methods that say what a layer computes; a subclass that replaces one computes something else."""
 
 
 def kind(layer):
@@ -48,6 +50,15 @@ def kind(layer):
     Only its own word counts, not that of a class above it: a subclass may compute something else.
     """
     return vars(type(layer)).get("mirrored_as", type(layer))
+
+
+def computes_as(layer, classes) -> bool:
+    """Whether a layer computes what one of some Keras classes does: its class, or one above it with the same `call`."""
+    own = kind(layer)
+    return any(
+        issubclass(own, known) and all(getattr(own, name, None) is getattr(known, name, None) for name in _COMPUTES)
+        for known in classes
+    )
 
 
 class Edge:

@@ -14,11 +14,12 @@ from deconv import cutting, graph, ops, windowed
 from deconv.costs import cost
 from deconv.inputs import check_finite
 from deconv.layers import Unpool
+from deconv.reach import ONE
 from deconv.recording import recorder, traced
 from deconv.rule_lookup import BUILT_IN, faces_of, rule_of
 from deconv.rules import RULES
 from deconv.selection import check_start, locate, only
-from deconv.windows import ONE, reaches, reaches_below
+from deconv.windows import reaches, reaches_below
 
 
 class PatchMirror:

@@ -1,13 +1,9 @@
 """Receptive-field arithmetic on the graph, downwards and upwards: what a unit sees, what a pixel touches.
 
-A window is `(top, left, bottom, right)`, bottom and right exclusive. A position `r` behind a filter of `k` cells with
-stride `s` and `p` cells of padding before the map sees the cells `r * s - p` to `r * s - p + k`; `Reach` is that
-`(k, s, p)`, of one layer or of a chain of them. Downwards, a window of positions sees from its first cell's first to
-its last cell's last; upwards, a window of cells touches every position that sees one of them. What lies outside a map
-is padding and is cut off.
+A window is `(top, left, bottom, right)`, bottom and right exclusive. What one position sees is a `Reach`. Downwards, a
+window of positions sees from its first cell's first to its last cell's last; upwards, a window of cells touches every
+position that sees one of them. What lies outside a map is padding and is cut off.
 """
-
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -16,6 +12,7 @@ from deconv import activation_functions, graph
 from deconv.function_behaviour import EVERYTHING
 from deconv.inputs import check_channels_last
 from deconv.ops import window_padding
+from deconv.reach import ONE, of
 from deconv.rearranging import AFFINE_OPERATIONS
 
 POOLS = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
@@ -44,45 +41,6 @@ POINTWISE = (
 known to is tried (`activation_functions`). What is in no list is taken to see everything."""
 ALONG_AN_AXIS = ("LayerNormalization", "UnitNormalization", "RMSNormalization", "Concatenate", "Flip", "Roll", "Split")
 """Layers and operations whose units see one position if their axis is that of the channels, else everything."""
-
-
-class Reach(NamedTuple):
-    """Which cells a position sees: `cells` of them from `position * strides - before` on, each `(rows, columns)`."""
-
-    cells: tuple[int, int]
-    strides: tuple[int, int]
-    before: tuple[int, int]
-
-    def seen(self, windows):
-        """Downwards: the cells that windows of positions `(n, 4)` see."""
-        first, last = windows[:, :2] * self.strides, (windows[:, 2:] - 1) * self.strides
-        return np.concatenate([first - self.before, last - self.before + self.cells], axis=1)
-
-    def touched(self, windows):
-        """Upwards: the positions that see a cell of windows `(n, 4)`."""
-        first, last = windows[:, :2] + self.before, windows[:, 2:] - 1 + self.before
-        return np.concatenate([(first - self.cells) // self.strides + 1, last // self.strides + 1], axis=1)
-
-    def through(self, below):
-        """The reach of a position behind this one and, further down, `below`."""
-        cells, strides, before = map(np.array, below)
-        return _of((np.array(self.cells) - 1) * strides + cells, self.strides * strides, self.before * strides + before)
-
-    def union(self, other):
-        """What either sees, as one window; None if they move at different strides, so that no window has one size."""
-        if self.strides != other.strides:
-            return None
-        before = np.maximum(self.before, other.before)
-        after = np.maximum(np.subtract(self.cells, self.before), np.subtract(other.cells, other.before))
-        return _of(before + after, self.strides, before)
-
-
-def _of(cells, strides, before):
-    return Reach(*(tuple(int(length) for length in side) for side in (cells, strides, before)))
-
-
-ONE = Reach((1, 1), (1, 1), (0, 0))
-"""A position and the cell at the same place."""
 
 
 def receptive_windows(model, layer, positions, *, input_shape=None):
@@ -222,7 +180,7 @@ def _reach(step, edge, output):
     layer = step.layer
     if len(edge.shape) != 3 or len(output.shape) != 3:
         return None
-    if isinstance(layer, POOLS + FILTERS):
+    if isinstance(layer, POOLS + FILTERS) and graph.computes_as(layer, POOLS + FILTERS):
         check_channels_last(step)
         activation = activation_functions.behaviour(getattr(layer, "activation", None), step.output.shape)
         if activation.sees == EVERYTHING:
@@ -233,12 +191,12 @@ def _reach(step, edge, output):
             sizes = zip(layer.kernel_size, layer.dilation_rate, strict=True)
             cells = [(size - 1) * rate + 1 for size, rate in sizes]
         axes = zip(edge.shape[:2], cells, layer.strides, strict=True)
-        return _of(cells, layer.strides, [window_padding(*axis, layer.padding)[0] for axis in axes])
-    if isinstance(layer, keras.layers.ZeroPadding2D):
+        return of(cells, layer.strides, [window_padding(*axis, layer.padding)[0] for axis in axes])
+    if graph.computes_as(layer, (keras.layers.ZeroPadding2D,)):
         check_channels_last(step)
         (above, _), (before, _) = layer.padding
         return ONE._replace(before=(above, before))
-    if isinstance(layer, keras.layers.Cropping2D):
+    if graph.computes_as(layer, (keras.layers.Cropping2D,)):
         check_channels_last(step)
         (above, _), (before, _) = layer.cropping
         return ONE._replace(before=(-above, -before))
@@ -248,7 +206,7 @@ def _reach(step, edge, output):
         # A layer whose class says nothing sees everything, unless it computes what has a name.
         pointwise = activation.sees != EVERYTHING and (tells or activation.kind != "other")
     else:
-        pointwise = issubclass(graph.kind(layer), POINTWISE) or _is_along_channels(step)
+        pointwise = graph.computes_as(layer, POINTWISE) or _is_along_channels(step)
         if not isinstance(layer, keras.layers.Layer):
             pointwise = pointwise or type(layer).__name__ in AFFINE_OPERATIONS
         pointwise = pointwise and (activation is None or activation.sees != EVERYTHING)

@@ -237,6 +237,47 @@ def test_a_layer_whose_class_says_nothing_is_taken_to_see_everything():
 # Upwards
 
 
+class Renamed(keras.layers.Conv2D):
+    """A convolution under another name."""
+
+
+class Centred(keras.layers.Conv2D):
+    """A convolution of maps less their mean over all positions: each of its units sees everything."""
+
+    def call(self, maps):
+        return super().call(maps - keras.ops.mean(maps, axis=(1, 2), keepdims=True))
+
+
+class CentredDense(keras.layers.Dense):
+    def call(self, maps):
+        return super().call(maps - keras.ops.mean(maps, axis=(1, 2), keepdims=True))
+
+
+class CentredSum(keras.layers.Add):
+    def _merge_function(self, maps):
+        total = super()._merge_function(maps)
+        return total - keras.ops.mean(total, axis=(1, 2), keepdims=True)
+
+
+@pytest.mark.parametrize(
+    "make, window",
+    [
+        (lambda x: Renamed(2, 3, name="top")(x), [1, 2, 4, 5]),
+        (lambda x: Centred(2, 3, name="top")(x), [0, 0, 7, 9]),
+        (lambda x: CentredDense(2, name="top")(x), [0, 0, 7, 9]),
+        (lambda x: CentredSum(name="top")([x, x]), [0, 0, 7, 9]),
+    ],
+)
+def test_a_subclass_sees_what_its_class_sees_only_if_it_computes_the_same(make, window):
+    inputs = keras.Input((7, 9, 2))
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(make(inputs))))
+    np.testing.assert_array_equal(deconv.receptive_windows(model, "top", [1, 2]), window)
+    image = np.random.default_rng(0).normal(size=(7, 9, 2)).astype("float32")
+    maps = [deconv.occlusion_maps(model, image, 1, "top", 3, 2, 0.0, exact=exact) for exact in (True, "full")]
+    np.testing.assert_allclose(maps[0].probability, maps[1].probability, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(maps[0].activation, maps[1].activation, rtol=1e-5, atol=1e-5)
+
+
 def noticed_by_brute_force(model):
     """`{path: (pixels, rows, columns) bools}`: which units notice which pixel."""
     height, width, channels = model.input_shape[1:]
