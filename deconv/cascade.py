@@ -11,7 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from deconv import backward, graph
-from deconv.inputs import check_channels, check_images, check_positive, check_seed
+from deconv.continued import continued
+from deconv.inputs import check_channels, check_image_shape, check_images, check_positive, check_seed
 from deconv.projection import Deconvnet
 from deconv.selection import check_positions
 from deconv.similarity import similarity
@@ -83,6 +84,7 @@ def cascade(
     net = Deconvnet(copy, input_shape=input_shape, windowed=False)
     step = graph.find(net.graph, layer)
     laid = graph.below(net.graph, step)
+    check_image_shape("cascade", laid)
     images = check_images(images, laid.inputs[0].shape, laid.inputs[0].dtype)
     channels = check_channels(channels, step.output.shape[-1], step.name)
     if len(channels) not in (1, len(images)):
@@ -156,11 +158,12 @@ def known(values):
 
 def paint_gradients(laid, images, signal, rule, batch_size):
     """A function without arguments that computes the gradients of signals under a rule, as the weights then are."""
-    down = backward.gradients(laid, backward.RECTIFIERS[rule])
+    laid = continued(laid)
+    down, dtype = backward.gradients(laid, backward.RECTIFIERS[rule]), laid.inputs[0].dtype
 
     def paint():
-        starts = range(0, len(images), batch_size)
-        parts = [down(images[start : start + batch_size], signal[start : start + batch_size])[1] for start in starts]
+        slices = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
+        parts = [down(images[part].astype(dtype, copy=False), signal[part])[1] for part in slices]
         return np.concatenate([part.numpy() for part in parts])
 
     return paint

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from deconv import graph
 from deconv.cascade import Cascade, at, cascade, insides, known, paint_gradients
-from deconv.inputs import check_channels, check_finite, check_images, check_positive, check_seed
+from deconv.inputs import check_channels, check_finite, check_image_shape, check_images, check_positive, check_seed
 from deconv.projection import Deconvnet
 from deconv.recording import activations, pool_with_switches, traced
 from deconv.similarity import edges, magnitude, similarity
@@ -129,6 +129,7 @@ def controls(model, images, layer, channels=None, *, randomise=True, seed=0, bat
     net = Deconvnet(model, input_shape=input_shape)
     step = graph.find(net.graph, layer)
     laid = graph.below(net.graph, step)
+    check_image_shape("controls", laid)
     images = check_images(images, laid.inputs[0].shape, laid.inputs[0].dtype)
     if len(images) < 2:
         raise ValueError("controls exchange the switches of images, so two at least are needed; received one.")

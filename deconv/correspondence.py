@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deconv import graph
+from deconv.dtypes import array_of, as_dtype
 from deconv.inputs import check_fill, check_finite, check_positive, prepare
 from deconv.masks import check_masks, hide
 from deconv.recording import recorder
@@ -107,14 +108,14 @@ def correspondence(
     check_positive("batch_size", batch_size)
     if not isinstance(threshold, Real) or isinstance(threshold, bool) or not 0 <= threshold < np.inf:
         raise ValueError(f"threshold must be a share of the layer's scale, at least 0; received {threshold!r}.")
-    images = np.asarray(images)
+    images = array_of("images", images)
     if images.ndim != 4 or len(images) < 2:
         raise ValueError(
             f"images must be two or more, (n, height, width, channels), to be compared; received {images.shape}."
         )
     if preprocess is not None:
         images = images.astype(np.float32)  # so that `fill` need not be a whole number
-    fill = check_fill(fill, images.shape[1:]).astype(images.dtype)
+    fill = as_dtype("fill", check_fill(fill, images.shape[1:]), images.dtype)
     masks = check_masks(masks, images.shape[1:], len(images))
     laid = graph.walk(model, input_shape)
     layers, steps = graph.find_all(laid, layers)

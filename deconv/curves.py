@@ -15,6 +15,7 @@ from tqdm import tqdm
 from deconv import graph
 from deconv.attribution.units import chosen
 from deconv.blur import blurred
+from deconv.dtypes import array_of, as_dtype, is_floating
 from deconv.inputs import check_fill, check_finite, check_positive, check_seed, prepare
 from deconv.recording import traced
 
@@ -75,8 +76,10 @@ def perturbation_curves(
             under one name the mean curve is given. See `deconv.explain.importance` for what a map becomes.
         target, layer, unit: Whose score: as for the methods of `deconv.attribution`.
         fill: What takes the place of a removed pixel, in the units of `image`: a number, one per channel, or an image.
-        start: The image that insertion begins with: `"blur"`, the image blurred by a tenth of its shorter side (Petsiuk
-            blurs too, so that no sharp edges of inserted pixels excite the network), or as `fill`.
+        start: The image that insertion begins with: `"blur"`, the image under a Gaussian whose standard deviation is a
+            tenth of the shorter side, the border continued with its nearest pixel (Petsiuk blurs too, so that no sharp
+            edges of inserted pixels excite the network); or as `fill`. Of whole numbers, if the image without a
+            `preprocess` is, the blurred image is rounded.
         steps: In how many equal shares of the pixels.
         seed: Of the order of pixels of equal importance.
         preprocess: Function applied to each batch before the model sees it.
@@ -93,15 +96,16 @@ def perturbation_curves(
     check_positive("batch_size", batch_size)
     check_positive("steps", steps)
     random = np.random.default_rng(check_seed(seed))
-    image = np.asarray(image)
+    image = array_of("image", image)
     if image.ndim != 3:
         raise ValueError(f"image must have shape (height, width, channels); received {image.shape}.")
     if preprocess is not None:
         image = image.astype(np.float32)  # so that `fill` need not be a whole number
     names, ranks = _ranks(importance, image.shape, random)
-    fill = check_fill(fill, image.shape).astype(image.dtype)
+    fill = as_dtype("fill", check_fill(fill, image.shape), image.dtype)
     begin = _start(start, image)
-    score, target = scorer(model, image, target, layer, unit, preprocess=preprocess, input_shape=input_shape)
+    look = {"preprocess": preprocess, "input_shape": input_shape}
+    score, target = scorer(model, image, target, layer, unit, **look, spare=True)
 
     pixels = image.shape[0] * image.shape[1]
     gone = np.round(np.linspace(0, pixels, steps + 1)).astype(np.int64)
@@ -119,12 +123,13 @@ def perturbation_curves(
     return Curves(gone / pixels, *means, target, whole)
 
 
-def scorer(model, image, target=None, layer=None, unit="max", *, preprocess=None, input_shape=None):
+def scorer(model, image, target=None, layer=None, unit="max", *, preprocess=None, input_shape=None, spare=False):
     """What a unit says of changed images.
 
     Args:
         model, image, target, layer, unit, preprocess, input_shape: As for `perturbation_curves`; the unit, and where no
             target is given the target, is the strongest one in this image.
+        spare: Whether the images that are scored are made for that, so that a preprocessing may change them in place.
 
     Returns:
         `(score, target)`: a function from images like `image`, `(n, height, width, channels)`, to float64 `(n,)`; and
@@ -133,7 +138,7 @@ def scorer(model, image, target=None, layer=None, unit="max", *, preprocess=None
     laid = graph.walk(model, input_shape)
     expected = laid.inputs[0]
     prepared = prepare(image[None], preprocess, expected.shape, expected.dtype)
-    found = chosen(model, prepared, target, layer, unit, input_shape=input_shape)
+    found = chosen(model, prepared, target, layer, unit, input_shape=input_shape, real=False)
     top, entry = found.graph.steps[-1], found.graph.inputs[0]
     signal = tf.constant(found.signal[0])
 
@@ -144,7 +149,7 @@ def scorer(model, image, target=None, layer=None, unit="max", *, preprocess=None
     forward = traced(put_out, tf.TensorSpec((None, *entry.shape), entry.dtype))
 
     def score(images):
-        images = prepare(images, preprocess, entry.shape, entry.dtype)
+        images = prepare(images, preprocess, entry.shape, entry.dtype, spare=spare)
         return check_finite(forward(images).numpy(), top.name).astype(np.float64)
 
     return score, int(found.targets[0])
@@ -158,10 +163,13 @@ def area(shares, curve):
 def _start(start, image):
     """What insertion begins with."""
     if isinstance(start, str) and start == "blur":
-        return blurred(image, min(image.shape[:2]) / 10)
+        width = min(image.shape[:2]) / 10
+        if is_floating(image.dtype):
+            return blurred(image, width)
+        return np.rint(blurred(image.astype(np.float64), width)).astype(image.dtype)
     if isinstance(start, str):
         raise ValueError(f"start must be 'blur', a number, one per channel, or an image; received {start!r}.")
-    return check_fill(start, image.shape).astype(image.dtype)
+    return as_dtype("start", check_fill(start, image.shape), image.dtype)
 
 
 def _ranks(importance, image_shape, random):
@@ -182,7 +190,7 @@ def _ranks(importance, image_shape, random):
         names += [name] * len(orders)
         flat.append(orders)
     flat = np.concatenate(flat)
-    order = np.lexsort((random.random(flat.shape), -flat), axis=1)
-    ranks = np.empty(flat.shape, np.int64)
-    np.put_along_axis(ranks, order, np.broadcast_to(np.arange(flat.shape[1]), flat.shape), axis=1)
+    ranks = np.empty(flat.shape, np.int32)
+    for values, rank in zip(flat, ranks, strict=True):  # one by one, to hold what sorting needs for one of them only
+        rank[np.lexsort((random.random(len(values)), -values))] = np.arange(len(values))
     return np.array(names), ranks.reshape(-1, *image_shape[:2])

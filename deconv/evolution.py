@@ -10,7 +10,8 @@ import tensorflow as tf
 from deconv import fingerprint, graph
 from deconv.atomic_files import Lock, remove_leftovers, replacing
 from deconv.batches import opened
-from deconv.inputs import check_positive
+from deconv.dtypes import check_shape
+from deconv.inputs import check_positive, check_seed
 from deconv.reasons import reason
 from deconv.rules import label
 from deconv.settling import Evolution
@@ -72,8 +73,10 @@ class FeatureEvolution(keras.callbacks.Callback):
         super().__init__()
         self.epochs = _check_epochs(epochs)
         self.folder, self.tensorboard = (_made(place) for place in (folder, tensorboard))
-        self.layers, self.channels, self.preprocess, self.seed = layers, channels, preprocess, seed
+        self.layers, self.channels, self.preprocess, self.seed = layers, channels, preprocess, check_seed(seed)
         self.batch_size, self.input_shape = check_positive("batch_size", batch_size), input_shape
+        if input_shape is not None:
+            check_shape(input_shape)
         self._source = opened(dataset)
         self._lens = self._twin = self._writer = self._lock = None
         self._seen = {}

@@ -10,11 +10,12 @@ from deconv import graph
 from deconv.attribution import METHODS
 from deconv.attribution.units import chosen
 from deconv.curves import Curves, perturbation_curves, scorer
+from deconv.dtypes import array_of, as_dtype
 from deconv.inputs import check_fill, check_pair, check_positive, check_seed, prepare
-from deconv.occlusion import OcclusionMaps, occlusion_maps
+from deconv.occlusion import occlusion_maps
 from deconv.projection import Deconvnet
 from deconv.similarity import edges, magnitude
-from deconv.squares import cover, pixel_map, starts
+from deconv.squares import Squares, cover, pixel_map, starts
 
 SENSITIVITIES = ("gradient", "smooth_grad", "guided_backprop", "deconvnet")
 """Methods that say how a unit would change with a pixel; all others say what a pixel contributes."""
@@ -36,7 +37,8 @@ class Explanation(NamedTuple):
         layer: Name of the layer; the last one for a class.
         target: The channel, or class.
         unit: `(row, column)` of the unit; `"map"`, or None for a layer without space.
-        maps: `{method: float32 (height, width, channels of the network's input, or 1)}`, signed.
+        maps: `{method: float32 (height, width, channels of the network's input, or 1)}`, signed. They have the last
+            axis too where the network takes `(height, width)`.
         seconds: `{method: float}`, how long its last run took.
         first_seconds: `{method: float}`, how long its first run took, with all that it compiles.
         curves: `Curves` of the methods and of two controls: `"edges"`, the steepest places of the image first, and
@@ -104,7 +106,8 @@ def explain(
         unit: `"max"`, the strongest unit of the channel; a position `(row, column)`; or `"map"`.
         preprocess: Function from a batch of images to what the model takes, of the same height and width.
         fill: What covers and what replaces removed pixels, in the units of `image`: see `perturbation_curves`.
-        start: What insertion begins with: `"blur"`, or as `fill`.
+        start: What insertion begins with: `"blur"`, the image under a Gaussian of a tenth of its shorter side, or as
+            `fill`.
         steps: In how many shares pixels are removed and given back.
         square, stride: Of the occlusion, in pixels; None for a fifth of the shorter side, and a fifth of that.
         options: `{method: {argument: value}}`, for example `{"smooth_grad": {"samples": 10}}`.
@@ -112,7 +115,8 @@ def explain(
         runs: How often each method runs. Methods share what they compile, and the first of them pays for it, so that
             only times of a second run compare.
         seed: Of the random orders, of ties between pixels, and of methods that take a `seed`.
-        batch_size: How many images are computed at a time.
+        batch_size: How many images are computed at a time, by every method and for the curves: covered, with noise, on
+            the way from a baseline, with pixels taken away. It bounds the memory, and changes numbers by rounding only.
         input_shape: `(height, width, channels)` for a model that leaves its input size open.
         progress: Whether to show a progress bar for the curves.
 
@@ -125,7 +129,7 @@ def explain(
     for name, value in (("random_orders", random_orders), ("runs", runs), ("steps", steps)):
         check_positive(name, value)
     check_seed(seed)
-    image = np.asarray(image)
+    image = array_of("image", image)
     entry = graph.walk(model, input_shape).inputs[0]
     if image.ndim != 3:
         raise ValueError(f"image must have shape (height, width, channels); received {image.shape}.")
@@ -135,7 +139,7 @@ def explain(
             f"preprocess must keep the height and width of the image, so that a pixel of a map is one of the image; it "
             f"turned {image.shape[:2]} into {prepared.shape[1:3]}. Resize the image first."
         )
-    about = chosen(model, prepared, target, layer, unit, input_shape=input_shape)
+    about = chosen(model, prepared, target, layer, unit, input_shape=input_shape, real=False)
     target, unit = int(about.targets[0]), _place(about.signal[0], unit)
     asked = {"target": target, "layer": layer, "unit": "max" if unit is None else unit, "input_shape": input_shape}
     look = {"preprocess": preprocess, "fill": fill, "batch_size": batch_size}
@@ -162,7 +166,7 @@ def explain(
         try:
             for run in range(runs):
                 began = time.perf_counter()
-                found = function(model, prepared, **settings)[0]
+                found = function(model, np.array(prepared), **settings)[0]  # a user's may change it in place
                 seconds[name] = time.perf_counter() - began
                 if not run:
                     first_seconds[name] = seconds[name]
@@ -171,7 +175,8 @@ def explain(
                 raise
             left_out[name] = str(error)
             continue
-        maps[name] = np.asarray(found, np.float32)
+        found = np.asarray(found, np.float32)
+        maps[name] = found[..., None] if found.ndim == 2 else found
 
     orders = {name: importance(found, name) for name, found in maps.items()}
     orders["edges"] = edges(image[None])[0, ..., 0]
@@ -255,16 +260,18 @@ def _occlude(image, square, stride, look):
             settings = {**look, "input_shape": input_shape, "batch_size": batch_size}
             found = occlusion_maps(model, image, target, size=size, stride=stride, **settings)
             return _spread(found.unoccluded[0] - found.probability, found)
-        score, _ = scorer(model, image, target, layer, unit, preprocess=look["preprocess"], input_shape=input_shape)
+        asked = {"preprocess": look["preprocess"], "input_shape": input_shape}
+        score, _ = scorer(model, image, target, layer, unit, **asked, spare=True)
         tops, lefts = (starts(*axis) for axis in zip(image.shape[:2], size, stride, ("rows", "columns"), strict=True))
         rows, columns = (corners.ravel() for corners in np.meshgrid(tops, lefts, indexing="ij"))
-        fill = check_fill(look["fill"], image.shape).astype(np.float32)
+        dtype = image.dtype if look["preprocess"] is None else np.float32
+        fill = as_dtype("fill", check_fill(look["fill"], image.shape), dtype)
         scores = [
             score(cover(image, rows[part], columns[part], size, fill))
             for part in (slice(first, first + batch_size) for first in range(0, len(rows), batch_size))
         ]
-        loss = (score(image[None]) - np.concatenate(scores)).reshape(len(tops), len(lefts))
-        return _spread(loss, OcclusionMaps(loss, None, None, tops, lefts, size, target, None, None))
+        loss = (score(np.array(image[None])) - np.concatenate(scores)).reshape(len(tops), len(lefts))
+        return _spread(loss, Squares(tops, lefts, size))
 
     def _spread(loss, found):
         return pixel_map(loss, found, image.shape[:2])[None, ..., None]

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from deconv.batches import class_numbers
-from deconv.inputs import check_positive
+from deconv.dtypes import any_array
+from deconv.inputs import check_positive, check_seed
 
 
 class Fold(NamedTuple):
@@ -37,6 +38,7 @@ def draw_folds(labels, per_class, test_per_class=50, folds=5, seed=0):
         ValueError: If there are fewer than two classes, or one has no image left for testing.
     """
     size = int(check_sizes(per_class).max())
+    check_seed(seed)
     check_positive("test_per_class", test_per_class)
     labels = np.asarray(labels)
     classes, counts = np.unique(labels[labels >= 0], return_counts=True)
@@ -71,7 +73,7 @@ def deviation(accuracy):
 
 def check_sizes(per_class):
     """Numbers of images per class, in order and each once, as an int array."""
-    return np.unique([check_positive("per_class", size) for size in np.atleast_1d(per_class).tolist()])
+    return np.unique([check_positive("per_class", size) for size in np.atleast_1d(any_array(per_class)).tolist()])
 
 
 def labelled(dataset):

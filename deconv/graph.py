@@ -10,9 +10,9 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 
 from deconv import forks, keras_backend, keras_model
+from deconv.dtypes import check_shape
 
 keras_backend.check()
 
@@ -111,12 +111,8 @@ def walk(model, input_shape=None):
     """
     forks.check()
     inputs, outputs = keras_model.ends(model)
-    rank = len(inputs[0].shape) - 1
-    if input_shape is not None and (
-        np.shape(input_shape) != (rank,) or not all(isinstance(size, Integral) and size > 0 for size in input_shape)
-    ):
-        wanted = "(height, width, channels), three" if rank == 3 else f"like {inputs[0].shape[1:]}, {rank}"
-        raise ValueError(f"input_shape must be {wanted} whole numbers; received {input_shape!r}.")
+    if input_shape is not None:
+        check_shape(input_shape, inputs[0].shape[1:])
     edges = {}
     for tensor in inputs:
         shape = tensor.shape[1:] if input_shape is None else tuple(input_shape)

@@ -1,9 +1,11 @@
 """What a caller may pass: each check fails at the door and says what to do instead."""
 
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
+import tensorflow as tf
 
+from deconv.dtypes import any_array, array_of, as_dtype, is_floating
 from deconv.ops import COLLISIONS
 
 
@@ -11,20 +13,21 @@ def check_images(images, shape, dtype="float32"):
     """Images as an array of the model's own dtype.
 
     Args:
-        images: Array or tensor `(n, *shape)`, preprocessed as the model expects: floating point, or whole numbers for a
-            model that takes them.
-        shape: `(height, width, channels)` of the model's input.
+        images: Array or tensor `(n, *shape)`, preprocessed as the model expects: floating point, or, for a model that
+            takes whole numbers, whole numbers that its dtype can hold, of whatever dtype they are. Nothing is rounded
+            and nothing wraps around.
+        shape: Shape of the model's input without the batch, such as `(height, width, channels)`.
         dtype: Dtype of the model's input.
 
     Raises:
-        ValueError: If the images have another rank, shape or dtype, are none at all, or are not finite.
+        ValueError: If the images have another rank, shape or dtype, are none at all, are not finite, or do not fit into
+            the dtype.
     """
-    images = np.asarray(images)
-    whole = np.issubdtype(np.dtype(dtype), np.integer)
-    if not np.issubdtype(images.dtype, np.integer if whole else np.floating):
-        kind = "whole numbers" if whole else "floating point"
+    images = array_of("images", images)
+    floating = is_floating(dtype)
+    if floating and not is_floating(images.dtype):
         raise ValueError(
-            f"images must be {kind}, preprocessed as the model expects; received "
+            f"images must be floating point, preprocessed as the model expects; received "
             f"dtype {images.dtype}. Preprocess them first, for example with models.lenet5.preprocess_input(images)."
         )
     if images.shape == tuple(shape):
@@ -39,6 +42,8 @@ def check_images(images, shape, dtype="float32"):
         )
     if not len(images):
         raise ValueError(f"images must hold at least one image; received none, shape {images.shape}.")
+    if not floating:
+        return as_dtype("images", images, dtype)
     images = images.astype(dtype, copy=False)
     finite = np.isfinite(images).reshape(len(images), -1).all(axis=1)
     if not finite.all():
@@ -60,8 +65,8 @@ def check_pixels(name, images, axes=("height", "width", "channels")):
     Raises:
         ValueError: If they have another rank, or are not of numbers from 0 to 255.
     """
-    images = np.asarray(images)
-    if images.ndim != len(axes) or not images.size or images.dtype.kind not in "uif":
+    images = array_of(name, images)
+    if images.ndim != len(axes) or not images.size or images.dtype.kind == "b":
         raise ValueError(
             f"{name} must be numbers ({', '.join(axes)}) in pixel units; received {images.dtype} {images.shape}."
         )
@@ -74,15 +79,52 @@ def check_pixels(name, images, axes=("height", "width", "channels")):
     return images
 
 
-def prepare(images, preprocess, shape, dtype):
+def preprocessed(images, preprocess, *, spare=False):
+    """What a user's preprocessing makes of images. Nothing else in this package calls one.
+
+    Some change an array in place, as `keras.applications.mobilenet_v2.preprocess_input` does to one of floats. So it
+    gets a copy. TensorFlow's tensors cannot be changed, and are handed on as they are.
+
+    Args:
+        images: Array or tensor `(n, ...)`.
+        preprocess: The function; None for none, which gives the images as they are.
+        spare: Whether the array is of no more use to the caller, so that no copy is needed.
+
+    Raises:
+        ValueError: If `preprocess` is no function.
+    """
+    if preprocess is None:
+        return images
+    if not callable(preprocess):
+        raise ValueError(f"preprocess must be a function of images, or None; received {preprocess!r}.")
+    return preprocess(images if tf.is_tensor(images) or spare else np.array(images))
+
+
+def check_image_shape(method, laid):
+    """Fail for a network that takes something else than images with channels.
+
+    Args:
+        method: Name of what needs them.
+        laid: A `Graph` with one input.
+
+    Raises:
+        ValueError: If its input has another rank.
+    """
+    shape = laid.inputs[0].shape
+    if len(shape) != 3:
+        raise ValueError(
+            f"{method} needs a model that takes images (height, width, channels); model '{laid.name}' takes inputs of "
+            f"shape {shape}. If it brings them into that shape itself, build a model from its layers above that."
+        )
+
+
+def prepare(images, preprocess, shape, dtype, *, spare=False):
     """Preprocess a batch and check what comes out.
 
     Raises:
         ValueError: As `check_images`, or if the images are not as many as before.
     """
-    if preprocess is not None and not callable(preprocess):
-        raise ValueError(f"preprocess must be a function of images, or None; received {preprocess!r}.")
-    prepared = images if preprocess is None else preprocess(images)
+    prepared = preprocessed(images, preprocess, spare=spare)
     if np.ndim(prepared) and len(prepared) != len(images):
         raise ValueError(
             f"preprocess must return one image for each that it is given; received {len(prepared)} for {len(images)}."
@@ -117,22 +159,22 @@ def check_target(target, count):
 
 def check_channel(channel, count, layer):
     """One channel number, as `check_channels`."""
-    if np.ndim(channel):
+    if any_array(channel).ndim:
         raise ValueError(f"channel must be one whole number; received {channel!r}.")
     return int(check_channels(channel, count, layer)[0])
 
 
-def check_fill(fill, image_shape):
+def check_fill(fill, image_shape, name="fill"):
     """What covers or moves in: a number, one per channel, or an image, as a float64 array.
 
     Raises:
         ValueError: If it has another shape, or is not made of finite real numbers.
     """
-    given, fill = fill, np.asarray(fill)
+    given, fill = fill, array_of(name, fill)
     right_shape = fill.shape in ((), image_shape[-1:], tuple(image_shape))
-    if not right_shape or fill.dtype.kind not in "uif" or not np.isfinite(fill).all():
+    if not right_shape or fill.dtype.kind == "b" or not np.isfinite(fill).all():
         raise ValueError(
-            f"fill must be a finite number, one number per channel ({image_shape[-1]},) or an image "
+            f"{name} must be a finite number, one number per channel ({image_shape[-1]},) or an image "
             f"{tuple(image_shape)}; received {given!r} of shape {fill.shape}."
         )
     return fill.astype(np.float64)
@@ -144,9 +186,9 @@ def check_channels(channels, count, layer):
     Raises:
         ValueError: If one is no integer or out of range.
     """
-    channels = np.atleast_1d(np.asarray(channels))
+    given, channels = channels, np.atleast_1d(any_array(channels))
     if channels.ndim != 1 or not len(channels) or not np.issubdtype(channels.dtype, np.integer):
-        raise ValueError(f"channel must be an int or a sequence of ints; received {channels.tolist()!r}.")
+        raise ValueError(f"channel must be an int or a sequence of ints; received {given!r}.")
     for channel in channels:
         if not -count <= channel < count:
             raise ValueError(f"Layer '{layer}' has channels 0 to {count - 1}; received channel {channel}.")
@@ -159,7 +201,7 @@ def check_numbers(numbers, count):
     Raises:
         ValueError: If one is no integer or out of range.
     """
-    found = np.asarray(numbers)
+    found = any_array(numbers)
     if found.ndim != 1 or not len(found) or found.dtype.kind not in "iu" or (found < 0).any() or (found >= count).any():
         raise ValueError(
             f"numbers must be whole numbers from 0 to {count - 1}, one image for each unit; received {numbers!r}."
@@ -212,11 +254,23 @@ def check_positive(name, value):
     return int(value)
 
 
+def check_real(name, value, low=-np.inf):
+    """A finite number of at least `low`.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool) or not low <= value < np.inf or value == -np.inf:
+        least = f", at least {low:g}" if np.isfinite(low) else ""
+        raise ValueError(f"{name} must be a finite number{least}; received {value!r}.")
+    return float(value)
+
+
 def check_pair(name, value):
     """A size or stride as `(rows, columns)`, both whole numbers above zero."""
-    if np.ndim(value) == 0:
+    if any_array(value).ndim == 0 and not isinstance(value, list | tuple):
         return (check_positive(name, value),) * 2
-    if np.shape(value) != (2,):
+    if any_array(value).shape != (2,):
         raise ValueError(f"{name} must be a whole number or a pair (rows, columns); received {value!r}.")
     return tuple(check_positive(name, part) for part in value)
 

@@ -7,6 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from deconv import graph
+from deconv.dtypes import any_array
 from deconv.inputs import check_finite, check_images, check_positive, check_target, prepare
 from deconv.pooling import maker_of
 from deconv.recording import recorder
@@ -122,7 +123,7 @@ def invariance(
         return [maps.reshape(len(maps), -1).astype(np.float64) for maps in features], outputs
 
     count, size = len(images), (len(images), len(values))
-    wanted = list(targets) if np.ndim(targets) else [targets] * count
+    wanted = list(targets) if any_array(targets).ndim or isinstance(targets, list) else [targets] * count
     if len(wanted) != count:
         raise ValueError(f"targets must be one class for each of the {count} images; received {len(wanted)}.")
     distances, norms = [np.empty((len(steps), *shape)) for shape in (size, size[:1])]

@@ -5,6 +5,7 @@ from numbers import Real
 
 import numpy as np
 
+from deconv.dtypes import any_array, array_of, as_dtype
 from deconv.inputs import check_fill, check_positive, check_seed
 
 
@@ -42,14 +43,14 @@ def random_masks(masks, image_shape, count, seed=0, *, aligned=False, images=Non
     """
     check_positive("count", count)
     check_seed(seed)
-    if np.ndim(image_shape) != 1 or len(image_shape) < 2:
+    if any_array(image_shape).ndim != 1 or len(image_shape) < 2:
         raise ValueError(f"image_shape must be (height, width, ...); received {image_shape!r}.")
     if not isinstance(least, Real) or not 0 <= least <= 1:
         raise ValueError(f"least must be a share from 0 to 1; received {least!r}.")
     parts = np.concatenate(list(check_masks(masks, image_shape).values()))
     cost = np.zeros((parts.shape[1], *image_shape[:2]))
     if images is not None:
-        images = np.asarray(images, np.float64)
+        images = array_of("images", images).astype(np.float64)
         if images.ndim != 4 or images.shape[:3] != cost.shape or not np.isfinite(images).all():
             sizes = ", ".join(map(str, cost.shape))
             raise ValueError(
@@ -78,7 +79,8 @@ def hide(images, rectangles, fill=0.0):
     top, left, bottom, right = np.asarray(rectangles).T[..., None]
     row, column = np.arange(images.shape[1]), np.arange(images.shape[2])
     rows, columns = (row >= top) & (row < bottom), (column >= left) & (column < right)
-    return np.where((rows[:, :, None] & columns[:, None, :])[..., None], fill, images).astype(images.dtype)
+    fill = as_dtype("fill", fill, images.dtype)
+    return np.where((rows[:, :, None] & columns[:, None, :])[..., None], fill, images)
 
 
 def check_masks(masks, image_shape, count=None):
@@ -96,7 +98,7 @@ def check_masks(masks, image_shape, count=None):
         raise ValueError(f"masks must be a dict {{part: rectangles}} with at least one part; received {masks!r}.")
     checked, (height, width) = {}, image_shape[:2]
     for part, given in masks.items():
-        rectangles = np.asarray(given)
+        rectangles = any_array(given)
         if count is None and rectangles.ndim in (2, 3):
             count = rectangles.shape[-2]
         is_whole = rectangles.dtype.kind in "iu" and rectangles.size

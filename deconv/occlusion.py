@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from deconv import graph
 from deconv.changes import Rectangles, may_pay, recomputation
+from deconv.dtypes import array_of, as_dtype
 from deconv.inputs import check_channel, check_fill, check_finite, check_pair, check_positive, check_target, prepare
 from deconv.keeping import kept
 from deconv.recording import traced
@@ -113,7 +114,7 @@ def occlusion_maps(
         raise ValueError(f"growth must be a share above 0 and at most 1, or None; received {growth!r}.")
     if growth is not None and exact == "full":
         raise ValueError(f"exact='full' recomputes everything, and growth={growth} less; choose one of them.")
-    image = np.asarray(image)
+    image = array_of("image", image)
     if image.ndim != 3:
         raise ValueError(f"image must have shape (height, width, channels); received {image.shape}.")
     if preprocess is not None:
@@ -121,7 +122,7 @@ def occlusion_maps(
     size, stride = square_of(image.shape, size, stride)
     tops, lefts = (starts(*axis) for axis in zip(image.shape[:2], size, stride, ("rows", "columns"), strict=True))
     fill = default_fill(image, in_pixels=preprocess is not None) if fill is None else fill
-    fill = check_fill(fill, image.shape).astype(image.dtype)
+    fill = as_dtype("fill", check_fill(fill, image.shape), image.dtype)
     network = _compiled(model, layer, input_shape)
     scene = _Scene(network, image, fill, preprocess, size)
 

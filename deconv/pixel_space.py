@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from deconv.dtypes import array_of
+from deconv.inputs import check_positive, preprocessed
+
 
 def to_pixel_space(pictures, preprocess, channels=None):
     """Lead projections through the transpose of a preprocessing.
@@ -22,17 +25,17 @@ def to_pixel_space(pictures, preprocess, channels=None):
     Raises:
         ValueError: If `preprocess` makes something of another shape than `pictures` have, or is not of that form.
     """
-    pictures = np.asarray(pictures, np.float32)
+    pictures = array_of("pictures", pictures).astype(np.float32)
     if pictures.ndim != 4:
         raise ValueError(f"pictures must have shape (n, height, width, channels); received {pictures.shape}.")
     _, height, width, inputs = pictures.shape
-    channels = channels or inputs
+    channels = inputs if channels is None else check_positive("channels", channels)
     # Black, full strength of one channel each, and noise to try on what was found: whole numbers, as pixels are.
     probes = np.zeros((channels + 2, height, width, channels), np.uint8)
     for channel in range(channels):
         probes[channel + 1, ..., channel] = 255
     probes[-1] = noise = np.random.default_rng(0).integers(0, 256, probes.shape[1:])
-    seen = np.asarray(preprocess(probes), np.float64)
+    seen = np.asarray(preprocessed(probes, preprocess), np.float64)
     if seen.shape != (len(probes), height, width, inputs):
         raise ValueError(
             f"preprocess must make (n, {height}, {width}, {inputs}), the shape of the pictures, of images; it turns "

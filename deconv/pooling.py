@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deconv import graph
+from deconv.dtypes import any_array, array_of, as_dtype
 from deconv.inputs import check_channels, check_fill, check_images, check_positive
 from deconv.projection import Deconvnet
 from deconv.recording import POOLS, recorder
@@ -91,8 +92,10 @@ def compare_pooling(
     images = check_images(images, image.shape, image.dtype)
     channels = np.arange(step.output.shape[-1]) if channels is None else channels
     channels = check_channels(channels, step.output.shape[-1], step.name)
-    shifts = np.array([check_positive("shifts", shift) for shift in np.atleast_1d(shifts).tolist()], np.int64)
-    fill = check_fill(fill, image.shape)
+    shifts = np.array(
+        [check_positive("shifts", shift) for shift in np.atleast_1d(any_array(shifts)).tolist()], np.int64
+    )
+    fill = as_dtype("fill", check_fill(fill, image.shape), image.dtype)
     net.mirror(maker.name), net.mirror(step.name)  # a layer without a rule is refused before any work
     forward = recorder(laid, [maker, step], [step])
 
@@ -145,6 +148,12 @@ def energy_kept(before, switches):
     Returns:
         `(n, channels)`; NaN where the map is silent.
     """
+    before, switches = array_of("before", before), array_of("switches", switches)
+    if before.ndim != 4 or switches.ndim != 4 or switches.dtype.kind not in "iu":
+        raise ValueError(
+            "before and switches must be maps (n, height, width, channels), switches of whole numbers; received "
+            f"{before.dtype} {before.shape} and {switches.dtype} {switches.shape}."
+        )
     count, height, width, channels = before.shape
     energy = np.square(before.astype(np.float64)).reshape(count, height * width, channels)
     kept = np.zeros(energy.shape, bool)

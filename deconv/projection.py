@@ -7,7 +7,16 @@ import numpy as np
 import tensorflow as tf
 
 from deconv import graph
-from deconv.inputs import check_channels, check_collisions, check_finite, check_images, check_numbers, check_positive
+from deconv.dtypes import any_array
+from deconv.inputs import (
+    check_channels,
+    check_collisions,
+    check_finite,
+    check_image_shape,
+    check_images,
+    check_numbers,
+    check_positive,
+)
 from deconv.keeping import same, signature
 from deconv.mirror import mirror_graph
 from deconv.patches import PatchMirror, has_patches
@@ -113,7 +122,7 @@ class Deconvnet:
         image = attached.graph.inputs[0]
         images = check_images(images, image.shape, image.dtype)
         check_positive("batch_size", batch_size)
-        if not isinstance(unit, str) and np.shape(unit) != (2,):
+        if not isinstance(unit, str) and any_array(unit).shape != (2,):
             raise ValueError(
                 f"unit must be 'max', 'map' or a position (row, column) of ints; received {unit!r}. "
                 "project_units takes a position for each image."
@@ -169,17 +178,20 @@ class Deconvnet:
         check_positive("batch_size", batch_size)
         channels = check_channels(channels, attached.step.output.shape[-1], attached.step.name)
         numbers = np.arange(len(images)) if numbers is None else check_numbers(numbers, len(images))
-        if len(channels) != len(numbers) or (positions is not None and np.shape(positions) != (len(numbers), 2)):
+        if len(channels) != len(numbers) or (positions is not None and any_array(positions).shape != (len(numbers), 2)):
             raise ValueError(
                 f"project_units takes a channel and a position for each image, or `numbers` that say which image each "
                 f"unit is in; received {len(numbers)} images, {len(channels)} channels and positions of shape "
-                f"{np.shape(positions)}."
+                f"{any_array(positions).shape}."
             )
         if positions is not None:
             positions = check_positions(positions, len(numbers), (attached.step.output.shape[:-1] * 2 or (1, 1))[:2])
         way = attached.patches or attached
         cut = patches and way is not attached
-        pictures = np.empty((len(numbers), *(way.window.cells if cut else image.shape[:2]), image.shape[2]), way.dtype)
+        if patches:
+            check_image_shape("project_units with patches=True", attached.graph)
+        shape = (*way.window.cells, image.shape[2]) if cut else image.shape
+        pictures = np.empty((len(numbers), *shape), way.dtype)
         corners = np.zeros((len(numbers), 2), np.int64)
         distinct, numbers = np.unique(numbers, return_inverse=True)
         for batch in _pieces(np.arange(len(distinct)), batch_size):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from deconv.dtypes import any_array, array_of
 from deconv.inputs import check_channels
 
 
@@ -9,9 +10,10 @@ def select(activations, channel=None, unit="max", *, start="activation"):
     """Set all other activations to zero.
 
     Args:
-        activations: `(n, rows, columns, channels)` or `(n, channels)`.
+        activations: `(n, rows, columns, channels)`, `(n, channels)`, or with any other number of axes between the two.
         channel: One channel for all images, `(n,)` ints for one each, or None for all channels.
-        unit: `"max"`, `"map"`, a position `(row, column)`, or `(n, 2)` ints for one each (see `Deconvnet.project`).
+        unit: `"max"`, `"map"`, a position `(row, column)`, or `(n, 2)` ints for one each (see `Deconvnet.project`). In
+            maps of another rank a position has a number for each of their axes, or is `(0, place)` where there is one.
         start: `"activation"` or `"one"`, the value of what is left.
 
     Returns:
@@ -21,20 +23,26 @@ def select(activations, channel=None, unit="max", *, start="activation"):
         ValueError: If `unit` or `start` is unknown, or a position lies outside the map.
     """
     check_start(start)
+    activations = array_of("activations", activations)
+    if activations.ndim < 2:
+        raise ValueError(f"activations must have shape (n, rows, columns, channels); received {activations.shape}.")
     space = activations.shape[1:-1]
-    maps = activations.reshape(len(activations), *(1,) * (2 - len(space)), *space, activations.shape[-1])
-    count, rows, columns, depth = maps.shape
+    space = (*(1,) * (2 - len(space)), *space)
+    count, depth = len(activations), activations.shape[-1]
+    maps = activations.reshape(count, *space, depth)
     keep = np.ones(maps.shape, bool)
     if channel is not None:
         channel = check_channels(channel, depth, "of the activations given")
-        keep &= np.arange(depth) == np.reshape(channel, (-1, 1, 1, 1))
+        keep &= np.arange(depth) == np.reshape(channel, (-1, *(1,) * (maps.ndim - 1)))
     if isinstance(unit, str) and unit == "max":
         strongest = np.where(keep, maps, -np.inf).reshape(count, -1).argmax(axis=1)
-        keep = np.arange(maps[0].size).reshape(maps.shape[1:]) == strongest[:, None, None, None]
+        keep = np.arange(maps[0].size).reshape(maps.shape[1:]) == strongest.reshape(-1, *(1,) * (maps.ndim - 1))
     elif not (isinstance(unit, str) and unit == "map"):
-        row, column = check_positions(unit, count, (rows, columns)).T
-        keep &= (np.arange(rows) == row[:, None])[:, :, None, None]
-        keep &= (np.arange(columns) == column[:, None])[:, None, :, None]
+        if activations.ndim == 3 and any_array(unit).shape in ((), (1,)):
+            unit = (0, *np.atleast_1d(unit))
+        for axis, place in enumerate(check_positions(unit, count, space).T, 1):
+            there = np.arange(maps.shape[axis]) == place[:, None]
+            keep &= there.reshape(count, *(-1 if other == axis else 1 for other in range(1, maps.ndim)))
     value = maps if start == "activation" else np.ones_like(maps)
     return np.where(keep, value, 0).astype(activations.dtype).reshape(activations.shape)
 
@@ -83,18 +91,21 @@ def check_start(start):
 
 
 def check_positions(unit, count, size):
-    """A position, or one for each, as ints `(count, 2)`.
+    """A position, or one for each, as ints `(count, axes of the map)`.
 
     Raises:
         ValueError: If they are something else, or lie outside a map of `size`.
     """
     try:
-        positions = np.broadcast_to(np.asarray(unit), (count, 2))
-    except ValueError:
+        positions = np.broadcast_to(any_array(unit), (count, len(size)))
+    except (ValueError, TypeError):
         positions = np.empty(0)
     if not np.issubdtype(positions.dtype, np.integer):
-        raise ValueError(f"unit must be 'max', 'map' or a position (row, column) of ints; received {unit!r}.")
+        place = "(row, column)" if len(size) == 2 else f"of {len(size)} numbers, one for each axis of the map,"
+        raise ValueError(f"unit must be 'max', 'map' or a position {place} of ints; received {unit!r}.")
     if (positions < 0).any() or (positions >= size).any():
+        if len(size) != 2:
+            raise ValueError(f"The map has the axes {tuple(size)}; received position {unit!r}.")
         raise ValueError(
             f"The map has rows 0 to {size[0] - 1} and columns 0 to {size[1] - 1}; received position {unit!r}."
         )

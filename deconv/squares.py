@@ -1,6 +1,10 @@
 """The squares that cover an image in turn: where they are, and what the image looks like under them."""
 
+from typing import NamedTuple
+
 import numpy as np
+
+from deconv.dtypes import any_array, array_of
 
 MEAN_GREY = 128.0
 """What covers by default where images are in pixel units, 0 to 255."""
@@ -37,6 +41,19 @@ def default_fill(image, in_pixels):
     return np.round(mean) if np.issubdtype(image.dtype, np.integer) else mean
 
 
+class Squares(NamedTuple):
+    """A grid of squares, as `pixel_map` takes it.
+
+    Attributes:
+        tops, lefts: `(rows,)` and `(columns,)` ints, first row and first column of the square at each position.
+        size: `(height, width)` of the square.
+    """
+
+    tops: np.ndarray
+    lefts: np.ndarray
+    size: tuple[int, int]
+
+
 def starts(length, size, stride, axis):
     """Where the square begins along one axis: every `stride` pixels, and once flush with the end.
 
@@ -71,19 +88,20 @@ def pixel_map(values, maps, image_shape):
 
     Args:
         values: `(rows, columns)`, for example `maps.probability`.
-        maps: The `OcclusionMaps` that they belong to.
+        maps: The `OcclusionMaps` that they belong to, or `Squares`.
         image_shape: `(height, width)` of the image.
 
     Returns:
         float64 array `(height, width)`.
     """
-    if np.shape(values) != (len(maps.tops), len(maps.lefts)):
+    values = array_of("values", values)
+    if values.shape != (len(maps.tops), len(maps.lefts)):
         raise ValueError(
             f"values must have one number for each position, {(len(maps.tops), len(maps.lefts))}; "
-            f"received {np.shape(values)}."
+            f"received {values.shape}."
         )
     end = maps.tops[-1] + maps.size[0], maps.lefts[-1] + maps.size[1]
-    if tuple(image_shape) != tuple(int(side) for side in end):
+    if any_array(image_shape).shape != (2,) or tuple(image_shape) != tuple(int(side) for side in end):
         raise ValueError(f"image_shape must be {tuple(map(int, end))}, where the maps end; received {image_shape}.")
     down = covers(maps.tops, maps.size[0], image_shape[0]).astype(float)
     right = covers(maps.lefts, maps.size[1], image_shape[1]).astype(float)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from deconv import cutting, graph
 from deconv.batches import ahead
 from deconv.challengers import kept_dtype, plane
+from deconv.dtypes import any_array
 from deconv.inputs import check_channels, check_finite, check_positive, prepare
 from deconv.keeping import same, signature
 from deconv.pixel_space import to_pixel_space
@@ -155,7 +156,7 @@ def _chosen(step, channels, seed):
             raise ValueError(f"channels must name every layer; received {list(channels)}, without '{step.name}'.")
         channels = channels[step.name]
     count = step.output.shape[-1]
-    if np.ndim(channels):
+    if any_array(channels).ndim or isinstance(channels, list | tuple):
         return check_channels(channels, count, step.name)
     random = np.random.default_rng([seed, zlib.crc32(step.name.encode())])
     return np.sort(random.choice(count, min(count, check_positive("channels", channels)), replace=False))

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from deconv.dtypes import array_of, is_floating
 from deconv.inputs import check_fill
 
 KINDS = ("translation", "scale", "rotation")
@@ -31,7 +32,7 @@ def transform(images, kind, values, *, fill="edge", interpolation="bilinear"):
     Raises:
         ValueError: If an argument is none of these, or a scale is not above zero.
     """
-    images = np.asarray(images)
+    images = array_of("images", images)
     if images.ndim != 4 or not images.size:
         raise ValueError(f"images must have shape (n, height, width, channels); received {images.shape}.")
     check_interpolation(interpolation)
@@ -45,7 +46,7 @@ def transform(images, kind, values, *, fill="edge", interpolation="bilinear"):
     if interpolation == "nearest":
         rows, columns = np.floor(rows + 0.5), np.floor(columns + 0.5)
     found = _read(images, rows, columns, background)
-    return found.astype(images.dtype if images.dtype.kind == "f" else np.float32)
+    return found.astype(images.dtype if is_floating(images.dtype) else np.float32)
 
 
 def check_values(kind, values):
@@ -56,8 +57,8 @@ def check_values(kind, values):
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}; received {kind!r}.")
-    found = np.atleast_1d(np.asarray(values))
-    if found.ndim != 1 or not len(found) or found.dtype.kind not in "uif" or not np.isfinite(found).all():
+    found = np.atleast_1d(array_of("values", values))
+    if found.ndim != 1 or not len(found) or found.dtype.kind == "b" or not np.isfinite(found).all():
         raise ValueError(f"values must be finite numbers, at least one; received {values!r}.")
     if kind == "scale" and (found <= 0).any():
         raise ValueError(f"A scale is a factor above zero, 1 for the image as it is; received {found.min():g}.")

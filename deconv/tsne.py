@@ -111,12 +111,13 @@ def check_layout(method, perplexity, count):
         raise ValueError(f"method must be 'tsne' or 'pca'; received {method!r}.")
     if count < 4:
         raise ValueError(f"A layout needs at least 4 points; received {count}.")
+    is_number = isinstance(perplexity, int | float | np.number) and not isinstance(perplexity, bool)
+    if perplexity is not None and not (is_number and perplexity >= 1):
+        raise ValueError(f"perplexity must be a number of at least 1; received {perplexity!r}.")
     if method == "pca":
         return None
     if perplexity is None:
         return min(30.0, (count - 1) / 3)
-    if isinstance(perplexity, bool) or not isinstance(perplexity, int | float | np.number) or perplexity < 1:
-        raise ValueError(f"perplexity must be a number of at least 1; received {perplexity!r}.")
     if perplexity >= count:
         raise ValueError(
             f"perplexity must be less than the number of points, {count}; received {perplexity!r}. "

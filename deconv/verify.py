@@ -8,7 +8,9 @@ import tensorflow as tf
 
 from deconv import backward, devices, graph
 from deconv.claims import claim_error, claims, factors
-from deconv.inputs import check_images
+from deconv.continued import continued
+from deconv.dtypes import array_of
+from deconv.inputs import check_images, check_seed
 from deconv.mirror import mirror_graph
 from deconv.projection import Deconvnet
 from deconv.selection import select
@@ -123,13 +125,15 @@ def _verify(model, layer, images, collisions, rules, input_shape, seed):
     net = Deconvnet(model, collisions=collisions, rules=rules, input_shape=input_shape)
     laid = graph.below(net.graph, graph.find(net.graph, layer))
     top, image = laid.steps[-1], laid.inputs[0]
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(check_seed(seed))
     if images is None:
-        images = random.standard_normal((2, *image.shape)).astype(image.dtype)
+        images = _noise(random, (2, *image.shape), image.dtype)
     images = check_images(images, image.shape, image.dtype)
     record = net.record(images, layer)
     linear = mirror_graph(laid, rules, collisions, rectify=False)
     told = claims(laid, rules)
+    laid = continued(laid)
+    images = images.astype(laid.inputs[0].dtype, copy=False)
     replay, scales = _replay(laid, images, record.switches, [step for step in told if backward.passes(step)])
     return Verification(
         layer=top.name,
@@ -146,6 +150,13 @@ def _verify(model, layer, images, collisions, rules, input_shape, seed):
     )
 
 
+def _noise(random, shape, dtype):
+    """Seeded noise; of pixels, 0 to 255 or what the dtype holds of them, for a model that takes whole numbers."""
+    if is_floating(dtype):
+        return random.standard_normal(shape).astype(dtype)
+    return random.integers(0, 2 if np.dtype(dtype).kind == "b" else min(256, np.iinfo(dtype).max + 1), shape)
+
+
 def collision_rate(switches):
     """Share of pooled units whose maximum another window of the same map shares.
 
@@ -155,7 +166,9 @@ def collision_rate(switches):
     Returns:
         A number from 0 to 1; 0 wherever windows do not overlap.
     """
-    switches = np.asarray(switches)
+    switches = array_of("switches", switches)
+    if switches.ndim < 2:
+        raise ValueError(f"switches must have shape (n, rows, columns, channels); received {switches.shape}.")
     ordered = np.sort(switches.reshape(len(switches), -1, switches.shape[-1]), axis=1)
     same = np.diff(ordered, axis=1) == 0
     nothing = np.zeros((len(ordered), 1, ordered.shape[-1]), bool)

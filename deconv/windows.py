@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from deconv import activation_functions, graph
+from deconv.dtypes import any_array
 from deconv.function_behaviour import EVERYTHING
 from deconv.inputs import check_channels_last
 from deconv.ops import window_padding
@@ -60,7 +61,7 @@ def receptive_windows(model, layer, positions, *, input_shape=None):
         ValueError: If there is no such layer, a position lies outside its map, or the model takes no images.
     """
     laid, step = _cut(model, layer, input_shape)
-    positions = np.asarray(positions)
+    positions = any_array(positions)
     size = _plane(step.output)
     if (
         positions.shape[-1:] != (2,)
@@ -93,7 +94,7 @@ def touched_windows(model, layer, rectangles, *, input_shape=None):
         ValueError: If there is no such layer, a rectangle is empty or leaves the image, or the model takes no images.
     """
     laid, step = _cut(model, layer, input_shape)
-    rectangles = np.asarray(rectangles)
+    rectangles = any_array(rectangles)
     height, width = laid.inputs[0].shape[:2]
     if (
         rectangles.shape[-1:] != (4,)

@@ -5,14 +5,21 @@ import numpy as np
 import tensorflow as tf
 
 from deconv import backward, graph
+from deconv.attribution.network import network_of
 from deconv.attribution.units import chosen
 from deconv.recording import traced
 
 _PLACES = (
     *graph.IDLE,
+    keras.layers.MaxPooling1D,
     keras.layers.MaxPooling2D,
+    keras.layers.MaxPooling3D,
+    keras.layers.AveragePooling1D,
     keras.layers.AveragePooling2D,
+    keras.layers.AveragePooling3D,
+    keras.layers.ZeroPadding1D,
     keras.layers.ZeroPadding2D,
+    keras.layers.ZeroPadding3D,
     keras.layers.Reshape,
     keras.layers.InputLayer,
 )
@@ -35,7 +42,8 @@ def grad_cam(
 
     A place has no colour: every channel of the result holds the same numbers, so that its shape is that of all other
     methods. The cells of the map are laid over the image side by side; what a unit sees is larger than its cell, and at
-    the border of maps without padding it lies further in.
+    the border of maps without padding it lies further in. The map of a sequence or a volume is resized linearly along
+    each axis.
 
     Args and Raises: As for `grad_cam_map`.
 
@@ -45,9 +53,16 @@ def grad_cam(
     maps = grad_cam_map(
         model, images, target, layer, unit=unit, at=at, rectify=rectify, batch_size=batch_size, input_shape=input_shape
     )
-    shape = np.shape(images)
-    resized = tf.image.resize(maps, shape[1:3]).numpy().astype(maps.dtype)
-    return np.repeat(resized, shape[3], axis=-1)
+    shape, axes = np.shape(images)[1:], maps.ndim - 2
+    edges = [edge.shape for step in network_of(model, layer, input_shape).graph.steps for edge in step.outputs]
+    grey = len(shape) == axes and (*shape, 1) in edges  # a network that gives its images their channel itself
+    if not grey and len(shape) != axes + 1:
+        raise ValueError(
+            f"grad_cam lays its map, here of {axes} axes, over the image, which must have as many, and channels; model "
+            f"'{model.name}' takes images of shape {shape}. grad_cam_map gives the map as it is."
+        )
+    resized = _resized(maps, shape[:axes])
+    return resized[..., 0] if grey else np.repeat(resized, shape[-1], axis=-1)
 
 
 def grad_cam_map(
@@ -74,7 +89,8 @@ def grad_cam_map(
         rectify: Whether what speaks against the unit is set to zero, as theirs is.
 
     Returns:
-        Array `(n, rows, columns, 1)` with the size of the maps of `at`, in the dtype of the model's input.
+        Array `(n, rows, columns, 1)` with the size of the maps of `at`, in the dtype of the model's input. Maps of a
+        sequence have one axis in place of two, those of a volume three.
 
     Raises:
         ValueError: If `at` is not below `layer` or has no maps, or anything does not fit the model.
@@ -90,7 +106,7 @@ def grad_cam_map(
 def _weighed(laid, name):
     """Compile images and a signal to the sum over the channels of a layer, each times its mean gradient."""
     step = next(step for step in laid.steps if step.name == name)
-    image, top = laid.inputs[0], laid.steps[-1]
+    image, top, space = laid.inputs[0], laid.steps[-1], list(range(1, len(step.output.shape)))
 
     def down(images, signal):
         with tf.GradientTape() as tape:
@@ -99,21 +115,42 @@ def _weighed(laid, name):
             total = tf.reduce_sum(before[top.name] * tf.cast(signal, before[top.name].dtype))
         maps = values[step.output]
         slopes = tape.gradient(total, maps, unconnected_gradients="zero")
-        return tf.reduce_sum(maps * tf.reduce_mean(slopes, axis=(1, 2), keepdims=True), axis=-1, keepdims=True)
+        return tf.reduce_sum(maps * tf.reduce_mean(slopes, axis=space, keepdims=True), axis=-1, keepdims=True)
 
     signal = tf.TensorSpec((None, *top.output.shape), top.output.dtype)
     return traced(down, tf.TensorSpec((None, *image.shape), image.dtype), signal)
 
 
-def _has_maps(step):
-    shape = step.output.shape
-    return len(shape) == 3 and shape[0] * shape[1] > 1
+def _with_maps(laid):
+    """The steps below the last one that put out maps: of rows and columns, or as many axes as the images have.
+
+    Where nothing has two axes, as in a network of sequences, maps of one count.
+    """
+    ranks = (len(laid.inputs[0].shape),) if len(laid.inputs[0].shape) > 3 else (3, 2)
+    for rank in ranks:
+        shapes = [(step, step.output.shape) for step in laid.steps[:-1]]
+        found = [step for step, shape in shapes if len(shape) == rank and np.prod(shape[:-1]) > 1]
+        if found:
+            return found
+    return []
+
+
+def _resized(maps, space):
+    """Maps `(n, *axes, 1)` resized linearly to `(n, *space, 1)`, pixels having an area."""
+    if len(space) == 2:
+        return tf.image.resize(maps, space).numpy().astype(maps.dtype)
+    found = maps
+    for axis, size in enumerate(space, 1):
+        before, after = found.shape[:axis], found.shape[axis + 1 :]
+        flat = found.reshape(int(np.prod(before)), found.shape[axis], int(np.prod(after)), 1)
+        found = tf.image.resize(flat, (size, flat.shape[2])).numpy().reshape(*before, size, *after)
+    return found.astype(maps.dtype)
 
 
 def _last_maps(laid):
     """The step that is weighed where none is named."""
-    for step in reversed(laid.steps[:-1]):
-        if _has_maps(step) and not issubclass(graph.kind(step.layer), _PLACES):
+    for step in reversed(_with_maps(laid)):
+        if not issubclass(graph.kind(step.layer), _PLACES):
             return step
     raise ValueError(
         f"Below layer '{laid.steps[-1].name}' of model '{laid.name}' no layer has maps to weigh. "
@@ -124,7 +161,7 @@ def _last_maps(laid):
 def _maps_at(whole, laid, at):
     """The step that is called `at`."""
     step = graph.find(whole, at)
-    known = [below.name for below in laid.steps[:-1] if _has_maps(below)]
+    known = [below.name for below in _with_maps(laid)]
     if step.name not in known:
         raise ValueError(
             f"at must be a layer with maps below layer '{laid.steps[-1].name}': {', '.join(known) or 'none'}; "

@@ -94,7 +94,8 @@ def lrp(
         bounds: `(low, high)`, between which the pixels may be for the rule `z_box`, as the model takes them: numbers,
             `(channels,)` or images. For a `preprocess` of pixels of 0 to 255 these are
             `(preprocess(np.zeros(shape)), preprocess(np.full(shape, 255)))`. None for the smallest and largest value in
-            each channel of each image, so that no picture depends on the others of the call.
+            each channel of each image, so that no picture depends on the others of the call; of images of one or two
+            axes, the last of which need not be channels, in the image as a whole.
         batch_size: How many images are computed at a time.
         input_shape: `(height, width, channels)` for a model that leaves its input size open.
         return_arrived: Whether to return also how much of the value has arrived at the pixels.
@@ -183,7 +184,8 @@ def _compile(laid, walk, by_layer):
 def _check_bounds(bounds, images):
     """Two functions of a slice of the images, that return bounds shaped like it."""
     if bounds is None:
-        found = images.min(axis=(1, 2), keepdims=True), images.max(axis=(1, 2), keepdims=True)
+        axes = tuple(range(1, images.ndim - 1 if images.ndim > 3 else images.ndim))
+        found = images.min(axis=axes, keepdims=True), images.max(axis=axes, keepdims=True)
     else:
         try:
             found = [np.broadcast_to(np.asarray(bound, images.dtype), images.shape) for bound in bounds]

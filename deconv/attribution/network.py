@@ -3,6 +3,8 @@
 import tensorflow as tf
 
 from deconv import backward, graph
+from deconv.continued import continued
+from deconv.dtypes import is_floating
 from deconv.keeping import kept
 from deconv.recording import traced
 
@@ -12,10 +14,14 @@ class Network:
 
     Attributes:
         graph: The `Graph` up to a layer, which is its last step.
+        given: Dtype of the images that the model takes. That of the graph's input is another one, floating point,
+            where the graph has been `continued`.
+        whole: The `Network` of the model as it is, where the graph has been `continued`; else None.
     """
 
-    def __init__(self, laid):
-        self.graph = laid
+    def __init__(self, laid, whole=None):
+        self.graph, self.whole = laid, whole
+        self.given = (whole or self).graph.inputs[0].dtype
         self._compiled = {}
 
     def compiled(self, build, *options):
@@ -37,12 +43,19 @@ def gradients(laid, rule, norms_pass):
     return backward.gradients(laid, rule and backward.RECTIFIERS[rule], norms_pass=norms_pass)
 
 
-def network_of(model, layer, input_shape):
-    """The `Network` up to a layer, or the model's output for None."""
+def network_of(model, layer, input_shape, real=True):
+    """The `Network` up to a layer, or the model's output for None.
+
+    Args:
+        model, layer, input_shape: As for `graph.walk` and `graph.find`.
+        real: Whether a model of whole numbers is `continued`, so that it can be differentiated.
+    """
 
     def make():
         laid = graph.walk(model, input_shape)
         ends = [step for step in laid.steps if laid.outputs[0] in step.outputs]
-        return Network(graph.below(laid, ends[0] if layer is None else graph.find(laid, layer)))
+        laid = graph.below(laid, ends[0] if layer is None else graph.find(laid, layer))
+        is_whole = real and not is_floating(laid.inputs[0].dtype)
+        return Network(continued(laid), Network(laid)) if is_whole else Network(laid)
 
-    return kept(model, ("attribution", repr(layer), repr(input_shape)), make)
+    return kept(model, ("attribution", repr(layer), repr(input_shape), real), make)

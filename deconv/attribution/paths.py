@@ -4,8 +4,9 @@ from numbers import Real
 
 import numpy as np
 
-from deconv.attribution.averages import average
+from deconv.attribution.averages import along, average
 from deconv.attribution.units import chosen
+from deconv.dtypes import array_of
 from deconv.inputs import check_positive
 
 
@@ -91,7 +92,7 @@ def completeness(
 def _integrals(down, images, starts, signal, steps, batch_size):
     """Maps from gradients at `steps` points on the line between each start and its image."""
     places, weights = np.polynomial.legendre.leggauss(steps)  # of -1 to 1
-    shares, ways = ((places + 1) / 2).reshape(-1, 1, 1, 1), images - starts
+    shares, ways = along((places + 1) / 2, images), images - starts
 
     def between(numbers, places):
         return (starts[numbers] + shares[places] * ways[numbers]).astype(images.dtype)
@@ -112,9 +113,9 @@ def _baselines(baseline, images):
     Raises:
         ValueError: If it has another shape, or is not made of finite real numbers.
     """
-    given = np.asarray(baseline)
+    given = array_of("baseline", baseline)
     shapes = (), images.shape[-1:], images.shape[1:], images.shape
-    if given.shape not in shapes or given.dtype.kind not in "uif" or not np.isfinite(given).all():
+    if given.shape not in shapes or given.dtype.kind == "b" or not np.isfinite(given).all():
         raise ValueError(
             f"baseline must be a finite number, one for each channel ({images.shape[-1]},), an image "
             f"{images.shape[1:]}, or one for each of the {len(images)} images; received shape {given.shape}, dtype "

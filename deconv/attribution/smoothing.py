@@ -45,7 +45,7 @@ def smooth_grad(
     check_positive("samples", samples)
     random = np.random.default_rng(check_seed(seed))
     asked = chosen(model, images, target, layer, unit, batch_size=batch_size, input_shape=input_shape)
-    scales = noise * np.ptp(asked.images, axis=(1, 2, 3), keepdims=True)
+    scales = noise * np.ptp(asked.images, axis=tuple(range(1, asked.images.ndim)), keepdims=True)
 
     def noisy(numbers, _):
         clean = asked.images[numbers]

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deconv.attribution.network import Network, forward, gradients, network_of
+from deconv.dtypes import any_array
 from deconv.inputs import check_finite, check_images, check_positive
 from deconv.selection import select
 
@@ -14,7 +15,8 @@ class Chosen(NamedTuple):
 
     Attributes:
         network: The `Network` up to the layer; the same one whenever the same layer of the same model is chosen.
-        images: `(n, height, width, channels)`, checked, in the dtype of the model's input.
+        images: `(n, height, width, channels)`, checked, in the dtype of the model's input; in floating point where the
+            model takes whole numbers.
         targets: `(n,)` ints, the channel, or class, of each image.
         signal: `(n, rows, columns, channels)`, or `(n, channels)`, one at the units that are explained, else zero.
         values: `(n,)`, the sum of these units before the activation of the layer: of a softmax, the logit.
@@ -45,7 +47,7 @@ class Chosen(NamedTuple):
         return np.concatenate([_total(look(images[part]).numpy(), self.signal[part]) for part in parts])
 
 
-def chosen(model, images, target=None, layer=None, unit="max", *, batch_size=32, input_shape=None):
+def chosen(model, images, target=None, layer=None, unit="max", *, batch_size=32, input_shape=None, real=True):
     """Find the units that an attribution starts from.
 
     Units are found, and their values taken, before the activation of the layer. Where a channel is active at all, its
@@ -54,31 +56,30 @@ def chosen(model, images, target=None, layer=None, unit="max", *, batch_size=32,
 
     Args:
         model: A functional or Sequential `keras.Model`.
-        images: Float array `(n, height, width, channels)`, preprocessed as the model expects.
+        images: Array `(n, height, width, channels)`, or of whatever rank the model takes, preprocessed as it expects.
         target: Channel of the layer, for dense layers the class: an int; `(n,)` ints, one for each image; one-hot rows
             `(n, channels)`; or None for the strongest of each image.
         layer: Name, path or index; None for the model's output, the first if there are several.
         unit: Which units of the channel: `"max"`, the strongest (the first in row-major order if several are equal); a
-            position `(row, column)`; `"map"`, all of them. A dense layer has one.
+            position `(row, column)`, or of as many numbers as the map has axes; `"map"`, all of them. A dense layer has
+            one.
         batch_size: How many images are computed at a time.
         input_shape: `(height, width, channels)` for a model that leaves its input size open.
+        real: Whether a model that takes whole numbers is continued to those between them (see `deconv.continued`), for
+            all that differentiates.
 
     Returns:
         `Chosen`.
 
     Raises:
-        ValueError: If anything does not fit the model, or its input is made of whole numbers, which have no gradient.
+        ValueError: If anything does not fit the model, or it computes with whole numbers, which have no gradient.
     """
     check_positive("batch_size", batch_size)
-    network = network_of(model, layer, input_shape)
+    network = network_of(model, layer, input_shape, real)
     laid, step = network.graph, network.graph.steps[-1]
     image = laid.inputs[0]
-    images = check_images(images, image.shape, image.dtype)
-    if not np.issubdtype(images.dtype, np.floating):
-        raise ValueError(
-            f"Model '{model.name}' takes whole numbers ({image.dtype}), along which nothing can be attributed. "
-            "Cut the model above the layer that embeds or converts them."
-        )
+    images = check_images(images, image.shape, network.given)
+    as_given, images = images, images.astype(image.dtype, copy=False)
     depth = step.output.shape[-1]
     targets = None if target is None else check_targets(target, len(images), depth, step.name)
     signal = np.empty((len(images), *step.output.shape), step.output.dtype)
@@ -86,6 +87,8 @@ def chosen(model, images, target=None, layer=None, unit="max", *, batch_size=32,
     look = network.compiled(forward)
     for part in _batches(len(images), batch_size):
         maps = check_finite(look(images[part]).numpy(), step.name)
+        if network.whole:
+            _check_continued(maps, network.whole.compiled(forward)(as_given[part]).numpy(), model.name, network.given)
         found[part] = _strongest(maps, unit) if targets is None else targets[part]
         signal[part] = select(maps, found[part], unit, start="one")
         values[part] = _total(maps, signal[part])
@@ -98,7 +101,7 @@ def check_targets(target, count, depth, layer):
     Raises:
         ValueError: If `target` is no whole number, has another length, is out of range, or rows are not one-hot.
     """
-    given = np.asarray(target)
+    given = any_array(target)
     if given.ndim == 2:
         if given.shape != (count, depth) or ((given != 0) & (given != 1)).any() or (given.sum(axis=1) != 1).any():
             raise ValueError(
@@ -117,6 +120,17 @@ def check_targets(target, count, depth, layer):
             f"target must be one of 0 to {depth - 1}, the channels of layer '{layer}'; received {outside[0]}."
         )
     return np.broadcast_to(given.astype(np.int64) % depth, (count,))
+
+
+def _check_continued(maps, expected, name, dtype):
+    """Fail if a model computes something else with floating-point images than with the whole numbers that it takes."""
+    scale = max(np.abs(expected).max(), np.finfo(np.float32).tiny)
+    if not np.abs(maps - expected).max() <= 1e-3 * scale:
+        raise ValueError(
+            f"Model '{name}' computes something else with {dtype} than with the same numbers in floating point, so "
+            "that nothing has a derivative along them. Convert them to floating point in its first layer, or cut the "
+            "model above the layers that compute with whole numbers."
+        )
 
 
 def _strongest(maps, unit):

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from deconv.cli.images import some_of
-from deconv.cli.options import Layer, check, command
+from deconv.cli.options import BatchSize, Layer, batches, check, command
 from deconv.cli.subjects import looked_at
 from deconv.cli.units import layer_of
 
@@ -20,6 +20,7 @@ def controls(
     no_cascade: Annotated[
         bool, typer.Option("--no-cascade", help="Leave out the randomised weights, which take longest.")
     ] = False,
+    batch_size: BatchSize = None,
 ):
     """Compare the picture of each image's strongest unit with other switches, other units, other methods and edges.
 
@@ -30,11 +31,12 @@ def controls(
       python -m deconv controls --model alexnet --layer conv5
     """
     check("--count", count, count >= 2, "at least 2")
+    sizes = batches(batch_size)
     subject = looked_at(request)
-    return subject, _pictures(subject, layer_of(subject, layer), count, not no_cascade)
+    return subject, _pictures(subject, layer_of(subject, layer), count, not no_cascade, sizes)
 
 
-def _pictures(subject, layer, count, randomise):
+def _pictures(subject, layer, count, randomise, sizes):
     import numpy as np
 
     from deconv.controls import CONTROLS
@@ -44,8 +46,8 @@ def _pictures(subject, layer, count, randomise):
     from deconv.rules import label
 
     images, *_, ids = some_of(subject, count)
-    inputs = subject.preprocess(images)
-    found = controlled(subject.model, inputs, layer, randomise=randomise, seed=subject.seed)
+    inputs = subject.prepared(images)
+    found = controlled(subject.model, inputs, layer, randomise=randomise, seed=subject.seed, **sizes)
     tables = {measure: found.table(measure) for measure in MEASURES}
     likeness = Table(
         f"How like the picture of the strongest unit of {layer} each control is: mean (standard deviation)",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from deconv.cli.options import check, command
+from deconv.cli.options import BatchSize, batches, check, command
 from deconv.cli.subjects import looked_at
 from deconv.cli.units import layers_of
 
@@ -16,6 +16,7 @@ def embed(
     method: Annotated[str, typer.Option(help="tsne, or pca.")] = "tsne",
     count: Annotated[int, typer.Option(help="How many images at most.")] = 1000,
     perplexity: Annotated[float | None, typer.Option(help="About how many neighbours count [30, or less].")] = None,
+    batch_size: BatchSize = None,
 ):
     """Lay images out in a plane by what a layer says of them, and see how classes part with depth.
 
@@ -29,8 +30,9 @@ def embed(
     check("--method", repr(method), method in ("tsne", "pca"), "tsne or pca")
     check("--count", count, count >= 4, "at least 4")
     check("--perplexity", perplexity, perplexity is None or perplexity >= 1, "at least 1")
+    sizes = batches(batch_size)
     subject = looked_at(request)
-    return subject, _pictures(subject, *_layers(subject, layer), method, count, perplexity)
+    return subject, _pictures(subject, *_layers(subject, layer), method, count, perplexity, sizes)
 
 
 def _layers(subject, given):
@@ -44,7 +46,7 @@ def _layers(subject, given):
     return layers_of(subject, [given])[0] if given else ([*deep[-2:-1], *deep[-1:]] or [steps[-1].name])[0], deep
 
 
-def _pictures(subject, layer, deep, method, count, perplexity):
+def _pictures(subject, layer, deep, method, count, perplexity, sizes):
     import numpy as np
 
     from deconv.embedding import embed
@@ -54,7 +56,7 @@ def _pictures(subject, layer, deep, method, count, perplexity):
     from deconv.rules import label
     from deconv.separation import separation
 
-    options = {"images": count, "preprocess": subject.preprocess, "seed": subject.seed}
+    options = {"images": count, "preprocess": subject.preprocess, "seed": subject.seed, **sizes}
     found = embed(subject.model, subject.data, layer, method, perplexity=perplexity, **options)
     title = f"{layer} of {subject.model.name}: {in_words(found)}"
     caption = (

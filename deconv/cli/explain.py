@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from deconv.cli.images import some_of
-from deconv.cli.options import Target, check, command
+from deconv.cli.options import BatchSize, Target, batches, check, command
 from deconv.cli.output import in_terminal
 from deconv.cli.subjects import looked_at
 from deconv.cli.units import class_of, layers_of
@@ -25,6 +25,7 @@ def explain(
     ] = None,
     count: Annotated[int, typer.Option(help="How many images, of as many classes; a picture for each.")] = 1,
     steps: Annotated[int, typer.Option(help="In how many shares pixels are removed and given back.")] = 50,
+    batch_size: BatchSize = None,
 ):
     """Explain a class, or a unit, in an image by every method: maps, times, deletion and insertion curves.
 
@@ -37,15 +38,16 @@ def explain(
     check("--steps", steps, steps >= 1, "at least 1")
     holds = layer is None or target is None or target.isdecimal()
     check("--target", repr(target), holds, f"the number of a channel of {layer}")
+    size = batches(batch_size)
     subject = looked_at(request)
     if layer is None:
         target = class_of(subject, target)
     else:
         layer, target = layers_of(subject, [layer])[0], None if target is None else int(target)
-    return subject, _pictures(subject, target, layer, method, count, steps)
+    return subject, _pictures(subject, target, layer, method, count, steps, size)
 
 
-def _pictures(subject, target, layer, methods, count, steps):
+def _pictures(subject, target, layer, methods, count, steps, size):
     from deconv import graph
     from deconv.explain import explain
     from deconv.figures import Picture
@@ -70,6 +72,7 @@ def _pictures(subject, target, layer, methods, count, steps):
             runs=2,
             seed=subject.seed,
             progress=in_terminal(),
+            **({"batch_size": _usual_size(*image.shape[:2])} | size),
         )
         what = f"channel {found.target} of {layer}" if layer else f"'{subject.class_names[found.target]}'"
         score = "activation" if layer else f"{kind} of {what}"
@@ -93,3 +96,8 @@ def _pictures(subject, target, layer, methods, count, steps):
         numbers |= {"areas": found.curves.areas, "shares": found.curves.shares, "left_out": found.left_out}
         numbers |= {"deletion": found.deletion, "insertion": found.insertion, "methods": list(found.maps)}
         yield Picture(f"explain_{label(layer) + '_' if layer else ''}{id}", title, caption, sheet, numbers)
+
+
+def _usual_size(height, width):
+    """As many images at a time as take no more memory than 32 of 224 x 224, which `explain` takes itself."""
+    return max(1, min(32, 32 * 224**2 // (height * width)))

@@ -95,18 +95,22 @@ def model_of(text, image_size=None):
     return _sized(model, image_size), text
 
 
-def preprocessing(text, model):
+def preprocessing(text, model, dtype="float32"):
     """The function from pixels to what a model takes, for arrays and for tensors alike.
 
     Args:
         text: As `check_preprocess` accepts it; None for the named network's own, or none.
         model: The text of `--model`.
+        dtype: Dtype of what the model takes; pixels are rounded for one of whole numbers.
     """
     import models
+    from deconv.dtypes import is_floating
 
     text = text or (model if model in NETWORKS else "none")
     if text in NETWORKS:
         return getattr(models, text).preprocess_input
+    if text == "none" and not is_floating(dtype):
+        return whole_pixels
     return {"none": pixels, "unit": unit}.get(text) or _guarded(text, function_of("--preprocess", text))
 
 
@@ -116,6 +120,14 @@ def pixels(images):
     import numpy as np
 
     return keras.ops.cast(images, "float32") if keras.ops.is_tensor(images) else np.asarray(images, np.float32)
+
+
+def whole_pixels(images):
+    """Pixel values 0 to 255, rounded; tensors, which are made by following gradients, as they are."""
+    import keras
+    import numpy as np
+
+    return pixels(images) if keras.ops.is_tensor(images) else np.rint(pixels(images))
 
 
 def unit(images):

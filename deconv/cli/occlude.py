@@ -6,7 +6,7 @@ import typer
 
 from deconv.cli.images import some_of
 from deconv.cli.networks import NETWORKS
-from deconv.cli.options import Layer, Target, check, command
+from deconv.cli.options import BatchSize, Layer, Target, batches, check, command
 from deconv.cli.output import in_terminal, note
 from deconv.cli.subjects import looked_at
 from deconv.cli.units import class_of, layer_of
@@ -23,6 +23,7 @@ def occlude(
     fill: Annotated[
         float | None, typer.Option(help="Its pixel value [128, mean grey; 0 for lenet5, the background of its digits].")
     ] = None,
+    batch_size: BatchSize = None,
 ):
     """Cover every place of an image in turn: where the class is lost, and what a layer's strongest map says to it.
 
@@ -34,6 +35,7 @@ def occlude(
     check("--count", count, count >= 1, "at least 1")
     check("--size", size, size is None or size >= 1, "at least 1")
     check("--stride", stride, stride is None or stride >= 1, "at least 1")
+    sizes = batches(batch_size)
     subject = looked_at(request)
     from deconv.squares import MEAN_GREY
 
@@ -43,10 +45,10 @@ def occlude(
         stride = min(size, subject.stride)  # a larger step would leave pixels out
     given = {"square": size, "stride": stride, "fill": fill}
     subject = subject._replace(**{name: value for name, value in given.items() if value is not None})
-    return subject, _pictures(subject, layer_of(subject, layer), class_of(subject, target), count)
+    return subject, _pictures(subject, layer_of(subject, layer), class_of(subject, target), count, sizes)
 
 
-def _pictures(subject, layer, target, count):
+def _pictures(subject, layer, target, count, sizes):
     import numpy as np
 
     from deconv.figures import Picture
@@ -58,13 +60,14 @@ def _pictures(subject, layer, target, count):
 
     images, names, labels, ids = some_of(subject, count)
     options = {"size": subject.square, "stride": subject.stride, "fill": subject.fill, "preprocess": subject.preprocess}
+    options |= sizes
     found = [occlusion_maps(subject.model, image, target, layer, **options, progress=in_terminal()) for image in images]
     net, shown = Deconvnet(subject.model), None
     kind, reason = output_kind(net.graph), why_not(net, layer)
     if reason:
         note(left_out(layer, reason))
     else:
-        inputs = subject.preprocess(images)
+        inputs = subject.prepared(images)
         shown = subject.shown(
             np.concatenate(
                 [net.project(inputs[n : n + 1], layer, maps.channel, unit="map") for n, maps in enumerate(found)]

@@ -67,6 +67,10 @@ Layers = Annotated[list[str] | None, typer.Option("--layer", help="Name of a lay
 Channels = Annotated[
     list[str] | None, typer.Option("--channel", metavar="NUMBERS", help="As 7, 0-5 or 0-5,9; may be repeated.")
 ]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(help="How many images are computed at a time; fewer take less memory."),
+]
 Target = Annotated[str | None, typer.Option(help="Class, by number or name [the one that the model finds].")]
 
 
@@ -101,6 +105,16 @@ def command(function):
     run.__signature__ = inspect.Signature(parameters)
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def batches(size):
+    """`{"batch_size": size}` for what takes one; nothing for None, so that it takes its own.
+
+    Raises:
+        ValueError: If it is no size.
+    """
+    check("--batch-size", size, size is None or size >= 1, "at least 1")
+    return {} if size is None else {"batch_size": size}
 
 
 def check(option, value, holds, expected):

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from deconv.cli.images import some_of
-from deconv.cli.options import Channels, Layer, check, command, numbers
+from deconv.cli.options import BatchSize, Channels, Layer, batches, check, command, numbers
 from deconv.cli.subjects import looked_at
 from deconv.cli.units import layer_of
 
@@ -21,6 +21,7 @@ def project(
     whole_map: Annotated[
         bool, typer.Option("--whole-map", help="Project all of a channel's map, not only its strongest unit.")
     ] = False,
+    batch_size: BatchSize = None,
 ):
     """Project units of a layer down to pixels: what in the image made them active.
 
@@ -33,11 +34,12 @@ def project(
     """
     channels = numbers("--channel", channel)
     check("--count", count, count >= 1, "at least 1")
+    sizes = batches(batch_size)
     subject = looked_at(request)
-    return subject, _pictures(subject, layer_of(subject, layer), channels, count, "map" if whole_map else "max")
+    return subject, _pictures(subject, layer_of(subject, layer), channels, count, "map" if whole_map else "max", sizes)
 
 
-def _pictures(subject, layer, channels, count, unit):
+def _pictures(subject, layer, channels, count, unit, sizes):
     import numpy as np
 
     from deconv.figures import Picture
@@ -49,13 +51,13 @@ def _pictures(subject, layer, channels, count, unit):
     from deconv.rules import label
 
     images, names, labels, ids = some_of(subject, count)
-    inputs = subject.preprocess(images)
-    maps = activations(subject.model, inputs, layer)[layer]
+    inputs = subject.prepared(images)
+    maps = activations(subject.model, inputs, layer, **sizes)[layer]
     peaks = maps.reshape(len(maps), -1, maps.shape[-1]).max(axis=1)
     if channels is None:
         channels = np.sort(np.argsort(-peaks.max(axis=0), kind="stable")[:_STRONGEST])
     channels = check_channels(channels, peaks.shape[1], layer)
-    found = Deconvnet(subject.model).project(inputs, layer, channels, unit)
+    found = Deconvnet(subject.model).project(inputs, layer, channels, unit, **sizes)
     shown = subject.shown(found.reshape(-1, *found.shape[2:])).reshape(*found.shape[:-1], images.shape[-1])
     what = "maps" if unit == "map" else "strongest units"
     title = f"{layer} of {subject.model.name}: {what} of {len(channels)} channels, projected"

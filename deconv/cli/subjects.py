@@ -32,7 +32,7 @@ def looked_at(request):
         model,
         weights,
         data,
-        models.preprocessing(request.preprocess, request.model),
+        models.preprocessing(request.preprocess, request.model, model.inputs[0].dtype),
         fill=network.fill,
         square=network.square,
         stride=network.stride,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from deconv.cli.options import Channels, Layers, check, command, numbers
+from deconv.cli.options import BatchSize, Channels, Layers, batches, check, command, numbers
 from deconv.cli.output import in_terminal, note
 from deconv.cli.subjects import looked_at
 from deconv.cli.units import layers_of
@@ -16,6 +16,7 @@ def top(
     layer: Layers = None,
     channel: Channels = None,
     k: Annotated[int, typer.Option("--k", help="Images per channel.")] = 9,
+    batch_size: BatchSize = None,
 ):
     """Find the strongest activations of every channel over all images, projected down, beside their patches.
 
@@ -28,11 +29,12 @@ def top(
     """
     channels = numbers("--channel", channel)
     check("--k", k, k >= 1, "at least 1")
+    sizes = batches(batch_size)
     subject = looked_at(request)
-    return subject, _pictures(subject, layers_of(subject, layer), channels, k)
+    return subject, _pictures(subject, layers_of(subject, layer), channels, k, sizes)
 
 
-def _pictures(subject, layers, channels, k):
+def _pictures(subject, layers, channels, k, sizes):
     import numpy as np
 
     from deconv.figures import Picture
@@ -45,7 +47,7 @@ def _pictures(subject, layers, channels, k):
     from deconv.scan import top_activations
 
     found = top_activations(
-        subject.model, subject.data, layers, k, preprocess=subject.preprocess, progress=in_terminal()
+        subject.model, subject.data, layers, k, preprocess=subject.preprocess, progress=in_terminal(), **sizes
     )
     net = Deconvnet(subject.model)
     for layer, tops in found.items():
@@ -61,7 +63,7 @@ def _pictures(subject, layers, channels, k):
         if reason:
             note(left_out(layer, reason))
         else:
-            projections = net.project_units(subject.preprocess(images), layer, *units, numbers=numbers)
+            projections = net.project_units(subject.prepared(images), layer, *units, numbers=numbers, **sizes)
             sides.insert(0, subject.shown(projections, windows))
         sides = [np.where(asleep, np.nan, side.reshape(*ids.shape, *side.shape[1:])) for side in sides]
         which = in_words(len(shown), count) if channels is None else f"{len(shown)} of {count} channels"

@@ -37,7 +37,7 @@ def _pictures(subject, layers, count):
     from deconv.verify import verify
 
     images, *_, ids = some_of(subject, count)
-    inputs = subject.preprocess(images)
+    inputs = subject.prepared(images)
     found = [verify(subject.model, layer, inputs, seed=subject.seed) for layer in layers]
     title = f"The deconvnet of {subject.model.name}, checked"
     caption = (

@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from deconv.dtypes import array_of
+from deconv.inputs import check_real
+
 
 def high_frequency_share(images, above=0.25):
     """Share of each picture's spectral energy above a frequency, by default half of Nyquist's.
@@ -18,7 +21,8 @@ def high_frequency_share(images, above=0.25):
     Returns:
         float64 `(n,)`, 0 to 1; NaN for a picture of one colour.
     """
-    images = np.asarray(images, np.float64)
+    images = array_of("images", images).astype(np.float64)
+    check_real("above", above)
     if images.ndim != 4:
         raise ValueError(f"images must have shape (n, height, width, channels); received {images.shape}.")
     height, width = images.shape[1:3]

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from deconv.dtypes import any_array, array_of
 from deconv.inputs import check_channels, check_positive
 from deconv.selection import check_positions
 
@@ -88,6 +89,8 @@ def neuron(layer, channel, position=None, before=True):
         before: Whether before the layer's activation.
     """
     target, channels = Target(layer, before), _channels(channel)
+    if position is not None and any_array(position).dtype.kind not in "iu":
+        raise ValueError(f"position must be (row, column), or one for each channel, of ints; received {position!r}.")
 
     def score(values, numbers):
         maps = _maps(values[target])
@@ -145,7 +148,7 @@ def direction(layer, vector, cosine_power=0, before=True):
         cosine_power: A number of at least 0.
         before: Whether before the layer's activation.
     """
-    target, vectors = Target(layer, before), np.atleast_2d(np.asarray(vector, np.float32))
+    target, vectors = Target(layer, before), np.atleast_2d(array_of("vector", vector).astype(np.float32))
     if vectors.ndim != 2 or not vectors.size or not np.isfinite(vectors).all():
         raise ValueError(f"vector must be finite numbers (channels,) or (n, channels); received {vector!r}.")
     if not isinstance(cosine_power, Real) or cosine_power < 0:
@@ -178,8 +181,8 @@ def class_logit(target):
     Args:
         target: One class number, or a sequence of them: one image for each.
     """
-    found = neuron(None, target)
-    return found._replace(labels=tuple(f"class {number}" for number in _channels(target)))
+    classes = _channels(target, "target")
+    return neuron(None, classes)._replace(labels=tuple(f"class {number}" for number in classes))
 
 
 def diversity(layer, copies, before=True):
@@ -190,6 +193,9 @@ def diversity(layer, copies, before=True):
     number that Lucid makes small. To be added to another objective with a weight:
 
         neuron("conv5", 7) + 10 * diversity("conv5", copies=4)
+
+    Here the scores of all images are added up; in Lucid the other objective is a mean over them, to which the diversity
+    of them all is added. So for the same balance a weight is `copies` times Lucid's.
 
     Args:
         layer: Name, path or index.
@@ -254,11 +260,11 @@ def _named(name, pair, strong):
     return name.format(*(f"({text})" if around else text for text, around in zip(pair, brackets, strict=True)))
 
 
-def _channels(channel):
+def _channels(channel, name="channel"):
     """Channel numbers, as many as there are images; whether a layer has them is seen when it is known."""
-    channels = np.atleast_1d(np.asarray(channel))
+    channels = np.atleast_1d(any_array(channel))
     if channels.ndim != 1 or not len(channels) or channels.dtype.kind not in "iu":
-        raise ValueError(f"channel must be a whole number or a sequence of them; received {channel!r}.")
+        raise ValueError(f"{name} must be a whole number or a sequence of them; received {channel!r}.")
     return channels
 
 

@@ -12,6 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from deconv.dtypes import array_of
+from deconv.inputs import check_real
+
 COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], np.float32)
 """Lucid's root of the correlation of red, green and blue over ImageNet: rows are colours, columns what is independent:
 brightness, red against blue, green against both."""
@@ -47,6 +50,8 @@ def pixels(base=None, spread=10.0, squash=False):
         spread: The standard deviation of that noise.
         squash: Whether a sigmoid keeps pixels within 0 to 255; else they are clipped after each step.
     """
+    check_real("spread", spread, 0)
+    base = base if base is None else _check_base(base)
     into, out_of = (_sigmoid, _logit) if squash else (tf.identity, lambda values: tf.cast(values, tf.float32))
     bounded = tf.identity if squash else lambda values: tf.clip_by_value(values, 0, 255)
 
@@ -74,6 +79,8 @@ def fourier(base=127.5, spread=0.01, decay=1.0):
         spread: The standard deviation of the amplitudes that it starts from.
         decay: 0 treats all waves alike.
     """
+    check_real("spread", spread, 0), check_real("decay", decay)
+    base = _check_base(base)
 
     def start(random, shape, centre):
         count, height, width, channels = shape
@@ -131,6 +138,13 @@ def _logit(images):
     """The inverse of the sigmoid; black and white, which it reaches nowhere, move in by a thousandth of a level."""
     share = tf.clip_by_value(tf.cast(images, tf.float32), 1e-3, 255 - 1e-3) / 255
     return tf.math.log(share) - tf.math.log1p(-share)
+
+
+def _check_base(base):
+    found = array_of("base", base)
+    if found.ndim > 1 or not np.isfinite(found).all():
+        raise ValueError(f"base must be a finite number, or one per channel; received {base!r}.")
+    return found.astype(np.float32)
 
 
 def _base(base):

@@ -31,7 +31,7 @@ from deconv.features.regularizers import (
 )
 from deconv.features.resized import at_size, find
 from deconv.features.transforms import crop, jitter, pad, rotate, scale
-from deconv.inputs import check_channels, check_pair
+from deconv.inputs import check_channels, check_image_shape, check_pair
 
 KINDS = ("neuron", "channel")
 
@@ -152,6 +152,7 @@ def visualize(
     if kind == "channel" and position is not None:
         raise ValueError(f"kind='channel' takes the whole map; received position={position!r}. Leave one of them out.")
     laid = at_size(model, layer, input_shape)
+    check_image_shape("visualize", laid)
     image = laid.inputs[0].shape
     size, colours = settings.get("size"), settings.get("image_channels")
     shape = (*(image[:2] if size is None else check_pair("size", size)), colours or image[2])

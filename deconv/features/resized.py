@@ -4,6 +4,8 @@ import keras
 import tensorflow as tf
 
 from deconv import graph, ops
+from deconv.dtypes import check_shape
+from deconv.inputs import preprocessed
 from deconv.recording import traced
 
 
@@ -27,6 +29,8 @@ def at_size(model, layers, shape, *, average_pooling=False):
     Raises:
         ValueError: If a layer is unknown, or one that is needed does not work at this size.
     """
+    if shape is not None:
+        check_shape(shape)
     whole = at_own_size(model, shape)
     layers = list(layers) if isinstance(layers, list | tuple | range) else [layers]
     laid = graph.below(whole, *(find(whole, layer) for layer in layers))
@@ -42,7 +46,7 @@ def at_size(model, layers, shape, *, average_pooling=False):
 def for_pixels(model, layers, shape, preprocess=None, *, average_pooling=False):
     """As `at_size`, for what a preprocessing makes of pixels of this shape `(height, width, channels)`."""
     if preprocess is not None:
-        shape = tuple(tf.convert_to_tensor(preprocess(tf.zeros((1, *shape)))).shape[1:])
+        shape = tuple(tf.convert_to_tensor(preprocessed(tf.zeros((1, *shape)), preprocess)).shape[1:])
     return at_size(model, layers, shape, average_pooling=average_pooling)
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 from deconv import backward, graph
+from deconv.continued import continued
 from deconv.features.resized import at_size, find
-from deconv.inputs import check_fill, check_pair, check_positive
+from deconv.inputs import check_fill, check_pair, check_positive, preprocessed
 from deconv.reasons import reason
 
 
@@ -36,14 +37,10 @@ class Sight:
             laid = at_size(model, layers, input_shape)
             if size is not None:
                 laid = at_size(model, layers, (*check_pair("size", size), laid.inputs[0].shape[-1]))
+        laid = continued(laid)
         image = laid.inputs[0]
         if preprocess is not None and not callable(preprocess):
             raise ValueError(f"preprocess must be a function of images, or None; received {preprocess!r}.")
-        if not tf.as_dtype(image.dtype).is_floating:
-            raise ValueError(
-                f"Model '{laid.name}' takes whole numbers ({image.dtype}), along which there is no gradient to follow. "
-                "Cut the model above the layer that embeds or converts them."
-            )
         if len(image.shape) != 3:
             raise ValueError(
                 f"Model '{laid.name}' must take images (height, width, channels) to make one; it takes {image.shape}."
@@ -79,7 +76,7 @@ class Sight:
 
     def _prepared(self, images):
         try:
-            return tf.convert_to_tensor(self._preprocess(images))
+            return tf.convert_to_tensor(preprocessed(images, self._preprocess))
         except Exception as error:  # it may be anything
             raise ValueError(
                 "preprocess must be a function of tensors here, since images are made by following gradients: compute "
@@ -95,7 +92,7 @@ def zero_of(preprocess, shape):
     for number in range(shape[-1]):
         probes[number + 1, ..., number] = 255
     probes[-1] = noise = np.random.default_rng(0).integers(0, 256, shape)
-    seen = np.asarray(preprocess(probes), np.float64)
+    seen = np.asarray(preprocessed(probes, preprocess), np.float64)
     if seen.shape[:3] == probes.shape[:3]:
         black, *full = seen[:-1, 0, 0]
         matrix = (np.stack(full) - black) / 255
@@ -111,7 +108,7 @@ def _colour(name, colour, shape):
     Raises:
         ValueError: If it is something else.
     """
-    found = check_fill(colour, shape)
+    found = check_fill(colour, shape, name)
     if found.ndim == 3:
         raise ValueError(f"{name} must be a number or one per channel ({shape[-1]},); received a whole image.")
     return np.broadcast_to(found, shape[-1:])

@@ -12,7 +12,7 @@ def activation_pictures(subject):
     images, labels, ids = subject.examples()
     names = [subject.data.class_names[label] for label in labels]
     steps = [step for step in graph.walk(subject.model).steps if step.layer.weights or step.name in subject.pools()]
-    found = activations(subject.model, subject.preprocess(images), [step.name for step in steps])
+    found = activations(subject.model, subject.prepared(images), [step.name for step in steps])
     for layer, maps in found.items():
         title = f"{layer} of {subject.model.name}: activations for one image of each of {len(images)} classes"
         numbers = {"layer": layer, "image_ids": ids, "labels": labels, "activations": maps}

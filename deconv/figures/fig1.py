@@ -70,7 +70,7 @@ def scheme_pictures(subject):
         return
     images, labels, ids = subject.examples()
     number = int(np.random.default_rng(subject.seed).integers(len(images)))
-    found = scheme_data(subject.model, subject.preprocess(images[number : number + 1])[0], layer)
+    found = scheme_data(subject.model, subject.prepared(images[number : number + 1])[0], layer)
     name = subject.data.class_names[labels[number]]
     title = f"The deconvnet attached to {layer} of {subject.model.name}, at work on an image of class {name}"
     caption = (
@@ -86,7 +86,7 @@ def scheme_pictures(subject):
     yield Picture("fig1_scheme", title, caption, figure, numbers)
 
     pool = subject.pools()[0]
-    parts, channel = unpooling_data(subject.model, subject.preprocess(images[number : number + 1])[0], pool)
+    parts, channel = unpooling_data(subject.model, subject.prepared(images[number : number + 1])[0], pool)
     title = f"Unpooling with switches: a part of channel {channel} at {pool} of {subject.model.name}"
     caption = (
         "After the bottom of the paper's Fig. 1, with the numbers of a real map. Pooling keeps the largest value of "

@@ -43,7 +43,7 @@ def top_data(subject, layers, k=9):
     chosen = {layer: subject.channels(layer, len(tops.ids)) for layer, tops in found.items()}
     wanted = np.unique(np.concatenate([found[layer].ids[channels].ravel() for layer, channels in chosen.items()]))
     winners = subject.pick(wanted)
-    inputs = subject.preprocess(winners)
+    inputs = subject.prepared(winners)
     for layer, channels in chosen.items():
         tops = found[layer]
         ids, positions, windows = tops.ids[channels], tops.positions[channels], tops.windows[channels].reshape(-1, 4)

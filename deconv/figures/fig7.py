@@ -31,7 +31,7 @@ def occlusion_pictures(subject):
     kind, reason = output_kind(net.graph), why_not(net, layer)
     projections = elsewhere = None
     if not reason:
-        inputs = subject.preprocess(images)
+        inputs = subject.prepared(images)
         projections = np.concatenate(
             [net.project(inputs[n : n + 1], layer, maps.channel, unit="map") for n, maps in enumerate(found)]
         )
@@ -150,7 +150,7 @@ def _elsewhere(subject, net, layer, channels, ids):
         if not len(others):
             mosaics.append(np.full((2, 2, 1), 0.5))
             continue
-        inputs = subject.preprocess(subject.pick(tops.ids[channel, others]))
+        inputs = subject.prepared(subject.pick(tops.ids[channel, others]))
         units = [channel] * len(others), tops.positions[channel, others]
         tiles = subject.shown(net.project_units(inputs, layer, *units), tops.windows[channel, others])
         mosaics.append(mosaic(tiles, 2, max(1, tiles.shape[1] // 20), GAP))

@@ -109,7 +109,7 @@ def second_layer(subject, data, layer, strides):
     wanted, numbers = np.unique(ids, return_inverse=True)
     images = data.pick(wanted)
     raw = Deconvnet(subject.model).project_units(
-        subject.preprocess(images), layer, channels, positions.reshape(-1, 2), numbers=numbers
+        subject.prepared(images), layer, channels, positions.reshape(-1, 2), numbers=numbers
     )
     cuts = crop(subject.in_colour(raw), windows)
     excess = [_excess(some, strides) for some in (cuts, crop(pixels(images[numbers]), windows))]

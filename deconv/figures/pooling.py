@@ -16,7 +16,7 @@ from deconv.verify import collision_rate
 def pooling_pictures(subject):
     images, labels, ids = subject.examples()
     number = int(np.random.default_rng(subject.seed).integers(len(images)))
-    inputs, laid = subject.preprocess(images), graph.walk(subject.model)
+    inputs, laid = subject.prepared(images), graph.walk(subject.model)
     net = Deconvnet(subject.model)
     for pool in subject.pools():
         if why_not(net, pool):  # half of the picture is projections

@@ -17,6 +17,7 @@ import deconv
 from deconv import fingerprint
 from deconv.atomic_files import replacing
 from deconv.figures.paper import Finding, Table
+from deconv.inputs import preprocessed
 
 _PIXELS = 2**23
 """Pixel values that tell a data set from another."""
@@ -112,7 +113,7 @@ def effect_of(preprocess, image_set):
     """
     noise = np.random.default_rng(0).integers(0, 256, (2, *image_set.image_shape)).astype(np.uint8)
     try:
-        first, second = (np.asarray(preprocess(noise.copy())) for _ in range(2))
+        first, second = (np.asarray(preprocessed(noise, preprocess)) for _ in range(2))
     except Exception:  # whatever is wrong with it is told by who needs it
         return None
     found = [hashlib.sha256(f"{made.dtype} {made.shape}".encode() + made.tobytes()) for made in (first, second)]

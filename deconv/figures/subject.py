@@ -10,6 +10,7 @@ import numpy as np
 
 from deconv import graph
 from deconv.folds import check_one_label
+from deconv.inputs import preprocessed
 from deconv.pixel_space import to_pixel_space
 from deconv.plotting import crop, signed
 
@@ -113,7 +114,11 @@ class Subject(NamedTuple):
 
     def background(self):
         """An image of nothing but `fill`, as the model sees it: `(height, width, channels)`."""
-        return np.asarray(self.preprocess(np.full((1, *self.data.image_shape), self.fill)))[0]
+        return np.asarray(self.prepared(np.full((1, *self.data.image_shape), self.fill)))[0]
+
+    def prepared(self, images):
+        """Images in pixel units as the model takes them; they themselves stay as they are."""
+        return preprocessed(images, self.preprocess)
 
     def in_colour(self, projections):
         """Projections, signed, in the colours of the images."""

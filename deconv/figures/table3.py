@@ -136,7 +136,7 @@ def ensemble_data(subject, runs, batch_size=64):
     scorers = [_scorer(model) for _, _, model in full]
     alone, together = np.zeros(len(full), int), dict.fromkeys(groups, 0)
     for pixels, labels in images.dataset.map(lambda image, label, *_: (image, label)).batch(batch_size):
-        inputs = subject.preprocess(pixels.numpy())
+        inputs = subject.prepared(pixels.numpy())
         scores = np.stack([score(inputs) for score in scorers])
         alone += wrong(scores, labels.numpy())
         for kind, members in groups.items():
