@@ -9,7 +9,7 @@ import tensorflow as tf
 from deconv import backward, devices, graph
 from deconv.claims import claim_error, claims, factors
 from deconv.continued import continued
-from deconv.dtypes import array_of
+from deconv.dtypes import array_of, is_floating
 from deconv.inputs import check_images, check_seed
 from deconv.mirror import mirror_graph
 from deconv.projection import Deconvnet
