@@ -55,13 +55,14 @@ def asked(command, *more, model="small_networks:whole", shown="pictures", out="o
 
 
 def numbers_of(out, name):
-    return json.loads((out / f"{name}.json").read_text(encoding="utf-8"))["numbers"]
+    (record,) = out.glob(f"{name}*.json")
+    return json.loads(record.read_text(encoding="utf-8"))["numbers"]
 
 
 COMMANDS = {
     "project": ("project_conv", ["--layer", "conv", "--count", "2"]),
     "occlude": ("occlude", ["--layer", "conv", "--count", "1", "--fill", "200"]),
-    "explain": ("explain_0", ["--steps", "3", "--method", "gradient", "--method", "occlusion"]),
+    "explain": ("explain_", ["--steps", "3", "--method", "gradient", "--method", "occlusion"]),
     "verify": (None, ["--layer", "top"]),
 }
 
@@ -82,14 +83,14 @@ def test_a_model_of_whole_numbers_takes_pixels_as_they_are_and_gives_what_one_of
 
 def test_a_preprocessing_that_makes_fractions_for_a_model_of_whole_numbers_is_refused_with_the_way_out(here):
     result = asked("project", "--preprocess", "unit", "--layer", "conv")
-    assert result.exit_code == 1 and "images must be whole numbers from 0 to 255" in result.stderr
+    assert result.exit_code == 2 and "images must be whole numbers from 0 to 255" in result.stderr
     assert "Round them" in result.stderr and len(result.stderr.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize("command", ["explain", "occlude", "top", "embed", "project", "controls"])
 def test_what_computes_images_takes_a_batch_size_and_refuses_none(command, here):
     result = asked(command, "--batch-size", "0")
-    assert result.exit_code == 1 and result.stderr.strip() == "Error: --batch-size must be at least 1; received 0."
+    assert result.exit_code == 2 and result.stderr.strip() == "Error: --batch-size must be at least 1; received 0."
 
 
 def test_a_batch_size_reaches_what_computes_and_changes_no_number(here, tmp_path):

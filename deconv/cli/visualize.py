@@ -111,5 +111,5 @@ def _strongest(subject, layer, data):
     batches = tqdm(
         data.dataset.batch(_BATCH), total=-(-data.size // _BATCH), unit=" batches", disable=not in_terminal()
     )
-    found = [look(np.asarray(subject.preprocess(images.numpy()), image.dtype)).numpy() for images, *_ in batches]
+    found = [look(np.asarray(subject.prepared(images.numpy()), image.dtype)).numpy() for images, *_ in batches]
     return np.max(found, axis=0)
