@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from deconv import graph
-from deconv.dtypes import array_of, as_dtype
-from deconv.inputs import check_fill, check_finite, check_positive, prepare
+from deconv.dtypes import array_of
+from deconv.fills import fill_of
+from deconv.inputs import check_finite, check_positive, prepare
 from deconv.masks import check_masks, hide
 from deconv.recording import recorder
 
@@ -72,7 +73,7 @@ class Correspondence(NamedTuple):
 
 
 def correspondence(
-    model, images, masks, layers, *, fill=0.0, threshold=1e-4, preprocess=None, batch_size=64, input_shape=None
+    model, images, masks, layers, *, fill=None, threshold=1e-4, preprocess=None, batch_size=64, input_shape=None
 ):
     """Hide the same part in several images and compare how their features change.
 
@@ -89,7 +90,8 @@ def correspondence(
         masks: `{part: rectangles}`, ints `(n, 4)`: top, left, bottom, right of the part in each image, bottom and right
             excluded; or `(draws, n, 4)` to hide one after the other, as `random_masks` makes them.
         layers: One layer or a sequence of them: names, paths or indices.
-        fill: What hides, in the units of `images`: a number, one per channel, or a whole image.
+        fill: What hides, in the units of `images`: a number, one per channel, or a whole image. None for mean grey:
+            128 with `preprocess`, else the mean of each channel of these images.
         threshold: Changes up to this share of the layer's root mean square over the images as they are count as none.
             Rounding in float32 leaves about 1e-6 of it, other in batches of other sizes, and what moves a feature by a
             ten-thousandth of its usual size is no change to speak of. On AlexNet any threshold from 0 to 1e-3 gives
@@ -115,7 +117,7 @@ def correspondence(
         )
     if preprocess is not None:
         images = images.astype(np.float32)  # so that `fill` need not be a whole number
-    fill = as_dtype("fill", check_fill(fill, images.shape[1:]), images.dtype)
+    fill = fill_of(fill, images, in_pixels=preprocess is not None)
     masks = check_masks(masks, images.shape[1:], len(images))
     laid = graph.walk(model, input_shape)
     layers, steps = graph.find_all(laid, layers)

@@ -16,6 +16,7 @@ from deconv import graph
 from deconv.attribution.units import chosen
 from deconv.blur import blurred
 from deconv.dtypes import array_of, as_dtype, is_floating
+from deconv.fills import fill_of
 from deconv.inputs import check_fill, check_finite, check_positive, check_seed, prepare
 from deconv.recording import traced
 
@@ -54,7 +55,7 @@ def perturbation_curves(
     layer=None,
     *,
     unit="max",
-    fill=0.0,
+    fill=None,
     start="blur",
     steps=50,
     seed=0,
@@ -76,6 +77,7 @@ def perturbation_curves(
             under one name the mean curve is given. See `deconv.explain.importance` for what a map becomes.
         target, layer, unit: Whose score: as for the methods of `deconv.attribution`.
         fill: What takes the place of a removed pixel, in the units of `image`: a number, one per channel, or an image.
+            None for mean grey: 128 with `preprocess`, else the mean of each channel of this image.
         start: The image that insertion begins with: `"blur"`, the image under a Gaussian whose standard deviation is a
             tenth of the shorter side, the border continued with its nearest pixel (Petsiuk blurs too, so that no sharp
             edges of inserted pixels excite the network); or as `fill`. Of whole numbers, if the image without a
@@ -102,7 +104,7 @@ def perturbation_curves(
     if preprocess is not None:
         image = image.astype(np.float32)  # so that `fill` need not be a whole number
     names, ranks = _ranks(importance, image.shape, random)
-    fill = as_dtype("fill", check_fill(fill, image.shape), image.dtype)
+    fill = fill_of(fill, image, in_pixels=preprocess is not None)
     begin = _start(start, image)
     look = {"preprocess": preprocess, "input_shape": input_shape}
     score, target = scorer(model, image, target, layer, unit, **look, spare=True)

@@ -10,8 +10,9 @@ from deconv import graph
 from deconv.attribution import METHODS
 from deconv.attribution.units import chosen
 from deconv.curves import Curves, perturbation_curves, scorer
-from deconv.dtypes import array_of, as_dtype
-from deconv.inputs import check_fill, check_pair, check_positive, check_seed, prepare
+from deconv.dtypes import array_of
+from deconv.fills import fill_of
+from deconv.inputs import check_pair, check_positive, check_seed, prepare
 from deconv.occlusion import occlusion_maps
 from deconv.projection import Deconvnet
 from deconv.similarity import edges, magnitude
@@ -76,7 +77,7 @@ def explain(
     *,
     unit="max",
     preprocess=None,
-    fill=0.0,
+    fill=None,
     start="blur",
     steps=50,
     square=None,
@@ -105,7 +106,8 @@ def explain(
             too; None for all that apply.
         unit: `"max"`, the strongest unit of the channel; a position `(row, column)`; or `"map"`.
         preprocess: Function from a batch of images to what the model takes, of the same height and width.
-        fill: What covers and what replaces removed pixels, in the units of `image`: see `perturbation_curves`.
+        fill: What covers and what replaces removed pixels, in the units of `image`; None for mean
+            grey: see `perturbation_curves`.
         start: What insertion begins with: `"blur"`, the image under a Gaussian of a tenth of its shorter side, or as
             `fill`.
         steps: In how many shares pixels are removed and given back.
@@ -142,6 +144,7 @@ def explain(
     about = chosen(model, prepared, target, layer, unit, input_shape=input_shape, real=False)
     target, unit = int(about.targets[0]), _place(about.signal[0], unit)
     asked = {"target": target, "layer": layer, "unit": "max" if unit is None else unit, "input_shape": input_shape}
+    fill = fill_of(fill, image if preprocess is None else image.astype(np.float32), in_pixels=preprocess is not None)
     look = {"preprocess": preprocess, "fill": fill, "batch_size": batch_size}
     own = {
         "deconvnet": _project(Deconvnet(model, input_shape=input_shape), about.graph.steps[-1].name),
@@ -264,10 +267,8 @@ def _occlude(image, square, stride, look):
         score, _ = scorer(model, image, target, layer, unit, **asked, spare=True)
         tops, lefts = (starts(*axis) for axis in zip(image.shape[:2], size, stride, ("rows", "columns"), strict=True))
         rows, columns = (corners.ravel() for corners in np.meshgrid(tops, lefts, indexing="ij"))
-        dtype = image.dtype if look["preprocess"] is None else np.float32
-        fill = as_dtype("fill", check_fill(look["fill"], image.shape), dtype)
         scores = [
-            score(cover(image, rows[part], columns[part], size, fill))
+            score(cover(image, rows[part], columns[part], size, look["fill"]))
             for part in (slice(first, first + batch_size) for first in range(0, len(rows), batch_size))
         ]
         loss = (score(np.array(image[None])) - np.concatenate(scores)).reshape(len(tops), len(lefts))

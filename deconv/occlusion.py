@@ -10,12 +10,13 @@ from tqdm import tqdm
 
 from deconv import graph
 from deconv.changes import Rectangles, may_pay, recomputation
-from deconv.dtypes import array_of, as_dtype
-from deconv.inputs import check_channel, check_fill, check_finite, check_pair, check_positive, check_target, prepare
+from deconv.dtypes import array_of
+from deconv.fills import fill_of
+from deconv.inputs import check_channel, check_finite, check_pair, check_positive, check_target, prepare
 from deconv.keeping import kept
 from deconv.recording import traced
 from deconv.sampled_error import largest_error
-from deconv.squares import cover, default_fill, default_square, starts
+from deconv.squares import cover, default_square, starts
 
 _SILENT_SECONDS = 2
 """A progress bar that nobody asked for appears when an occlusion takes longer."""
@@ -121,8 +122,7 @@ def occlusion_maps(
         image = image.astype(np.float32)  # so that `fill` need not be a whole number
     size, stride = square_of(image.shape, size, stride)
     tops, lefts = (starts(*axis) for axis in zip(image.shape[:2], size, stride, ("rows", "columns"), strict=True))
-    fill = default_fill(image, in_pixels=preprocess is not None) if fill is None else fill
-    fill = as_dtype("fill", check_fill(fill, image.shape), image.dtype)
+    fill = fill_of(fill, image, in_pixels=preprocess is not None)
     network = _compiled(model, layer, input_shape)
     scene = _Scene(network, image, fill, preprocess, size)
 

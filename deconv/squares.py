@@ -6,9 +6,6 @@ import numpy as np
 
 from deconv.dtypes import any_array, array_of
 
-MEAN_GREY = 128.0
-"""What covers by default where images are in pixel units, 0 to 255."""
-
 
 def default_square(image_shape):
     """`(side, stride)` in pixels where none are given: about a quarter and about a twentieth of the shorter side.
@@ -18,27 +15,6 @@ def default_square(image_shape):
     """
     shorter = min(image_shape[:2])
     return min(shorter, max(2, round(0.25 * shorter))), max(1, shorter // 22)
-
-
-def default_fill(image, in_pixels):
-    """What covers an image where nothing is said: mean grey.
-
-    Args:
-        image: `(height, width, channels)`.
-        in_pixels: Whether it is known to be in pixel units.
-
-    Returns:
-        `MEAN_GREY` for pixels; else, because the range is not known, the mean of each channel, `(channels,)`, rounded
-        for whole numbers; 0 where that is no finite number.
-    """
-    if in_pixels:
-        return MEAN_GREY
-    try:
-        mean = image.astype(np.float64).mean(axis=(0, 1))
-    except (TypeError, ValueError):  # no numbers, which is refused where images are checked
-        return 0.0
-    mean = np.where(np.isfinite(mean), mean, 0.0)
-    return np.round(mean) if np.issubdtype(image.dtype, np.integer) else mean
 
 
 class Squares(NamedTuple):

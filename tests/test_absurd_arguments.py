@@ -11,6 +11,7 @@ from keras import layers as kl
 import deconv
 from deconv import attribution, features
 
+
 @pytest.fixture(autouse=True)
 def in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # a word may be taken for a file to write

@@ -40,7 +40,7 @@ def everywhere(rectangle, count):
 
 
 def hidden(images, masks, **options):
-    return correspondence(quadrant_sums(), images, masks, "sums", **options).distances["sums"]
+    return correspondence(quadrant_sums(), images, masks, "sums", **({"fill": 0.0} | options)).distances["sums"]
 
 
 # By construction
@@ -92,6 +92,16 @@ def test_the_fill_decides_which_way_a_quadrant_changes():
     assert hidden(pictures, masks)["it"].of_all.tolist() == [[0]]
 
 
+def test_what_hides_where_nothing_is_said_is_mean_grey():
+    pictures, masks = of_quadrants([1, 5, 0, 0], [7, 3, 0, 0]), {"it": everywhere(QUADRANTS["top left"], 2)}
+    given = [hidden(pictures, masks, fill=fill, **options)["it"] for fill, options in (
+        (None, {}), (pictures.mean(), {}), (None, {"preprocess": lambda pixels: pixels - 126.0})
+    )]  # fmt: skip
+    assert pictures.mean() not in (0, 128) and given[0].of_all.tolist() == given[1].of_all.tolist()
+    assert given[0].of_all.tolist() == [[1 / 4]]  # one quadrant rises to the mean, the other falls
+    assert given[2].of_all.tolist() == [[0]]  # both rise to 128
+
+
 def test_pixels_are_hidden_before_they_are_preprocessed():
     # Pixels of 10 and 30, made -10 and 10 by the preprocessing, are hidden by 20, which it makes 0.
     pictures = of_quadrants([10, 20, 20, 20], [30, 20, 20, 20]).astype(np.uint8)
@@ -105,7 +115,9 @@ def test_changes_up_to_the_threshold_count_as_none():
     pictures, masks = np.ones((2, 4, 4, 1)), {"it": [[0, 0, 1, 1], [2, 2, 3, 3]]}
     assert hidden(pictures, masks, threshold=0.24)["it"].of_all.tolist() == [[2 / 4]]
     assert hidden(pictures, masks, threshold=0.25)["it"].of_all.tolist() == [[0]]
-    assert correspondence(quadrant_sums(), pictures, masks, "sums", threshold=0.25).thresholds == {"sums": 1.0}
+    assert correspondence(quadrant_sums(), pictures, masks, "sums", fill=0.0, threshold=0.25).thresholds == {
+        "sums": 1.0
+    }
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
@@ -420,7 +432,7 @@ def test_the_figure_of_digits_says_what_its_own_numbers_say(digits):
         pictures = digits.pick(numbers["image_ids"])
         masks = sheet.numbers["masks"] | {"random": sheet.numbers["random"]}
         again = correspondence(
-            subject.model, pictures, masks, ["pool2", "fc4"], preprocess=subject.preprocess
+            subject.model, pictures, masks, ["pool2", "fc4"], fill=subject.fill, preprocess=subject.preprocess
         ).distances
         for layer in gaps:
             random = again[layer]["random"].of_all.mean()

@@ -26,7 +26,7 @@ def test_curves_of_a_linear_model_by_hand():
     model, _ = linear(2, 2)
     model.set_weights([np.array([[3, 0], [-1, 0], [2.5, 0], [0.5, 0]])])
     image = np.array([[1.0, 2], [4, 1]])[..., None]
-    found = perturbation_curves(model, image, {"w x": np.array([[3, -2], [10, 0.5]])}, 0, steps=4, start=0.0)
+    found = perturbation_curves(model, image, {"w x": np.array([[3, -2], [10, 0.5]])}, 0, steps=4, fill=0.0, start=0.0)
     assert found.score == 11.5 and found.target == 0
     assert found.shares.tolist() == [0, 0.25, 0.5, 0.75, 1]
     assert found.deletion["w x"].tolist() == [11.5, 1.5, -1.5, -2, 0]
@@ -127,13 +127,25 @@ def test_several_orders_of_one_name_give_their_mean_curve():
         assert np.abs(curves["a"] - curves["b"]).max() > 0.01
 
 
+def test_removed_pixels_become_mean_grey_where_nothing_is_said():
+    model, weights = linear(3, 5, 2)
+    image, order = np.random.default_rng(3).uniform(0, 1, (3, 5, 2)), np.arange(15.0).reshape(3, 5)
+    found = perturbation_curves(model, image, {"any": order}, 1, steps=5)
+    mean = image.mean(axis=(0, 1))
+    np.testing.assert_allclose(found.deletion["any"][-1], (mean * weights[..., 1]).sum(), rtol=1e-12)
+    pixels = np.round(image * 255)
+    found = perturbation_curves(model, pixels, {"any": order}, 1, steps=5, preprocess=lambda batch: batch / 255.0)
+    np.testing.assert_allclose(found.deletion["any"][-1], (weights[..., 1] * 128 / 255).sum(), rtol=1e-6)
+
+
 def test_equal_pixels_go_in_an_order_of_the_seed_and_after_those_that_count():
     model, _ = linear(6, 6)
     model.set_weights([np.stack([np.arange(36.0), np.ones(36)], axis=1)])
     image, flat = np.ones((6, 6, 1)), np.zeros((6, 6))
     flat[5, 5] = 1
     draws = [
-        perturbation_curves(model, image, {"flat": flat}, 0, steps=36, seed=seed).deletion["flat"] for seed in (0, 0, 1)
+        perturbation_curves(model, image, {"flat": flat}, 0, steps=36, seed=seed, fill=0).deletion["flat"]
+        for seed in (0, 0, 1)
     ]
     assert draws[0].tolist() == draws[1].tolist() != draws[2].tolist()
     removed = -np.diff(draws[0])  # every pixel is worth its number

@@ -202,3 +202,14 @@ def test_what_cannot_be_asked_is_refused(settings, message):
     model, _ = linear()
     with pytest.raises(ValueError, match=re.escape(message)):
         explain(model, np.ones((5, 4, 3)), 1, **{"methods": ["gradient"], **settings}, **QUICK)
+
+
+def test_what_covers_and_what_is_removed_become_mean_grey_where_nothing_is_said():
+    model = SPECIMENS["lenet"]("float32")
+    pixels = np.random.default_rng(4).uniform(0, 255, (28, 28, 1)).astype("float32")
+    for fill, preprocess in ((128.0, lambda batch: batch / 255), (pixels.mean(), None)):
+        given = {"methods": ["occlusion", "gradient"], "preprocess": preprocess, **QUICK}
+        found, expected = explain(model, pixels, 1, **given), explain(model, pixels, 1, fill=fill, **given)
+        np.testing.assert_allclose(found.maps["occlusion"], expected.maps["occlusion"], rtol=1e-4, atol=1e-6)
+        for name, curve in found.deletion.items():
+            np.testing.assert_allclose(curve, expected.deletion[name], rtol=1e-3, atol=1e-5)

@@ -14,8 +14,9 @@ from specimens import SPECIMENS, fill, images
 
 import deconv
 from deconv import occlusion
+from deconv.fills import default_fill
 from deconv.occlusion import square_of
-from deconv.squares import default_fill, default_square
+from deconv.squares import default_square
 
 
 def asker(model, layer, preprocess=lambda images: images):

@@ -37,7 +37,7 @@ def occlude(
     check("--stride", stride, stride is None or stride >= 1, "at least 1")
     sizes = batches(batch_size)
     subject = looked_at(request)
-    from deconv.squares import MEAN_GREY
+    from deconv.fills import MEAN_GREY
 
     if fill is None and request.model not in NETWORKS:
         fill = MEAN_GREY
