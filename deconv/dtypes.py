@@ -11,8 +11,8 @@ def is_floating(dtype):
     return dtype.kind == "f" or (dtype.kind == "V" and "float" in dtype.name)
 
 
-def array_of(name, values):
-    """Numbers as an array.
+def array_of(name, values, expected="an array of numbers"):
+    """Numbers as an array. `expected` is what an error says that they must be.
 
     Raises:
         ValueError: If they are no array of numbers: text, lists of unequal lengths, objects.
@@ -20,9 +20,9 @@ def array_of(name, values):
     try:
         found = np.asarray(values)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{name} must be an array of numbers; received {_short(values)}: {error}") from error
+        raise ValueError(f"{name} must be {expected}; received {_short(values)}: {error}") from error
     if found.dtype.kind not in "biuf" and not is_floating(found.dtype):
-        raise ValueError(f"{name} must be an array of numbers; received {_short(values)}, dtype {found.dtype}.")
+        raise ValueError(f"{name} must be {expected}; received {_short(values)}, dtype {found.dtype}.")
     return found
 
 
@@ -81,5 +81,7 @@ def _range(dtype):
 
 
 def _short(value):
-    told = repr(value)
+    if isinstance(value, np.ndarray) and value.ndim:
+        return f"an array of shape {value.shape}"
+    told = " ".join(repr(value).split())
     return told if len(told) <= 80 else told[:77] + "..."

@@ -170,13 +170,13 @@ def check_fill(fill, image_shape, name="fill"):
     Raises:
         ValueError: If it has another shape, or is not made of finite real numbers.
     """
-    given, fill = fill, array_of(name, fill)
+    expected = (
+        f"a finite number, one number per channel ({image_shape[-1]},) or an image {tuple(int(s) for s in image_shape)}"
+    )
+    given, fill = fill, array_of(name, fill, expected)
     right_shape = fill.shape in ((), image_shape[-1:], tuple(image_shape))
     if not right_shape or fill.dtype.kind == "b" or not np.isfinite(fill).all():
-        raise ValueError(
-            f"{name} must be a finite number, one number per channel ({image_shape[-1]},) or an image "
-            f"{tuple(image_shape)}; received {given!r} of shape {fill.shape}."
-        )
+        raise ValueError(f"{name} must be {expected}; received {given!r} of shape {fill.shape}.")
     return fill.astype(np.float64)
 
 

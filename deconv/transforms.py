@@ -57,7 +57,7 @@ def check_values(kind, values):
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}; received {kind!r}.")
-    found = np.atleast_1d(array_of("values", values))
+    found = np.atleast_1d(array_of("values", values, "finite numbers, at least one"))
     if found.ndim != 1 or not len(found) or found.dtype.kind == "b" or not np.isfinite(found).all():
         raise ValueError(f"values must be finite numbers, at least one; received {values!r}.")
     if kind == "scale" and (found <= 0).any():

@@ -128,7 +128,7 @@ OTHERS = """
     model dataset layer layers preprocess kind interpolation exact progress method methods composite rules collisions
     windowed show options classifiers scaling scratch unseen randomise aligned masks importance pooled response
     objective transforms regularizers parametrization preset before rectify at folder tensorboard patches maps
-    checkpoint average_pooling content_layers style_layers pool self start squash
+    checkpoint average_pooling content_layers style_layers pool self start squash return_arrived
 """.split()  # noqa: SIM905
 """Arguments that are no numbers."""
 
@@ -160,7 +160,8 @@ def test_what_is_no_number_is_refused_by_the_name_of_the_argument(name):
 
 
 WITHOUT_NUMBERS = """
-    identity mirror rectify deepdream layer channel_max cluster_tops settling max_pool_with_switches unpool
+    identity pass_activation mirror rectify deepdream layer channel_max cluster_tops settling
+    max_pool_with_switches unpool
     transpose_conv
 """.split()  # noqa: SIM905
 """Functions of layers, of what another one returns, and of tensors, which TensorFlow checks."""

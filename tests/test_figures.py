@@ -507,7 +507,7 @@ def test_of_an_image_whose_class_the_network_does_not_know_the_most_probable_cla
     assert targets == [1, 2, says[2], 0]
     assert "Of 1 of the 4 images the network does not know the class" in picture.caption
     texts = [ax.get_ylabel() for ax in picture.figure.axes[0:24:6]]
-    assert texts == ["moss", "ruby", rf"\$ea?{chr(10)}it says: {subject.classes[says[2]]}", "sand"]
+    assert texts == ["moss", "ruby", f"$ea?{chr(10)}it says: {subject.classes[says[2]]}", "sand"]
     (known,) = pictures_of(colourful, "fig7").values()
     assert "does not know" not in known.caption
     assert [maps["target"] for maps in known.numbers["images"]] == [0, 1, 2, 3]

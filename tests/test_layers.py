@@ -38,11 +38,27 @@ def test_a_mirror_runs_under_predict_and_is_the_same_after_saving(name, tmp_path
     np.testing.assert_array_equal(loaded.predict(inputs, verbose=0, batch_size=2), below)
 
 
+def rearranging():
+    """A model with a layer that only moves numbers and an output that nothing uses."""
+    image = keras.Input((4, 6, 4))
+    used, _ = keras.ops.split(keras.layers.Permute((2, 1, 3))(image), 2, axis=-1)
+    return fill(keras.Model(image, keras.layers.Conv2D(3, 2, activation="relu", name="top")(used)), seed=0)
+
+
+def test_a_mirror_of_layers_that_rearrange_is_the_same_after_saving(tmp_path):
+    mirror = deconv.mirror(rearranging(), "top")
+    signal = np.random.default_rng(0).standard_normal((2, *mirror.inputs[0].shape[1:])).astype("float32")
+    below = mirror.predict(signal, verbose=0)
+    assert below.shape == (2, 4, 6, 4) and np.abs(below[..., :2]).max() > 0 and not below[..., 2:].any()
+    np.testing.assert_array_equal(save_and_load(mirror, tmp_path).predict(signal, verbose=0), below)
+
+
 def test_every_face_is_saved_above():
     def kinds(face):
         return {face, *(below for heir in face.__subclasses__() for below in kinds(heir))}
 
     saved = {type(face) for name in SAVED for face in deconv.mirror(SPECIMENS[name](), LAYERS[name]).layers}
+    saved |= {type(face) for face in deconv.mirror(rearranging(), "top").layers}
     assert {kind for kind in kinds(layers.Face) if not kind.__subclasses__()} <= saved
 
 

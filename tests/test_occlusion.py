@@ -2,6 +2,7 @@
 
 import io
 import sys
+import time
 
 import keras
 import numpy as np
@@ -246,7 +247,12 @@ def test_a_long_run_shows_its_progress_in_a_terminal_and_nowhere_else(terminal, 
     written.isatty = lambda: terminal
     monkeypatch.setattr(sys, "stderr", written)
     monkeypatch.setattr(occlusion, "_SILENT_SECONDS", 0.001)
-    how = {"target": 0, "size": 3, "batch_size": 1, "preprocess": lambda batch: batch}
+
+    def slow(batch):
+        time.sleep(0.01)  # a bar is drawn anew every tenth of a second
+        return batch
+
+    how = {"target": 0, "size": 3, "batch_size": 1, "preprocess": slow, "exact": "full"}
     deconv.occlusion_maps(total(9, 9), np.ones((9, 9, 1), "float32"), **how)
     assert ("batches" in written.getvalue()) == terminal
     monkeypatch.setattr(occlusion, "_SILENT_SECONDS", 60)

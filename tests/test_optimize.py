@@ -363,8 +363,13 @@ def test_what_does_not_fit_is_refused_with_the_way_out(settings, message):
         optimize(model, neuron("units", 0), steps=1, **settings)
 
 
-def test_a_model_that_takes_whole_numbers_is_refused_since_it_has_no_gradient():
-    image = keras.Input((9, 8, 3), dtype="uint8")
-    model = keras.Model(image, keras.layers.Conv2D(2, 3, name="conv")(keras.layers.Rescaling(1 / 255)(image)))
-    with pytest.raises(ValueError, match=r"takes whole numbers \(uint8\)"):
-        optimize(model, neuron("conv", 0), steps=1)
+def test_a_model_that_takes_whole_numbers_is_optimised_as_its_twin_of_floats():
+    def made(dtype):
+        image = keras.Input((9, 8, 3), dtype=dtype)
+        return keras.Model(image, keras.layers.Conv2D(2, 3, name="conv")(keras.layers.Rescaling(1 / 255)(image)))
+
+    model, twin = made("uint8"), made("float32")
+    twin.set_weights(model.get_weights())
+    found, expected = (optimize(one, neuron("conv", 0), steps=2, seed=3) for one in (model, twin))
+    np.testing.assert_allclose(found.images, expected.images, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5)

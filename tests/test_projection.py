@@ -227,8 +227,11 @@ def test_a_model_that_takes_whole_numbers_is_given_them_and_answers_in_fractions
     expected = np.zeros((2, 8, 7, 1))
     expected[:, 2:5, 3:6] = kernel[..., 1] / 255
     np.testing.assert_allclose(found, expected, atol=1e-8)
-    with pytest.raises(ValueError, match=r"images must be whole numbers.*received dtype float32"):
-        deconv.Deconvnet(model).record(pixels.astype("float32"), "conv")
+    net = deconv.Deconvnet(model)
+    as_floats = net.record(pixels.astype("float32"), "conv").activations
+    np.testing.assert_array_equal(as_floats, net.record(pixels, "conv").activations)
+    with pytest.raises(ValueError, match=r"images must be whole numbers from 0 to 255"):
+        net.record(pixels + np.float32(0.5), "conv")
 
 
 def test_a_layer_with_one_axis_of_space_is_one_row_of_positions():

@@ -36,7 +36,7 @@ def test_an_inversion_sheet_shows_every_picture_and_charts_likeness_and_distance
     likeness, distance = fig.axes[-2:]
     np.testing.assert_allclose(likeness.get_lines()[-1].get_ydata(), [1, -1, 0], atol=1e-12)
     np.testing.assert_allclose(distance.get_lines()[2].get_ydata(), [0.03, 1.5, 1])
-    assert [tick.get_text() for tick in distance.get_xticklabels()] == [r"conv\$1", "fc", "even"]
+    assert [tick.get_text() for tick in distance.get_xticklabels()] == ["conv$1", "fc", "even"]
 
 
 def test_a_dream_sheet_has_a_column_for_the_images_and_one_for_each_layer():
