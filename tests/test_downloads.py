@@ -517,7 +517,7 @@ def asking(source):
 
 @pytest.mark.slow
 def test_after_ctrl_c_only_the_beginning_of_the_download_is_there(server, cache, published):
-    server.files[f"/{FILE}"], server.delay = published, 0.1
+    server.files[f"/{FILE}"], server.delay = published, 0.3
     source, partial = source_of(published, server.url), cache / f"{FILE}.partial"
     process = asking(source)
     while not partial.exists() or not partial.stat().st_size:
