@@ -1,6 +1,5 @@
 """A network that takes whole numbers, continued to all numbers between them: only there it has a derivative."""
 
-import keras
 import tensorflow as tf
 
 from deconv import graph
@@ -54,12 +53,4 @@ def continued(laid):
             "embeds or converts them."
         ) from error
 
-    def moved(tree):
-        return keras.tree.map_structure(lambda leaf: edges[leaf] if isinstance(leaf, graph.Edge) else leaf, tree)
-
-    steps = tuple(
-        graph.Step(step.name, step.layer, *map(moved, (step.inputs, step.outputs, step.args, step.kwargs)))
-        for step in laid.steps
-    )
-    outputs = tuple(edges.get(edge, edge) for edge in laid.outputs)
-    return laid._replace(inputs=(edges[image],), steps=steps, outputs=outputs)
+    return graph.with_edges(laid, edges)

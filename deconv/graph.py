@@ -193,6 +193,21 @@ def below(graph, *tops):
     return Graph(graph.name, inputs, tuple(reversed(steps)))
 
 
+def with_edges(graph, edges):
+    """The same steps between other edges, `{edge: its successor}` for all of the inputs and steps of a graph."""
+
+    def moved(tree):
+        return keras.tree.map_structure(lambda leaf: edges[leaf] if isinstance(leaf, Edge) else leaf, tree)
+
+    steps = tuple(
+        Step(step.name, step.layer, *map(moved, (step.inputs, step.outputs, step.args, step.kwargs)))
+        for step in graph.steps
+    )
+    outputs = tuple(edges.get(edge, edge) for edge in graph.outputs)
+    inputs = tuple(edges[edge] for edge in graph.inputs if edge in edges)
+    return graph._replace(inputs=inputs, steps=steps, outputs=outputs)
+
+
 def run(graph, images, call=None):
     """Run the graph on a batch, in inference mode.
 

@@ -124,15 +124,7 @@ def _resized(laid, shape):
         ) from error
     edges = {edge: graph.Edge(found, edge.dtype) for edge, found in shapes.items()}
 
-    def moved(tree):
-        return keras.tree.map_structure(lambda leaf: edges[leaf] if isinstance(leaf, graph.Edge) else leaf, tree)
-
-    steps = tuple(
-        graph.Step(step.name, step.layer, *map(moved, (step.inputs, step.outputs, step.args, step.kwargs)))
-        for step in laid.steps
-    )
-    outputs = tuple(edges.get(edge, edge) for edge in laid.outputs)
-    return laid._replace(inputs=(edges[image],), steps=steps, outputs=outputs)
+    return graph.with_edges(laid, edges)
 
 
 def _sizes(shape):
