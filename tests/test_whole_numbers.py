@@ -53,7 +53,7 @@ CALLS = {
     "top_activations": lambda m, x: deconv.top_activations(m, x, ["conv"], 2)["conv"],
     "compare_pooling": lambda m, x: deconv.compare_pooling(m, x, "pool", fill=255)[3:],
     "visualize": lambda m, x: deconv.visualize(m, "conv", [0], steps=2, progress=False).images,
-    "explain": lambda m, x: deconv.explain(m, x[0], 1, methods=["gradient", "occlusion"], start=0, **QUICK)[4],
+    "explain": lambda m, x: deconv.explain(m, x[0], 1, methods=["gradient", "occlusion"], fill=9, start=0, **QUICK)[4],
     **{name: lambda m, x, method=method: method(m, x, 1) for name, method in attribution.METHODS.items()},
 }
 
