@@ -1,7 +1,8 @@
 """What an activation function computes: known by identity, or found out by calling it on values.
 
 A function may be written in many ways: `"relu"`, `tf.nn.relu`, a lambda, a `Lambda` layer, `keras.ops.maximum(x, 0)`.
-Its name says nothing. So it is called on a few hundred numbers, once for each function and rank of its input.
+Its name says nothing. So it is called on a few hundred numbers, once for each function, what it is set to and the rank
+of its input.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ from deconv.function_behaviour import (
     tried,
 )
 from deconv.rearranging import AFFINE_OPERATIONS, COPY_OPERATIONS
+from deconv.settings import same, settings
 
 ACTIVATED = (
     keras.layers.Conv1D,
@@ -45,7 +47,7 @@ _KERAS = tuple(vars(keras.activations).values())
 _SHAPES = {0: (), 1: (7,), 2: (5, 7), 3: (3, 5, 7), 4: (2, 3, 3, 5)}
 """Shapes, without the batch, on which functions are tried first."""
 _TRIED = {}
-"""{(id of a function, what else counts): (weak reference to it, Behaviour)}"""
+"""{(id of a function, what else counts): (weak reference to it, its settings, Behaviour)}"""
 
 
 def behaviour(function, shape) -> Behaviour:
@@ -189,15 +191,15 @@ def _found(thing, key, call, shape):
 
 
 def _once(thing, key, find):
-    """What `find()` returns, computed once for as long as a function or layer lives."""
-    key = id(thing), key
+    """What `find()` returns, computed once for as long as a function or layer lives and is set as it is."""
+    key, now = (id(thing), key), settings(thing)
     known = _TRIED.get(key)
-    if known is not None and known[0]() is thing:
-        return known[1]
+    if known is not None and known[0]() is thing and same(known[1], now):
+        return known[2]
     with tf.init_scope():  # outside of what is being traced
         found = tf.autograph.experimental.do_not_convert(find)()
     with contextlib.suppress(TypeError):  # what cannot be referred to weakly is tried again
-        _TRIED[key] = weakref.ref(thing, lambda _: _TRIED.pop(key, None)), found
+        _TRIED[key] = weakref.ref(thing, lambda _: _TRIED.pop(key, None)), now, found
     return found
 
 

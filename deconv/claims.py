@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from deconv import backward, graph
+from deconv import graph
 
 
 def claims(laid, rules=None):
@@ -46,16 +46,20 @@ def claim_error(step, random):
     dtype = np.dtype(tf.as_dtype(edge.dtype).as_numpy_dtype)
     maps = random.standard_normal((2, *edge.shape)) * (random.random((2, *edge.shape)) < 0.5)
     low, high = (maps * scale for scale in ((2**-8, 2**8) if dtype.itemsize < 4 else (2**-8, 2**12)))
-    one, other = (_output(step, part, dtype) for part in (low, high))
     kind = next((kind for kind in _ACTIVATIONS if issubclass(graph.kind(step.layer), kind)), None)
-    if kind is not None:
-        expected = np.asarray(_ACTIVATIONS[kind](step.layer, tf.constant(high.astype(dtype)))).astype(np.float64)
-        return _share(other - expected, expected)
+    if kind is not None:  # at several sizes, for a rectifier with an end hides what it does below among large values
+        return max((_activation_error(step, kind, part.astype(dtype)) for part in (low, maps, high)), key=_nan_last)
+    one, other = (_output(step, part, dtype) for part in (low, high))
     moved = max((_share(np.where(up * down > 0, 0, up), up) for up, down in ((one, low), (other, high))), key=_nan_last)
     factors = np.divide(one, low, out=np.ones_like(low), where=low != 0)
     again = np.divide(other, high, out=np.ones_like(high), where=high != 0)
     linear = _share(again - factors, factors) < 100 * _epsilon(dtype)
     return max(moved, float(np.abs(factors - 1).max()) if linear else 0.0, key=_nan_last)
+
+
+def _activation_error(step, kind, maps):
+    expected = np.asarray(_ACTIVATIONS[kind](step, tf.constant(maps))).astype(np.float64)
+    return _share(_output(step, maps, maps.dtype) - expected, expected)
 
 
 def factors(before, after):
@@ -82,13 +86,13 @@ def _nan_last(number):
     return np.inf if np.isnan(number) else number
 
 
-def _rectified(layer, maps):
-    end = backward.upper_end(layer)
+def _rectified(step, maps):
+    end = getattr(step.layer, "max_value", None)
     return tf.nn.relu(maps) if end is None else tf.minimum(tf.nn.relu(maps), end)
 
 
 _ACTIVATIONS = {
     keras.layers.ReLU: _rectified,
-    keras.layers.Softmax: lambda layer, maps: keras.activations.softmax(maps),
-    keras.layers.Activation: lambda layer, maps: layer.activation(maps),
+    keras.layers.Softmax: lambda step, maps: keras.activations.softmax(maps, axis=getattr(step.layer, "axis", -1)),
+    keras.layers.Activation: lambda step, maps: step.layer.activation(maps),
 }

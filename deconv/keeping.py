@@ -9,14 +9,10 @@ import weakref
 
 import keras
 
-from deconv import keras_model
+from deconv.settings import describe_graph, same
 
 _KEPT = weakref.WeakKeyDictionary()
 _SIGNATURES = weakref.WeakKeyDictionary()
-_VALUES = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), slice)
-"""Types that are compared by value, all others by identity."""
-_BOOKKEEPING = frozenset(vars(keras.layers.Layer(name="bare"))) - {"name", "_dtype_policy"}
-"""Attributes that say nothing about what a layer computes, `trainable` among them."""
 
 
 def kept(model, key, make):
@@ -54,52 +50,6 @@ def signature(model):
     Raises:
         ValueError: If the model has no graph to walk.
     """
-    found, seen = [], set()
-    _describe_graph(model, found, seen)
+    found = []
+    describe_graph(model, found, set())
     return found
-
-
-def same(one, other):
-    """Whether two signatures are equal."""
-    return len(one) == len(other) and all(
-        a is b or (type(a) is type(b) and isinstance(a, _VALUES) and a == b) for a, b in zip(one, other, strict=True)
-    )
-
-
-def _describe_graph(model, found, seen):
-    inputs, outputs = keras_model.ends(model)
-    found += [model.name, len(inputs), *inputs, *outputs]
-    for node in keras_model.nodes(model):
-        found.append(node)
-        _describe(node.operation, found, seen)
-
-
-def _describe(operation, found, seen):
-    if id(operation) in seen:  # a shared layer, or one that a layer refers to in a circle
-        return
-    seen.add(id(operation))
-    found += [operation, operation.name]
-    if isinstance(operation, keras.Model):
-        if keras_model.has_graph(operation):
-            return _describe_graph(operation, found, seen)
-    else:
-        for name, value in vars(operation).items():
-            if name not in _BOOKKEEPING and not name.startswith("_self_"):
-                found.append(name)
-                _flatten(value, found)
-    for layer in getattr(operation, "_layers", ()):
-        _describe(layer, found, seen)
-
-
-def _flatten(value, found):
-    if isinstance(value, list | tuple):
-        found.append(len(value))
-        for part in value:
-            _flatten(part, found)
-    elif isinstance(value, dict):
-        found.append(len(value))
-        for name, part in value.items():
-            found.append(name)
-            _flatten(part, found)
-    else:
-        found.append(value)

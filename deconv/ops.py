@@ -37,6 +37,7 @@ def max_pool_with_switches(maps, pool_size, strides=None, padding="valid"):
     Returns:
         `(pooled, switches)`, both `(batch, rows, columns, channels)`; `switches` is int32.
     """
+    maps = tf.convert_to_tensor(maps)
     pool, strides = pair(pool_size), pair(pool_size if strides is None else strides)
     height, width = maps.shape[1:3]
     (rows, top, bottom), (columns, left, right) = (

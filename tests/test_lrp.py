@@ -428,6 +428,22 @@ def test_a_layer_without_a_rule_is_refused_by_name_with_the_way_out():
         rules_for(laid, laid, {"larger": rules.passes()})
 
 
+@pytest.mark.parametrize("activation", ["linear", "relu"])
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (lambda a: kl.Conv1D(3, 3, padding="same", activation=a, name="filter"), (7, 3)),
+        (lambda a: kl.Conv3D(3, 2, activation=a, name="filter"), (4, 3, 5, 2)),
+        (lambda a: kl.Conv2DTranspose(3, 3, padding="same", activation=a, name="filter"), (6, 5, 3)),
+        (lambda a: kl.EinsumDense("abcd,de->abce", (6, 5, 3), activation=a, name="filter"), (6, 5, 3)),
+    ],
+)
+def test_a_filter_without_a_rule_is_refused_whatever_its_activation_keeps(layer, shape, activation):
+    model = keras.Sequential([keras.Input(shape), layer(activation), kl.Flatten(), kl.Dense(2)])
+    with pytest.raises(ValueError, match=r"'filter' \(.*has no rule of LRP"):
+        lrp(model, np.ones((1, *shape), "float32"), 0)
+
+
 def test_relevance_passes_a_layer_of_which_the_caller_says_so():
     layers = [of(kl.Conv2D, 2, 2, name="conv"), of(kl.UnitNormalization, name="unit"), of(kl.Conv2D, 2, 2, name="top")]
     model = small(*layers)

@@ -79,7 +79,7 @@ def saying(what, compute):
     """A layer class that says what it is mirrored as."""
 
     class Saying(kl.Layer):
-        mirrored_as, activation = what, staticmethod(keras.activations.relu)
+        mirrored_as, activation, max_value = what, staticmethod(keras.activations.relu), 3.0
 
         def call(self, maps):
             return compute(maps)
@@ -99,6 +99,8 @@ FALSE_CLAIMS = {
     "other channels": (kl.Dropout, lambda maps: maps[..., ::-1]),
     "the other sign": (kl.Identity, lambda maps: -maps / (1 + maps**2)),
     "a shift": (kl.Identity, lambda maps: maps + 1),
+    "a rectifier twice as steep": (kl.ReLU, lambda maps: tf.clip_by_value(2 * maps, 0, 3)),
+    "a rectifier without its end": (kl.ReLU, tf.nn.relu),
     "a rectifier with a slope": (kl.Activation, lambda maps: tf.nn.leaky_relu(maps, 0.1)),
 }
 TRUE_CLAIMS = {
@@ -106,6 +108,7 @@ TRUE_CLAIMS = {
     "divisive": (kl.Identity, lambda maps: maps / (1 + blur(maps**2))),
     "of unit length": (kl.Identity, lambda maps: maps * tf.math.rsqrt(tf.reduce_sum(maps**2, -1, True) + 1e-9)),
     "a rectifier": (kl.Activation, lambda maps: tf.maximum(maps, 0)),
+    "a rectifier with an end": (kl.ReLU, lambda maps: tf.clip_by_value(maps, 0, 3)),
 }
 
 

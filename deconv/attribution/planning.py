@@ -105,7 +105,8 @@ def _check(step, rule, is_top, fed_by_pixels):
 
 
 def _is_known(step, kind):
-    if _keeps_zero(step) or backward.activation_of(step) is not None:
+    found = activation_functions.of_step(step)  # not what ends a layer with weights, which a rule must share out
+    if found is not None and (found.keeps_sign or backward.activation_of(step) is not None):
         return True
     if not isinstance(step.layer, keras.layers.Layer):  # `a + 1`
         return type(step.layer).__name__ == "Add" or is_affine(step) or is_copy(step)

@@ -1,0 +1,139 @@
+"""A change of what a layer or function is set to is noticed, wherever the setting lies, and nothing is kept alive."""
+
+import functools
+import gc
+import weakref
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers as kl
+
+from deconv import attribution, keeping
+from deconv.activation_functions import behaviour
+from deconv.settings import same, settings
+
+GLOBAL = 0.0
+
+
+class Leaky(kl.Layer):
+    def __init__(self, slope=0.0):
+        super().__init__()
+        self.slope = slope
+
+    def call(self, maps):
+        return tf.where(maps > 0, maps, self.slope * maps)
+
+
+class LeakyByGlobal(kl.Layer):
+    def call(self, maps):
+        return tf.where(maps > 0, maps, GLOBAL * maps)
+
+
+class Holder:
+    def __init__(self):
+        self.slope = 0.0
+
+    def __call__(self, maps):
+        return tf.where(maps > 0, maps, self.slope * maps)
+
+    def method(self, maps):
+        return self(maps)
+
+
+def by_global(maps):
+    return tf.where(maps > 0, maps, GLOBAL * maps)
+
+
+def through_another(maps):
+    return by_global(maps)
+
+
+def layer():
+    made = Leaky()
+    return made, lambda slope: setattr(made, "slope", slope)
+
+
+def keras_layer():
+    made = kl.ReLU()
+    return made, lambda slope: setattr(made, "negative_slope", slope)
+
+
+def callable_object():
+    made = Holder()
+    return made, lambda slope: setattr(made, "slope", slope)
+
+
+def method():
+    made = Holder()
+    return made.method, lambda slope: setattr(made, "slope", slope)
+
+
+def variable_around():
+    slopes = {"slope": 0.0}
+    return lambda maps: tf.where(maps > 0, maps, slopes["slope"] * maps), lambda slope: slopes.update(slope=slope)
+
+
+def partial():
+    slopes = [0.0]
+    made = functools.partial(lambda maps, slopes: tf.where(maps > 0, maps, slopes[0] * maps), slopes=slopes)
+    return made, lambda slope: slopes.__setitem__(0, slope)
+
+
+def set_global(slope):
+    global GLOBAL
+    GLOBAL = slope
+
+
+FORMS = {
+    "layer": layer,
+    "layer of keras": keras_layer,
+    "callable object": callable_object,
+    "method": method,
+    "variable around": variable_around,
+    "partial": partial,
+    "global": lambda: (by_global, set_global),
+    "global of another function": lambda: (through_another, set_global),
+    "global of a layer": lambda: (LeakyByGlobal(), set_global),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_activation_that_is_set_otherwise_is_tried_again_and_compiled_anew(form):
+    thing, change = FORMS[form]()
+    change(0.0)
+    model = keras.Sequential([keras.Input((3,)), thing if isinstance(thing, kl.Layer) else kl.Activation(thing)])
+    kinds, signatures = [], []
+    for slope in (0.0, 0.0, 0.25, 0.0):
+        change(slope)
+        kinds.append(behaviour(thing, (3,)).kind)
+        signatures.append(keeping.signature(model))
+    assert kinds == ["rectifier", "rectifier", "other", "rectifier"]
+    assert [keeping.same(signatures[0], other) for other in signatures] == [True, True, False, True]
+
+
+def test_guided_backpropagation_is_that_of_the_activation_as_it_is_now():
+    thing, change = layer()
+    down, up = kl.Dense(4, use_bias=False), kl.Dense(2, use_bias=False)
+    model = keras.Sequential([keras.Input((3,)), down, thing, up])
+    pixels = np.random.default_rng(0).standard_normal((5, 3)).astype("float32")
+    kernel, above = down.kernel.numpy(), up.kernel.numpy()[:, 1]
+    off = pixels @ kernel <= 0
+    for slope in (0.0, 0.25):
+        change(slope)
+        # A rectifier stops what is negative in the signal; an activation with a slope has a derivative of its own.
+        signal = np.where(off, slope, 1) * above if slope else np.where(off, 0, np.maximum(above, 0))
+        np.testing.assert_allclose(attribution.guided_backprop(model, pixels, 1), signal @ kernel.T, atol=1e-6)
+
+
+def test_settings_keep_nothing_alive_and_end_in_circles():
+    holder = Holder()
+    holder.itself, holder.table = [holder], np.ones(3)
+    now, gone = settings(holder.method), weakref.ref(holder)
+    assert same(now, settings(holder.method))
+    holder.table = np.ones(3)  # another array
+    assert not same(now, settings(holder.method))
+    del holder
+    gc.collect()
+    assert gone() is None
