@@ -72,6 +72,14 @@ def test_a_padded_cell_never_wins_even_over_negative_maps():
     assert pooled.numpy().ravel().tolist() == [-1, -3, -7, -9] and switches.numpy().ravel().tolist() == [0, 2, 6, 8]
 
 
+def test_arrays_of_any_floating_point_type_are_pooled_as_they_are():
+    maps = noise(3, 1, 5, 6, 2)
+    for dtype in (np.float16, np.float32, np.float64):
+        pooled, switches = ops.max_pool_with_switches(maps.astype(dtype), (3, 2), (2, 2))
+        assert pooled.dtype == dtype
+        np.testing.assert_array_equal(pooled, pooled_at(maps.astype(dtype), switches.numpy()))
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_pooling_and_unpooling_keep_the_dtype_and_the_values(dtype):
     maps = tf.cast(noise(0, 2, 5, 7, 3), dtype)
