@@ -28,7 +28,8 @@ class Verification(NamedTuple):
     Attributes:
         layer: Name of the layer.
         adjoint_residual: `|<Ax, y> - <x, mirror(y)>| / (|Ax| |y|)` for random x and y = Ax + noise as large, so that a
-            mirror which leads elsewhere scores near 1, and one with a share of wrong filters that share. A is the
+            mirror which leads elsewhere scores about 0.7, which is |Ax| / |y|, and one with a share of wrong filters
+            that share of it. A is the
             network without biases, rectification and contrast normalisation, its switches held fixed, differentiated
             by TensorFlow; the mirror is taken without rectification.
         switch_replay: `{max pooling: largest difference between a pooled value and the value its switch points at}`, as
