@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from deconv import activation_functions, graph
 from deconv.activation_functions import ACTIVATED
-from deconv.recording import traced
+from deconv.keeping import traced
 
 RECTIFIERS = {
     "gradient": lambda signal, seen: tf.where(seen > 0, signal, 0),

@@ -14,6 +14,7 @@ from deconv import backward, graph
 from deconv.continued import continued
 from deconv.inputs import check_channels, check_image_shape, check_images, check_positive, check_seed
 from deconv.projection import Deconvnet
+from deconv.rectangles import insides
 from deconv.selection import check_positions
 from deconv.similarity import similarity
 from deconv.windows import receptive_windows
@@ -137,13 +138,6 @@ def shuffle(weights, random):
     for variable in weights:
         values = variable.numpy()
         variable.assign(random.permutation(values.ravel()).reshape(values.shape))
-
-
-def insides(windows, size):
-    """Bools `(n, height, width)`, the pixels that lie in each window `(top, left, bottom, right)`."""
-    top, left, bottom, right = (side[:, None] for side in windows.T)
-    rows, columns = np.arange(size[0]), np.arange(size[1])
-    return ((rows >= top) & (rows < bottom))[:, :, None] & ((columns >= left) & (columns < right))[:, None, :]
 
 
 def known(values):

@@ -1,12 +1,12 @@
 """Which units of a batch are among the strongest so far: the part of a scan that runs beside the network."""
 
 import functools
-import math
 
 import tensorflow as tf
 
 from deconv import graph
-from deconv.recording import traced
+from deconv.keeping import traced
+from deconv.windows import plane
 
 
 def kept_dtype(*dtypes):
@@ -69,11 +69,6 @@ def finder(laid, steps):
         tf.TensorSpec((channels,), tf.int64),
         tf.TensorSpec((), tf.int32),
     )
-
-
-def plane(shape):
-    """Rows and columns of a map: a layer with one axis of space is one row, a dense layer one cell."""
-    return tuple(shape[:2]) if len(shape) == 3 else (1, math.prod(shape[:-1]))
 
 
 def _places(maps, of_rows, maxima, enters):

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from deconv import cutting, graph, windowed
 from deconv.costs import TRAFFIC, cost
-from deconv.recording import traced
+from deconv.keeping import traced
 from deconv.windows import reaches, windows_above
 
 OVERHEAD = 150_000

@@ -7,8 +7,8 @@ import numpy as np
 from deconv import graph
 from deconv.inputs import check_positive, prepare
 from deconv.projection import Deconvnet
+from deconv.sampling import picker
 from deconv.scan import top_activations
-from deconv.vectors import picker
 
 
 class ClusterTops(NamedTuple):

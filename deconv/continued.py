@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from deconv import graph
 from deconv.dtypes import is_floating
-from deconv.recording import traced
+from deconv.keeping import traced
 
 
 def continued(laid):

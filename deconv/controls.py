@@ -12,10 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from deconv import graph
-from deconv.cascade import Cascade, at, cascade, insides, known, paint_gradients
+from deconv.cascade import Cascade, at, cascade, known, paint_gradients
 from deconv.inputs import check_channels, check_finite, check_image_shape, check_images, check_positive, check_seed
+from deconv.keeping import traced
 from deconv.projection import Deconvnet
-from deconv.recording import activations, pool_with_switches, traced
+from deconv.recording import activations, pool_with_switches
+from deconv.rectangles import insides
 from deconv.similarity import edges, magnitude, similarity
 from deconv.windows import receptive_windows
 

@@ -9,8 +9,9 @@ from deconv import graph
 from deconv.dtypes import array_of
 from deconv.fills import fill_of
 from deconv.inputs import check_finite, check_positive, prepare
-from deconv.masks import check_masks, hide
+from deconv.masks import check_masks
 from deconv.recording import recorder
+from deconv.rectangles import hide
 
 
 class Distances(NamedTuple):

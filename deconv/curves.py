@@ -18,7 +18,7 @@ from deconv.blur import blurred
 from deconv.dtypes import array_of, as_dtype, is_floating
 from deconv.fills import fill_of
 from deconv.inputs import check_fill, check_finite, check_positive, check_seed, prepare
-from deconv.recording import traced
+from deconv.keeping import traced
 
 
 class Curves(NamedTuple):

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from deconv.inputs import check_positive
+from deconv.sampling import PIXELS, draw
 from deconv.tsne import check_layout, check_sklearn, coordinates, layout
-from deconv.vectors import PIXELS, draw, vectors
+from deconv.vectors import vectors
 
 
 class Embedding(NamedTuple):

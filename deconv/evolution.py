@@ -11,9 +11,9 @@ from deconv import fingerprint, graph
 from deconv.atomic_files import Lock, remove_leftovers, replacing
 from deconv.batches import opened
 from deconv.dtypes import check_shape
+from deconv.graph import label
 from deconv.inputs import check_positive, check_seed
 from deconv.reasons import reason
-from deconv.rules import label
 from deconv.settling import Evolution
 from deconv.strongest import Lens
 

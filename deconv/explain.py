@@ -15,8 +15,9 @@ from deconv.fills import fill_of
 from deconv.inputs import check_pair, check_positive, check_seed, prepare
 from deconv.occlusion import occlusion_maps
 from deconv.projection import Deconvnet
+from deconv.rectangles import cover
 from deconv.similarity import edges, magnitude
-from deconv.squares import Squares, cover, pixel_map, starts
+from deconv.squares import Squares, pixel_map, starts
 
 SENSITIVITIES = ("gradient", "smooth_grad", "guided_backprop", "deconvnet")
 """Methods that say how a unit would change with a pixel; all others say what a pixel contributes."""

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deconv.batches import class_numbers
 from deconv.dtypes import any_array
 from deconv.inputs import check_positive, check_seed
 
@@ -74,35 +73,3 @@ def deviation(accuracy):
 def check_sizes(per_class):
     """Numbers of images per class, in order and each once, as an int array."""
     return np.unique([check_positive("per_class", size) for size in np.atleast_1d(any_array(per_class)).tolist()])
-
-
-def labelled(dataset):
-    """Labels of a data set, int64 `(n,)`, and a function from places in it to images.
-
-    Raises:
-        ValueError: If it is neither an `ImageSet` nor arrays `(images, labels)`, or an image may be of several classes.
-    """
-    if hasattr(dataset, "listing") and hasattr(dataset, "pick"):
-        labels, ids = dataset.listing()
-        check_one_label(labels, dataset.name)
-        return labels.astype(np.int64), lambda places: dataset.pick(ids[places])
-    if not isinstance(dataset, tuple) or len(dataset) not in (2, 3) or np.ndim(dataset[0]) != 4:
-        raise ValueError(
-            "The data set must be an ImageSet, or arrays (images, labels) with images (n, height, width, channels); "
-            f"received {type(dataset).__name__}."
-        )
-    images = np.asarray(dataset[0])
-    return class_numbers(dataset[1], len(images)), lambda places: images[places]
-
-
-def check_one_label(labels, name):
-    """That each image of a data set has one label, not several.
-
-    Raises:
-        ValueError: If the labels are `(n, classes)`.
-    """
-    if np.ndim(labels) != 1:
-        raise ValueError(
-            f"An image of '{name}' may be of several classes, and one label for each is needed here; take another data "
-            "set. deconv.classifiers.average_precisions learns several."
-        )

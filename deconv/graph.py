@@ -35,6 +35,9 @@ IDLE = (
     *(getattr(keras.layers, name) for name in _AUGMENTATIONS.split() if hasattr(keras.layers, name)),
 )
 """Layers that do nothing at inference. `RandomCrop` is none: its output has another shape."""
+KERNELS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+"""Layers whose filters are looked at."""
+
 _COMPUTES = ("__call__", "call", "convolution_op", "_merge_function")
 """Methods that say what a layer computes; a subclass that replaces one computes something else."""
 
@@ -293,3 +296,13 @@ def _output_shapes(node, args, kwargs):
 def _unique(name, names):
     names[name] = names.get(name, 0) + 1
     return name if names[name] == 1 else f"{name}:{names[name]}"
+
+
+def label(name):
+    """A path as a Keras name, which may hold no slash."""
+    return name.replace("/", ".").replace(":", ".")
+
+
+def maker_of(laid, step):
+    """The step that makes what `step` takes first; None if that is the image itself."""
+    return next((maker for maker in laid.steps if step.inputs[0] in maker.outputs), None)

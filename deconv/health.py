@@ -16,10 +16,11 @@ from tqdm import tqdm
 from deconv import graph
 from deconv.activity import Activity, Tally
 from deconv.batches import ahead, opened
-from deconv.challengers import plane
+from deconv.graph import KERNELS
 from deconv.inputs import check_finite, check_positive, prepare
-from deconv.kernels import KERNELS, Filters, examine_filters
-from deconv.recording import traced
+from deconv.keeping import traced
+from deconv.kernels import Filters, examine_filters
+from deconv.windows import plane
 
 _RECTIFIERS = (keras.layers.ReLU, keras.layers.Activation)
 
@@ -82,7 +83,7 @@ def health(
         model: A functional or Sequential `keras.Model`.
         dataset: Images, best of all those of training; whatever `deconv.top_activations` takes.
         layers: One layer or a sequence of them: names, paths or indices. None for all layers with a kernel that
-            `deconv.kernels.KERNELS` lists (convolutions, dense layers), and rectifications of their own. A channel is
+            `deconv.graph.KERNELS` lists (convolutions, dense layers), and rectifications of their own. A channel is
             dead if the output of *this* layer is never above zero: where a rectification follows as a layer, that is
             the one to ask.
         unseen: A second data set, not trained on, for the gap; or None.

@@ -6,7 +6,6 @@ import numpy as np
 import tensorflow as tf
 
 from deconv.dtypes import any_array, array_of, as_dtype, is_floating
-from deconv.ops import COLLISIONS
 
 
 def check_images(images, shape, dtype="float32"):
@@ -220,16 +219,6 @@ def check_channels_last(step):
             f"Layer '{step.name}' works channels first; this package takes images as (height, width, channels). "
             "Build the model with data_format='channels_last'."
         )
-
-
-def check_collisions(collisions):
-    """One of the policies of `ops.unpool`.
-
-    Raises:
-        ValueError: If it is none of them.
-    """
-    if collisions not in COLLISIONS:
-        raise ValueError(f"collisions must be one of {', '.join(COLLISIONS)}; received {collisions!r}.")
 
 
 def check_seed(seed):

@@ -8,8 +8,8 @@ from tqdm import tqdm
 
 from deconv import graph
 from deconv.dtypes import any_array
+from deconv.graph import maker_of
 from deconv.inputs import check_finite, check_images, check_positive, check_target, prepare
-from deconv.pooling import maker_of
 from deconv.recording import recorder
 from deconv.transforms import check_values, transform
 

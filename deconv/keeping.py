@@ -8,7 +8,9 @@ at each call, and what was made for another one is made anew.
 import weakref
 
 import keras
+import tensorflow as tf
 
+from deconv import devices, forks
 from deconv.settings import describe_graph, same
 
 _KEPT = weakref.WeakKeyDictionary()
@@ -53,3 +55,19 @@ def signature(model):
     found = []
     describe_graph(model, found, set())
     return found
+
+
+def traced(function, *signature):
+    """Compile a function of tensors now, once, for the only signature it will have.
+
+    What it computes is float32 on every device: TF32 is off during each call (`deconv.devices`).
+    In a process that was forked after TensorFlow had been used a call is refused: it would hang.
+    """
+    compiled = tf.function(function).get_concrete_function(*signature)
+
+    def call(*args):
+        forks.check()
+        with devices.full_float32:
+            return compiled(*args)
+
+    return call

@@ -7,10 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from deconv.effective_weights import kernel_of
+from deconv.graph import KERNELS
 from deconv.spectrum import aliased, mean_frequency
-
-KERNELS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
-"""Layers whose filters are looked at."""
 
 
 class Filters(NamedTuple):

@@ -5,7 +5,7 @@ from numbers import Real
 
 import numpy as np
 
-from deconv.dtypes import any_array, array_of, as_dtype
+from deconv.dtypes import any_array, array_of
 from deconv.inputs import check_fill, check_positive, check_seed
 
 
@@ -72,15 +72,6 @@ def random_masks(masks, image_shape, count, seed=0, *, aligned=False, images=Non
         corner = np.broadcast_to(np.stack(np.divmod(places, columns), axis=1)[:, None], (len(places), *sizes.shape))
         drawn[part :: len(parts), group] = np.concatenate([corner, corner + sizes], axis=2)
     return drawn
-
-
-def hide(images, rectangles, fill=0.0):
-    """Images `(n, height, width, channels)` with a rectangle each, ints `(n, 4)`, set to `fill`; their dtype stays."""
-    top, left, bottom, right = np.asarray(rectangles).T[..., None]
-    row, column = np.arange(images.shape[1]), np.arange(images.shape[2])
-    rows, columns = (row >= top) & (row < bottom), (column >= left) & (column < right)
-    fill = as_dtype("fill", fill, images.dtype)
-    return np.where((rows[:, :, None] & columns[:, None, :])[..., None], fill, images)
 
 
 def check_masks(masks, image_shape, count=None):

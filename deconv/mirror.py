@@ -3,10 +3,11 @@
 import keras
 
 from deconv import graph
-from deconv.inputs import check_collisions
+from deconv.graph import label
 from deconv.layers import Rectify, Unpool, Zeros
+from deconv.ops import check_collisions
 from deconv.rule_lookup import check_hidden, check_rules, faces_of
-from deconv.rules import RULES, label
+from deconv.rules import RULES
 
 
 def mirror(model, layer, *, rules=None, collisions="sum", rectify=True, input_shape=None):

@@ -13,10 +13,10 @@ from deconv.changes import Rectangles, may_pay, recomputation
 from deconv.dtypes import array_of
 from deconv.fills import fill_of
 from deconv.inputs import check_channel, check_finite, check_pair, check_positive, check_target, prepare
-from deconv.keeping import kept
-from deconv.recording import traced
+from deconv.keeping import kept, traced
+from deconv.rectangles import cover
 from deconv.sampled_error import largest_error
-from deconv.squares import cover, default_square, starts
+from deconv.squares import default_square, starts
 
 _SILENT_SECONDS = 2
 """A progress bar that nobody asked for appears when an occlusion takes longer."""

@@ -245,3 +245,13 @@ def _is_hit(place, places):
 def pair(value):
     """One number for both axes, or one for each."""
     return (value, value) if isinstance(value, int) else tuple(int(part) for part in value)
+
+
+def check_collisions(collisions):
+    """One of the policies of `ops.unpool`.
+
+    Raises:
+        ValueError: If it is none of them.
+    """
+    if collisions not in COLLISIONS:
+        raise ValueError(f"collisions must be one of {', '.join(COLLISIONS)}; received {collisions!r}.")

@@ -13,9 +13,10 @@ import tensorflow as tf
 from deconv import cutting, graph, ops, windowed
 from deconv.costs import cost
 from deconv.inputs import check_finite
+from deconv.keeping import traced
 from deconv.layers import Unpool
 from deconv.reach import ONE
-from deconv.recording import recorder, traced
+from deconv.recording import recorder
 from deconv.rule_lookup import BUILT_IN, faces_of, rule_of
 from deconv.rules import RULES
 from deconv.selection import check_start, locate, only

@@ -6,9 +6,11 @@ import numpy as np
 
 from deconv import graph
 from deconv.dtypes import any_array, array_of, as_dtype
+from deconv.graph import maker_of
 from deconv.inputs import check_channels, check_fill, check_images, check_positive
 from deconv.projection import Deconvnet
 from deconv.recording import POOLS, recorder
+from deconv.transforms import move
 
 
 class PoolingComparison(NamedTuple):
@@ -133,11 +135,6 @@ def compare_pooling(
     )
 
 
-def maker_of(laid, step):
-    """The step that makes what `step` takes first; None if that is the image itself."""
-    return next((maker for maker in laid.steps if step.inputs[0] in maker.outputs), None)
-
-
 def energy_kept(before, switches):
     """Share of the activation energy (sum of squares) at the places that the switches point at, each counted once.
 
@@ -160,30 +157,6 @@ def energy_kept(before, switches):
     np.put_along_axis(kept, switches.reshape(count, -1, channels), True, axis=1)
     with np.errstate(invalid="ignore"):
         return (energy * kept).sum(axis=1) / energy.sum(axis=1)
-
-
-def move(images, down, right, fill=0.0):
-    """Images moved by whole pixels; `fill` moves in at the border.
-
-    Args:
-        images: `(n, height, width, channels)`.
-        down, right: Pixels; negative for up and left.
-        fill: Number, one per channel, or an image of the same size.
-    """
-    height, width = images.shape[1:3]
-    moved = np.empty_like(images)
-    moved[:] = fill
-    if abs(down) < height and abs(right) < width:
-        to_rows, from_rows = (
-            slice(max(down, 0), height + min(down, 0)),
-            slice(max(-down, 0), height - max(down, 0)),
-        )
-        to_columns, from_columns = (
-            slice(max(right, 0), width + min(right, 0)),
-            slice(max(-right, 0), width - max(right, 0)),
-        )
-        moved[:, to_rows, to_columns] = images[:, from_rows, from_columns]
-    return moved
 
 
 def _relative_change(maps, moved):

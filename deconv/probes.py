@@ -7,8 +7,9 @@ from tqdm import tqdm
 
 from deconv import graph
 from deconv.classifiers import CLASSIFIERS, check_scaling, check_sklearn, classifier, in_span
-from deconv.folds import check_sizes, class_accuracy, deviation, draw_folds, labelled
+from deconv.folds import check_sizes, class_accuracy, deviation, draw_folds
 from deconv.inputs import check_positive
+from deconv.sampling import labelled
 from deconv.vectors import count_of, grid_of, groups, seer
 
 

@@ -8,21 +8,14 @@ import tensorflow as tf
 
 from deconv import graph
 from deconv.dtypes import any_array
-from deconv.inputs import (
-    check_channels,
-    check_collisions,
-    check_finite,
-    check_image_shape,
-    check_images,
-    check_numbers,
-    check_positive,
-)
-from deconv.keeping import same, signature
+from deconv.graph import label
+from deconv.inputs import check_channels, check_finite, check_image_shape, check_images, check_numbers, check_positive
+from deconv.keeping import same, signature, traced
 from deconv.mirror import mirror_graph
+from deconv.ops import check_collisions
 from deconv.patches import PatchMirror, has_patches
-from deconv.recording import recorder, traced
+from deconv.recording import recorder
 from deconv.rule_lookup import check_rules
-from deconv.rules import label
 from deconv.selection import check_positions, select
 
 

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from deconv import devices, forks, graph, ops
+from deconv import graph, ops
 from deconv.inputs import check_images, check_positive
+from deconv.keeping import traced
 
 POOLS = (keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D)
 
@@ -38,22 +39,6 @@ def recorder(laid, layers, switches=()):
         return [values[step.output] for step in layers], [seen[step.name] for step in switches]
 
     return traced(forward, tf.TensorSpec((None, *image.shape), image.dtype))
-
-
-def traced(function, *signature):
-    """Compile a function of tensors now, once, for the only signature it will have.
-
-    What it computes is float32 on every device: TF32 is off during each call (`deconv.devices`).
-    In a process that was forked after TensorFlow had been used a call is refused: it would hang.
-    """
-    compiled = tf.function(function).get_concrete_function(*signature)
-
-    def call(*args):
-        forks.check()
-        with devices.full_float32:
-            return compiled(*args)
-
-    return call
 
 
 def activations(model, images, layers, *, batch_size=64, input_shape=None):

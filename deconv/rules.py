@@ -10,8 +10,10 @@ import numpy as np
 
 from deconv import activation_functions, graph, layers, rearranging
 from deconv.effective_weights import kernel_of
+from deconv.graph import label
 from deconv.inputs import check_channels_last
 from deconv.layers import Rectify, Unpool
+from deconv.transpose_layer import TransposeOf
 
 HEADS = ("sigmoid", "softmax")
 """Activations that turn scores into probabilities; a projection may start with these, but not pass them."""
@@ -113,7 +115,7 @@ def rectify_as_the_layer_does(step):
 def transpose_as_it_computes(step):
     """Reshaping, cropping, repeating, resizing: the transpose of the layer itself."""
     shapes = [edge.shape for edge in step.inputs]
-    return [rearranging.TransposeOf(*rearranging.call_of(step), shapes, **_named(step, "transpose"))]
+    return [TransposeOf(*rearranging.call_of(step), shapes, **_named(step, "transpose"))]
 
 
 @rule(keras.layers.Flatten, keras.layers.Reshape)
@@ -251,8 +253,3 @@ def _named(step, what):
     if getattr(dtype, "quantization_mode", None) is not None:
         dtype = dtype.compute_dtype  # what leads down works with floats
     return {"name": f"{label(step.name)}_{what}", "dtype": dtype}
-
-
-def label(name):
-    """A path as a Keras name, which may hold no slash."""
-    return name.replace("/", ".").replace(":", ".")

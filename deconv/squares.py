@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deconv.dtypes import any_array, array_of
+from deconv.rectangles import covers
 
 
 def default_square(image_shape):
@@ -44,19 +45,6 @@ def starts(length, size, stride, axis):
         )
     places = np.arange(0, length - size + 1, stride)
     return places if places[-1] == length - size else np.append(places, length - size)
-
-
-def cover(image, tops, lefts, size, fill):
-    """The image once for each square, covered there."""
-    rows = covers(tops, size[0], image.shape[0])
-    columns = covers(lefts, size[1], image.shape[1])
-    return np.where((rows[:, :, None] & columns[:, None, :])[..., None], fill, image)
-
-
-def covers(places, size, length):
-    """`(positions, length)` bools: which pixels of an axis each position covers."""
-    pixel = np.arange(length)
-    return (pixel >= places[:, None]) & (pixel < places[:, None] + size)
 
 
 def pixel_map(values, maps, image_shape):

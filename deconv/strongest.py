@@ -10,14 +10,13 @@ import tensorflow as tf
 
 from deconv import cutting, graph
 from deconv.batches import ahead
-from deconv.challengers import kept_dtype, plane
+from deconv.challengers import kept_dtype
 from deconv.dtypes import any_array
 from deconv.inputs import check_channels, check_finite, check_positive, prepare
-from deconv.keeping import same, signature
+from deconv.keeping import same, signature, traced
 from deconv.pixel_space import to_pixel_space
 from deconv.projection import Deconvnet
-from deconv.recording import traced
-from deconv.windows import reaches_below
+from deconv.windows import plane, reaches_below
 
 
 class Strongest(NamedTuple):

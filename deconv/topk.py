@@ -7,11 +7,11 @@ import numpy as np
 
 from deconv import fingerprint, graph, state_file
 from deconv.batches import whole_numbers
-from deconv.challengers import kept_dtype, plane
+from deconv.challengers import kept_dtype
 from deconv.inputs import check_finite, check_positive
 from deconv.ranking import joined, merged, nobody
 from deconv.state_checks import check_about, ranking_of, sources_of
-from deconv.windows import windows_below
+from deconv.windows import plane, windows_below
 
 
 class TopActivations(NamedTuple):

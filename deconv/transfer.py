@@ -8,9 +8,10 @@ import numpy as np
 from tqdm import tqdm
 
 from deconv import graph
-from deconv.folds import check_sizes, class_accuracy, draw_folds, labelled
+from deconv.folds import check_sizes, class_accuracy, draw_folds
 from deconv.inputs import check_positive, prepare
 from deconv.probes import probe
+from deconv.sampling import labelled
 from deconv.scratch import Trainer
 
 

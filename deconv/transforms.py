@@ -114,3 +114,27 @@ def _read(images, rows, columns, background):
             found += share * pixels.take(place + column.clip(0, width - 1).astype(np.intp), axis=0)
             inside += share
     return found if background is None else found + (1 - inside) * background
+
+
+def move(images, down, right, fill=0.0):
+    """Images moved by whole pixels; `fill` moves in at the border.
+
+    Args:
+        images: `(n, height, width, channels)`.
+        down, right: Pixels; negative for up and left.
+        fill: Number, one per channel, or an image of the same size.
+    """
+    height, width = images.shape[1:3]
+    moved = np.empty_like(images)
+    moved[:] = fill
+    if abs(down) < height and abs(right) < width:
+        to_rows, from_rows = (
+            slice(max(down, 0), height + min(down, 0)),
+            slice(max(-down, 0), height - max(down, 0)),
+        )
+        to_columns, from_columns = (
+            slice(max(right, 0), width + min(right, 0)),
+            slice(max(-right, 0), width - max(right, 0)),
+        )
+        moved[:, to_rows, to_columns] = images[:, from_rows, from_columns]
+    return moved

@@ -6,12 +6,12 @@ import numpy as np
 import tensorflow as tf
 
 from deconv import graph
-from deconv.challengers import plane
 from deconv.clusters import clustered
 from deconv.inputs import check_finite, check_positive, check_seed, prepare
-from deconv.recording import traced
+from deconv.keeping import traced
+from deconv.sampling import draw
 from deconv.tsne import check_layout, check_sklearn, coordinates, layout
-from deconv.vectors import draw
+from deconv.windows import plane
 
 
 class UnitEmbedding(NamedTuple):

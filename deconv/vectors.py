@@ -1,69 +1,17 @@
 """Images of a data set as vectors, one for each: their pixels, or the activations of a layer."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from deconv import graph
-from deconv.batches import Arrays, opened, whole_numbers
-from deconv.folds import check_one_label
-from deconv.inputs import check_finite, check_pair, check_positive, check_seed, prepare
+from deconv.inputs import check_finite, check_pair, check_positive, prepare
 from deconv.recording import recorder
 
 MOST_VALUES = 75_000
 """A layer with more values per image than this is averaged; AlexNet's pool1 has 69,984."""
 
-PIXELS = "pixels"
-"""What the image itself is called where layers are named."""
 
 _MEMORY = 2**30
 """Bytes of vectors that are made in one pass."""
-
-
-class Drawn(NamedTuple):
-    """Some images of a data set.
-
-    Attributes:
-        images: `(n, height, width, channels)`, as the data set gives them.
-        labels: int64 `(n,)`; -1 where there is none.
-        ids: int64 `(n,)`.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    ids: np.ndarray
-
-
-def draw(dataset, count, seed=0, *, even=False):
-    """Draw images of a data set, each at most once, in the order of the data set.
-
-    Args:
-        dataset: An `ImageSet`; or an array of images, or arrays `(images, labels)` or `(images, labels, ids)`. Without
-            ids, images are numbered.
-        count: How many at most.
-        seed: Of the draw.
-        even: Whether to draw the same number of each class, or all of a class that has fewer; images without a label
-            are then left out.
-
-    Returns:
-        `Drawn`.
-
-    Raises:
-        ValueError: If the data set is something else, or has no labels where they are needed.
-    """
-    check_positive("images", count)
-    labels, ids, pick = _listed(dataset, needs_labels=even)
-    random = np.random.default_rng(check_seed(seed))
-    if even:
-        classes = np.unique(labels[labels >= 0])
-        each = max(1, count // max(1, len(classes)))
-        places = [random.permutation(np.flatnonzero(labels == label))[:each] for label in classes]
-        places = np.sort(np.concatenate([*places, np.empty(0, np.int64)]))
-    else:
-        places = np.sort(random.permutation(len(ids))[:count])
-    if not len(places):
-        raise ValueError(f"The data set must have at least one image{' with a label' if even else ''}; it has none.")
-    return Drawn(pick(places), labels[places], ids[places])
 
 
 def vectors(model, images, layers, *, pooled=None, preprocess=None, batch_size=64, input_shape=None):
@@ -170,30 +118,3 @@ def seer(laid, steps, grids, preprocess, image):
         return found
 
     return see
-
-
-def picker(dataset):
-    """A function from ids of a data set, which `draw` takes, to its images."""
-    _, ids, pick = _listed(dataset)
-    order = np.argsort(ids)
-    return lambda wanted: pick(order[np.searchsorted(ids, wanted, sorter=order)])
-
-
-def _listed(dataset, needs_labels=False):
-    """Labels and ids `(n,)` of a data set, and a function from places in it to images."""
-    if hasattr(dataset, "listing") and hasattr(dataset, "pick"):
-        labels, ids = dataset.listing()
-        if needs_labels:
-            check_one_label(labels, dataset.name)
-        labels = labels.astype(np.int64) if labels.ndim == 1 else np.full(len(ids), -1)
-        return labels, ids, lambda places: dataset.pick(ids[places])
-    source = opened(dataset)
-    if not isinstance(source, Arrays) or source.images.ndim != 4 or (needs_labels and source.labels is None):
-        raise ValueError(
-            "The data set must be an ImageSet, or arrays (images, labels) with images (n, height, width, channels); "
-            f"received {type(dataset).__name__}."
-        )
-    count = len(source.images)
-    labels = np.full(count, -1) if source.labels is None else whole_numbers("labels", source.labels)
-    ids = np.arange(count) if source.ids is None else whole_numbers("ids", source.ids)
-    return labels, ids, lambda places: np.asarray(source.images)[places]

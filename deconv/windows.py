@@ -5,6 +5,8 @@ window of positions sees from its first cell's first to its last cell's last; up
 position that sees one of them. What lies outside a map is padding and is cut off.
 """
 
+import math
+
 import keras
 import numpy as np
 
@@ -268,3 +270,8 @@ def _everything(edge, count):
 def _plane(edge):
     """Rows and columns of a map; a vector is one cell."""
     return edge.shape[:2] if len(edge.shape) == 3 else (1, 1)
+
+
+def plane(shape):
+    """Rows and columns of a map: a layer with one axis of space is one row, a dense layer one cell."""
+    return tuple(shape[:2]) if len(shape) == 3 else (1, math.prod(shape[:-1]))

@@ -16,7 +16,8 @@ from specimens import SPECIMENS, fill, images
 import deconv
 from deconv import graph, keeping
 from deconv.changes import Rectangles, moving, recomputation
-from deconv.squares import cover, starts
+from deconv.rectangles import cover
+from deconv.squares import starts
 from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
 
 

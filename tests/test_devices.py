@@ -9,7 +9,7 @@ from specimens import SPECIMENS, images
 
 import deconv
 from deconv import devices
-from deconv.recording import traced
+from deconv.keeping import traced
 
 SETTING = tf.config.experimental
 

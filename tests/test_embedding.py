@@ -18,10 +18,11 @@ from deconv.cluster_tops import cluster_tops
 from deconv.clusters import clustered
 from deconv.embedding import embed
 from deconv.plotting.embedding import embedding_row, embedding_sheet, thumbnails, unit_sheet
+from deconv.sampling import draw, picker
 from deconv.separation import separation, told_by_neighbours
 from deconv.tsne import coordinates, layout
 from deconv.unit_embedding import embed_units, responses
-from deconv.vectors import average, draw, picker, vectors
+from deconv.vectors import average, vectors
 from models.lenet5 import preprocess_input
 
 

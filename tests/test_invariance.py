@@ -19,9 +19,8 @@ from deconv.figures.fig5 import invariance_findings, invariance_pictures, measur
 from deconv.figures.half_turn import HalfTurn, correlation, half_turn_data, symmetry_finding
 from deconv.figures.subject import Subject
 from deconv.invariance import Invariance, default_values, hidden_layers, invariance
-from deconv.pooling import move
 from deconv.steadiness import linearity, quickness, stability
-from deconv.transforms import transform
+from deconv.transforms import move, transform
 
 
 def slow_transform(image, kind, value, fill, interpolation):

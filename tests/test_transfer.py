@@ -11,8 +11,8 @@ import deconv
 from deconv import datasets, graph
 from deconv.figures.subject import Subject
 from deconv.figures.transfer import _findings, transfer_pictures
+from deconv.graph import label
 from deconv.probes import probe
-from deconv.rules import label
 from deconv.scratch import _order, fresh
 from deconv.transfer import Transfer, transfer
 

@@ -20,8 +20,8 @@ from deconv.figures import published
 from deconv.figures.subject import Subject
 from deconv.figures.table6 import Precision, _finding, _others, precision
 from deconv.figures.transfer import _sizes, transfer_pictures
-from deconv.folds import labelled
 from deconv.probes import probe
+from deconv.sampling import labelled
 
 VOC = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),

@@ -9,7 +9,7 @@ from keras import layers as kl
 import deconv
 from deconv import attribution
 from deconv.inputs import check_images
-from deconv.masks import hide
+from deconv.rectangles import hide
 
 QUICK = {"steps": 4, "random_orders": 2, "runs": 1}
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from deconv import backward, graph
 from deconv.attribution.network import network_of
 from deconv.attribution.units import chosen
-from deconv.recording import traced
+from deconv.keeping import traced
 
 _PLACES = (
     *graph.IDLE,

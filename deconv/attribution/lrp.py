@@ -28,7 +28,7 @@ from deconv import graph
 from deconv.attribution.planning import plan, rules_for
 from deconv.attribution.relevance import descend
 from deconv.attribution.units import chosen
-from deconv.recording import traced
+from deconv.keeping import traced
 
 
 class Relevances(NamedTuple):

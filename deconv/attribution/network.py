@@ -5,8 +5,7 @@ import tensorflow as tf
 from deconv import backward, graph
 from deconv.continued import continued
 from deconv.dtypes import is_floating
-from deconv.keeping import kept
-from deconv.recording import traced
+from deconv.keeping import kept, traced
 
 
 class Network:

@@ -42,8 +42,8 @@ def _pictures(subject, layer, count, randomise, sizes):
     from deconv.controls import CONTROLS
     from deconv.controls import controls as controlled
     from deconv.figures import Picture, Table
+    from deconv.graph import label
     from deconv.plotting.controls import MEASURES, cascade_chart, controls_chart, controls_sheet
-    from deconv.rules import label
 
     images, *_, ids = some_of(subject, count)
     inputs = subject.prepared(images)

@@ -51,9 +51,9 @@ def _pictures(subject, target, layer, methods, count, steps, size):
     from deconv import graph
     from deconv.explain import explain
     from deconv.figures import Picture
+    from deconv.graph import label
     from deconv.model_output import output_kind
     from deconv.plotting.explain import explanation_sheet
-    from deconv.rules import label
 
     images, names, labels, ids = some_of(subject, count)
     kind = output_kind(graph.walk(subject.model))

@@ -43,12 +43,12 @@ def _pictures(subject, layer, channels, count, unit, sizes):
     import numpy as np
 
     from deconv.figures import Picture
+    from deconv.graph import label
     from deconv.inputs import check_channels
     from deconv.plotting import pixels
     from deconv.plotting.projections import projection_sheet
     from deconv.projection import Deconvnet
     from deconv.recording import activations
-    from deconv.rules import label
 
     images, names, labels, ids = some_of(subject, count)
     inputs = subject.prepared(images)

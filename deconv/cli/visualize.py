@@ -46,11 +46,11 @@ def _pictures(subject, layer, channels, preset, steps):
     from deconv.features import visualize
     from deconv.figures import Picture
     from deconv.figures.part import part_of
+    from deconv.graph import label
     from deconv.inputs import check_channels
     from deconv.model_output import output_step
     from deconv.plotting import pixels
     from deconv.plotting.features import visualization_sheet
-    from deconv.rules import label
 
     laid = graph.walk(subject.model)
     step = output_step(laid) if layer is None else graph.find(laid, layer)
@@ -97,7 +97,7 @@ def _strongest(subject, layer, data):
 
     from deconv import backward
     from deconv.attribution.network import network_of
-    from deconv.recording import traced
+    from deconv.keeping import traced
 
     laid = network_of(subject.model, layer, None).graph
     image, top = laid.inputs[0], laid.steps[-1]

@@ -10,7 +10,7 @@ from deconv.features.objectives import Objective, deepdream
 from deconv.features.resized import for_pixels
 from deconv.features.sight import Sight
 from deconv.inputs import check_pixels, check_positive, check_seed
-from deconv.recording import traced
+from deconv.keeping import traced
 
 
 def dream(

@@ -13,7 +13,7 @@ from deconv.features.regularizers import Regularizer, total_variation
 from deconv.features.resized import for_pixels
 from deconv.features.sight import Sight
 from deconv.inputs import check_finite, check_pixels, check_positive
-from deconv.recording import traced
+from deconv.keeping import traced
 
 _SPREAD = 64.0
 """How far pixels of photographs lie from their mean, about, in pixel units."""

@@ -18,7 +18,7 @@ from deconv.features.regularizers import Regularizer
 from deconv.features.sight import Sight
 from deconv.features.transforms import apply, check_sizes
 from deconv.inputs import check_positive, check_seed
-from deconv.recording import traced
+from deconv.keeping import traced
 
 METHODS = ("adam", "gradient", "normalized", "momentum")
 _TOLD = 8

@@ -6,7 +6,7 @@ import tensorflow as tf
 from deconv import graph, ops
 from deconv.dtypes import check_shape
 from deconv.inputs import preprocessed
-from deconv.recording import traced
+from deconv.keeping import traced
 
 
 def at_size(model, layers, shape, *, average_pooling=False):

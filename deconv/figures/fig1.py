@@ -8,12 +8,11 @@ import numpy as np
 from deconv import graph
 from deconv.figures.projecting import why_not
 from deconv.figures.record import Picture
+from deconv.graph import label, maker_of
 from deconv.layers import Rectify, TransposeConv, Unpool
 from deconv.plotting import scheme, unpooling
-from deconv.pooling import maker_of
 from deconv.projection import Deconvnet
 from deconv.recording import POOLS, activations
-from deconv.rules import label
 from deconv.selection import select
 from deconv.windows import windows_below
 

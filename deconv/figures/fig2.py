@@ -8,9 +8,9 @@ from deconv.figures.likeness import findings, likeness
 from deconv.figures.projecting import left_out, why_not
 from deconv.figures.record import Picture
 from deconv.figures.subject import in_words
+from deconv.graph import label
 from deconv.plotting import crop, pixels, top_sheet
 from deconv.projection import Deconvnet
-from deconv.rules import label
 from deconv.scan import top_activations
 from deconv.topk import TopActivations
 

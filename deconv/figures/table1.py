@@ -8,9 +8,10 @@ from deconv.correspondence import correspondence
 from deconv.datasets.parts import DIGITS, read_parts
 from deconv.figures.paper import Finding, Table, published
 from deconv.figures.record import Picture
-from deconv.masks import hide, random_masks
+from deconv.masks import random_masks
 from deconv.plotting import pixels
 from deconv.plotting.correspondence import distance_bars, hidden_sheet
+from deconv.rectangles import hide
 
 _RANDOM, _ALIGNED = "random", "random, one place"
 _CONTROLS = {_RANDOM: "random places hidden", _ALIGNED: "one random place hidden in all images of a draw"}
