@@ -11,8 +11,8 @@ from deconv import fingerprint, graph
 from deconv.atomic_files import Lock, remove_leftovers, replacing
 from deconv.batches import opened
 from deconv.dtypes import check_shape
-from deconv.graph import label
 from deconv.inputs import check_positive, check_seed
+from deconv.keras_model import label
 from deconv.reasons import reason
 from deconv.settling import Evolution
 from deconv.strongest import Lens

@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from deconv import graph
 from deconv.backward import activation_of, run
-from deconv.graph import KERNELS
 from deconv.inputs import check_finite, check_images, check_positive
 from deconv.keeping import traced
+from deconv.keras_model import KERNELS
 
 _POOLS = (
     keras.layers.MaxPooling2D,

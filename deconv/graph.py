@@ -1,8 +1,8 @@
 """A model as a list of steps from the input up, with nested models laid open.
 
 Keras keeps a model as layers inside models inside models; a deconvnet walks one flat chain downwards. `walk` makes
-the chain once: every call of a layer is a `Step`, every tensor between them an `Edge`. A layer inside a nested model
-is named with its path, `"base/conv5"`; the second call of a shared layer is named `"conv5:2"`.
+the chain once: every call of a layer is a `Step`, every tensor an `Edge`. A layer in a nested model is named with its
+path, `"base/conv5"`; the second call of a shared layer is `"conv5:2"`.
 """
 
 import difflib
@@ -35,8 +35,6 @@ IDLE = (
     *(getattr(keras.layers, name) for name in _AUGMENTATIONS.split() if hasattr(keras.layers, name)),
 )
 """Layers that do nothing at inference. `RandomCrop` is none: its output has another shape."""
-KERNELS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
-"""Layers whose filters are looked at."""
 
 _COMPUTES = ("__call__", "call", "convolution_op", "_merge_function")
 """Methods that say what a layer computes; a subclass that replaces one computes something else."""
@@ -296,11 +294,6 @@ def _output_shapes(node, args, kwargs):
 def _unique(name, names):
     names[name] = names.get(name, 0) + 1
     return name if names[name] == 1 else f"{name}:{names[name]}"
-
-
-def label(name):
-    """A path as a Keras name, which may hold no slash."""
-    return name.replace("/", ".").replace(":", ".")
 
 
 def maker_of(laid, step):

@@ -16,9 +16,9 @@ from tqdm import tqdm
 from deconv import graph
 from deconv.activity import Activity, Tally
 from deconv.batches import ahead, opened
-from deconv.graph import KERNELS
 from deconv.inputs import check_finite, check_positive, prepare
 from deconv.keeping import traced
+from deconv.keras_model import KERNELS
 from deconv.kernels import Filters, examine_filters
 from deconv.windows import plane
 
@@ -83,8 +83,8 @@ def health(
         model: A functional or Sequential `keras.Model`.
         dataset: Images, best of all those of training; whatever `deconv.top_activations` takes.
         layers: One layer or a sequence of them: names, paths or indices. None for all layers with a kernel that
-            `deconv.graph.KERNELS` lists (convolutions, dense layers), and rectifications of their own. A channel is
-            dead if the output of *this* layer is never above zero: where a rectification follows as a layer, that is
+            `deconv.keras_model.KERNELS` lists (convolutions, dense layers), and rectifications of their own. A channel
+            is dead if the output of *this* layer is never above zero: where a rectification follows as a layer, that is
             the one to ask.
         unseen: A second data set, not trained on, for the gap; or None.
         preprocess: Function applied to each batch of images before the model sees it, in a thread of its own.

@@ -62,12 +62,10 @@ def traced(function, *signature):
 
     What it computes is float32 on every device: TF32 is off during each call (`deconv.devices`).
     In a process that was forked after TensorFlow had been used a call is refused: it would hang.
-    AutoGraph, which translates Python source and takes most of the time of tracing, runs only where it is needed.
+    AutoGraph, which translates Python source, takes half of the time of tracing and is not needed: Keras does not apply
+    it to layers either.
     """
-    try:
-        compiled = tf.function(function, autograph=False).get_concrete_function(*signature)
-    except tf.errors.OperatorNotAllowedInGraphError:  # a user's layer that branches on the values of its maps
-        compiled = tf.function(function).get_concrete_function(*signature)
+    compiled = tf.function(function, autograph=False).get_concrete_function(*signature)
 
     def call(*args):
         forks.check()

@@ -2,6 +2,9 @@
 
 import keras
 
+KERNELS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+"""Layers whose filters are looked at."""
+
 
 def ends(model):
     """Symbolic inputs and outputs of a model, two lists.
@@ -69,3 +72,8 @@ def _maker(tensor):
     """The node that made a symbolic tensor (the record that Keras itself walks, `keras/src/ops/function.py`)."""
     history = tensor._keras_history
     return history.operation._inbound_nodes[history.node_index]
+
+
+def label(name):
+    """A path as a Keras name, which may hold no slash."""
+    return name.replace("/", ".").replace(":", ".")

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from deconv.effective_weights import kernel_of
-from deconv.graph import KERNELS
+from deconv.keras_model import KERNELS
 from deconv.spectrum import aliased, mean_frequency
 
 

@@ -3,7 +3,7 @@
 import keras
 
 from deconv import graph
-from deconv.graph import label
+from deconv.keras_model import label
 from deconv.layers import Rectify, Unpool, Zeros
 from deconv.ops import check_collisions
 from deconv.rule_lookup import check_hidden, check_rules, faces_of

@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from deconv import graph
 from deconv.dtypes import any_array
-from deconv.graph import label
 from deconv.inputs import check_channels, check_finite, check_image_shape, check_images, check_numbers, check_positive
 from deconv.keeping import same, signature, traced
+from deconv.keras_model import label
 from deconv.mirror import mirror_graph
 from deconv.ops import check_collisions
 from deconv.patches import PatchMirror, has_patches

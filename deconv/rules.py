@@ -10,8 +10,8 @@ import numpy as np
 
 from deconv import activation_functions, graph, layers, rearranging
 from deconv.effective_weights import kernel_of
-from deconv.graph import label
 from deconv.inputs import check_channels_last
+from deconv.keras_model import label
 from deconv.layers import Rectify, Unpool
 from deconv.transpose_layer import TransposeOf
 

@@ -5,8 +5,8 @@ import numpy as np
 import tensorflow as tf
 
 from deconv import devices, graph
-from deconv.graph import label
 from deconv.keeping import traced
+from deconv.keras_model import label
 
 _LOOK = 20
 """Updates, at least, between two looks at the training loss."""

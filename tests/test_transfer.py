@@ -11,7 +11,7 @@ import deconv
 from deconv import datasets, graph
 from deconv.figures.subject import Subject
 from deconv.figures.transfer import _findings, transfer_pictures
-from deconv.graph import label
+from deconv.keras_model import label
 from deconv.probes import probe
 from deconv.scratch import _order, fresh
 from deconv.transfer import Transfer, transfer

@@ -42,7 +42,7 @@ def _pictures(subject, layer, count, randomise, sizes):
     from deconv.controls import CONTROLS
     from deconv.controls import controls as controlled
     from deconv.figures import Picture, Table
-    from deconv.graph import label
+    from deconv.keras_model import label
     from deconv.plotting.controls import MEASURES, cascade_chart, controls_chart, controls_sheet
 
     images, *_, ids = some_of(subject, count)

@@ -51,7 +51,7 @@ def _pictures(subject, layer, deep, method, count, perplexity, sizes):
 
     from deconv.embedding import embed
     from deconv.figures import Picture
-    from deconv.graph import label
+    from deconv.keras_model import label
     from deconv.plotting.embedding import embedding_sheet, in_words
     from deconv.plotting.probes import layer_chart
     from deconv.separation import separation

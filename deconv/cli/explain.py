@@ -51,7 +51,7 @@ def _pictures(subject, target, layer, methods, count, steps, size):
     from deconv import graph
     from deconv.explain import explain
     from deconv.figures import Picture
-    from deconv.graph import label
+    from deconv.keras_model import label
     from deconv.model_output import output_kind
     from deconv.plotting.explain import explanation_sheet
 

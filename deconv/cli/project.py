@@ -43,8 +43,8 @@ def _pictures(subject, layer, channels, count, unit, sizes):
     import numpy as np
 
     from deconv.figures import Picture
-    from deconv.graph import label
     from deconv.inputs import check_channels
+    from deconv.keras_model import label
     from deconv.plotting import pixels
     from deconv.plotting.projections import projection_sheet
     from deconv.projection import Deconvnet

@@ -40,8 +40,8 @@ def _pictures(subject, layers, channels, k, sizes):
     from deconv.figures import Picture
     from deconv.figures.projecting import left_out, why_not
     from deconv.figures.subject import in_words
-    from deconv.graph import label
     from deconv.inputs import check_channels
+    from deconv.keras_model import label
     from deconv.plotting import crop, pixels, top_sheet
     from deconv.projection import Deconvnet
     from deconv.scan import top_activations

@@ -46,8 +46,8 @@ def _pictures(subject, layer, channels, preset, steps):
     from deconv.features import visualize
     from deconv.figures import Picture
     from deconv.figures.part import part_of
-    from deconv.graph import label
     from deconv.inputs import check_channels
+    from deconv.keras_model import label
     from deconv.model_output import output_step
     from deconv.plotting import pixels
     from deconv.plotting.features import visualization_sheet

@@ -3,7 +3,7 @@
 from deconv import graph
 from deconv.figures.record import Picture
 from deconv.figures.subject import in_words
-from deconv.graph import label
+from deconv.keras_model import label
 from deconv.plotting import activation_sheet, pixels, unit_strips
 from deconv.recording import activations
 

@@ -8,7 +8,8 @@ import numpy as np
 from deconv import graph
 from deconv.figures.projecting import why_not
 from deconv.figures.record import Picture
-from deconv.graph import label, maker_of
+from deconv.graph import maker_of
+from deconv.keras_model import label
 from deconv.layers import Rectify, TransposeConv, Unpool
 from deconv.plotting import scheme, unpooling
 from deconv.projection import Deconvnet

@@ -8,7 +8,7 @@ from deconv.figures.likeness import findings, likeness
 from deconv.figures.projecting import left_out, why_not
 from deconv.figures.record import Picture
 from deconv.figures.subject import in_words
-from deconv.graph import label
+from deconv.keras_model import label
 from deconv.plotting import crop, pixels, top_sheet
 from deconv.projection import Deconvnet
 from deconv.scan import top_activations

@@ -11,7 +11,7 @@ from deconv.figures.paper import Finding
 from deconv.figures.record import Picture
 from deconv.figures.runs import Run, read_runs
 from deconv.figures.subject import in_words
-from deconv.graph import label
+from deconv.keras_model import label
 from deconv.plotting.evolution import evolution_sheet, settling_chart
 from deconv.settling import LEVEL, settling
 

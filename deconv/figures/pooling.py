@@ -6,7 +6,7 @@ from deconv import graph
 from deconv.figures.projecting import why_not
 from deconv.figures.record import Picture
 from deconv.figures.subject import in_words
-from deconv.graph import label
+from deconv.keras_model import label
 from deconv.plotting import pixels, pooling_sheet
 from deconv.pooling import compare_pooling
 from deconv.projection import Deconvnet
