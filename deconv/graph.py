@@ -1,8 +1,7 @@
 """A model as a list of steps from the input up, with nested models laid open.
 
-Keras keeps a model as layers inside models inside models; a deconvnet walks one flat chain downwards. `walk` makes
-the chain once: every call of a layer is a `Step`, every tensor an `Edge`. A layer in a nested model is named with its
-path, `"base/conv5"`; the second call of a shared layer is `"conv5:2"`.
+Keras keeps models inside models; a deconvnet walks one flat chain downwards. `walk` makes it: every call of a layer is a
+`Step`, every tensor an `Edge`. Layers in nested models are named "base/conv5", the second call of one "conv5:2".
 """
 
 import difflib
