@@ -1,6 +1,6 @@
 """A model as a list of steps from the input up, with nested models laid open.
 
-Keras keeps models inside models; a deconvnet walks one flat chain downwards. `walk` makes it: every call of a layer is a
+Keras keeps models inside models; a deconvnet walks one flat chain downwards. `walk` makes it: each call of a layer is a
 `Step`, every tensor an `Edge`. Layers in nested models are named "base/conv5", the second call of one "conv5:2".
 """
 
