@@ -1,6 +1,8 @@
-"""How the tests share the processors, and for which device they are formulated."""
+"""How the tests share the processors, for which device they are formulated, and what a script here leaves behind."""
 
 import os
+
+import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each process of pytest has a core to itself: with a pool of threads in each they stand in each other's way.
@@ -14,3 +16,14 @@ def pytest_configure(config):
         from deconv import devices
 
         devices._pretended = True
+
+
+@pytest.fixture
+def as_before():
+    """A script that trains in this process makes its operations deterministic; that ends with the test."""
+    from tensorflow.python.framework import config
+
+    was = config.is_op_determinism_enabled()
+    yield
+    if not was:
+        config.disable_op_determinism()

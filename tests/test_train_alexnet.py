@@ -15,7 +15,8 @@ import pytest
 import tensorflow as tf
 from keras import layers
 from PIL import Image
-from test_training import ROOT, run_and_look_for_tensorflow, same_weights, script, stop_after_epoch
+from signalled import fit_until
+from test_training import ROOT, run_and_look_for_tensorflow, same_weights, signalled, trained
 from typer.testing import CliRunner
 
 import models
@@ -29,6 +30,12 @@ from models.training.photographs import SIDES, Plan, check_growth, filled, netwo
 
 SCRIPT = ROOT / "scripts" / "train_alexnet.py"
 PAPER = {"learning_rate": 0.01, "weight_decay": 5e-4, "steps": 1000, "filter_radius": 0.1, "seed": 0}
+
+
+@pytest.fixture(autouse=True)
+def repeatable(as_before):
+    """As every run of the script begins; Keras then leaves XLA alone, whose compiling takes longer than these runs."""
+    training.make_repeatable(0)
 
 
 def small_net(side=9):
@@ -528,14 +535,15 @@ from models.training import photographs, recipes
 images = np.random.default_rng(0).integers(0, 256, (12, 76, 76, 3), np.uint8)
 examples = tf.data.Dataset.from_tensor_slices((images, np.arange(12) % 3))
 preprocess = models.alexnet.preprocess_input
-plan = photographs.Plan.of("alexnet", "67", 3)
+plan = photographs.Plan.of("alexnet", "67", 2)
+small = {"without": ["conv3", "conv4", "fc7"], "resize": {"conv1": 8, "conv2": 12, "conv5": 8}}
 
 
 def weights(out, epochs, names, recipe, dropout):
     training.make_repeatable(0)
     with photographs.devices(names):
-        model = photographs.network(models.AlexNet, 67, "float32", classes=3, units=8, dropout=dropout)
-        recipes.prepare(model, recipe, learning_rate=0.01, weight_decay=0.1, steps=9, filter_radius=0.05, seed=0)
+        model = photographs.network(models.AlexNet, 67, "float32", classes=3, units=8, dropout=dropout, **small)
+        recipes.prepare(model, recipe, learning_rate=0.01, weight_decay=0.1, steps=6, filter_radius=0.05, seed=0)
     assert model.distribute_strategy.num_replicas_in_sync == max(1, len(names))
     folder = training.RunFolder(out, "alexnet")
     folder.start({"arguments": {}})
@@ -548,11 +556,11 @@ def weights(out, epochs, names, recipe, dropout):
 
 two = ["CPU:0", "CPU:1"]
 for recipe in ("paper", "modern"):
-    one, both = (weights(f"{sys.argv[1]}/{recipe}{len(names)}", 3, names, recipe, 0.0) for names in ([], two))
+    one, both = (weights(f"{sys.argv[1]}/{recipe}{len(names)}", 2, names, recipe, 0.0) for names in ([], two))
     assert all(np.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(one, both)), recipe
-straight = weights(f"{sys.argv[1]}/straight", 3, two, "modern", 0.5)
-weights(f"{sys.argv[1]}/broken", 2, two, "modern", 0.5)
-resumed = weights(f"{sys.argv[1]}/broken", 3, two, "modern", 0.5)
+straight = weights(f"{sys.argv[1]}/straight", 2, two, "modern", 0.5)
+weights(f"{sys.argv[1]}/broken", 1, two, "modern", 0.5)
+resumed = weights(f"{sys.argv[1]}/broken", 2, two, "modern", 0.5)
 assert all((a == b).all() for a, b in zip(straight, resumed))
 print("all alike")
 """
@@ -621,8 +629,8 @@ def central_accuracy(model, scenes, split, side):
 @pytest.mark.slow
 def test_the_papers_recipe_goes_from_pictures_to_weights(scenes, command, tmp_path):
     given = ("--dataset", scenes, "--epochs", 2, "--units", 8, "--batch-size", 8, "--image-size", 67)
-    out, errors = script(*given, "--out", tmp_path / "run", program=SCRIPT).communicate(timeout=300)
-    assert "Training: 24 images." in out and "Central crop: top-1" in out, errors
+    out = trained(command, *given, "--out", tmp_path / "run")
+    assert "Training: 24 images." in out and "Central crop: top-1" in out
     names = {str(path.relative_to(tmp_path / "run")) for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert names == {
         *("training.json", "history.csv", "learning_curve.png", "alexnet.keras", "weights.npz"),
@@ -652,17 +660,14 @@ def test_the_papers_recipe_goes_from_pictures_to_weights(scenes, command, tmp_pa
     assert results["train_top1"] == pytest.approx(central_accuracy(whole, scenes, "train", 67))
     top1, top5, *_ = evaluated(command, scenes, weights, "--units", 8, "--image-size", 67)
     assert top1 == pytest.approx(100 * results["top1_float16"], abs=0.006) and top5 == 100
-    again, _ = script(*given, "--out", tmp_path / "run", "--resume", program=SCRIPT).communicate(timeout=120)
-    assert "is finished: top-1 accuracy" in again
+    assert "is finished: top-1 accuracy" in trained(command, *given, "--out", tmp_path / "run", "--resume")
 
 
-@pytest.mark.slow
 def test_an_altered_network_is_trained_saved_and_measured(scenes, command, tmp_path):
     altered = ("--units", 8, "--without", "conv3", "--without", "fc7", "--resize", "fc6=5", "--resize", "conv4=10")
     given = ("--dataset", scenes, "--epochs", 1, "--batch-size", 8, "--image-size", 67)
-    _, errors = script(*given, *altered, "--out", tmp_path / "run", program=SCRIPT).communicate(timeout=300)
+    trained(command, *given, *altered, "--out", tmp_path / "run")
     record = json.loads((tmp_path / "run" / "training.json").read_text())
-    assert record["results"] is not None, errors
     assert record["arguments"]["without"] == ["conv3", "fc7"]
     assert record["arguments"]["resize"] == {"fc6": 5, "conv4": 10}
     model = keras.saving.load_model(tmp_path / "run" / "alexnet.keras")
@@ -680,29 +685,32 @@ def test_an_altered_network_is_trained_saved_and_measured(scenes, command, tmp_p
 
 
 @pytest.mark.slow
-def test_a_growing_run_that_is_interrupted_and_killed_ends_with_the_same_bits(scenes, command, tmp_path):
-    given = ("--dataset", scenes, "--recipe", "modern", "--epochs", 4, "--units", 8, "--batch-size", 8)
-    given += ("--image-size", "67:2,90:1,211:1", "--mixed-precision", "--seed", 3)
+def test_a_growing_run_that_is_interrupted_and_killed_ends_with_the_same_bits(scenes, command, tmp_path, monkeypatch):
+    narrow = [word for layer in range(1, 6) for word in ("--resize", f"conv{layer}=8")]
+    given = ("--dataset", scenes, "--recipe", "modern", "--epochs", 3, "--units", 8, "--batch-size", 8, *narrow)
+    given += ("--image-size", "67:1,90:1,211:1", "--mixed-precision", "--seed", 3)
     straight, broken = tmp_path / "straight", tmp_path / "broken"
-    out, errors = script(*given, "--out", straight, program=SCRIPT).communicate(timeout=300)
-    assert "Central crop: top-1" in out, errors
+    assert "Central crop: top-1" in trained(command, *given, "--out", straight)
 
-    process = script(*given, "--out", broken, program=SCRIPT)
-    _, errors = stop_after_epoch(process, broken, 1, signal.SIGINT)
-    assert process.returncode == 130 and "Traceback" not in errors
-    assert shlex.split(errors.splitlines()[-1]) == [sys.executable, *process.args[1:], "--resume"]
+    words = [*map(str, given), "--out", str(broken)]
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.Model, "fit", fit_until("SIGINT", 1, 0))
+        patch.setattr(sys, "argv", [str(SCRIPT), *words])
+        stopped = CliRunner().invoke(command, words)
+    assert stopped.exit_code == 130 and isinstance(stopped.exception, SystemExit)
+    assert shlex.split(stopped.stderr.splitlines()[-1]) == [sys.executable, str(SCRIPT), *words, "--resume"]
     (broken / "history.csv").unlink()  # as after a crash between two files at an epoch's end
-    process = script(*given, "--out", broken, "--resume", program=SCRIPT)
-    stop_after_epoch(process, broken, 3, signal.SIGKILL)
+    process = signalled("SIGKILL", 2, 1, *words, "--resume", program=SCRIPT)
+    process.communicate(timeout=300)
     assert process.returncode == -signal.SIGKILL
     assert json.loads((broken / "training.json").read_text())["results"] is None
+    assert len((broken / "history.csv").read_text().splitlines()) == 3
 
-    changed = script(*given, "--out", broken, "--resume", "--dropout", 0.4, program=SCRIPT)
-    _, errors = changed.communicate(timeout=120)
-    assert changed.returncode == 2 and "other arguments: dropout 0.5 -> 0.4" in errors.splitlines()[-1]
+    changed = CliRunner().invoke(command, [*words, "--resume", "--dropout", "0.4"])
+    assert changed.exit_code == 2 and "other arguments: dropout 0.5 -> 0.4" in changed.stderr.splitlines()[-1]
 
-    out, errors = script(*given, "--out", broken, "--resume", program=SCRIPT).communicate(timeout=300)
-    assert "Going on after epoch" in out and "Central crop: top-1" in out, errors
+    out = trained(command, *given, "--out", broken, "--resume")
+    assert "Going on after epoch" in out and "Central crop: top-1" in out
     for name in ("history.csv", "weights.npz"):
         assert (broken / name).read_bytes() == (straight / name).read_bytes()
     names = sorted(path.relative_to(straight) for path in straight.rglob("*") if path.is_file())
@@ -712,7 +720,7 @@ def test_a_growing_run_that_is_interrupted_and_killed_ends_with_the_same_bits(sc
             assert same_weights(straight / name, broken / name)
     results = [json.loads((folder / "training.json").read_text())["results"] for folder in (straight, broken)]
     assert all(result.pop("seconds") > 0 for result in results) and results[0] == results[1]
-    top1, *_ = evaluated(command, scenes, straight / "weights.npz", "--units", 8, "--image-size", 211)
+    top1, *_ = evaluated(command, scenes, straight / "weights.npz", "--units", 8, *narrow, "--image-size", 211)
     assert top1 == pytest.approx(100 * results[0]["top1_float16"], abs=0.006)
 
 

@@ -240,7 +240,8 @@ def small_net(dropout=0.5, schedule=None):
         name="net",
     )
     schedule = schedule or keras.optimizers.schedules.CosineDecay(0.01, 100)
-    model.compile(keras.optimizers.AdamW(schedule), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    usual = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
+    model.compile(keras.optimizers.AdamW(schedule), **usual, jit_compile=False)  # as in a run that is repeatable
     return model
 
 
@@ -461,38 +462,54 @@ def stop_after_epoch(process, folder, epoch, how):
     return process.communicate(timeout=120)
 
 
+def signalled(how, epoch, step, *arguments, program=SCRIPT):
+    """The script in a process of its own, to which a signal comes in the middle of an epoch."""
+    words = [sys.executable, str(ROOT / "tests" / "signalled.py"), how, epoch, step, program, *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [*map(str, words)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
 def same_weights(one, other):
     mine, theirs = (keras.models.load_model(path).get_weights() for path in (one, other))
     return all((a == b).all() for a, b in zip(mine, theirs, strict=True))
 
 
-@pytest.mark.slow
-def test_a_run_that_is_interrupted_and_killed_ends_with_the_same_bits_and_a_second_one_is_refused(tmp_path, command):
-    arguments = ("--epochs", 8, "--dropout", 0.3, "--batch-size", 96, "--seed", 3)
-    straight, broken = tmp_path / "straight", tmp_path / "broken"
-    out, errors = script(*arguments, "--out", straight).communicate(timeout=300)
-    assert "Test accuracy" in out, errors
+def trained(command, *arguments):
+    """What the script prints, run in this process."""
+    result = CliRunner().invoke(command, [*map(str, arguments)])
+    assert result.exit_code == 0, result.output
+    return result.stdout
 
-    process = script(*arguments, "--out", broken)
-    while not (broken / "history.csv").exists() and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGSTOP)
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("as_before")
+def test_a_run_that_is_interrupted_and_killed_ends_with_the_same_bits_and_a_second_one_is_refused(tmp_path, command):
+    arguments = ("--epochs", 3, "--every", 4, "--dropout", 0.3, "--batch-size", 96, "--seed", 3)
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    assert "Test accuracy" in trained(command, *arguments, "--out", straight)
+
+    process = signalled("SIGSTOP", 1, 0, *arguments, "--out", broken)
+    os.waitpid(process.pid, os.WUNTRACED)  # until it stops
     second = CliRunner().invoke(command, [*map(str, arguments), "--out", str(broken), "--resume"])
+    process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGCONT)
     assert second.exit_code == 2 and f"is in use: it is held by process {process.pid} on " in second.stderr
     assert len(second.stderr.splitlines()) == 1
-    _, errors = stop_after_epoch(process, broken, 1, signal.SIGINT)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130 and "--resume" in errors and "Traceback" not in errors
     assert json.loads((broken / "training.json").read_text())["results"] is None
-    assert shlex.split(errors.splitlines()[-1]) == [sys.executable, *process.args[1:], "--resume"]
+    assert shlex.split(errors.splitlines()[-1]) == [sys.executable, *process.args[5:], "--resume"]
 
-    process = script(*arguments, "--out", broken, "--resume")
-    stop_after_epoch(process, broken, 4, signal.SIGKILL)
+    process = signalled("SIGKILL", 2, 3, *arguments, "--out", broken, "--resume")
+    process.communicate(timeout=300)
     assert process.returncode == -signal.SIGKILL
     assert json.loads((broken / "training.json").read_text())["results"] is None
+    assert len((broken / "history.csv").read_text().splitlines()) == 3
 
-    out, errors = script(*arguments, "--out", broken, "--resume").communicate(timeout=300)
-    assert "Going on after epoch" in out and "Test accuracy" in out, errors
+    out = trained(command, *arguments, "--out", broken, "--resume")
+    assert "Going on after epoch" in out and "Test accuracy" in out
     assert (broken / "history.csv").read_bytes() == (straight / "history.csv").read_bytes()
     assert (broken / "weights.npz").read_bytes() == (straight / "weights.npz").read_bytes()
     names = sorted(path.relative_to(straight) for path in straight.rglob("*") if path.is_file())
@@ -507,17 +524,17 @@ def test_a_run_that_is_interrupted_and_killed_ends_with_the_same_bits_and_a_seco
     assert results[0] == results[1]
 
 
-@pytest.mark.slow
-def test_a_run_that_diverges_ends_with_one_line_and_leaves_nothing_behind(tmp_path):
+@pytest.mark.usefixtures("as_before")
+def test_a_run_that_diverges_ends_with_one_line_and_leaves_nothing_behind(tmp_path, command):
     for name, count in (("a", 5), ("b", 5)):
         (tmp_path / "digits" / name).mkdir(parents=True)
         for order in range(count):
             pixels = np.full((28, 28, 1), 20 * order)
             keras.utils.save_img(tmp_path / "digits" / name / f"{order}.png", pixels, scale=False)
-    process = script("--dataset", tmp_path / "digits", "--out", tmp_path / "run", "--learning-rate", "1e30")
-    out, errors = process.communicate(timeout=120)
-    ours = [line for line in errors.splitlines() if line.startswith("Error: ")]
-    assert process.returncode == 2 and "Traceback" not in errors and "Test accuracy" not in out
+    words = ["--dataset", str(tmp_path / "digits"), "--out", str(tmp_path / "run"), "--learning-rate", "1e30"]
+    result = CliRunner().invoke(command, words)
+    ours = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert result.exit_code == 2 and isinstance(result.exception, SystemExit) and "Test accuracy" not in result.stdout
     assert len(ours) == 1 and "Training has diverged: the" in ours[0] and "--learning-rate" in ours[0]
     assert not (tmp_path / "run").exists()
 
