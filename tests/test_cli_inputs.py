@@ -70,7 +70,7 @@ COMMANDS = {
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_model_of_whole_numbers_takes_pixels_as_they_are_and_gives_what_one_of_floats_gives(command, here, tmp_path):
     name, more = COMMANDS[command]
-    for model in ("whole", "real"):
+    for model in ("whole", "real") if name else ("whole",):
         result = asked(command, *more, model=f"small_networks:{model}", out=tmp_path / model)
         assert result.exit_code == 0, result.stderr
     if name:

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -15,8 +14,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 from PIL import Image
-from signalled import fit_until
-from test_training import ROOT, run_and_look_for_tensorflow, same_weights, signalled, trained
+from test_training import ROOT, interrupted, run_and_look_for_tensorflow, same_weights, signalled, trained
 from typer.testing import CliRunner
 
 import models
@@ -693,12 +691,7 @@ def test_a_growing_run_that_is_interrupted_and_killed_ends_with_the_same_bits(sc
     assert "Central crop: top-1" in trained(command, *given, "--out", straight)
 
     words = [*map(str, given), "--out", str(broken)]
-    with monkeypatch.context() as patch:
-        patch.setattr(keras.Model, "fit", fit_until("SIGINT", 1, 0))
-        patch.setattr(sys, "argv", [str(SCRIPT), *words])
-        stopped = CliRunner().invoke(command, words)
-    assert stopped.exit_code == 130 and isinstance(stopped.exception, SystemExit)
-    assert shlex.split(stopped.stderr.splitlines()[-1]) == [sys.executable, str(SCRIPT), *words, "--resume"]
+    interrupted(command, words, 1, 0, monkeypatch, SCRIPT)
     (broken / "history.csv").unlink()  # as after a crash between two files at an epoch's end
     process = signalled("SIGKILL", 2, 1, *words, "--resume", program=SCRIPT)
     process.communicate(timeout=300)

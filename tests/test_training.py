@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from signalled import fit_until
 from typer.testing import CliRunner
 
 from models import training
@@ -483,28 +484,36 @@ def trained(command, *arguments):
     return result.stdout
 
 
+def interrupted(command, words, epoch, step, monkeypatch, program=SCRIPT):
+    """Run the script in this process with a Ctrl-C at the end of a step, and see that it says how to go on."""
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.Model, "fit", fit_until("SIGINT", epoch, step))
+        patch.setattr(sys, "argv", [str(program), *words])
+        stopped = CliRunner().invoke(command, words)
+    assert stopped.exit_code == 130 and isinstance(stopped.exception, SystemExit)
+    assert shlex.split(stopped.stderr.splitlines()[-1]) == [sys.executable, str(program), *words, "--resume"]
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("as_before")
-def test_a_run_that_is_interrupted_and_killed_ends_with_the_same_bits_and_a_second_one_is_refused(tmp_path, command):
+def test_a_run_that_is_interrupted_and_killed_ends_with_the_same_bits_and_a_second_one_is_refused(
+    tmp_path, command, monkeypatch
+):
     arguments = ("--epochs", 3, "--every", 4, "--dropout", 0.3, "--batch-size", 96, "--seed", 3)
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     assert "Test accuracy" in trained(command, *arguments, "--out", straight)
 
-    process = signalled("SIGSTOP", 1, 0, *arguments, "--out", broken)
-    os.waitpid(process.pid, os.WUNTRACED)  # until it stops
-    second = CliRunner().invoke(command, [*map(str, arguments), "--out", str(broken), "--resume"])
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGCONT)
-    assert second.exit_code == 2 and f"is in use: it is held by process {process.pid} on " in second.stderr
-    assert len(second.stderr.splitlines()) == 1
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 130 and "--resume" in errors and "Traceback" not in errors
+    words = [*map(str, arguments), "--out", str(broken)]
+    interrupted(command, words, 1, 0, monkeypatch)
     assert json.loads((broken / "training.json").read_text())["results"] is None
-    assert shlex.split(errors.splitlines()[-1]) == [sys.executable, *process.args[5:], "--resume"]
 
-    process = signalled("SIGKILL", 2, 3, *arguments, "--out", broken, "--resume")
+    process = signalled("SIGSTOP", 2, 3, *words, "--resume")
+    os.waitpid(process.pid, os.WUNTRACED)  # until it stops
+    second = CliRunner().invoke(command, [*words, "--resume"])
+    process.kill()
     process.communicate(timeout=300)
-    assert process.returncode == -signal.SIGKILL
+    assert second.exit_code == 2 and f"is in use: it is held by process {process.pid} on " in second.stderr
+    assert len(second.stderr.splitlines()) == 1 and process.returncode == -signal.SIGKILL
     assert json.loads((broken / "training.json").read_text())["results"] is None
     assert len((broken / "history.csv").read_text().splitlines()) == 3
 
