@@ -127,6 +127,26 @@ def of_array(array):
     return digest.hexdigest()
 
 
+def met(image, expected=None):
+    """Hash of the first image of a data set, once it is seen to be the one expected.
+
+    Args:
+        image: That image, as an array `(1, height, width, channels)`.
+        expected: What `met` gave at the pass before; None for anything.
+
+    Raises:
+        ValueError: If it is another image.
+    """
+    found = of_array(image)
+    if expected not in (None, found):
+        raise ValueError(
+            "The data set begins with another image than at the pass before, or when the checkpoint was saved: "
+            "either it is another one, or its order changes from one pass to the next. Give the same images in the "
+            "same order (without shuffle, say), or begin anew with another checkpoint."
+        )
+    return found
+
+
 def of_files(files):
     """SHA-256 over names, sizes and content of files, in their order; where they lie and when has no part in it.
 

@@ -10,7 +10,7 @@ import weakref
 import keras
 import tensorflow as tf
 
-from deconv import devices, forks
+from deconv import devices, forks, reasons
 from deconv.settings import describe_graph, same
 
 _KEPT = weakref.WeakKeyDictionary()
@@ -64,8 +64,16 @@ def traced(function, *signature):
     In a process that was forked after TensorFlow had been used a call is refused: it would hang.
     AutoGraph, which translates Python source, takes half of the time of tracing and is not needed: Keras does not apply
     it to layers either.
+
+    Raises:
+        ValueError: As the function itself, without what Keras and TensorFlow put around the message.
     """
-    compiled = tf.function(function, autograph=False).get_concrete_function(*signature)
+    try:
+        compiled = tf.function(function, autograph=False).get_concrete_function(*signature)
+    except ValueError as error:
+        if not reasons.is_wrapped(error):
+            raise
+        raise ValueError(reasons.reason(error)) from error
 
     def call(*args):
         forks.check()

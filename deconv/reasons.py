@@ -54,8 +54,18 @@ def reason(error):
     if asserted:
         return asserted[1].replace("\\'", "'")
     lines = text.splitlines()
-    ours = [line.strip().removeprefix("ValueError: ") for line in lines if line.strip().startswith("ValueError: ")]
-    return ours[-1] if ours else next(_told(lines), type(error).__name__)
+    ours = [number for number, line in enumerate(lines) if line.strip().startswith("ValueError: ")]
+    if ours:
+        lines = lines[ours[-1] :]
+        lines[0] = lines[0].strip().removeprefix("ValueError: ")
+        if not _EMPTY.fullmatch(lines[0]):
+            return lines[0]
+    return next(_told(lines), type(error).__name__)
+
+
+def is_wrapped(error):
+    """Whether Keras, or TensorFlow in a compiled function, has put its own text around the message of an error."""
+    return str(error).lstrip().startswith(("in user code:", "Exception encountered when calling "))
 
 
 def _told(lines):

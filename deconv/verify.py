@@ -44,7 +44,8 @@ class Verification(NamedTuple):
             out.
         factors: `{contrast normalisation: least and largest factor by which it scales values of the images}`: what the
             mirror leaves out.
-        dtype: That of the layer.
+        dtype: The least exact in which the layer, or one below, computes: float16 for a float32 softmax on layers of
+            mixed precision.
         tf32: Whether the user lets float32 products be computed in TF32, which matters on NVIDIA GPUs alone. These
             numbers, and all projections, are computed without it.
     """
@@ -147,7 +148,7 @@ def _verify(model, layer, images, collisions, rules, input_shape, seed):
         collisions=collisions,
         claim_errors={step.name: claim_error(step, random) for step in told},
         factors=scales,
-        dtype=tf.as_dtype(top.output.dtype).name,
+        dtype=_least_exact(laid),
     )
 
 
@@ -156,6 +157,12 @@ def _noise(random, shape, dtype):
     if is_floating(dtype):
         return random.standard_normal(shape).astype(dtype)
     return random.integers(0, 2 if np.dtype(dtype).kind == "b" else min(256, np.iinfo(dtype).max + 1), shape)
+
+
+def _least_exact(laid):
+    """Name of the floating-point dtype of a step with the largest rounding error."""
+    names = {tf.as_dtype(edge.dtype).name for step in laid.steps for edge in step.outputs}
+    return max(sorted(names & set(LIMITS)), key=LIMITS.get, default="float32")
 
 
 def collision_rate(switches):

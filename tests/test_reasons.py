@@ -4,6 +4,7 @@ import keras
 import pytest
 import tensorflow as tf
 
+from deconv.keeping import traced
 from deconv.reasons import reason
 
 SAID = "Determinism is not yet supported for MaxPoolGradWithArgmax."
@@ -69,3 +70,18 @@ def test_it_is_found_in_what_this_tensorflow_and_this_keras_raise():
 )
 def test_other_errors_are_told_by_their_first_line_or_their_type(error, expected):
     assert reason(error) == expected
+
+
+def test_an_error_inside_a_compiled_function_is_told_without_what_stands_around_it():
+    class Refusing(keras.layers.Layer):
+        def call(self, maps):
+            raise ValueError("A name of TensorFlow's must begin with a letter.")
+
+    def refusing(maps):
+        raise ValueError("Layer 'a' has no rule.\nGive one.")
+
+    spec = tf.TensorSpec((2,), "float32")
+    with pytest.raises(ValueError, match=r"^A name of TensorFlow's must begin with a letter\.$"):
+        traced(lambda maps: Refusing()(maps), spec)
+    with pytest.raises(ValueError, match=r"^Layer 'a' has no rule\.\nGive one\.$"):
+        traced(refusing, spec)

@@ -183,3 +183,19 @@ def test_the_networks_of_keras_applications_have_exact_mirrors(network, size, la
     found = deconv.verify(model, layer, pixels, show=False)
     assert 0 < found.adjoint_residual < 1e-5 and found.gradient_difference < 1e-5
     assert min(largest) > 0  # no picture that was compared is empty
+
+
+def test_a_softmax_of_float32_on_layers_of_half_precision_is_measured_by_their_rounding_error():
+    half = keras.DTypePolicy("mixed_float16")
+    net = keras.Sequential(
+        [
+            keras.Input((6, 6, 1)),
+            keras.layers.Conv2D(3, 3, activation="relu", dtype=half, name="conv"),
+            keras.layers.Flatten(dtype=half),
+            keras.layers.Dense(2, dtype=half, name="scores"),
+            keras.layers.Activation("softmax", dtype="float32", name="head"),
+        ]
+    )
+    found = deconv.verify(net, "head", show=False)
+    assert (found.dtype, found.limit) == ("float16", 1e-2)
+    assert found.holds and found.adjoint_residual > 1e-5

@@ -29,7 +29,9 @@ def answering(out):
     except KeyboardInterrupt:
         fail("interrupted; what is unfinished has been removed.", 130)
     except (ValueError, OSError, ImportError) as error:
-        fail(error)
+        from deconv import reasons
+
+        fail(reasons.reason(error) if reasons.is_wrapped(error) else error)
     except Exception as error:
         tensorflow = sys.modules.get("tensorflow")  # it may not have been loaded yet
         if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
