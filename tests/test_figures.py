@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import tensorflow as tf
+from commands import run_here
 from typer.testing import CliRunner
 
 matplotlib.use("Agg")
@@ -56,10 +57,12 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_runs_that_are_not_given_are_trained(tmp_path):
-    options = ["--only", "fig4", "--out", "out"]
-    result = subprocess.run([*SCRIPT, *options], capture_output=True, text=True, cwd=tmp_path)
-    assert result.returncode == 0 and "evolution, 1 of 1: as it is\n" in result.stdout, result.stderr
+def test_runs_that_are_not_given_are_trained(tmp_path, monkeypatch):
+    load = datasets.load
+    monkeypatch.setattr(datasets, "load", lambda *given, **options: load(*given, **options).shard(40, 0))
+    monkeypatch.chdir(tmp_path)
+    result = run_here(app, "--only", "fig4", "--out", "out")
+    assert result.exit_code == 0 and "evolution, 1 of 1: as it is\n" in result.stdout, result.output
     numbers = json.loads((tmp_path / "out" / "fig4_conv1.json").read_text(encoding="utf-8"))["numbers"]
     assert numbers["epochs"] == [1, 2, 5, 10, 20, 30, 40, 64]
 
@@ -192,16 +195,16 @@ def test_figures_of_a_network_with_branches_and_nested_parts(subject):
     assert {"fig1_scheme", "fig2_base.conv", "pooling_base.pool", "fig7_occlusion"} <= set(names)
 
 
-def test_a_network_trained_on_pictures_of_ones_own_is_drawn_with_its_own_classes(tmp_path):
+def test_a_network_trained_on_pictures_of_ones_own_is_drawn_with_its_own_classes(tmp_path, monkeypatch):
     images, labels, _ = datasets.arrays(datasets.load("mnist-5k", "test"))
     for name, digit in (("one", 1), ("seven", 7)):
         (tmp_path / "own" / name).mkdir(parents=True)
         for number, image in enumerate(images[labels == digit][:5]):
             keras.utils.save_img(tmp_path / "own" / name / f"{number}.png", image, scale=False)
     models.LeNet5(weights=None, classes=2).save_weights(tmp_path / "own.weights.h5")
-    options = ["--dataset", "own", "--weights", "own.weights.h5", "--only", "fig7", "--out", "out"]
-    result = subprocess.run([*SCRIPT, *options], cwd=tmp_path, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    monkeypatch.chdir(tmp_path)
+    result = run_here(app, "--dataset", "own", "--weights", "own.weights.h5", "--only", "fig7", "--out", "out")
+    assert result.exit_code == 0, result.output
     numbers = json.loads((tmp_path / "out" / "fig7_occlusion.json").read_text(encoding="utf-8"))["numbers"]
     assert {maps["target"] for maps in numbers["images"]} == {0, 1}
 
@@ -543,7 +546,7 @@ def test_a_network_without_filters_has_no_pictures_of_them(subject):
 
 
 @pytest.mark.slow
-def test_one_flag_draws_alexnet_on_a_folder_of_photographs(tmp_path):
+def test_one_flag_draws_alexnet_on_a_folder_of_photographs(tmp_path, monkeypatch):
     random = np.random.default_rng(0)
     for name in ("field", "shore"):
         (tmp_path / "photos" / name).mkdir(parents=True)
@@ -554,8 +557,9 @@ def test_one_flag_draws_alexnet_on_a_folder_of_photographs(tmp_path):
     weight_files.save(model, tmp_path / "own.npz")
     options = ["--model", "alexnet", "--dataset", "photos", "--split", "all", "--weights", "own.npz", "--out", "out"]
     options += ["--only", "fig1", "fig2", "fig3", "filters", "activations"]
-    result = subprocess.run([*SCRIPT, *options], capture_output=True, text=True, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
+    monkeypatch.chdir(tmp_path)
+    result = run_here(app, *options)
+    assert result.exit_code == 0, result.output
     about = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in pictures_in(tmp_path / "out")}
     layers = [f"conv{number}" for number in range(1, 6)]
     assert set(about) == {

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,12 @@ from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
 
+SMALLER = {
+    "03_paper_figures": ("EPOCHS = 64", "EPOCHS = 2"),
+    "05_feature_visualization": ("STEPS, STEPS_OF_ALEXNET = 128, 40", "STEPS, STEPS_OF_ALEXNET = 16, 3"),
+}
+"""What is run with less than a reader's sizes: the line of a notebook's first cell, and what stands there instead."""
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -20,11 +27,17 @@ def test_a_notebook_runs_and_still_says_what_its_stored_outputs_say(path, monkey
     monkeypatch.delenv("PYTHONPATH", raising=False)  # a user who opens it has set none
     stored = nbformat.read(path, as_version=4)
     notebook = nbformat.read(path, as_version=4)
+    if path.stem in SMALLER:
+        first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+        usual, smaller = SMALLER[path.stem]
+        assert first.source.count(usual) == 1
+        first.source = first.source.replace(usual, smaller)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": path.parent}}).execute()
     for before, after in zip(stored.cells, notebook.cells, strict=True):
         assert _pictures(before) == _pictures(after)
         if "verify(" not in before.source:  # its residuals are rounding errors, which vary with the machine
             assert _text(before) == _text(after)
+        assert list(map(_form, _markdown(before))) == list(map(_form, _markdown(after)))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -82,6 +95,23 @@ def _imports(path):
 def _pictures(cell):
     kinds = {"image/png", "image/jpeg"}
     return sum(bool(kinds & set(output.get("data", {}))) for output in cell.get("outputs", []))
+
+
+def _markdown(cell):
+    return [
+        output.data["text/markdown"] for output in cell.get("outputs", []) if "text/markdown" in output.get("data", {})
+    ]
+
+
+def _form(text):
+    """What no size changes: the heads and the names of a table, or the claim that is judged."""
+    if text.startswith("|"):
+        heads, _, *rows = text.splitlines()
+        assert "dead" not in heads or all(
+            float(number) >= 0 for row in rows for number in re.findall(r"(?<=\| )-?[\d.]+(?= \|)", row)
+        )
+        return heads, [row.split("|")[1] for row in rows]
+    return text.split("** ")[0].rsplit(" **", 1)[0]
 
 
 def _text(cell):
