@@ -55,6 +55,7 @@ def save(picture, folder, provenance, dpi=130):
     for ending, told in (("png", {}), ("pdf", {"CreationDate": None, "ModDate": None})):
         with replacing(folder / f"{picture.name}.{ending}") as temporary:
             picture.figure.savefig(temporary, dpi=dpi, format=ending, metadata={"Title": _plain(picture.title), **told})
+        picture.figure.set_layout_engine("none")  # the first file has arranged the parts; measuring them takes seconds
     with replacing(folder / f"{picture.name}.json") as temporary:
         temporary.write_text(json.dumps(_plain(about)) + "\n", encoding="utf-8")
     plt.close(picture.figure)
