@@ -5,7 +5,6 @@ Its name says nothing. So it is called on a few hundred numbers, once for each f
 of its input.
 """
 
-import contextlib
 import weakref
 
 import keras
@@ -25,7 +24,7 @@ from deconv.function_behaviour import (
     tried,
 )
 from deconv.rearranging import AFFINE_OPERATIONS, COPY_OPERATIONS
-from deconv.settings import same, settings
+from deconv.settings import Settings, calls, settings
 
 ACTIVATED = (
     keras.layers.Conv1D,
@@ -46,8 +45,9 @@ ACTIVATED = (
 _KERAS = tuple(vars(keras.activations).values())
 _SHAPES = {0: (), 1: (7,), 2: (5, 7), 3: (3, 5, 7), 4: (2, 3, 3, 5)}
 """Shapes, without the batch, on which functions are tried first."""
-_TRIED = {}
-"""{(id of a function, what else counts): (weak reference to it, its settings, Behaviour)}"""
+_TRIED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+"""{function or layer: (version of its settings, {what else counts: Behaviour})}"""
+_SETTINGS = Settings(settings)
 
 
 def behaviour(function, shape) -> Behaviour:
@@ -192,15 +192,18 @@ def _found(thing, key, call, shape):
 
 def _once(thing, key, find):
     """What `find()` returns, computed once for as long as a function or layer lives and is set as it is."""
-    key, now = (id(thing), key), settings(thing)
-    known = _TRIED.get(key)
-    if known is not None and known[0]() is thing and same(known[1], now):
-        return known[2]
-    with tf.init_scope():  # outside of what is being traced
-        found = tf.autograph.experimental.do_not_convert(find)()
-    with contextlib.suppress(TypeError):  # what cannot be referred to weakly is tried again
-        _TRIED[key] = weakref.ref(thing, lambda _: _TRIED.pop(key, None)), now, found
-    return found
+    try:
+        now = _SETTINGS.version(thing)
+        of, known = _TRIED.get(thing, (None, {}))
+        if of != now:
+            known = {}
+            _TRIED[thing] = now, known
+    except TypeError:  # what cannot be referred to weakly, or has no hash, is tried again
+        known = {}
+    if key not in known:
+        with calls(), tf.init_scope():  # outside of what is being traced
+            known[key] = tf.autograph.experimental.do_not_convert(find)()
+    return known[key]
 
 
 class _Weights:

@@ -1,7 +1,7 @@
 """What has been compiled for a model is kept for the next call; a model that is gone takes it along.
 
 Compiled functions read the model's variables each time, so they follow when it is trained. They cannot follow when its
-graph changes: another layer, another activation, `enable_lora`, `quantize`. So a `signature` of the graph is compared
+graph changes: another layer, another activation, `enable_lora`, `quantize`. So the `version` of the graph is compared
 at each call, and what was made for another one is made anew.
 """
 
@@ -11,10 +11,9 @@ import keras
 import tensorflow as tf
 
 from deconv import devices, forks, reasons
-from deconv.settings import describe_graph, same
+from deconv.settings import Settings, calls, describe_graph
 
-_KEPT = weakref.WeakKeyDictionary()
-_SIGNATURES = weakref.WeakKeyDictionary()
+_KEPT: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def kept(model, key, make):
@@ -34,27 +33,36 @@ def kept(model, key, make):
     """
     if not isinstance(model, keras.Model):
         return make()
-    now = signature(model)
-    if not same(_SIGNATURES.get(model, ()), now):
-        _SIGNATURES[model], _KEPT[model] = now, {}
-    known = _KEPT[model]
+    now = version(model)
+    of, known = _KEPT.get(model, (None, {}))
+    if of != now:
+        known = {}
+        _KEPT[model] = now, known
     if key not in known:
         known[key] = make()
     return known[key]
 
 
-def signature(model):
-    """What a model computes, but for the numbers in its variables, as a flat list for `same`.
+def _signature(model):
+    found = []
+    describe_graph(model, found, set())
+    return found
 
-    It holds the calls of layers in the model and in those inside it, and the attributes of each layer: settings,
-    activations, the objects that are its variables. It does not hold whether layers are trainable.
+
+_SIGNATURES = Settings(_signature)
+
+
+def version(model) -> int:
+    """A number that is another one after a model computes something else, but for the numbers in its variables.
+
+    Compared are the calls of layers in the model and in those inside it, and the attributes of each layer: settings,
+    activations, the objects that are its variables; not whether layers are trainable, nor what layers note down when
+    they are called.
 
     Raises:
         ValueError: If the model has no graph to walk.
     """
-    found = []
-    describe_graph(model, found, set())
-    return found
+    return _SIGNATURES.version(model)
 
 
 def traced(function, *signature):
@@ -69,7 +77,8 @@ def traced(function, *signature):
         ValueError: As the function itself, without what Keras and TensorFlow put around the message.
     """
     try:
-        compiled = tf.function(function, autograph=False).get_concrete_function(*signature)
+        with calls():
+            compiled = tf.function(function, autograph=False).get_concrete_function(*signature)
     except ValueError as error:
         if not reasons.is_wrapped(error):
             raise

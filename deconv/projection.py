@@ -9,7 +9,7 @@ import tensorflow as tf
 from deconv import graph
 from deconv.dtypes import any_array
 from deconv.inputs import check_channels, check_finite, check_image_shape, check_images, check_numbers, check_positive
-from deconv.keeping import same, signature, traced
+from deconv.keeping import traced, version
 from deconv.keras_model import label
 from deconv.mirror import mirror_graph
 from deconv.ops import check_collisions
@@ -68,7 +68,7 @@ class Deconvnet:
         check_collisions(collisions)
         self.model, self.collisions, self.rules, self.windowed = model, collisions, rules, windowed
         self._input_shape = input_shape
-        self._walk(signature(model))
+        self._walk(version(model))
 
     def mirror(self, layer):
         """The deconvnet attached to `layer`, a `keras.Model`: see `deconv.mirror` for its inputs and output.
@@ -212,11 +212,11 @@ class Deconvnet:
         """Take the model's graph as it is now."""
         self.graph = graph.walk(self.model, self._input_shape)
         check_rules(self.graph, self.rules)
-        self._attached, self._signature = {}, now
+        self._attached, self._version = {}, now
 
     def _attach(self, layer):
-        now = signature(self.model)
-        if not same(self._signature, now):
+        now = version(self.model)
+        if self._version != now:
             self._walk(now)
         step = graph.find(self.graph, layer)
         if step.name not in self._attached:

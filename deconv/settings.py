@@ -8,6 +8,7 @@ import contextlib
 import functools
 import types
 import weakref
+from typing import NamedTuple
 
 import keras
 
@@ -25,6 +26,14 @@ _DEPTH = 4
 """How deep objects inside objects are looked into."""
 _MOST = 100
 """The largest list or dict that is looked into, of those that functions refer to."""
+_ALL: list = []
+"""All `Settings`."""
+_ANY = object()
+"""Stands for a setting that does not count."""
+
+
+class _Contents(list):
+    """What a list or dict holds: one setting, so that a longer list moves no other."""
 
 
 def settings(thing):
@@ -41,14 +50,88 @@ def settings(thing):
         describe(thing, found, set())
     else:
         _inside(thing, found)
-    return [_held(value) for value in found]
+    return _all_held(found)
 
 
 def same(one, other):
     """Whether two of such lists are equal."""
-    return len(one) == len(other) and all(
-        a is b or (type(a) is type(b) and isinstance(a, _VALUES) and a == b) for a, b in zip(one, other, strict=True)
-    )
+    return len(one) == len(other) and all(_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+class Settings:
+    """Settings of many things, each in a list as of `settings`, without those that change when layers are called.
+
+    A layer may count its calls, or note down what it sees: that changes nothing that it computes. So whatever calls
+    layers in this package does so in `calls()`; what is another value afterwards does not count from then on.
+    """
+
+    def __init__(self, look):
+        self._look, self._known = look, weakref.WeakKeyDictionary()
+        _ALL.append(self)
+
+    def version(self, thing) -> int:
+        """A number that is another one after a thing has been set otherwise.
+
+        Raises:
+            TypeError: If it cannot be referred to weakly, or has no hash.
+        """
+        now = self._look(thing)
+        known = self._known.get(thing)
+        if known is None or not same(known.settings, now):
+            known = _Known(now, known.version + 1 if known else 0, _notes(thing))
+            self._known[thing] = known
+        return known.version
+
+    def looks(self):
+        """`{id: (thing, its settings now)}` of all things that may change when they are called."""
+        found = {}
+        for thing, known in list(self._known.items()):
+            with contextlib.suppress(ValueError):  # a model that has lost its graph
+                if known.notes:
+                    found[id(thing)] = thing, self._look(thing)
+        return found
+
+    def leave_out_changes(self, since):
+        """Let what is not as in an earlier result of `looks` count no more."""
+        for key, (thing, now) in self.looks().items():
+            known, (_, before) = self._known[thing], since.get(key, (thing, ()))
+            if len(known.settings) == len(before) == len(now):
+                three = zip(known.settings, before, now, strict=True)
+                settings = [a if _equal(b, c) else _ANY for a, b, c in three]
+                self._known[thing] = known._replace(settings=settings)
+
+
+class _Known(NamedTuple):
+    """The settings of a thing, how often they have changed, and whether they may change when it is called."""
+
+    settings: list
+    version: int
+    notes: bool
+
+
+def _notes(thing):
+    """Whether a thing is, or holds, a layer or function of the user's."""
+    layers = thing._flatten_layers() if isinstance(thing, keras.Model) else [thing]
+    return not all(isinstance(layer, keras.layers.Layer) and _library(layer) for layer in layers)
+
+
+@contextlib.contextmanager
+def calls():
+    """Inside of it layers are called, which may change what they note down."""
+    before = [(settings, settings.looks()) for settings in _ALL]
+    try:
+        yield
+    finally:
+        for settings, since in before:
+            settings.leave_out_changes(since)
+
+
+def _equal(a, b):
+    if a is b or a is _ANY or b is _ANY:
+        return True
+    if isinstance(a, _Contents) and isinstance(b, _Contents):
+        return same(a, b)
+    return type(a) is type(b) and isinstance(a, _VALUES) and a == b
 
 
 def describe_graph(model, found, seen):
@@ -82,15 +165,11 @@ def describe(operation, found, seen):
 
 def _flatten(value, found):
     """Add what an attribute of a layer holds."""
-    if isinstance(value, list | tuple):
-        found.append(len(value))
-        for part in value:
-            _flatten(part, found)
-    elif isinstance(value, dict):
-        found.append(len(value))
-        for name, part in value.items():
-            found.append(name)
-            _flatten(part, found)
+    if isinstance(value, list | tuple | dict):
+        contents = _Contents(value if isinstance(value, dict) else ())
+        for part in value.values() if isinstance(value, dict) else value:
+            _flatten(part, contents)
+        found.append(contents)
     else:
         found.append(value)
         if type(value) not in _CLOSED:
@@ -118,10 +197,10 @@ def _inside(thing, found, depth=_DEPTH, seen=()):
 
 def _add(part, found, depth, seen):
     if isinstance(part, list | tuple | dict) and depth and len(part) <= _MOST:
-        values = [*part.keys(), *part.values()] if isinstance(part, dict) else part
-        found.append(len(values))
-        for value in values:
-            _add(value, found, depth - 1, seen)
+        contents = _Contents()
+        for value in [*part.keys(), *part.values()] if isinstance(part, dict) else part:
+            _add(value, contents, depth - 1, seen)
+        found.append(contents)
         return
     if not isinstance(part, types.MethodType):  # of which each look makes a new one
         found.append(_held(part))
@@ -147,6 +226,10 @@ def _library(thing):
     if found and not is_function:
         _CLOSED.add(type(thing))
     return found
+
+
+def _all_held(values):
+    return type(values)(_all_held(value) if isinstance(value, _Contents) else _held(value) for value in values)
 
 
 def _held(value):

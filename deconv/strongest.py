@@ -13,7 +13,7 @@ from deconv.batches import ahead
 from deconv.challengers import kept_dtype
 from deconv.dtypes import any_array
 from deconv.inputs import check_channels, check_finite, check_positive, prepare
-from deconv.keeping import same, signature, traced
+from deconv.keeping import traced, version
 from deconv.pixel_space import to_pixel_space
 from deconv.projection import Deconvnet
 from deconv.windows import plane, reaches_below
@@ -34,7 +34,7 @@ class Lens:
     """A model compiled for looking at chosen channels: it follows the model's weights and is never traced again."""
 
     def __init__(self, model, layers=None, channels=6, seed=0, input_shape=None):
-        self.net, self._signature = Deconvnet(model, input_shape=input_shape), signature(model)
+        self.net, self._version = Deconvnet(model, input_shape=input_shape), version(model)
         laid = self.net.graph
         if layers is None:
             steps = [step for step in laid.steps if isinstance(step.layer, keras.layers.Conv2D)]
@@ -51,7 +51,7 @@ class Lens:
 
     def fits(self, model):
         """Whether it was made for this model, and for its graph as it is now."""
-        return self.net.model is model and same(self._signature, signature(model))
+        return self.net.model is model and self._version == version(model)
 
     def _peaks_of(self, images):
         """The strongest activation of each chosen channel in each image, `(n, channels)`, and its first place."""
