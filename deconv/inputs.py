@@ -1,5 +1,6 @@
 """What a caller may pass: each check fails at the door and says what to do instead."""
 
+import importlib
 from numbers import Integral, Real
 
 import numpy as np
@@ -266,3 +267,23 @@ def check_pair(name, value):
 
 def _sizes(shape):
     return ", ".join(str(size) for size in shape)
+
+
+def check_sklearn(what, *modules):
+    """That modules of scikit-learn are there.
+
+    Args:
+        what: What is scikit-learn's, in words: "Embeddings".
+        modules: Their names.
+
+    Raises:
+        ImportError: If not; it says how to install it.
+    """
+    try:
+        for module in modules:
+            importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"{what} are scikit-learn's, which is not installed. "
+            'Install it with: pip install "deconvnet[probes]", or in a clone: pip install ".[probes]"'
+        ) from error

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deconv import extras
+from deconv.inputs import check_sklearn
 
 _COLUMNS = 4096
 """Values per vector that are taken to float64 at a time."""
@@ -132,4 +132,4 @@ def check_sklearn():
     Raises:
         ImportError: If not; it says how to install it.
     """
-    extras.check_sklearn("Embeddings", "sklearn.manifold")
+    check_sklearn("Embeddings", "sklearn.manifold")
