@@ -4,7 +4,7 @@ from numbers import Real
 
 import numpy as np
 
-from deconv.inputs import check_sklearn
+from deconv.inputs import require_sklearn
 
 CLASSIFIERS = ("svm", "softmax")
 SCALINGS = ("common", "each", "none")
@@ -77,7 +77,7 @@ def check_sklearn():
     Raises:
         ImportError: If not; it says how to install it.
     """
-    check_sklearn("Linear classifiers", "sklearn.linear_model", "sklearn.svm")
+    require_sklearn("Linear classifiers", "sklearn.linear_model", "sklearn.svm")
 
 
 def check_scaling(scaling, C):

@@ -269,7 +269,7 @@ def _sizes(shape):
     return ", ".join(str(size) for size in shape)
 
 
-def check_sklearn(what, *modules):
+def require_sklearn(what, *modules):
     """That modules of scikit-learn are there.
 
     Args:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deconv.inputs import check_sklearn
+from deconv.inputs import require_sklearn
 
 _COLUMNS = 4096
 """Values per vector that are taken to float64 at a time."""
@@ -132,4 +132,4 @@ def check_sklearn():
     Raises:
         ImportError: If not; it says how to install it.
     """
-    check_sklearn("Embeddings", "sklearn.manifold")
+    require_sklearn("Embeddings", "sklearn.manifold")
