@@ -62,7 +62,7 @@ def _contestants(side, quick):
 
     import models
     from deconv import activations, datasets
-    from deconv.features.dream import dream
+    from deconv.features.dreaming import dream
     from deconv.features.inversion import invert
     from deconv.features.style import transfer_style
     from models.alexnet import preprocess_input

@@ -9,17 +9,18 @@ from pathlib import Path
 
 import keras
 
-from models import arguments, head, preprocessing, weight_files
+from models import classifier_head, preprocessing
 from models.imagenet import decode_predictions
 from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
+from models.loading import validation, weight_files
 
 __all__ = ["AlexNet", "decode_predictions", "preprocess_input", "to_pixels"]
 
 _SMALLEST_SIDE = 51  # a smaller image leaves nothing after pool5
 _FITTING_SIDES = range(211, 243)  # those of which pool5 makes 6 x 6
 _KNOWN = {
-    "imagenet": arguments.Known(1000, (227, 227, 3), _FITTING_SIDES, units=(4096, 4096)),
-    "imagenette": arguments.Known(
+    "imagenet": validation.Known(1000, (227, 227, 3), _FITTING_SIDES, units=(4096, 4096)),
+    "imagenette": validation.Known(
         10,
         (227, 227, 3),
         _FITTING_SIDES,
@@ -65,10 +66,11 @@ def AlexNet(
     neighbouring units.
 
     Args:
-        weights: `"imagenet"`, BVLC's, which are downloaded once (`models.downloads`); `"imagenette"`, of ten classes
-            and small dense layers, trained by `scripts/train_alexnet.py` (`models/weights/alexnet_imagenette.json`
-            says how); `None` for random values, distributed as BVLC's; or the path of a `.keras`, `.weights.h5` or
-            `.npz` file. With `include_top=False` only the convolutions are read from it.
+        weights: `"imagenet"`, BVLC's, which are downloaded once (`models.loading.imagenet_weights`); `"imagenette"`, of
+            ten classes and small dense layers, trained by `scripts/train_alexnet.py`
+            (`models/weights/alexnet_imagenette.json` says how); `None` for random values, distributed as BVLC's; or the
+            path of a `.keras`, `.weights.h5` or `.npz` file. With `include_top=False` only the convolutions are read
+            from it.
         input_shape: `(height, width, channels)`, at least 51 x 51; or `(None, None, channels)`, and what pool5 makes
             of an image is resampled to 6 x 6 by a layer `grid` before fc6. Named weights with their dense layers need
             sides of 211 to 242, which pool5 makes 6 x 6 of, or open ones.
@@ -84,16 +86,16 @@ def AlexNet(
 
     Raises:
         ValueError: If an argument is out of range, or `weights` is unknown, unreadable, or does not fit.
-        ImportError, ConnectionError, OSError: If `"imagenet"` cannot be fetched: see `models.downloads`.
+        ImportError, ConnectionError, OSError: If `"imagenet"` cannot be fetched: see `models.loading.imagenet_weights`.
     """
-    input_shape = arguments.check_input_shape("AlexNet", input_shape, _SMALLEST_SIDE, open_sides=True)
-    weights = arguments.check_weights("AlexNet", weights, _KNOWN)
+    input_shape = validation.check_input_shape("AlexNet", input_shape, _SMALLEST_SIDE, open_sides=True)
+    weights = validation.check_weights("AlexNet", weights, _KNOWN)
     asked = _KNOWN.get(weights, _KNOWN["imagenet"])
-    classes, units = arguments.sizes("AlexNet", weights, asked, classes, units)
-    dropout = arguments.check_rate("AlexNet", "dropout", dropout)
+    classes, units = validation.sizes("AlexNet", weights, asked, classes, units)
+    dropout = validation.check_rate("AlexNet", "dropout", dropout)
     if weights in _KNOWN:
-        arguments.check_known("AlexNet", weights, asked, input_shape, include_top, classes=classes, units=units)
-    weights = arguments.file_of(weights, _KNOWN, "alexnet")
+        validation.check_known("AlexNet", weights, asked, input_shape, include_top, classes=classes, units=units)
+    weights = validation.file_of(weights, _KNOWN, "alexnet")
 
     x = image = keras.Input(input_shape, name="image")
     x = keras.layers.Conv2D(96, 11, strides=4, data_format="channels_last", **_relu(), name="conv1")(x)
@@ -109,7 +111,7 @@ def AlexNet(
     if include_top:
         if None in x.shape[1:3]:
             x = keras.layers.Resizing(6, 6, data_format="channels_last", name="grid")(x)
-        x = head.dense_layers(
+        x = classifier_head.dense_layers(
             x,
             units,
             classes,
@@ -120,7 +122,7 @@ def AlexNet(
         )
     model = keras.Model(image, x, name=name)
     if weights is not None:
-        weight_files.load(model, weights, beside=() if include_top else head.LAYERS)
+        weight_files.load(model, weights, beside=() if include_top else classifier_head.LAYERS)
     return model
 
 

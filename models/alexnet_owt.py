@@ -6,15 +6,16 @@ differ this is torchvision's.
 
 import keras
 
-from models import arguments, head, preprocessing, weight_files
+from models import classifier_head, preprocessing
 from models.imagenet import decode_predictions
+from models.loading import validation, weight_files
 
 __all__ = ["AlexNetOWT", "decode_predictions", "preprocess_input", "to_pixels"]
 
 _SMALLEST_SIDE = 63  # a smaller image leaves nothing after pool5
 _SMALLEST_SIDE_WITH_TOP = 95  # a smaller image leaves one cell, which Keras's adaptive pooling cannot spread in a graph
 _FITTING_SIDES = range(223, 255)  # those of which pool5 makes 6 x 6
-_KNOWN = {"imagenet": arguments.Known(1000, (224, 224, 3), units=(4096, 4096))}
+_KNOWN = {"imagenet": validation.Known(1000, (224, 224, 3), units=(4096, 4096))}
 
 
 def AlexNetOWT(
@@ -52,9 +53,10 @@ def AlexNetOWT(
     neighbouring units. Dropout comes before the dense layers whose inputs it drops.
 
     Args:
-        weights: `"imagenet"`, torchvision's `IMAGENET1K_V1`, which are downloaded once (`models.downloads`); `None` for
-            random values, kernels distributed as PyTorch's and biases 0; or the path of a `.keras`, `.weights.h5` or
-            `.npz` file. With `include_top=False` only the convolutions are read from it.
+        weights: `"imagenet"`, torchvision's `IMAGENET1K_V1`, which are downloaded once
+            (`models.loading.imagenet_weights`); `None` for random values, kernels distributed as PyTorch's and biases
+            0; or the path of a `.keras`, `.weights.h5` or `.npz` file. With `include_top=False` only the convolutions
+            are read from it.
         input_shape: `(height, width, channels)`, at least 95 x 95, without dense layers 63 x 63. Where pool5 does not
             make 6 x 6 of it, a layer `grid` after it averages to 6 x 6, as torchvision's adaptive pooling does; Keras
             has it since 3.13.
@@ -71,15 +73,15 @@ def AlexNetOWT(
 
     Raises:
         ValueError: If an argument is out of range, or `weights` is unknown, unreadable, or does not fit.
-        ImportError, ConnectionError, OSError: If `"imagenet"` cannot be fetched: see `models.downloads`.
+        ImportError, ConnectionError, OSError: If `"imagenet"` cannot be fetched: see `models.loading.imagenet_weights`.
     """
     smallest = _SMALLEST_SIDE_WITH_TOP if include_top else _SMALLEST_SIDE
-    input_shape = arguments.check_input_shape("AlexNetOWT", input_shape, smallest)
-    weights = arguments.check_weights("AlexNetOWT", weights, _KNOWN)
-    classes, units = arguments.sizes("AlexNetOWT", weights, _KNOWN["imagenet"], classes, units)
-    dropout = arguments.check_rate("AlexNetOWT", "dropout", dropout)
+    input_shape = validation.check_input_shape("AlexNetOWT", input_shape, smallest)
+    weights = validation.check_weights("AlexNetOWT", weights, _KNOWN)
+    classes, units = validation.sizes("AlexNetOWT", weights, _KNOWN["imagenet"], classes, units)
+    dropout = validation.check_rate("AlexNetOWT", "dropout", dropout)
     if weights in _KNOWN:
-        arguments.check_known(
+        validation.check_known(
             "AlexNetOWT", weights, _KNOWN[weights], input_shape, include_top, classes=classes, units=units
         )
     resampled = include_top and not all(side in _FITTING_SIDES for side in input_shape[:2])
@@ -89,7 +91,7 @@ def AlexNetOWT(
             f"installed is {keras.__version__}. Upgrade it, give height and width of {_FITTING_SIDES[0]} to "
             f"{_FITTING_SIDES[-1]}, or take include_top=False."
         )
-    weights = arguments.file_of(weights, _KNOWN, "alexnet_owt")
+    weights = validation.file_of(weights, _KNOWN, "alexnet_owt")
 
     x = image = keras.Input(input_shape, name="image")
     x = keras.layers.ZeroPadding2D(2, data_format="channels_last", name="pad1")(x)
@@ -104,7 +106,7 @@ def AlexNetOWT(
     if include_top:
         if resampled:
             x = keras.layers.AdaptiveAveragePooling2D(6, data_format="channels_last", name="grid")(x)
-        x = head.dense_layers(
+        x = classifier_head.dense_layers(
             x,
             units,
             classes,
@@ -115,7 +117,7 @@ def AlexNetOWT(
         )
     model = keras.Model(image, x, name=name)
     if weights is not None:
-        weight_files.load(model, weights, beside=() if include_top else head.LAYERS)
+        weight_files.load(model, weights, beside=() if include_top else classifier_head.LAYERS)
     return model
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from models import arguments
+from models.loading import validation
 
 IMAGENETTE = (
     ("n01440764", "tench"),
@@ -53,7 +53,7 @@ def decode_predictions(predictions, top=5):
             f"or (n, 10), got {predictions.shape}. Name the classes of a network of your own from its data set."
         )
     classes = IMAGENETTE if predictions.shape[1] == len(IMAGENETTE) else imagenet_classes()
-    if arguments.check_whole("decode_predictions", "top", top) > len(classes):
+    if validation.check_whole("decode_predictions", "top", top) > len(classes):
         raise ValueError(f"decode_predictions: `top` must be 1 to {len(classes)}, got {top!r}.")
     order = np.argsort(-predictions, axis=1, kind="stable")[:, :top]
     return [

@@ -11,10 +11,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from models import arguments, weight_files
+from models.loading import validation, weight_files
 
 _KNOWN = {
-    "mnist": arguments.Known(
+    "mnist": validation.Known(
         10, (28, 28, 1), range(28, 29), file=Path(__file__).parent / "weights" / "lenet5_mnist.npz"
     )
 }
@@ -66,13 +66,13 @@ def LeNet5(
     Raises:
         ValueError: If an argument is out of range, or `weights` is unknown, unreadable, or does not fit.
     """
-    input_shape = arguments.check_input_shape("LeNet5", input_shape, _SMALLEST_SIDE)
-    classes = arguments.check_whole("LeNet5", "classes", classes)
-    dropout = arguments.check_rate("LeNet5", "dropout", dropout)
-    weights = arguments.check_weights("LeNet5", weights, _KNOWN)
+    input_shape = validation.check_input_shape("LeNet5", input_shape, _SMALLEST_SIDE)
+    classes = validation.check_whole("LeNet5", "classes", classes)
+    dropout = validation.check_rate("LeNet5", "dropout", dropout)
+    weights = validation.check_weights("LeNet5", weights, _KNOWN)
     if weights in _KNOWN:
-        arguments.check_known("LeNet5", weights, _KNOWN[weights], input_shape, include_top, classes=classes)
-    weights = arguments.file_of(weights, _KNOWN, "lenet5")
+        validation.check_known("LeNet5", weights, _KNOWN[weights], input_shape, include_top, classes=classes)
+    weights = validation.file_of(weights, _KNOWN, "lenet5")
 
     layers = keras.layers
     image = keras.Input(input_shape, name="image")

@@ -10,16 +10,17 @@ from pathlib import Path
 
 import keras
 
-from models import arguments, head, preprocessing, weight_files
+from models import classifier_head, preprocessing
 from models.imagenet import decode_predictions
 from models.layers import CeilMaxPooling2D, LocalResponseNormalization
+from models.loading import validation, weight_files
 
 __all__ = ["ZFNet", "decode_predictions", "preprocess_input", "to_pixels"]
 
 _SMALLEST_SIDE = 48  # a smaller image leaves nothing after pool5
-_USUAL = arguments.Known(1000, (224, 224, 3), units=(4096, 4096))
+_USUAL = validation.Known(1000, (224, 224, 3), units=(4096, 4096))
 _KNOWN = {
-    "imagenette": arguments.Known(
+    "imagenette": validation.Known(
         10,
         (224, 224, 3),
         range(208, 240),  # those of which pool5 makes 6 x 6
@@ -88,21 +89,21 @@ def ZFNet(
     Raises:
         ValueError: If an argument is out of range, or `weights` is unknown, unreadable, or does not fit.
     """
-    input_shape = arguments.check_input_shape("ZFNet", input_shape, _SMALLEST_SIDE, open_sides=True)
+    input_shape = validation.check_input_shape("ZFNet", input_shape, _SMALLEST_SIDE, open_sides=True)
     if isinstance(weights, str) and weights == "imagenet":
         raise ValueError(
             "ZFNet: no ImageNet weights are known that were trained in the paper's own geometry, got "
             "weights='imagenet'. The nearest public ones are those of models.ZFNet512(weights='imagenet')."
         )
-    weights = arguments.check_weights("ZFNet", weights, _KNOWN)
+    weights = validation.check_weights("ZFNet", weights, _KNOWN)
     asked = _KNOWN.get(weights, _USUAL)
-    classes, units = arguments.sizes("ZFNet", weights, asked, classes, units)
-    dropout = arguments.check_rate("ZFNet", "dropout", dropout)
+    classes, units = validation.sizes("ZFNet", weights, asked, classes, units)
+    dropout = validation.check_rate("ZFNet", "dropout", dropout)
     if weights in _KNOWN:
         if wide:
             raise ValueError("ZFNet: there are no weights='imagenette' for wide=True; give a file, or None.")
-        arguments.check_known("ZFNet", weights, asked, input_shape, include_top, classes=classes, units=units)
-    weights = arguments.file_of(weights, _KNOWN, "zfnet")
+        validation.check_known("ZFNet", weights, asked, input_shape, include_top, classes=classes, units=units)
+    weights = validation.file_of(weights, _KNOWN, "zfnet")
 
     lacking = [(0, 1 if side is None else (side - 7) % 2) for side in input_shape[:2]]
     filters = (512, 1024, 512) if wide else (384, 384, 256)
@@ -122,7 +123,7 @@ def ZFNet(
     if include_top:
         if None in x.shape[1:3]:
             x = keras.layers.Resizing(6, 6, data_format="channels_last", name="grid")(x)
-        x = head.dense_layers(
+        x = classifier_head.dense_layers(
             x,
             units,
             classes,
@@ -132,7 +133,7 @@ def ZFNet(
         )
     model = keras.Model(image, x, name=name)
     if weights is not None:
-        weight_files.load(model, weights, beside=() if include_top else head.LAYERS)
+        weight_files.load(model, weights, beside=() if include_top else classifier_head.LAYERS)
     return model
 
 

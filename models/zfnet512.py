@@ -7,15 +7,16 @@ How it was trained is not recorded.
 
 import keras
 
-from models import arguments, head, preprocessing, weight_files
+from models import classifier_head, preprocessing
 from models.imagenet import decode_predictions
 from models.layers import LocalResponseNormalization
+from models.loading import validation, weight_files
 
 __all__ = ["ZFNet512", "decode_predictions", "preprocess_input", "to_pixels"]
 
 _SMALLEST_SIDE = 59  # a smaller image leaves nothing after pool5
 _KNOWN = {  # those sides of which pool5 makes 6 x 6
-    "imagenet": arguments.Known(1000, (224, 224, 3), range(219, 251), units=(4096, 1024))
+    "imagenet": validation.Known(1000, (224, 224, 3), range(219, 251), units=(4096, 1024))
 }
 
 
@@ -55,9 +56,9 @@ def ZFNet512(
     neighbouring units. The published graph is for inference and shows no dropout; ours is the paper's.
 
     Args:
-        weights: `"imagenet"`, the zoo's, which are downloaded once (`models.downloads`); `None` for random values,
-            N(0, 0.01) and biases 0; or the path of a `.keras`, `.weights.h5` or `.npz` file. With `include_top=False`
-            only the convolutions are read from it.
+        weights: `"imagenet"`, the zoo's, which are downloaded once (`models.loading.imagenet_weights`); `None` for
+            random values, N(0, 0.01) and biases 0; or the path of a `.keras`, `.weights.h5` or `.npz` file. With
+            `include_top=False` only the convolutions are read from it.
         input_shape: `(height, width, channels)`, at least 59 x 59. `"imagenet"` with its dense layers needs sides of
             219 to 250, which pool5 makes 6 x 6 of.
         classes: Number of classes; by default that of the weights, of a file too, 1000 without.
@@ -73,17 +74,17 @@ def ZFNet512(
 
     Raises:
         ValueError: If an argument is out of range, or `weights` is unknown, unreadable, or does not fit.
-        ImportError, ConnectionError, OSError: If `"imagenet"` cannot be fetched: see `models.downloads`.
+        ImportError, ConnectionError, OSError: If `"imagenet"` cannot be fetched: see `models.loading.imagenet_weights`.
     """
-    input_shape = arguments.check_input_shape("ZFNet512", input_shape, _SMALLEST_SIDE)
-    weights = arguments.check_weights("ZFNet512", weights, _KNOWN)
-    classes, units = arguments.sizes("ZFNet512", weights, _KNOWN["imagenet"], classes, units)
-    dropout = arguments.check_rate("ZFNet512", "dropout", dropout)
+    input_shape = validation.check_input_shape("ZFNet512", input_shape, _SMALLEST_SIDE)
+    weights = validation.check_weights("ZFNet512", weights, _KNOWN)
+    classes, units = validation.sizes("ZFNet512", weights, _KNOWN["imagenet"], classes, units)
+    dropout = validation.check_rate("ZFNet512", "dropout", dropout)
     if weights in _KNOWN:
-        arguments.check_known(
+        validation.check_known(
             "ZFNet512", weights, _KNOWN[weights], input_shape, include_top, classes=classes, units=units
         )
-    weights = arguments.file_of(weights, _KNOWN, "zfnet512")
+    weights = validation.file_of(weights, _KNOWN, "zfnet512")
 
     normalisation = {"k": 2.0, "alpha": 5e-4, "convention": "caffe"}  # the paper's constants, as Caffe counts alpha
     x = image = keras.Input(input_shape, name="image")
@@ -97,7 +98,7 @@ def ZFNet512(
         x = keras.layers.Conv2D(512, 3, padding="same", data_format="channels_last", **_relu(), name=f"conv{layer}")(x)
     x = keras.layers.MaxPooling2D(2, 2, data_format="channels_last", name="pool5")(x)
     if include_top:
-        x = head.dense_layers(
+        x = classifier_head.dense_layers(
             x,
             units,
             classes,
@@ -107,7 +108,7 @@ def ZFNet512(
         )
     model = keras.Model(image, x, name=name)
     if weights is not None:
-        weight_files.load(model, weights, beside=() if include_top else head.LAYERS)
+        weight_files.load(model, weights, beside=() if include_top else classifier_head.LAYERS)
     return model
 
 

@@ -52,7 +52,7 @@ def _check_writable(out):
 def _convert(source, out, network, dtype):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from models import convert
-    from models.downloads import SOURCES
+    from models.loading.imagenet_weights import SOURCES
 
     converted = convert.convert(source, network)
     convert.save(converted, out, dtype)

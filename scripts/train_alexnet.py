@@ -233,7 +233,7 @@ def _evaluate(arguments, places, weights):
     if arguments["without"] or arguments["resize"]:
         alteration = {name: arguments[name] for name in ("without", "resize")}
         model = photographs.network(build, plan.side, "float32", **given, **alteration)
-        models.weight_files.load(model, weights)
+        models.loading.weight_files.load(model, weights)
     else:
         model = build(weights=weights, input_shape=(plan.side, plan.side, 3), **given)
     typer.echo(f"Test: {test_set.size:,} images. {test_set.source}")

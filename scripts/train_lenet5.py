@@ -96,9 +96,9 @@ def _train(folder, arguments, data_dir, download, resume, variant, say):
 
     from deconv import datasets
     from models import training
-    from models.augmentation import random_affine
     from models.lenet5 import preprocess_input
     from models.training import session
+    from models.training.augmentation import random_affine
 
     out = folder.path
     results = folder.check(arguments, resume)

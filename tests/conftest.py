@@ -13,7 +13,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 def pytest_configure(config):
     """`DECONV_TESTS_AS_ON_GPU=1 pytest`: everything formulated as for a GPU, on whatever device there is."""
     if os.environ.get("DECONV_TESTS_AS_ON_GPU") == "1":
-        from deconv import devices
+        from deconv.runtime import devices
 
         devices._pretended = True
 

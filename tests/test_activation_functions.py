@@ -12,9 +12,10 @@ import tensorflow as tf
 from keras import layers as kl
 
 import deconv
-from deconv import activation_functions, attribution, graph, windowed
-from deconv.activation_functions import behaviour
-from deconv.function_behaviour import CELL, EVERYTHING, POSITION
+from deconv import attribution, graph
+from deconv.graph import activation_functions, windowed_layers
+from deconv.graph.activation_functions import behaviour
+from deconv.graph.function_behaviour import CELL, EVERYTHING, POSITION
 
 SHAPE = (9, 7, 6)
 MAPS = [np.ones((1, 2, 1, 5), "float32"), np.zeros((1, 4, 3, 4), "int32")]
@@ -364,7 +365,7 @@ def test_an_activation_that_mixes_positions_sees_everything(form):
     laid = graph.walk(model)
     assert deconv.receptive_windows(model, "last", [2, 3]).tolist() == [0, 0, 12, 11]
     assert deconv.touched_windows(model, "last", [0, 0, 1, 1]).tolist() == [0, 0, 9, 8]
-    assert [windowed.moves(step) for step in laid.steps[:2]] == [True, False]
+    assert [windowed_layers.moves(step) for step in laid.steps[:2]] == [True, False]
 
 
 @pytest.mark.parametrize("form", ["fused", "softmax"])
@@ -388,7 +389,7 @@ def test_channels_that_are_mixed_are_one_position_and_a_shared_slope_is_the_same
     ):
         model = before_a_head(layer)
         assert deconv.receptive_windows(model, "last", [2, 3]).tolist() == [2, 3, 6, 7]
-        assert windowed.moves(graph.walk(model).steps[1]) == moves
+        assert windowed_layers.moves(graph.walk(model).steps[1]) == moves
 
 
 # Several dtypes in one model

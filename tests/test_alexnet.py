@@ -11,8 +11,9 @@ from specimens import fill
 
 import deconv
 import models
-from models import convert, downloads, weight_files
+from models import convert
 from models.imagenet import IMAGENETTE
+from models.loading import imagenet_weights, weight_files
 
 SHIPPED = Path(models.__file__).parent / "weights" / "alexnet_imagenette.npz"
 shipped = pytest.mark.skipif(not SHIPPED.exists(), reason="the weights of Imagenette are not in this copy")
@@ -145,7 +146,7 @@ def test_imagenet_weights_are_taken_from_the_cache_in_which_they_once_were_put(t
     source = models.AlexNet(include_top=False)
     arrays = {f"{layer.name}/{w.name}": np.asarray(w) for layer in source.layers for w in layer.weights}
     (tmp_path / "models").mkdir()
-    note = convert.note_of("alexnet", downloads.SOURCES["alexnet"].sha256)
+    note = convert.note_of("alexnet", imagenet_weights.SOURCES["alexnet"].sha256)
     weight_files.write(arrays, tmp_path / "models" / "deconvnet_alexnet_imagenet.npz", "float32", note=note)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     for shape in ((227, 227, 3), (100, 60, 3), (None, None, 3)):

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-import deconv.atomic_files
-import deconv.json_files
-import deconv.npz_files
-import models.atomic_files
-import models.json_files
-import models.npz_files
-from deconv.atomic_files import PREFIX, Lock, locked, remove_leftovers, replacing, unfinished_folder
+import deconv.runtime.atomic_files
+import deconv.runtime.json_files
+import deconv.runtime.npz_files
+import models.loading.atomic_files
+import models.loading.json_files
+import models.loading.npz_files
+from deconv.runtime.atomic_files import PREFIX, Lock, locked, remove_leftovers, replacing, unfinished_folder
 
 KILLED_BEFORE_THE_NAME = """
 import os, signal, sys
@@ -163,7 +163,7 @@ def test_what_living_processes_are_writing_stays(tmp_path):
         assert mine.exists()
     host, _, _, rest = mine.name.removeprefix(PREFIX).split(".", 3)
     parent = os.getppid()
-    began = deconv.atomic_files._started(parent)
+    began = deconv.runtime.atomic_files._started(parent)
     kept = tmp_path / f"{PREFIX}{host}.{parent}.{began}.{rest}.json"
     reused = tmp_path / f"{PREFIX}{host}.{parent}.{began + 1}.{rest}.json"  # this id was another process's then
     for file in (kept, reused):
@@ -187,7 +187,7 @@ def test_what_another_machine_is_writing_stays_for_a_day(tmp_path):
 
 def test_an_unfinished_folder_is_removed_also_when_its_process_was_killed(tmp_path):
     code = (
-        "import os, sys, signal\nfrom deconv.atomic_files import unfinished_folder\n"
+        "import os, sys, signal\nfrom deconv.runtime.atomic_files import unfinished_folder\n"
         "with unfinished_folder(sys.argv[1]) as new:\n    (new / 'a').write_text('a')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -247,6 +247,6 @@ def test_where_there_are_no_locks_a_warning_says_so(tmp_path, monkeypatch):
     def none(self):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(deconv.atomic_files.FileLock, "acquire", none)
+    monkeypatch.setattr(deconv.runtime.atomic_files.FileLock, "acquire", none)
     with pytest.warns(UserWarning, match="has no locks"), locked(tmp_path):
         pass

@@ -15,8 +15,9 @@ from reference import activation_of, calls_of, linear_part, rectify
 from specimens import LAYERS, SPECIMENS, fill, images
 
 import deconv
-from deconv import attribution, backward
-from deconv.attribution.units import chosen
+from deconv import attribution
+from deconv.attribution.targets import chosen
+from deconv.graph import modified_gradients
 from deconv.plotting.attribution import attribution_sheet
 
 matplotlib.use("Agg")
@@ -396,7 +397,9 @@ def test_guided_backprop_takes_the_own_derivative_of_contrast_normalisation_and_
     for method, rule, passes in (("guided_backprop", "guided", False), ("deconvnet", "deconvnet", True)):
         found = attribution.METHODS[method](model, pixels, 1, LAYERS["alexnet"])
         own, other = (
-            backward.gradients(about.graph, backward.RECTIFIERS[rule], norms_pass=norms)(pixels, about.signal)[1]
+            modified_gradients.gradients(about.graph, modified_gradients.RECTIFIERS[rule], norms_pass=norms)(
+                pixels, about.signal
+            )[1]
             for norms in (passes, not passes)
         )
         np.testing.assert_allclose(found, own, rtol=0, atol=1e-12)

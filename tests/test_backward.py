@@ -8,7 +8,8 @@ import tensorflow as tf
 from keras import layers as kl
 from specimens import LAYERS, SPECIMENS, images
 
-from deconv import backward, graph
+from deconv import graph
+from deconv.graph import modified_gradients
 from models.layers import LocalResponseNormalization
 
 
@@ -27,8 +28,8 @@ def layered(build, shape=(1, 3, 1)):
 def test_a_run_computes_what_the_model_computes(name):
     model = SPECIMENS[name]("float64")
     laid, pixels = graph.walk(model), images(model)
-    for rule in (None, *backward.RECTIFIERS.values()):
-        values, _ = backward.run(laid, tf.constant(pixels), rule)
+    for rule in (None, *modified_gradients.RECTIFIERS.values()):
+        values, _ = modified_gradients.run(laid, tf.constant(pixels), rule)
         np.testing.assert_allclose(values[laid.outputs[0]], model(pixels), rtol=0, atol=1e-12)
 
 
@@ -37,14 +38,14 @@ def test_what_a_step_put_out_before_its_activation_is_what_the_slow_twin_compute
     model = SPECIMENS[name]("float64")
     whole = graph.walk(model)
     laid = graph.below(whole, graph.find(whole, LAYERS[name]))
-    values, before = backward.run(laid, tf.constant(images(model)))
+    values, before = modified_gradients.run(laid, tf.constant(images(model)))
     assert set(before) == {step.name for step in laid.steps}
     for step in laid.steps:
-        activation = backward.activation_of(step)
+        activation = modified_gradients.activation_of(step)
         seen, put_out = before[step.name].numpy(), values[step.output].numpy()
         if activation is None:
             np.testing.assert_array_equal(put_out, seen)
-        elif backward.rectifies(step):
+        elif modified_gradients.rectifies(step):
             np.testing.assert_allclose(put_out, reference.rectify(seen), rtol=0, atol=1e-12)
             assert (seen < 0).any()
         else:
@@ -56,8 +57,8 @@ def test_the_three_rules_by_hand():
     image = np.array([-1.0, 2.0, 3.0]).reshape(1, 1, 3, 1)
     signal = np.array([5.0, -7.0, 11.0]).reshape(1, 1, 3, 1)
     expected = {"gradient": [0, -7, 11], "deconvnet": [5, 0, 11], "guided": [0, 0, 11]}
-    for name, rule in backward.RECTIFIERS.items():
-        down = backward.gradients(laid, rule, before=False)
+    for name, rule in modified_gradients.RECTIFIERS.items():
+        down = modified_gradients.gradients(laid, rule, before=False)
         values, found = down(tf.constant(image), tf.constant(signal))
         assert values.numpy().ravel().tolist() == [0, 2, 3]
         assert found.numpy().ravel().tolist() == expected[name]
@@ -69,16 +70,18 @@ def test_the_gradient_starts_at_the_logits_of_a_softmax_unless_told_otherwise():
     kernel = np.array([[1.0, 2.0], [3.0, 5.0], [7.0, 11.0]])
     model.layers[-1].set_weights([kernel, np.array([0.5, -0.5])])
     image = np.array([1.0, -1.0, 2.0]).reshape(1, 1, 3, 1)
-    values, found = backward.gradients(laid)(tf.constant(image), tf.constant([[0.0, 1.0]], "float64"))
+    values, found = modified_gradients.gradients(laid)(tf.constant(image), tf.constant([[0.0, 1.0]], "float64"))
     assert values.numpy().tolist() == [[12.5, 18.5]]
     assert found.numpy().ravel().tolist() == [2, 5, 11]
-    after, slope = backward.gradients(laid, before=False)(tf.constant(image), tf.constant([[0.0, 1.0]], "float64"))
+    after, slope = modified_gradients.gradients(laid, before=False)(
+        tf.constant(image), tf.constant([[0.0, 1.0]], "float64")
+    )
     first = 1 / (1 + np.exp(6.0))
     np.testing.assert_allclose(after, [[first, 1 - first]], rtol=1e-12)
     np.testing.assert_allclose(slope.numpy().ravel(), first * (1 - first) * np.array([1, 2, 4]), rtol=1e-12)
 
 
-@pytest.mark.parametrize("rule", [None, *backward.RECTIFIERS])
+@pytest.mark.parametrize("rule", [None, *modified_gradients.RECTIFIERS])
 def test_a_rectifier_is_the_same_inside_a_layer_beside_it_and_as_an_operation(rule):
     kernel = np.random.default_rng(0).standard_normal((3, 2, 2, 4))
     pixels = np.random.default_rng(1).standard_normal((2, 7, 5, 2))
@@ -97,7 +100,7 @@ def test_a_rectifier_is_the_same_inside_a_layer_beside_it_and_as_an_operation(ru
         model = keras.Model(start, top)
         model.get_layer("conv").set_weights([kernel])
         model.get_layer("top").set_weights([np.random.default_rng(2).standard_normal((5, 4, 4, 1))])
-        down = backward.gradients(graph.walk(model), backward.RECTIFIERS.get(rule))
+        down = modified_gradients.gradients(graph.walk(model), modified_gradients.RECTIFIERS.get(rule))
         found.append(down(tf.constant(pixels), tf.ones((2, 1, 1, 1), "float64"))[1].numpy())
     assert np.abs(found[0]).max() > 0
     for other in found[1:]:
@@ -110,7 +113,7 @@ def test_beyond_its_end_a_rectifier_is_off_for_the_rules_that_ask_what_it_saw(ac
     image, signal = np.reshape([-1.0, 3.0, 10.0], (1, 1, 3, 1)), np.reshape([1.0, 2.0, 3.0], (1, 1, 3, 1))
     expected = {None: [0, 2, 0], "gradient": [0, 2, 0], "deconvnet": [1, 2, 3], "guided": [0, 2, 0]}
     for name, slopes in expected.items():
-        down = backward.gradients(laid, backward.RECTIFIERS.get(name), before=False)
+        down = modified_gradients.gradients(laid, modified_gradients.RECTIFIERS.get(name), before=False)
         values, found = down(tf.constant(image), tf.constant(signal))
         assert values.numpy().ravel().tolist() == [0, 3, 6] and found.numpy().ravel().tolist() == slopes
 
@@ -118,15 +121,15 @@ def test_beyond_its_end_a_rectifier_is_off_for_the_rules_that_ask_what_it_saw(ac
 def test_a_leaky_rectifier_keeps_its_own_derivative_under_every_rule():
     _, laid = layered(lambda: [kl.ReLU(negative_slope=0.5)])
     image, signal = np.full((1, 1, 3, 1), -1.0), np.full((1, 1, 3, 1), 4.0)
-    for rule in backward.RECTIFIERS.values():
-        found = backward.gradients(laid, rule, before=False)(tf.constant(image), tf.constant(signal))[1]
+    for rule in modified_gradients.RECTIFIERS.values():
+        found = modified_gradients.gradients(laid, rule, before=False)(tf.constant(image), tf.constant(signal))[1]
         assert found.numpy().ravel().tolist() == [2, 2, 2]
 
 
 def test_of_equal_maxima_a_global_pooling_sends_all_to_the_first():
     _, laid = layered(lambda: [kl.GlobalMaxPooling2D()])
     image = np.array([1.0, 4.0, 4.0]).reshape(1, 1, 3, 1)
-    found = backward.gradients(laid)(tf.constant(image), tf.constant([[2.0]], "float64"))[1]
+    found = modified_gradients.gradients(laid)(tf.constant(image), tf.constant([[2.0]], "float64"))[1]
     assert found.numpy().ravel().tolist() == [0, 2, 0]
 
 
@@ -134,7 +137,7 @@ def test_the_twin_follows_the_model_when_it_is_trained_and_leaves_it_as_it_is():
     model, laid = layered(lambda: [kl.Flatten(), kl.Dense(1, "relu", use_bias=False, name="dense")])
     dense = model.layers[-1]
     dense.set_weights([np.array([[1.0], [2.0], [3.0]])])
-    down = backward.gradients(laid)
+    down = modified_gradients.gradients(laid)
     image, signal = tf.constant(np.ones((1, 1, 3, 1))), tf.constant([[1.0]], "float64")
     assert down(image, signal)[1].numpy().ravel().tolist() == [1, 2, 3]
     dense.set_weights([np.array([[-4.0], [5.0], [6.0]])])
@@ -147,8 +150,8 @@ def test_contrast_normalisation_passes_signals_only_if_told_so():
     model, laid = layered(lambda: [LocalResponseNormalization(size=3, k=1.0, alpha=0.5)], (1, 1, 4))
     image = np.array([1.0, 2.0, 3.0, 4.0]).reshape(1, 1, 1, 4)
     signal = np.array([1.0, -1.0, 2.0, 0.5]).reshape(1, 1, 1, 4)
-    own = backward.gradients(laid)(tf.constant(image), tf.constant(signal))[1].numpy()
-    passed = backward.gradients(laid, norms_pass=True)(tf.constant(image), tf.constant(signal))[1].numpy()
+    own = modified_gradients.gradients(laid)(tf.constant(image), tf.constant(signal))[1].numpy()
+    passed = modified_gradients.gradients(laid, norms_pass=True)(tf.constant(image), tf.constant(signal))[1].numpy()
     assert passed.tolist() == signal.tolist()
     step = 1e-6
     for channel in range(4):

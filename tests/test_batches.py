@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 import deconv
-from deconv.batches import opened
-from deconv.elements import class_numbers
+from deconv.datasets.batches import opened
+from deconv.graph.elements import class_numbers
 
 IMAGES = np.random.default_rng(0).standard_normal((11, 9, 8, 2)).astype("float32")
 LABELS = np.arange(11) % 4 + 3

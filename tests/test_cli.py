@@ -17,9 +17,9 @@ matplotlib.use("Agg")
 
 import deconv
 from deconv import datasets
-from deconv.cli import app, images, models, options, output, units
-from deconv.embedding import embed
-from deconv.separation import separation
+from deconv.cli import app, images_option, layer_option, model_option, options, output
+from deconv.embedding.class_separation import separation
+from deconv.embedding.image_embedding import embed
 from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -156,7 +156,7 @@ def test_the_same_seed_writes_the_same_numbers_and_another_seed_draws_other_imag
         assert result.exit_code == 0, result.stderr
         found.append(written(tmp_path, "project_conv1")["numbers"])
         subject = deconv.figures.Subject(None, "", datasets.load("pictures", "all"), None, seed=seed)
-        assert found[-1]["image_ids"] == images.some_of(subject, 2)[-1].tolist()
+        assert found[-1]["image_ids"] == images_option.some_of(subject, 2)[-1].tolist()
     one, other = found
     assert one["image_ids"] != other["image_ids"] and one["labels"] == other["labels"] == [0, 1]
 
@@ -239,7 +239,7 @@ def test_images_made_for_a_channel_are_told_with_the_strongest_of_the_data(here,
     )
     assert result.exit_code == 0, result.stderr
     numbers = written(tmp_path, "visualize_conv2")["numbers"]
-    unit = models.preprocessing("unit", "own.keras")
+    unit = model_option.preprocessing("unit", "own.keras")
     made = deconv.visualize(network(), "conv2", [1, 3], "erhan", preprocess=unit, steps=3)
     np.testing.assert_allclose(numbers["scores"], made.scores, rtol=1e-3, atol=1e-4)
     pixels, *_ = datasets.arrays(datasets.load("pictures", "all"))
@@ -285,14 +285,14 @@ def test_figures_of_a_model_of_ones_own_come_with_their_page(here, tmp_path):
 
 
 def test_a_functional_model_that_leaves_its_size_open_takes_the_one_that_is_asked_for(here):
-    sized, _ = models.model_of("own_functions:sized_by_whom_it_may_concern", (11, 14))
+    sized, _ = model_option.model_of("own_functions:sized_by_whom_it_may_concern", (11, 14))
     assert sized.input_shape == (None, 11, 14, 3)
 
 
 def test_a_model_that_leaves_its_size_open_takes_the_one_that_is_asked_for(here, tmp_path):
     result = asked("project", "--image-size", "11x14", "--count", "1", model="open.keras", out=tmp_path)
     assert result.exit_code == 0, result.stderr
-    sized, _ = models.model_of("open.keras", (11, 14))
+    sized, _ = model_option.model_of("open.keras", (11, 14))
     given = keras.models.load_model("open.keras")
     assert sized.input_shape == (None, 11, 14, 3) and given.input_shape == (None, None, None, 3)
     image = np.random.default_rng(0).random((1, 11, 14, 3)).astype(np.float32)
@@ -415,29 +415,29 @@ def test_numbers_and_ranges_are_read_in_their_order_and_none_twice():
 def test_a_few_images_are_of_as_many_classes_as_there_are_then_a_second_of_each(here):
     subject = deconv.figures.Subject(None, "", datasets.load("pictures", "all"), None)
     for count, expected in ((1, 1), (2, 2), (3, 2), (9, 2)):
-        shown, names, labels, ids = images.some_of(subject, count)
+        shown, names, labels, ids = images_option.some_of(subject, count)
         assert len(set(labels)) == expected and len(set(ids)) == len(shown) == count
         assert np.bincount(labels, minlength=2).max() == -(-count // 2) and labels.tolist() == sorted(labels)
         assert names == [("moss", "ruby")[label] for label in labels]
         assert (shown == subject.data.pick(ids)).all()
-    assert len(images.some_of(subject, 99)[0]) == 10
+    assert len(images_option.some_of(subject, 99)[0]) == 10
 
 
 def test_classes_are_asked_for_by_number_or_name_and_a_wrong_name_gets_the_nearest(here):
     subject = deconv.figures.Subject(None, "", datasets.load("pictures", "all"), None)
-    assert [units.class_of(subject, text) for text in ("ruby", "0", None)] == [1, 0, None]
+    assert [layer_option.class_of(subject, text) for text in ("ruby", "0", None)] == [1, 0, None]
     with pytest.raises(ValueError, match=r"received 'rubi'.*Did you mean 'ruby'"):
-        units.class_of(subject, "rubi")
+        layer_option.class_of(subject, "rubi")
 
 
 def test_preprocessing_by_name_is_the_same_for_arrays_and_tensors():
     pixels = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3)).astype(np.uint8)
     for name, expected in (("none", pixels), ("unit", pixels / 255), (None, pixels)):
-        function = models.preprocessing(name, "own.keras")
+        function = model_option.preprocessing(name, "own.keras")
         for given in (pixels, keras.ops.convert_to_tensor(pixels)):
             np.testing.assert_allclose(function(given), expected, rtol=1e-6)
             assert keras.backend.standardize_dtype(function(given).dtype) == "float32"
-    assert models.preprocessing(None, "zfnet").__module__ == "models.zfnet"
+    assert model_option.preprocessing(None, "zfnet").__module__ == "models.zfnet"
 
 
 # ------------------------------------------------------------------------------------------------ help

@@ -13,11 +13,11 @@ matplotlib.use("Agg")
 import deconv
 from deconv import graph
 from deconv.attribution import gradient, guided_backprop
-from deconv.blur import blurred
-from deconv.cascade import cascade, shuffle, twin, with_weights
-from deconv.controls import controls, noise_switches
+from deconv.evaluation.cascading_randomization import cascade, shuffle, twin, with_weights
+from deconv.evaluation.switch_controls import controls, noise_switches
+from deconv.imaging.gaussian_blur import blurred
+from deconv.imaging.similarity import coarse, edges, pearson, similarity, spearman, ssim
 from deconv.plotting.controls import MEASURES, cascade_chart, controls_chart
-from deconv.similarity import coarse, edges, pearson, similarity, spearman, ssim
 
 
 def pair(n=3, height=11, width=9, channels=3, seed=0):

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from models import atomic_files, convert, weight_files
+from models import convert
 from models.alexnet import AlexNet
 from models.alexnet_owt import AlexNetOWT
 from models.convert import layout
+from models.loading import atomic_files, weight_files
 from models.zfnet512 import ZFNet512
 from scripts import convert_weights
 

@@ -14,11 +14,11 @@ from keras import layers as kl
 from specimens import SPECIMENS, images
 
 from deconv import datasets
-from deconv.correspondence import Distances, correspondence, sign_distances
 from deconv.datasets.parts import DIGITS, read_parts
 from deconv.figures.table1 import compared_layers, correspondence_pictures
-from deconv.masks import random_masks
-from deconv.rectangles import hide
+from deconv.imaging.rectangles import hide
+from deconv.occlusion.correspondence import Distances, correspondence, sign_distances
+from deconv.occlusion.part_masks import random_masks
 
 QUADRANTS = {"top left": (0, 0, 2, 2), "top right": (0, 2, 2, 4), "all": (0, 0, 4, 4)}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.crops import CENTRE, centre_crops, random_colours, random_crops, random_resized_crops, ten_crops
+from models.training.crops import CENTRE, centre_crops, random_colours, random_crops, random_resized_crops, ten_crops
 
 SIZES = [(9, 12), (16, 17), (33, 20), (64, 65), (31, 31)]
 

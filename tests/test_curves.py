@@ -7,8 +7,8 @@ from keras import layers as kl
 from specimens import SPECIMENS, images
 
 import deconv
-from deconv.blur import blurred
-from deconv.curves import area, perturbation_curves
+from deconv.evaluation.deletion_insertion import area, perturbation_curves
+from deconv.imaging.gaussian_blur import blurred
 
 
 def linear(height, width, channels=1, classes=2, seed=0):

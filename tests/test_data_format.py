@@ -8,7 +8,7 @@ from specimens import fill, images
 
 import deconv
 import models
-from models.head import dense_layers
+from models.classifier_head import dense_layers
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import tensorflow as tf
 from specimens import SPECIMENS, images
 
 import deconv
-from deconv import devices
-from deconv.keeping import traced
+from deconv.graph.compilation import traced
+from deconv.runtime import devices
 
 SETTING = tf.config.experimental
 

@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import convert, transfer, weight_files
+from models import convert
 from models.alexnet import AlexNet
 from models.convert.tables import NETWORKS
-from models.downloads import SOURCES, Source, imagenet_weights
-from models.exclusive import exclusive
+from models.loading import resumable_download, weight_files
+from models.loading.exclusive import exclusive
+from models.loading.imagenet_weights import SOURCES, Source, imagenet_weights
 
 FILE = "bvlcalexnet-12.onnx"
 CACHED = "deconvnet_alexnet_imagenet.npz"
@@ -120,7 +121,7 @@ def source_of(content, *urls):
 
 def fetch(server, path, content=BODY, urls=None, **options):
     sha256 = hashlib.sha256(content).hexdigest()
-    transfer.fetch(urls or [server.url], path, len(content), sha256, progress=False, pause=0, **options)
+    resumable_download.fetch(urls or [server.url], path, len(content), sha256, progress=False, pause=0, **options)
 
 
 def listing(folder):
@@ -151,7 +152,7 @@ def test_a_connection_that_always_breaks_keeps_what_came_and_says_how_much(serve
     server.cuts = [100_000] * 9
     with pytest.raises(ConnectionError, match=r"broke.*300,000 of 3,000,000 bytes are here; the next try goes on"):
         fetch(server, tmp_path / "file")
-    assert (tmp_path / "file").read_bytes() == BODY[:300_000] and len(server.asked) == transfer.TRIES
+    assert (tmp_path / "file").read_bytes() == BODY[:300_000] and len(server.asked) == resumable_download.TRIES
 
 
 def test_a_server_that_cannot_go_on_sends_everything_again(server, tmp_path):
@@ -221,7 +222,7 @@ def test_a_server_in_trouble_is_asked_again_and_one_that_refuses_is_not(server, 
 
 def test_the_next_address_is_asked_where_one_fails_and_goes_on_from_there(server, tmp_path):
     server.files["/mirror"] = BODY
-    server.cuts = [100_000] * transfer.TRIES
+    server.cuts = [100_000] * resumable_download.TRIES
     fetch(server, tmp_path / "file", urls=[server.url, server.url.replace(FILE, "mirror")])
     assert (tmp_path / "file").read_bytes() == BODY and server.asked == [0, 100_000, 200_000, 300_000]
 
@@ -240,13 +241,13 @@ def test_what_came_before_a_line_broke_is_kept_to_the_last_byte(server, tmp_path
 
 
 def test_a_process_that_is_killed_within_the_first_megabyte_keeps_what_came(server, tmp_path, monkeypatch):
-    written = transfer._write
+    written = resumable_download._write
 
     def killed(file, piece):
         written(file, piece)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(transfer, "_write", killed)
+    monkeypatch.setattr(resumable_download, "_write", killed)
     server.step, server.delay = 1000, 0.1
     with pytest.raises(KeyboardInterrupt):
         fetch(server, tmp_path / "file")
@@ -358,7 +359,7 @@ def test_a_full_disk_names_the_file(server, tmp_path):
 def test_without_a_network_the_answer_comes_at_once(server, tmp_path):
     begun = time.monotonic()
     with pytest.raises(ConnectionError, match=r"no connection \(.*refused"):
-        transfer.fetch(["http://127.0.0.1:9/file"], tmp_path / "file", 10, "", progress=False)
+        resumable_download.fetch(["http://127.0.0.1:9/file"], tmp_path / "file", 10, "", progress=False)
     assert time.monotonic() - begun < 1 and listing(tmp_path) == []
 
 

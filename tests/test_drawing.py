@@ -19,13 +19,14 @@ matplotlib.use("Agg")
 
 import models
 from deconv import datasets, figures
-from deconv.figures import drawing, index, origin, record
+from deconv.figures import drawing, html_index, origin
+from deconv.figures import picture as record
+from deconv.figures.fig2_similarity import findings, likeness
 from deconv.figures.fig3 import architecture, architecture_pictures
 from deconv.figures.fig7 import covered, occlusion_findings
-from deconv.figures.likeness import findings, likeness
-from deconv.figures.paper import CLAIMS, Finding, Table, published
-from deconv.figures.record import Picture
-from deconv.occlusion import OcclusionMaps
+from deconv.figures.picture import Picture
+from deconv.figures.published import CLAIMS, Finding, Table, published
+from deconv.occlusion.sensitivity import OcclusionMaps
 
 
 @pytest.fixture
@@ -237,7 +238,7 @@ def test_the_page_says_of_every_claim_what_became_of_it(tmp_path):
     assert said["fig4-jumps"] == ("seen", "fig4") and said["fig5-output"] == ("not seen", "fig5")
     assert said["fig5-rotation"] == ("seen", "zzz")  # a picture that could test it beats one that could not
     assert said["table6-voc"] == ("cannot be tested with this data", None)
-    index.write_index(tmp_path, "Page")
+    html_index.write_index(tmp_path, "Page")
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     rows = re.findall(r'<tr id="claim-([\w-]+)">.*?<td class="verdict ([\w-]+)">([\w ]+)</td>', page, re.DOTALL)
     assert [row[0] for row in rows] == list(CLAIMS)
@@ -248,7 +249,7 @@ def test_the_page_says_of_every_claim_what_became_of_it(tmp_path):
 def test_tables_stand_under_their_picture_with_dashes_for_what_is_unknown(tmp_path):
     table = Table("ours", ["change", "error"], [["none", 1.25], ["some", None]], "one seed")
     figures.save(picture_of("table3", tables=[table, published("table3")]), tmp_path, {"model": "small"})
-    index.write_index(tmp_path, "Page")
+    html_index.write_index(tmp_path, "Page")
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "<td>some</td><td>–</td>" in page and "<td>none</td><td>1.25</td>" in page and "one seed" in page
     assert "<td>without layers 3, 4, 6, 7</td><td>71.1</td><td>71.3</td><td>50.1</td>" in page

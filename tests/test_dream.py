@@ -12,8 +12,8 @@ import deconv
 import models
 from deconv import datasets, graph
 from deconv.features import channel
-from deconv.features.dream import dream, octave_sizes
-from deconv.features.resized import at_size
+from deconv.features.dreaming import dream, octave_sizes
+from deconv.features.resizing import at_size
 from models.layers import CeilMaxPooling2D
 
 

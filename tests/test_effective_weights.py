@@ -8,8 +8,9 @@ from keras import layers as kl
 from specimens import fill
 
 import deconv
-from deconv import attribution, kernels
-from deconv.effective_weights import kernel_of
+from deconv import attribution
+from deconv.diagnostics import filter_statistics
+from deconv.graph.effective_weights import kernel_of
 
 PIXELS = np.random.default_rng(0).standard_normal((2, 7, 6, 3)).astype("float32")
 
@@ -52,7 +53,7 @@ def test_low_rank_kernels_count_in_projections_relevances_and_filters():
     np.testing.assert_allclose(down(signal), deconv.mirror(plain, "top")(signal), rtol=0, atol=1e-5)
     found, expected = (attribution.lrp(m, PIXELS, 1, composite="zero") for m in (model, plain))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
-    rms = [kernels.examine_filters(m.get_layer("conv")).rms for m in (model, plain)]
+    rms = [filter_statistics.examine_filters(m.get_layer("conv")).rms for m in (model, plain)]
     np.testing.assert_allclose(*rms, rtol=1e-5)
     # A mirror follows when the factors are trained further.
     model.get_layer("top").lora_kernel_b.assign(np.zeros((2, 3)))

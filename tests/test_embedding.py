@@ -14,15 +14,15 @@ from specimens import SPECIMENS, images
 import deconv
 import models
 from deconv import datasets
-from deconv.cluster_tops import cluster_tops
-from deconv.clusters import clustered
-from deconv.embedding import embed
+from deconv.datasets.sampling import draw, picker
+from deconv.embedding.class_separation import separation, told_by_neighbours
+from deconv.embedding.cluster_tops import cluster_tops
+from deconv.embedding.clustering import clustered
+from deconv.embedding.image_embedding import embed
+from deconv.embedding.layout import coordinates, layout
+from deconv.embedding.unit_embedding import embed_units, responses
 from deconv.plotting.embedding import embedding_row, embedding_sheet, thumbnails, unit_sheet
-from deconv.sampling import draw, picker
-from deconv.separation import separation, told_by_neighbours
-from deconv.tsne import coordinates, layout
-from deconv.unit_embedding import embed_units, responses
-from deconv.vectors import average, vectors
+from deconv.probing.feature_vectors import average, vectors
 from models.lenet5 import preprocess_input
 
 

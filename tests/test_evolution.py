@@ -18,11 +18,11 @@ matplotlib.use("Agg")
 
 import deconv
 from deconv import datasets
-from deconv.evolution import FeatureEvolution
+from deconv.evolution.callback import FeatureEvolution
+from deconv.evolution.convergence import Evolution, Settling, cosine, crossing, settling
 from deconv.figures import Subject
 from deconv.figures.fig4 import evolution_pictures, findings, jump_drop
 from deconv.plotting.evolution import JUMP, evolution_sheet, settling_chart
-from deconv.settling import Evolution, Settling, cosine, crossing, settling
 
 RED, GREEN = 0, 1
 TURNING = {1: (2, 1, 0), 2: (2, 1.5, 0), 5: (1, 3, 0)}

@@ -14,7 +14,7 @@ matplotlib.use("Agg")
 
 import deconv
 from deconv import attribution
-from deconv.explain import explain, importance
+from deconv.evaluation.method_comparison import explain, importance
 from deconv.plotting.explain import explanation_sheet
 
 QUICK = {"steps": 4, "random_orders": 2, "runs": 1}

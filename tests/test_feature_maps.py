@@ -9,7 +9,7 @@ from keras import layers as kl
 from specimens import SPECIMENS, images
 
 import deconv
-from deconv.feature_maps import feature_maps
+from deconv.diagnostics.feature_maps import feature_maps
 from deconv.plotting.feature_maps import feature_map_sheet, network_sheet, some_channels
 
 

@@ -16,11 +16,11 @@ import deconv
 from deconv import datasets, figures
 from deconv.datasets.image_set import fit_image
 from deconv.figures.fig6 import filter_comparison_pictures
-from deconv.figures.first_layers import first_layer, second_layer
+from deconv.figures.fig6_first_layers import first_layer, second_layer
 from deconv.figures.health import accuracies_of, fitted, health_pictures, images_of
-from deconv.figures.part import part_of
-from deconv.figures.record import provenance
-from deconv.figures.runs import Run, read_runs
+from deconv.figures.picture import provenance
+from deconv.figures.subset import part_of
+from deconv.figures.training_runs import Run, read_runs
 
 
 def photographs(count=12, height=44, width=40, split="train", seed=0):

@@ -20,12 +20,12 @@ matplotlib.use("Agg")
 import deconv
 import models
 from deconv import datasets, figures
-from deconv.atomic_files import replacing
 from deconv.figures.fig1 import unpooling_data
 from deconv.figures.fig2 import top_data
-from deconv.figures.record import provenance, weights_hash
-from models import weight_files
+from deconv.figures.picture import provenance, weights_hash
+from deconv.runtime.atomic_files import replacing
 from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
+from models.loading import weight_files
 from scripts.make_figures import app
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -6,11 +6,11 @@ import threading
 
 import pytest
 
-from deconv.atomic_files import PREFIX, locked
 from deconv.figures import drawing
-from deconv.figures.index import _SAME, read_pictures, verdicts, write_index
-from deconv.figures.results import write_results
-from deconv.figures.runs import data_of, read_run, read_runs
+from deconv.figures.html_index import _SAME, read_pictures, verdicts, write_index
+from deconv.figures.markdown_report import write_results
+from deconv.figures.training_runs import data_of, read_run, read_runs
+from deconv.runtime.atomic_files import PREFIX, locked
 
 PICTURE = {
     "name": "fig2",

@@ -10,7 +10,7 @@ import pytest
 from keras import layers as kl
 
 import deconv
-from deconv import forks
+from deconv.runtime import forks
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 

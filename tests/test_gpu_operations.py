@@ -13,9 +13,10 @@ from specimens import LAYERS, SPECIMENS, fill, images
 
 import deconv
 import models
-from deconv import attribution, devices
-from models import augmentation, crops
+from deconv import attribution
+from deconv.runtime import devices
 from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
+from models.training import augmentation, crops
 
 
 def tiny():
@@ -136,7 +137,7 @@ def train(model):
 
 def train_scratch(model):
     from deconv import graph
-    from deconv.scratch import Trainer
+    from deconv.probing.training_from_scratch import Trainer
 
     laid = graph.walk(model)
     trainer = Trainer(graph.below(laid, graph.find(laid, "conv3")), 3, 1e-3)

@@ -10,10 +10,10 @@ from keras import layers as kl
 from specimens import SPECIMENS, images
 
 import deconv
-from deconv.activity import Tally
-from deconv.health import health
-from deconv.kernels import examine_filters
-from deconv.spectrum import aliased, bands, grid_excess, mean_frequency
+from deconv.diagnostics.activation_statistics import Tally
+from deconv.diagnostics.filter_statistics import examine_filters
+from deconv.diagnostics.layer_health import health
+from deconv.imaging.frequencies import aliased, bands, grid_excess, mean_frequency
 
 
 def copies(weights, height=3, width=2, activation="relu"):

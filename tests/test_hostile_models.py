@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from deconv.cli import app, models
+from deconv.cli import app, model_option
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +39,8 @@ def packed(members, tmp_path):
 
 def refusal(path):
     with pytest.raises(ValueError) as raised:
-        models.check_model(str(path))
-        models.model_of(str(path))
+        model_option.check_model(str(path))
+        model_option.model_of(str(path))
     said = str(raised.value)
     assert said.startswith(f"--model: '{path}' ") and "\n" not in said
     return said
@@ -83,7 +83,7 @@ def test_a_configuration_that_keras_cannot_build_is_refused_with_its_reason(pack
 
 def test_a_file_of_a_newer_keras_is_told_so_where_it_cannot_be_read(packed, members):
     described, newer = json.loads(members["config.json"]), json.dumps({"keras_version": "99.1.0"})
-    assert models.model_of(str(packed(**{"metadata.json": newer})))[0].count_params() == 20 + 219
+    assert model_option.model_of(str(packed(**{"metadata.json": newer})))[0].count_params() == 20 + 219
     layer(1, of_the_future=3)(described)
     said = refusal(packed(**{"metadata.json": newer, "config.json": json.dumps(described)}))
     assert said.endswith(f" It was saved by Keras 99.1.0, newer than {keras.__version__} here.")
@@ -159,7 +159,7 @@ def test_changed_configurations_are_built_or_refused_in_one_line(packed, members
         value[key] = choice.choice([None, -1, 0, 7, 1.5, "x", [], {}, [1, 2], True])
         path = str(packed(**{"config.json": json.dumps(described)}))
         try:
-            models.model_of(path)
+            model_option.model_of(path)
         except ValueError as error:
             refused += 1
             assert "\n" not in str(error) and "--model" in str(error)

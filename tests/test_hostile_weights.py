@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import models
-from models import keras_file, weight_files
 from models.alexnet import AlexNet
+from models.loading import keras_file, weight_files
 
 SUFFIXES = (".npz", ".keras", ".weights.h5")
 

@@ -37,9 +37,9 @@ print(*[name for name in ("sklearn.svm", "sklearn.linear_model") if name in set(
 
 
 def test_a_name_that_the_package_offers_is_its_function_whatever_has_been_loaded_before():
-    import deconv.explain
-    import deconv.mirror
-    from deconv.health import LayerHealth
+    import deconv.deconvnet.mirror
+    import deconv.evaluation.method_comparison
+    from deconv.diagnostics.layer_health import LayerHealth
 
     assert callable(deconv.mirror) and callable(deconv.explain) and callable(deconv.health)
     assert deconv.LayerHealth is LayerHealth

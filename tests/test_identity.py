@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 import deconv
-from deconv import TopK, datasets, fingerprint
+from deconv import TopK, datasets
+from deconv.graph import fingerprint
 
 
 @pytest.fixture(scope="module")

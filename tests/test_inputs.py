@@ -11,7 +11,7 @@ from specimens import SPECIMENS, images
 
 import deconv
 from deconv import Deconvnet
-from deconv.inputs import check_images
+from deconv.validation import check_images
 
 
 @functools.cache

@@ -15,12 +15,12 @@ import matplotlib.pyplot as plt
 
 import models
 from deconv import datasets, graph
+from deconv.diagnostics.invariance import Invariance, default_values, hidden_layers, invariance
+from deconv.diagnostics.invariance_measures import linearity, quickness, stability
 from deconv.figures.fig5 import invariance_findings, invariance_pictures, measures
-from deconv.figures.half_turn import HalfTurn, correlation, half_turn_data, symmetry_finding
+from deconv.figures.fig5_symmetry import HalfTurn, correlation, half_turn_data, symmetry_finding
 from deconv.figures.subject import Subject
-from deconv.invariance import Invariance, default_values, hidden_layers, invariance
-from deconv.steadiness import linearity, quickness, stability
-from deconv.transforms import move, transform
+from deconv.imaging.affine_transforms import move, transform
 
 
 def slow_transform(image, kind, value, fill, interpolation):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from deconv.json_files import read_object
+from deconv.runtime.json_files import read_object
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from keras import layers as kl
 from specimens import fill
 
 import deconv
-from deconv import attribution, keeping
+from deconv import attribution
+from deconv.graph import compilation
 
 PIXELS = np.random.default_rng(0).standard_normal((2, 9, 8, 3)).astype("float32")
 
@@ -113,7 +114,7 @@ def test_training_flags_compiling_and_other_uses_leave_what_is_kept_alone(nested
         image = keras.Input((9, 8, 3))
         model = keras.Model(image, kl.Rescaling(2.0)(model(image)))
     made = []
-    before = keeping.version(model)
+    before = compilation.version(model)
     for use in (
         lambda: None,
         lambda: model.compile("sgd", "mse"),
@@ -127,20 +128,20 @@ def test_training_flags_compiling_and_other_uses_leave_what_is_kept_alone(nested
         lambda: model.summary(print_fn=lambda line, **_: None),
     ):
         use()
-        keeping.kept(model, "key", lambda: made.append(1))
-    assert len(made) == 1 and before == keeping.version(model)
+        compilation.kept(model, "key", lambda: made.append(1))
+    assert len(made) == 1 and before == compilation.version(model)
 
 
 def test_a_change_inside_a_nested_model_and_inside_an_activation_layer_is_seen():
     inner, image = small(), keras.Input((9, 8, 3))
     slope = kl.ReLU()
     model = keras.Model(image, kl.Dense(2, activation=slope, name="last")(inner(image)))
-    before = keeping.version(model)
+    before = compilation.version(model)
     slope.negative_slope = 0.5
-    after = keeping.version(model)
+    after = compilation.version(model)
     assert before != after
     inner.get_layer("pool").strides = (1, 1)
-    assert after != keeping.version(model)
+    assert after != compilation.version(model)
 
 
 def test_what_was_kept_for_the_old_graph_and_the_model_itself_die():
@@ -148,9 +149,9 @@ def test_what_was_kept_for_the_old_graph_and_the_model_itself_die():
         pass
 
     model = small()
-    old = weakref.ref(keeping.kept(model, "key", Made))
+    old = weakref.ref(compilation.kept(model, "key", Made))
     another_activation(model)
-    keeping.kept(model, "key", Made)
+    compilation.kept(model, "key", Made)
     assert old() is None
     gone = weakref.ref(model)
     del model

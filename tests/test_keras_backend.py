@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from deconv import keras_backend
+from deconv.runtime import keras_backend
 from models import keras_backend as backend_of_models
 
 WAY_OUT = "Set the environment variable KERAS_BACKEND=tensorflow before keras is imported"

@@ -10,7 +10,8 @@ from keras import layers as kl
 from specimens import fill, images, start
 
 import deconv
-from deconv import attribution, graph, windowed
+from deconv import attribution, graph
+from deconv.graph import windowed_layers
 
 L64 = {"dtype": "float64"}
 
@@ -323,7 +324,7 @@ def windowable():
 def test_occlusions_computed_on_windows_are_those_of_whole_images():
     model = windowable()
     laid = graph.walk(model)
-    moving = [step.name for step in laid.steps if windowed.moves(step)]
+    moving = [step.name for step in laid.steps if windowed_layers.moves(step)]
     assert {"contrast", "scale", "crop", "norm", "conv3"} <= set(moving)
     (pixels,) = images(model, 1)
     for settings in ({"size": 5, "stride": 5}, {"size": (7, 4), "stride": (6, 3)}):

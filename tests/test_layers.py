@@ -7,7 +7,7 @@ from keras import layers as kl
 from specimens import LAYERS, SPECIMENS, fill, images
 
 import deconv
-from deconv import layers
+from deconv.deconvnet import layers
 
 SAVED = ["branching", "nested", "padded", "grouped", "average", "global_max"]
 

@@ -10,8 +10,8 @@ import pytest
 
 import models
 from deconv import datasets
-from models import weight_files
 from models.lenet5 import decode_predictions, preprocess_input, to_pixels
+from models.loading import weight_files
 
 SHIPPED = Path(models.__file__).parent / "weights" / "lenet5_mnist.npz"
 

@@ -12,8 +12,8 @@ from specimens import LAYERS, SPECIMENS, images
 
 from deconv import graph
 from deconv.attribution import rules
-from deconv.attribution.lrp import lrp, relevances
-from deconv.attribution.planning import rules_for
+from deconv.attribution.lrp_plan import rules_for
+from deconv.attribution.relevance_propagation import lrp, relevances
 
 
 def total(maps):

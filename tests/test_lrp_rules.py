@@ -9,7 +9,7 @@ from keras import layers as kl
 
 from deconv import graph
 from deconv.attribution import rules
-from deconv.attribution.linear import Linear, linears
+from deconv.attribution.lrp_linear import Linear, linears
 from models.layers import GroupedConv2D
 
 LOW, HIGH = -2.5, 3.0  # around what `case` draws

@@ -9,7 +9,8 @@ from keras import layers as kl
 from specimens import LAYERS, SPECIMENS, fill, images
 
 import deconv
-from deconv import graph, rearranging
+from deconv import graph
+from deconv.graph import rearranging
 from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
 
 

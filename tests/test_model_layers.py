@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import models
-from models.head import dense_layers
+from models.classifier_head import dense_layers
 from models.layers import CeilMaxPooling2D, FilterRMS, GroupedConv2D, LocalResponseNormalization
 
 
@@ -261,7 +261,7 @@ def test_a_network_comes_back_from_a_keras_file(build, tmp_path):
 def test_a_network_comes_back_from_an_npz_file_with_and_without_its_top(build, tmp_path):
     sizes = {"input_shape": NETWORKS[build], "units": 5, "classes": 4}
     model = build(**sizes)
-    models.weight_files.save(model, tmp_path / "network.npz", dtype="float32")
+    models.loading.weight_files.save(model, tmp_path / "network.npz", dtype="float32")
     loaded = build(weights=tmp_path / "network.npz", **sizes)
     for mine, theirs in zip(loaded.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)

@@ -7,7 +7,7 @@ from keras import layers as kl
 
 import deconv
 from deconv import graph
-from deconv.model_output import is_probability, output_kind, output_step
+from deconv.graph.model_output import is_probability, output_kind, output_step
 
 
 def ending_in(*layers, depth=3, activation=None):

@@ -7,7 +7,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 
-from deconv.npz_files import read_arrays
+from deconv.runtime.npz_files import read_arrays
 
 
 def _zipped(path, member, content, **options):

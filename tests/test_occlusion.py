@@ -14,10 +14,10 @@ from keras import layers as kl
 from specimens import SPECIMENS, fill, images
 
 import deconv
-from deconv import occlusion
-from deconv.fills import default_fill
-from deconv.occlusion import square_of
-from deconv.squares import default_square
+from deconv.imaging.fills import default_fill
+from deconv.occlusion import sensitivity
+from deconv.occlusion.sensitivity import square_of
+from deconv.occlusion.sliding_window import default_square
 
 
 def asker(model, layer, preprocess=lambda images: images):
@@ -246,7 +246,7 @@ def test_a_long_run_shows_its_progress_in_a_terminal_and_nowhere_else(terminal, 
     written = io.StringIO()
     written.isatty = lambda: terminal
     monkeypatch.setattr(sys, "stderr", written)
-    monkeypatch.setattr(occlusion, "_SILENT_SECONDS", 0.001)
+    monkeypatch.setattr(sensitivity, "_SILENT_SECONDS", 0.001)
 
     def slow(batch):
         time.sleep(0.01)  # a bar is drawn anew every tenth of a second
@@ -255,7 +255,7 @@ def test_a_long_run_shows_its_progress_in_a_terminal_and_nowhere_else(terminal, 
     how = {"target": 0, "size": 3, "batch_size": 1, "preprocess": slow, "exact": "full"}
     deconv.occlusion_maps(total(9, 9), np.ones((9, 9, 1), "float32"), **how)
     assert ("batches" in written.getvalue()) == terminal
-    monkeypatch.setattr(occlusion, "_SILENT_SECONDS", 60)
+    monkeypatch.setattr(sensitivity, "_SILENT_SECONDS", 60)
     written.truncate(0)
     deconv.occlusion_maps(total(9, 9), np.ones((9, 9, 1), "float32"), **how)
     assert "batches" not in written.getvalue()

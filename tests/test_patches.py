@@ -12,9 +12,10 @@ from keras import layers as kl
 from specimens import SPECIMENS, fill, images
 
 import deconv
-from deconv import graph, windowed
-from deconv.patches import PatchMirror, has_patches, window_share
-from deconv.windows import reaches_below
+from deconv import graph
+from deconv.deconvnet.patch_projection import PatchMirror, has_patches, window_share
+from deconv.graph import windowed_layers as windowed
+from deconv.graph.receptive_field import reaches_below
 from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
 
 

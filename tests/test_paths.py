@@ -9,7 +9,7 @@ from specimens import LAYERS, SPECIMENS, images
 import deconv
 import models
 from deconv import attribution
-from deconv.attribution.averages import average
+from deconv.attribution.gradient_averages import average
 
 
 def steps_network(thresholds, weights=None):

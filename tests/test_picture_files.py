@@ -11,9 +11,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image, PngImagePlugin
 
-from deconv import datasets, picture_files
-from deconv.cli import images as images_option
+from deconv import datasets
+from deconv.cli import images_option
 from deconv.datasets.image_set import fit_image
+from deconv.imaging import image_files
 
 # An upright picture of 2x3 pixels, and how a camera stores it: the EXIF standard says for each orientation where row 0
 # and column 0 of what is stored lie in the upright picture.
@@ -41,9 +42,9 @@ def oriented(path, orientation, **options):
 @pytest.mark.parametrize("orientation", STORED)
 def test_a_picture_of_every_orientation_stands_upright(tmp_path, orientation, ending, options):
     path = oriented(tmp_path / f"a.{ending}", orientation, **options)
-    assert picture_files.header(path)[0] == (2, 3)
-    np.testing.assert_array_equal(picture_files.read(path, grey=True)[..., 0], UPRIGHT)
-    assert (picture_files.read(path) == UPRIGHT[..., None]).all() and picture_files.read(path).shape == (2, 3, 3)
+    assert image_files.header(path)[0] == (2, 3)
+    np.testing.assert_array_equal(image_files.read(path, grey=True)[..., 0], UPRIGHT)
+    assert (image_files.read(path) == UPRIGHT[..., None]).all() and image_files.read(path).shape == (2, 3, 3)
 
 
 @pytest.mark.parametrize("orientation", [3, 6, 8])
@@ -62,13 +63,13 @@ def test_a_photograph_of_a_telephone_stands_upright_in_a_folder_and_alone(tmp_pa
 
 @pytest.mark.parametrize("damaged", [0, 9, 4711])
 def test_an_orientation_that_there_is_not_is_none(tmp_path, damaged):
-    np.testing.assert_array_equal(picture_files.read(oriented(tmp_path / "a.png", damaged), grey=True)[..., 0], UPRIGHT)
+    np.testing.assert_array_equal(image_files.read(oriented(tmp_path / "a.png", damaged), grey=True)[..., 0], UPRIGHT)
 
 
 def test_damaged_exif_data_do_not_make_a_good_picture_unreadable(tmp_path):
     Image.fromarray(UPRIGHT).save(tmp_path / "a.png", exif=b"Exif\0\0MM\0*\xff\xff\xff\xffnothing")
-    np.testing.assert_array_equal(picture_files.read(tmp_path / "a.png", grey=True)[..., 0], UPRIGHT)
-    assert picture_files.header(tmp_path / "a.png")[0] == (2, 3)
+    np.testing.assert_array_equal(image_files.read(tmp_path / "a.png", grey=True)[..., 0], UPRIGHT)
+    assert image_files.header(tmp_path / "a.png")[0] == (2, 3)
 
 
 def png(path, values, colour_type, said=None, bits=16):
@@ -109,15 +110,15 @@ def test_16_bits_are_divided_by_257_and_12_bits_by_what_makes_4095_white(tmp_pat
             kind
         ]
         png(path, np.repeat(values[..., None], samples, -1), colour_type)
-    assert picture_files.read(path, grey=True)[..., 0].tolist() == expected
-    assert picture_files.read(path)[..., 1].tolist() == expected
+    assert image_files.read(path, grey=True)[..., 0].tolist() == expected
+    assert image_files.read(path)[..., 1].tolist() == expected
 
 
 def test_colours_of_16_bits_are_scaled_each_alike(tmp_path):
     values = np.array([[[257 * 10, 257 * 20, 257 * 255]]], np.uint16)
-    assert picture_files.read(png(tmp_path / "a.png", values, 2)).tolist() == [[[10, 20, 255]]]
+    assert image_files.read(png(tmp_path / "a.png", values, 2)).tolist() == [[[10, 20, 255]]]
     values = np.array([[[4095, 2048, 0]]], np.uint16)
-    assert picture_files.read(png(tmp_path / "a.png", values, 2)).tolist() == [[[255, 128, 0]]]
+    assert image_files.read(png(tmp_path / "a.png", values, 2)).tolist() == [[[255, 128, 0]]]
 
 
 @pytest.mark.parametrize(
@@ -132,16 +133,16 @@ def test_colours_of_16_bits_are_scaled_each_alike(tmp_path):
 )
 def test_the_chunk_sbit_says_how_many_bits_are_meant(tmp_path, said, values, expected):
     path = png(tmp_path / "a.png", np.array(values, np.uint16)[None, :, None], 0, said)
-    assert picture_files.read(path, grey=True).ravel().tolist() == expected
+    assert image_files.read(path, grey=True).ravel().tolist() == expected
 
 
 def test_tiffs_tags_say_what_white_is_and_that_zero_is_white(tmp_path):
     path = tmp_path / "a.tiff"
     values = np.array([[0, 512, 1023]], np.uint16)
     Image.fromarray(values).save(path, tiffinfo={281: 1023})
-    assert picture_files.read(path, grey=True).ravel().tolist() == [0, 128, 255]
+    assert image_files.read(path, grey=True).ravel().tolist() == [0, 128, 255]
     Image.fromarray(np.array([[0, 257, 65535]], np.uint16)).save(path, tiffinfo={262: 0})
-    assert picture_files.read(path, grey=True).ravel().tolist() == [255, 254, 0]
+    assert image_files.read(path, grey=True).ravel().tolist() == [255, 254, 0]
 
 
 @pytest.mark.parametrize(
@@ -157,9 +158,9 @@ def test_every_mode_of_a_png_comes_as_colour_and_as_grey(tmp_path, mode, stored,
     picture = Image.new(mode, (2, 1))
     picture.putdata(stored)
     picture.save(tmp_path / "a.png")
-    assert picture_files.read(tmp_path / "a.png")[0].tolist() == colour
-    assert picture_files.read(tmp_path / "a.png", grey=True).ravel().tolist() == grey
-    assert picture_files.header(tmp_path / "a.png") == ((1, 2), mode != "RGBA")
+    assert image_files.read(tmp_path / "a.png")[0].tolist() == colour
+    assert image_files.read(tmp_path / "a.png", grey=True).ravel().tolist() == grey
+    assert image_files.header(tmp_path / "a.png") == ((1, 2), mode != "RGBA")
 
 
 def test_palettes_with_transparency_and_inks_become_their_colours(tmp_path):
@@ -168,13 +169,13 @@ def test_palettes_with_transparency_and_inks_become_their_colours(tmp_path):
     picture.putdata([0, 1])
     for name in ("a.png", "a.gif"):
         picture.save(tmp_path / name, transparency=0)
-        assert picture_files.read(tmp_path / name)[0].tolist() == [[255, 0, 0], [0, 0, 255]]
+        assert image_files.read(tmp_path / name)[0].tolist() == [[255, 0, 0], [0, 0, 255]]
     inks = Image.new("CMYK", (2, 1))
     inks.putdata([(0, 255, 255, 0), (0, 0, 0, 255)])
     inks.save(tmp_path / "a.tif")
-    assert picture_files.read(tmp_path / "a.tif")[0].tolist() == [[255, 0, 0], [0, 0, 0]]
+    assert image_files.read(tmp_path / "a.tif")[0].tolist() == [[255, 0, 0], [0, 0, 0]]
     Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "a.jpg", quality=100)
-    assert np.abs(picture_files.read(tmp_path / "a.jpg").astype(int) - [255, 0, 0]).max() <= 3
+    assert np.abs(image_files.read(tmp_path / "a.jpg").astype(int) - [255, 0, 0]).max() <= 3
 
 
 @pytest.mark.parametrize("ending", ["gif", "webp", "png", "tiff"])
@@ -182,7 +183,7 @@ def test_of_several_frames_the_first_is_taken(tmp_path, ending):
     frames = [Image.new("L", (4, 3), value) for value in (40, 200)]
     options = {"lossless": True} if ending == "webp" else {}
     frames[0].save(tmp_path / f"a.{ending}", save_all=True, append_images=frames[1:], **options)
-    assert (picture_files.read(tmp_path / f"a.{ending}", grey=True) == 40).all()
+    assert (image_files.read(tmp_path / f"a.{ending}", grey=True) == 40).all()
 
 
 # What is no picture
@@ -238,7 +239,7 @@ def png_header(width, height, bits=1):
 def test_what_cannot_be_read_is_named_in_one_line_with_what_is_wrong(tmp_path):
     for name, message in wrong_files(tmp_path).items():
         with pytest.raises(ValueError, match=message) as told:
-            picture_files.read(tmp_path / name)
+            image_files.read(tmp_path / name)
         assert str(tmp_path / name) in str(told.value) and "\n" not in str(told.value), name
 
 
@@ -266,8 +267,8 @@ def test_a_picture_that_may_not_be_read_is_named(tmp_path):
 def test_a_picture_of_100_million_pixels_is_read_without_a_word(tmp_path):
     with warnings.catch_warnings(record=True) as told:
         Image.new("1", (10_000, 10_000), 1).save(tmp_path / "a.png")
-        assert picture_files.header(tmp_path / "a.png") == ((10_000, 10_000), True)
-        assert picture_files.read(tmp_path / "a.png", grey=True)[::999, ::999].min() == 255
+        assert image_files.header(tmp_path / "a.png") == ((10_000, 10_000), True)
+        assert image_files.read(tmp_path / "a.png", grey=True)[::999, ::999].min() == 255
     assert not told
 
 
@@ -280,7 +281,7 @@ def test_a_damaged_byte_anywhere_in_a_header_raises_one_kind_of_error(tmp_path):
             changed[place] ^= 0xFF
             (tmp_path / f"a.{ending}").write_bytes(changed)
             try:
-                assert picture_files.read(tmp_path / f"a.{ending}").dtype == np.uint8
+                assert image_files.read(tmp_path / f"a.{ending}").dtype == np.uint8
             except ValueError as error:
                 assert f"a.{ending}'" in str(error) and "\n" not in str(error)
 
@@ -295,7 +296,7 @@ def test_the_decoders_of_programs_are_never_asked(tmp_path, monkeypatch):
     Image.new("L", (9, 9)).save(tmp_path / "a.eps")
     (tmp_path / "a.eps").rename(tmp_path / "a.png")
     with pytest.raises(ValueError, match="none of PNG"):
-        picture_files.read(tmp_path / "a.png")
+        image_files.read(tmp_path / "a.png")
 
 
 # Folders
@@ -390,4 +391,4 @@ def test_pillow_can_write_the_chunk_that_is_read(tmp_path):
     told = PngImagePlugin.PngInfo()
     told.add(b"sBIT", bytes([12]))
     Image.fromarray(TWELVE).save(tmp_path / "a.png", pnginfo=told)
-    assert picture_files.read(tmp_path / "a.png", grey=True)[..., 0].tolist() == TWELVE_IN_8
+    assert image_files.read(tmp_path / "a.png", grey=True)[..., 0].tolist() == TWELVE_IN_8

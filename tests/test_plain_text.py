@@ -11,7 +11,7 @@ from matplotlib.text import Text
 matplotlib.use("Agg")
 
 from deconv import datasets, figures, plotting
-from deconv.occlusion import OcclusionMaps
+from deconv.occlusion.sensitivity import OcclusionMaps
 from deconv.plotting.plain_text import plain_text, texts
 
 NAMES = [

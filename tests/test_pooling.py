@@ -10,7 +10,7 @@ from keras import layers as kl
 from specimens import SPECIMENS, images
 
 import deconv
-from deconv.transforms import move
+from deconv.imaging.affine_transforms import move
 
 
 def mirror_of_the_image(height, width, pool=2):

@@ -11,15 +11,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 from specimens import SPECIMENS, images
 
-import deconv.vectors
+import deconv.probing.feature_vectors
 import models
 from deconv import datasets
-from deconv.classifiers import average_precision, average_precisions, in_span
 from deconv.figures.subject import Subject
 from deconv.figures.table7 import layers_of, probe_pictures
-from deconv.folds import class_accuracy, draw_folds
-from deconv.probes import probe
-from deconv.vectors import average
+from deconv.probing.feature_vectors import average
+from deconv.probing.linear_classifiers import average_precision, average_precisions, in_span
+from deconv.probing.linear_probes import probe
+from deconv.probing.splits import class_accuracy, draw_folds
 
 
 def copy_of_the_image(height=5, width=4, channels=3):
@@ -156,10 +156,10 @@ def test_neither_batches_nor_groups_of_layers_change_the_result(monkeypatch):
     data, model = coloured(12, noise=2), SPECIMENS["overlapping"]()
     data = np.resize(data[0], (36, 23, 19, 3)), data[1]
     whole = probe(model, data, ["conv1", "pool1", "conv3"], 5, folds=2)
-    monkeypatch.setattr(deconv.vectors, "_MEMORY", 1)
+    monkeypatch.setattr(deconv.probing.feature_vectors, "_MEMORY", 1)
     apart = probe(model, data, ["conv1", "pool1", "conv3"], 5, folds=2, batch_size=7)
     np.testing.assert_allclose(apart.accuracy, whole.accuracy, atol=1.01 / 21)
-    assert [list(group) for group in deconv.vectors.groups([1, 1, 1], 1)] == [[0], [1], [2]]
+    assert [list(group) for group in deconv.probing.feature_vectors.groups([1, 1, 1], 1)] == [[0], [1], [2]]
 
 
 def test_an_image_set_gives_what_its_arrays_give_and_images_without_a_class_are_left_out():
@@ -185,11 +185,11 @@ def test_maps_averaged_onto_a_grid_by_hand():
 
 def test_layers_are_flattened_up_to_75000_values_and_averaged_onto_the_finest_grid_above():
     # 27 x 27 x 96 = 69,984 are taken as they are; of 55 x 55 x 96 a grid of 28 would leave 75,264.
-    assert deconv.vectors.grid_of((27, 27, 96), None) is None
-    assert deconv.vectors.grid_of((55, 55, 96), None) == (27, 27)
-    assert deconv.vectors.grid_of((90, 3, 1000), None) == (25, 3)
-    assert deconv.vectors.grid_of((55, 40, 96), (6, 50)) == (6, 40)
-    assert deconv.vectors.grid_of((80_000,), None) is None
+    assert deconv.probing.feature_vectors.grid_of((27, 27, 96), None) is None
+    assert deconv.probing.feature_vectors.grid_of((55, 55, 96), None) == (27, 27)
+    assert deconv.probing.feature_vectors.grid_of((90, 3, 1000), None) == (25, 3)
+    assert deconv.probing.feature_vectors.grid_of((55, 40, 96), (6, 50)) == (6, 40)
+    assert deconv.probing.feature_vectors.grid_of((80_000,), None) is None
     found = probe(copy_of_the_image(), coloured(9), ["same", "mean"], 4, folds=1, pooled=(2, 3))
     assert found.values.tolist() == [2 * 3 * 3, 6] and (found.accuracy == 1).all()
     assert np.isnan(found.deviation).all()  # of a single fold

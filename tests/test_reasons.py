@@ -4,15 +4,15 @@ import keras
 import pytest
 import tensorflow as tf
 
-from deconv.keeping import traced
-from deconv.reasons import reason
+from deconv.graph.compilation import traced
+from deconv.runtime.error_messages import reason
 
 SAID = "Determinism is not yet supported for MaxPoolGradWithArgmax."
 
 TEXTS = {
     "a graph, old": "Graph execution error:\n\nDetected at node 'pool/Argmax' defined at (most recent call "
     'last):\n    File "/usr/lib/python3.11/runpy.py", line 196, in _run_module_as_main\n      return _run_code(code)\n'
-    '    File "/deconv/ops.py", line 141, in scatter\n      maps = tf.raw_ops.MaxPoolGradWithArgmax(\n'
+    '    File "/deconv/ops/pooling.py", line 141, in scatter\n      maps = tf.raw_ops.MaxPoolGradWithArgmax(\n'
     f"Node: 'pool/MaxPoolGradWithArgmax'\n{SAID}\n\t [[{{{{node pool/MaxPoolGradWithArgmax}}}}]] "
     "[Op:__inference_call_12]",
     "a graph, new": "Graph execution error:\n\nDetected at node mirror_1/pool/Argmax defined at "

@@ -7,7 +7,7 @@ from keras import layers as kl
 from specimens import fill, images
 
 import deconv
-from deconv.sampled_error import POSITIONS, QUANTILE, drawn, largest_error
+from deconv.occlusion.sampled_error import POSITIONS, QUANTILE, drawn, largest_error
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (40, 7), (3, 200), (1, 90), (21, 22)])

@@ -20,8 +20,9 @@ from keras import layers as kl
 from specimens import LAYERS, SPECIMENS, images
 
 import deconv
-from deconv import datasets, picture_files
-from deconv.topk import TopK
+from deconv import datasets
+from deconv.imaging import image_files
+from deconv.topk.state import TopK
 
 
 def sorted_fully(model, pixels, layer, ids, k):
@@ -607,8 +608,8 @@ def test_pictures_already_seen_are_not_decoded_again(tmp_path, monkeypatch):
     whole = deconv.top_activations(model, digits, "conv3", 3, batch_size=4, preprocess=halved)
     with pytest.raises(Interrupted):
         deconv.top_activations(model, digits, "conv3", 3, batch_size=4, preprocess=stopped_at(2), checkpoint=checkpoint)
-    decoded, read = [], picture_files.read
-    monkeypatch.setattr(picture_files, "read", lambda file, *grey: decoded.append(Path(file).name) or read(file, *grey))
+    decoded, read = [], image_files.read
+    monkeypatch.setattr(image_files, "read", lambda file, *grey: decoded.append(Path(file).name) or read(file, *grey))
     resumed = deconv.top_activations(model, digits, "conv3", 3, batch_size=4, preprocess=halved, checkpoint=checkpoint)
     assert_same(resumed, whole)
     assert sorted(decoded) == ["08.png", "09.png", "10.png", "11.png"]

@@ -10,9 +10,10 @@ import pytest
 import tensorflow as tf
 from keras import layers as kl
 
-from deconv import attribution, keeping
-from deconv.activation_functions import behaviour
-from deconv.settings import same, settings
+from deconv import attribution
+from deconv.graph import compilation
+from deconv.graph.activation_functions import behaviour
+from deconv.graph.settings import same, settings
 
 GLOBAL = 0.0
 
@@ -108,7 +109,7 @@ def test_an_activation_that_is_set_otherwise_is_tried_again_and_compiled_anew(fo
     for slope in (0.0, 0.0, 0.25, 0.0):
         change(slope)
         kinds.append(behaviour(thing, (3,)).kind)
-        versions.append(keeping.version(model))
+        versions.append(compilation.version(model))
     assert kinds == ["rectifier", "rectifier", "other", "rectifier"]
     assert versions[0] == versions[1] < versions[2] < versions[3]
 

@@ -17,11 +17,11 @@ from test_evolution import coloured_dots, one_pixel_filters
 from test_topk import content, drawn, state_of
 
 import deconv
-from deconv import scan, state_file
-from deconv.atomic_files import PREFIX
 from deconv.cli.output import stopped_by_signals
-from deconv.evolution import FeatureEvolution
-from deconv.topk import TopK
+from deconv.evolution.callback import FeatureEvolution
+from deconv.runtime.atomic_files import PREFIX
+from deconv.topk import checkpoint, scan
+from deconv.topk.state import TopK
 from models import training
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -235,7 +235,7 @@ def test_a_finished_checkpoint_is_read_from_a_folder_that_cannot_be_written_and_
         raise PermissionError("nothing may be written here")
 
     monkeypatch.setattr(scan, "locked", refuse)
-    monkeypatch.setattr(state_file, "replacing", refuse)
+    monkeypatch.setattr(checkpoint, "replacing", refuse)
     again = deconv.top_activations(network, pixels, "conv1", checkpoint=path)
     for one, other in zip(first["conv1"], again["conv1"], strict=True):
         np.testing.assert_array_equal(one, other)
@@ -261,7 +261,8 @@ def test_a_disk_that_becomes_full_during_a_scan_is_an_os_error_that_names_the_ch
 
 def test_a_folder_of_evolutions_in_use_by_another_process_is_refused_before_training(tmp_path):
     code = (
-        "import sys\nfrom deconv.atomic_files import Lock\nlock = Lock(sys.argv[1], 'evolution.lock', shared=True)\n"
+        "import sys\nfrom deconv.runtime.atomic_files import Lock\n"
+        "lock = Lock(sys.argv[1], 'evolution.lock', shared=True)\n"
         "print('held', flush=True)\nsys.stdin.read()"
     )
     model = one_pixel_filters()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from test_topk import MAPS, SOURCE, content, drawn, state_of
 
-from deconv.ranking import NOBODY
-from deconv.topk import TopK
+from deconv.topk.ranking import NOBODY
+from deconv.topk.state import TopK
 
 
 def forge(path, change, sources=(SOURCE,), save=np.savez):

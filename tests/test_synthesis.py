@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from benchmarks import synthesis
 from deconv.features.style import StyleTransfer
-from deconv.plotting.synthesis import dream_sheet, inversion_sheet, style_sheet
+from deconv.plotting.inversion_dream_style import dream_sheet, inversion_sheet, style_sheet
 
 
 @pytest.fixture(autouse=True)

@@ -15,11 +15,11 @@ matplotlib.use("Agg")
 
 from deconv import figures
 from deconv.datasets import ImageSet
-from deconv.figures.error_claims import comparison_claims, depth_claims, lower, standard_error
-from deconv.figures.paper import published
-from deconv.figures.runs import read_runs
+from deconv.figures.published import published
 from deconv.figures.table3 import Ensemble, Row, ensemble_data, error_pictures, mean_probabilities, row_of, wrong
-from deconv.plotting.errors import error_bars
+from deconv.figures.table3_claims import comparison_claims, depth_claims, lower, standard_error
+from deconv.figures.training_runs import read_runs
+from deconv.plotting.error_bars import error_bars
 from models.training.variants import variants
 
 # ---------------------------------------------------------------------------------------------- the yardstick
@@ -221,7 +221,7 @@ def test_the_table_holds_what_the_records_say_beside_the_papers_rows(subject):
                for line in found.rows)  # fmt: skip
     assert ablation.numbers["two_standard_errors"] == pytest.approx([2 * math.sqrt(0.25 / 3), 0.559, 0, 0], abs=1e-3)
     claims = [finding.claim for picture in (ablation, comparison) for finding in picture.findings]
-    assert sorted(claims) == sorted(claim for claim in figures.paper.CLAIMS if re.match("table[23]-", claim))
+    assert sorted(claims) == sorted(claim for claim in figures.CLAIMS if re.match("table[23]-", claim))
     assert "from one seed" in ablation.caption and SOURCE in ablation.caption
 
 

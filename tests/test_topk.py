@@ -20,8 +20,8 @@ from specimens import LAYERS, SPECIMENS, images
 
 import deconv
 import models
-from deconv.fingerprint import Source
-from deconv.topk import Maps, TopK
+from deconv.graph.fingerprint import Source
+from deconv.topk.state import Maps, TopK
 
 MAPS = {"conv": Maps((3, 4, 5), "float32"), "dense": Maps((6,), "float64")}
 SMALL = settings(max_examples=60, deadline=None, derandomize=True)
@@ -425,7 +425,7 @@ def test_every_specimen_has_a_fingerprint_of_its_own_that_is_the_same_when_it_is
     )
     code = (
         "import sys, json; sys.path[:0] = [sys.argv[1]]\n"
-        "from specimens import LAYERS, SPECIMENS; from deconv.topk import TopK\n"
+        "from specimens import LAYERS, SPECIMENS; from deconv.topk.state import TopK\n"
         "print(json.dumps({name: TopK.of(build(), LAYERS[name]).made_by for name, build in SPECIMENS.items()}))"
     )
     other = subprocess.run(

@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 import models
 from deconv import datasets
 from models import training
-from models.crops import centre_crops
 from models.training import recipes
+from models.training.crops import centre_crops
 from models.training.evaluation import accuracies
 from models.training.optimizers import CaffeSGD
 from models.training.photographs import SIDES, Plan, check_growth, filled, network
@@ -766,7 +766,7 @@ def test_a_damaged_picture_is_named_when_its_turn_comes(command, tmp_path):
     damaged.write_bytes(damaged.read_bytes()[:60])
     given = ["--dataset", str(tmp_path / "pictures"), "--units", "4", "--image-size", "67"]
     weights = tmp_path / "weights.npz"
-    models.weight_files.save(models.AlexNet(input_shape=(67, 67, 3), classes=2, units=4), weights)
+    models.loading.weight_files.save(models.AlexNet(input_shape=(67, 67, 3), classes=2, units=4), weights)
     result = CliRunner().invoke(command, [*given, "--evaluate", str(weights)])
     assert result.exit_code == 2 and len(result.stderr.strip().splitlines()) == 1
     assert result.stderr.startswith("Error: ") and "4.png' cannot be read" in result.stderr

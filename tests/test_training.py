@@ -20,7 +20,7 @@ from signalled import fit_until
 from typer.testing import CliRunner
 
 from models import training
-from models.augmentation import random_affine
+from models.training.augmentation import random_affine
 from models.training.curve import learning_curve
 from models.training.files import whole
 from models.training.state import load_state, save_state

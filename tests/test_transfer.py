@@ -10,11 +10,11 @@ from specimens import LAYERS, SPECIMENS, images
 import deconv
 from deconv import datasets, graph
 from deconv.figures.subject import Subject
-from deconv.figures.transfer import _findings, transfer_pictures
-from deconv.keras_model import label
-from deconv.probes import probe
-from deconv.scratch import _order, fresh
-from deconv.transfer import Transfer, transfer
+from deconv.figures.table4 import _findings, transfer_pictures
+from deconv.graph.keras_model import label
+from deconv.probing.linear_probes import probe
+from deconv.probing.training_from_scratch import _order, fresh
+from deconv.probing.transfer_learning import Transfer, transfer
 
 
 def small(dropout=0.25):

@@ -8,7 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import deconv
-from deconv import devices, ops
+from deconv.ops import pooling
+from deconv.runtime import devices
 
 law = settings(max_examples=40, deadline=None, derandomize=True)
 pairs = st.tuples(st.integers(1, 4), st.integers(1, 4))
@@ -22,8 +23,8 @@ def noise(seed, *shape):
 def on_both(*args, **kwargs):
     """`unpool` as a GPU and as a CPU computes it."""
     with devices.as_on_gpu():
-        shifted = ops.unpool(*args, **kwargs)
-    return shifted.numpy(), ops.unpool(*args, **kwargs).numpy()
+        shifted = pooling.unpool(*args, **kwargs)
+    return shifted.numpy(), pooling.unpool(*args, **kwargs).numpy()
 
 
 @law
@@ -32,7 +33,7 @@ def on_both(*args, **kwargs):
     pairs,
     pairs,
     st.sampled_from(["valid", "same", "ceil"]),
-    st.sampled_from(ops.COLLISIONS),
+    st.sampled_from(pooling.COLLISIONS),
     st.sampled_from(["float32", "float64"]),
     st.integers(0, 99),
 )
@@ -41,7 +42,7 @@ def test_shifted_additions_equal_the_scatter_to_the_last_bit_and_the_slow_twin(
 ):
     assume(padding == "same" or (pool[0] <= size[0] and pool[1] <= size[1]))
     assume(padding != "ceil" or (strides[0] <= pool[0] and strides[1] <= pool[1]))
-    _, switches = ops.max_pool_with_switches(tf.constant(noise(seed, 2, *size, 3)), pool, strides, padding)
+    _, switches = pooling.max_pool_with_switches(tf.constant(noise(seed, 2, *size, 3)), pool, strides, padding)
     values = noise(seed + 1, *switches.shape).astype(dtype)
     windows = {"pool_size": pool, "strides": strides, "padding": padding}
     shifted, scattered = on_both(tf.constant(values), switches, (*size, 3), collisions, **windows)
@@ -74,9 +75,9 @@ def test_four_windows_that_share_a_maximum_by_hand(signal, collisions, centre):
 
 def test_a_pool_as_large_as_the_map_needs_no_operation_for_each_of_its_cells():
     maps = tf.constant(noise(0, 2, 40, 30, 3))
-    pooled, switches = ops.max_pool_with_switches(maps, (40, 30))
+    pooled, switches = pooling.max_pool_with_switches(maps, (40, 30))
     with devices.as_on_gpu():
-        function = tf.function(lambda *at: ops.unpool(*at, (40, 30, 3), pool_size=(40, 30)))
+        function = tf.function(lambda *at: pooling.unpool(*at, (40, 30, 3), pool_size=(40, 30)))
         graph = function.get_concrete_function(pooled, switches).graph
         back = function(pooled, switches).numpy()
     assert len(graph.get_operations()) < 80
@@ -97,12 +98,12 @@ def test_what_is_not_finite_stays_in_its_place(value):
 def test_a_switch_outside_of_its_window_is_an_error_where_windows_are_used():
     switches = tf.constant([[[[0], [3]], [[8], [5]]]])  # cell 5 is in the first window
     with devices.as_on_gpu(), pytest.raises(tf.errors.InvalidArgumentError, match="in their windows of 2 x 2"):
-        ops.unpool(tf.ones((1, 2, 2, 1)), switches, (4, 4, 1), pool_size=2)
+        pooling.unpool(tf.ones((1, 2, 2, 1)), switches, (4, 4, 1), pool_size=2)
 
 
 def test_windows_that_are_not_as_many_as_the_values_are_refused_by_name():
     with pytest.raises(ValueError, match=r"Windows of \(2, 2\) .* make \(2, 2\) values of a map of 4 x 4; received"):
-        ops.unpool(tf.ones((1, 1, 1, 1)), tf.zeros((1, 1, 1, 1), tf.int32), (4, 4, 1), pool_size=2)
+        pooling.unpool(tf.ones((1, 1, 1, 1)), tf.zeros((1, 1, 1, 1), tf.int32), (4, 4, 1), pool_size=2)
 
 
 def test_without_windows_a_gpu_leaves_the_scatter_to_the_cpu():

@@ -5,7 +5,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from deconv.cli import app, models
+from deconv.cli import app, model_option
 
 CODE = {
     "exits": "import sys\nsys.exit(0)",
@@ -50,7 +50,7 @@ def test_a_module_that_fails_while_it_is_imported_is_told_in_one_line(module, na
     module(f"users_{name}", CODE[name])
     path = list(sys.path)
     with pytest.raises(ValueError, match=f"^{option}: the module 'users_{name}' cannot be imported: {SAYS[name]}"):
-        models.function_of(option, f"users_{name}:f")
+        model_option.function_of(option, f"users_{name}:f")
     assert sys.path == path
 
 
@@ -58,8 +58,8 @@ def test_a_module_that_fails_while_it_is_imported_is_told_in_one_line(module, na
 def test_a_function_that_ends_the_program_is_told_in_one_line(module, code):
     module("users_ends", f"def f(*_):\n    {code}")
     with pytest.raises(ValueError, match=r"^--model: users_ends:f failed: (SystemExit|BaseException): "):
-        models.model_of("users_ends:f")
-    run = models.preprocessing("users_ends:f", "users_ends:f")
+        model_option.model_of("users_ends:f")
+    run = model_option.preprocessing("users_ends:f", "users_ends:f")
     with pytest.raises(ValueError, match=r"^--preprocess: users_ends:f failed: (SystemExit|BaseException): "):
         run([1])
 
@@ -67,12 +67,12 @@ def test_a_function_that_ends_the_program_is_told_in_one_line(module, code):
 def test_ctrl_c_in_a_module_of_the_users_ends_the_command_as_everywhere(module):
     module("users_waits", "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
-        models.function_of("--model", "users_waits:f")
+        model_option.function_of("--model", "users_waits:f")
 
 
 def test_a_module_that_prints_and_changes_the_path_is_imported(module, capsys):
     module("users_prints", "import sys\nprint('hello')\nsys.path.insert(0, '/nowhere')\nsys.path.pop(1)\nf = len")
-    assert models.function_of("--model", "users_prints:f") is len
+    assert model_option.function_of("--model", "users_prints:f") is len
     assert capsys.readouterr().out == "hello\n"
     sys.path.remove("/nowhere")
 

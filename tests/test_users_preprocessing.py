@@ -10,7 +10,7 @@ import pytest
 from keras import layers as kl
 
 import deconv
-from deconv.pixel_space import to_pixel_space
+from deconv.imaging.pixel_space import to_pixel_space
 
 KEEP = {"a": np.array([[1, 1, 4, 4]] * 3), "b": np.array([[3, 2, 6, 5]] * 3)}
 

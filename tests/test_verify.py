@@ -10,7 +10,7 @@ from keras import layers as kl
 from specimens import LAYERS, SPECIMENS, fill, images
 
 import deconv
-from deconv import layers
+from deconv.deconvnet import layers
 from models.layers import GroupedConv2D, LocalResponseNormalization
 
 

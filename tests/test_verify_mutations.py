@@ -9,8 +9,8 @@ from specimens import LAYERS, SPECIMENS, fill, images
 
 import deconv
 import models
-from deconv import layers
-from deconv.verify import LIMITS
+from deconv.deconvnet import layers
+from deconv.deconvnet.verification import LIMITS
 from models.layers import LocalResponseNormalization
 
 

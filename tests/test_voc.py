@@ -14,14 +14,14 @@ from sklearn.linear_model import LogisticRegression
 
 import deconv
 from deconv import datasets
-from deconv.classifiers import average_precisions
 from deconv.datasets.labels import labels_of
+from deconv.datasets.sampling import labelled
 from deconv.figures import published
 from deconv.figures.subject import Subject
+from deconv.figures.table4 import _sizes, transfer_pictures
 from deconv.figures.table6 import Precision, _finding, _others, precision
-from deconv.figures.transfer import _sizes, transfer_pictures
-from deconv.probes import probe
-from deconv.sampling import labelled
+from deconv.probing.linear_classifiers import average_precisions
+from deconv.probing.linear_probes import probe
 
 VOC = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),

@@ -8,8 +8,8 @@ from keras import layers as kl
 
 import deconv
 from deconv import attribution
-from deconv.inputs import check_images
-from deconv.rectangles import hide
+from deconv.imaging.rectangles import hide
+from deconv.validation import check_images
 
 QUICK = {"steps": 4, "random_orders": 2, "runs": 1}
 
@@ -145,7 +145,7 @@ def test_a_blurred_start_of_whole_numbers_is_rounded_not_cut_off(models):
     given = np.full((8, 7, 2), 3, "uint8")
     given[:, 3:] = 4
     found = deconv.perturbation_curves(models["uint8"], given, {"a": given[..., 0]}, 1, steps=2)
-    from deconv.blur import blurred
+    from deconv.imaging.gaussian_blur import blurred
 
     start = np.rint(blurred(given.astype("float64"), 0.7))
     expected = models["float32"].predict(start[None].astype("float32"), verbose=0)[0, 1]

@@ -1,10 +1,10 @@
 """Which pixels a unit owes its value to: signed maps of the size of the image, one method beside the other."""
 
-from deconv.attribution.grad_cam import grad_cam, grad_cam_map
-from deconv.attribution.lrp import Relevances, lrp, relevances
-from deconv.attribution.paths import completeness, integrated_gradients
+from deconv.attribution.gradient_cam import grad_cam, grad_cam_map
+from deconv.attribution.path_integrals import completeness, integrated_gradients
+from deconv.attribution.relevance_propagation import Relevances, lrp, relevances
 from deconv.attribution.saliency import channel_max, deconvnet, gradient, guided_backprop, input_x_gradient
-from deconv.attribution.smoothing import smooth_grad
+from deconv.attribution.smooth_gradients import smooth_grad
 
 METHODS = {
     "gradient": gradient,

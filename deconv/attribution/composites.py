@@ -6,7 +6,7 @@ import keras
 
 from deconv import graph
 from deconv.attribution import rules
-from deconv.attribution.linear import is_filter
+from deconv.attribution.lrp_linear import is_filter
 
 
 class Place(NamedTuple):

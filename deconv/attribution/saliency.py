@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from deconv.attribution.units import chosen
+from deconv.attribution.targets import chosen
 
 
 def gradient(model, images, target=None, layer=None, *, unit="max", batch_size=32, input_shape=None):

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from deconv.cli.images import some_of
+from deconv.cli.images_option import some_of
+from deconv.cli.layer_option import layer_of
 from deconv.cli.options import BatchSize, Layer, batches, check, command
-from deconv.cli.subjects import looked_at
-from deconv.cli.units import layer_of
+from deconv.cli.subject_builder import looked_at
 
 _SHOWN = 6
 
@@ -39,10 +39,10 @@ def controls(
 def _pictures(subject, layer, count, randomise, sizes):
     import numpy as np
 
-    from deconv.controls import CONTROLS
-    from deconv.controls import controls as controlled
+    from deconv.evaluation.switch_controls import CONTROLS
+    from deconv.evaluation.switch_controls import controls as controlled
     from deconv.figures import Picture, Table
-    from deconv.keras_model import label
+    from deconv.graph.keras_model import label
     from deconv.plotting.controls import MEASURES, cascade_chart, controls_chart, controls_sheet
 
     images, *_, ids = some_of(subject, count)

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
+from deconv.cli.layer_option import layers_of
 from deconv.cli.options import BatchSize, batches, check, command
-from deconv.cli.subjects import looked_at
-from deconv.cli.units import layers_of
+from deconv.cli.subject_builder import looked_at
 
 
 @command
@@ -38,7 +38,7 @@ def embed(
 def _layers(subject, given):
     """The layer to lay out, and all with weights and max poolings, in their order."""
     from deconv import graph
-    from deconv.model_output import output_step
+    from deconv.graph.model_output import output_step
 
     laid = graph.walk(subject.model)
     steps = graph.below(laid, output_step(laid)).steps  # of several outputs the first tells the classes
@@ -49,12 +49,12 @@ def _layers(subject, given):
 def _pictures(subject, layer, deep, method, count, perplexity, sizes):
     import numpy as np
 
-    from deconv.embedding import embed
+    from deconv.embedding.class_separation import separation
+    from deconv.embedding.image_embedding import embed
     from deconv.figures import Picture
-    from deconv.keras_model import label
+    from deconv.graph.keras_model import label
     from deconv.plotting.embedding import embedding_sheet, in_words
     from deconv.plotting.probes import layer_chart
-    from deconv.separation import separation
 
     options = {"images": count, "preprocess": subject.preprocess, "seed": subject.seed, **sizes}
     found = embed(subject.model, subject.data, layer, method, perplexity=perplexity, **options)

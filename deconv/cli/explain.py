@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from deconv.cli.images import some_of
+from deconv.cli.images_option import some_of
+from deconv.cli.layer_option import class_of, layers_of
 from deconv.cli.options import BatchSize, Target, batches, check, command
 from deconv.cli.output import in_terminal
-from deconv.cli.subjects import looked_at
-from deconv.cli.units import class_of, layers_of
+from deconv.cli.subject_builder import looked_at
 
 
 @command
@@ -49,10 +49,10 @@ def explain(
 
 def _pictures(subject, target, layer, methods, count, steps, size):
     from deconv import graph
-    from deconv.explain import explain
+    from deconv.evaluation.method_comparison import explain
     from deconv.figures import Picture
-    from deconv.keras_model import label
-    from deconv.model_output import output_kind
+    from deconv.graph.keras_model import label
+    from deconv.graph.model_output import output_kind
     from deconv.plotting.explain import explanation_sheet
 
     images, names, labels, ids = some_of(subject, count)

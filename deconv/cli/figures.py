@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from deconv.cli.networks import NETWORKS
+from deconv.cli.named_networks import NETWORKS
 from deconv.cli.options import check, command
 from deconv.cli.output import in_terminal, load_tensorflow
-from deconv.picture_files import printable
+from deconv.imaging.image_files import printable
 
 
 @command
@@ -61,16 +61,16 @@ def _draw(request, only, transfer, places, anew):
 
 
 def _subject(request, recipes, transfer, places):
-    from deconv.cli import images, subjects
+    from deconv.cli import images_option, subject_builder
 
     if request.model in NETWORKS and request.preprocess is None:
         given = {"dataset": request.images, "split": request.split, "transfer": transfer}
         network = NETWORKS[request.model]._replace(**{name: value for name, value in given.items() if value})
         tfds = {"data_dir": request.data_dir, "download": request.download}
-        return subjects.subject(request.model, network, **tfds, **places, seed=request.seed, needed=recipes)
-    subject = subjects.looked_at(request)
-    subjects.check_labels(subject.data)
+        return subject_builder.subject(request.model, network, **tfds, **places, seed=request.seed, needed=recipes)
+    subject = subject_builder.looked_at(request)
+    subject_builder.check_labels(subject.data)
     *size, channels = subject.data.image_shape
     if transfer is not None:
-        transfer = images.images_of(transfer, None, tuple(size), channels, request.data_dir, request.download)
+        transfer = images_option.images_of(transfer, None, tuple(size), channels, request.data_dir, request.download)
     return subject._replace(transfer=transfer, **places)

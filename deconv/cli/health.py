@@ -1,8 +1,8 @@
 """`python -m deconv health`: dead and repeated filters, co-adaptation, the gap to unseen images."""
 
-from deconv.cli.images import images_of
+from deconv.cli.images_option import images_of
 from deconv.cli.options import command
-from deconv.cli.subjects import looked_at
+from deconv.cli.subject_builder import looked_at
 
 
 @command

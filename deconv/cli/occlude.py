@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from deconv.cli.images import some_of
-from deconv.cli.networks import NETWORKS
+from deconv.cli.images_option import some_of
+from deconv.cli.layer_option import class_of, layer_of
+from deconv.cli.named_networks import NETWORKS
 from deconv.cli.options import BatchSize, Layer, Target, batches, check, command
 from deconv.cli.output import in_terminal, note
-from deconv.cli.subjects import looked_at
-from deconv.cli.units import class_of, layer_of
+from deconv.cli.subject_builder import looked_at
 
 
 @command
@@ -37,7 +37,7 @@ def occlude(
     check("--stride", stride, stride is None or stride >= 1, "at least 1")
     sizes = batches(batch_size)
     subject = looked_at(request)
-    from deconv.fills import MEAN_GREY
+    from deconv.imaging.fills import MEAN_GREY
 
     if fill is None and request.model not in NETWORKS:
         fill = MEAN_GREY
@@ -51,12 +51,12 @@ def occlude(
 def _pictures(subject, layer, target, count, sizes):
     import numpy as np
 
+    from deconv.deconvnet.projection import Deconvnet
     from deconv.figures import Picture
     from deconv.figures.projecting import left_out, why_not
-    from deconv.model_output import output_kind
-    from deconv.occlusion import occlusion_maps
+    from deconv.graph.model_output import output_kind
+    from deconv.occlusion.sensitivity import occlusion_maps
     from deconv.plotting import occlusion_sheet, pixels
-    from deconv.projection import Deconvnet
 
     images, names, labels, ids = some_of(subject, count)
     options = {"size": subject.square, "stride": subject.stride, "fill": subject.fill, "preprocess": subject.preprocess}

@@ -7,8 +7,8 @@ from typing import Annotated, NamedTuple, get_type_hints
 
 import typer
 
-from deconv import keras_backend
-from deconv.cli import images, models, output
+from deconv.cli import images_option, model_option, output
+from deconv.runtime import keras_backend
 
 
 class Request(NamedTuple):
@@ -57,9 +57,9 @@ class Request(NamedTuple):
         check("--split", self.split, self.split in (None, "train", "test", "all"), "train, test or all")
         sides(self.image_size)
         keras_backend.check()
-        models.check_model(self.model)
-        models.check_preprocess(self.preprocess)
-        images.check_images(self.images)
+        model_option.check_model(self.model)
+        model_option.check_preprocess(self.preprocess)
+        images_option.check_images(self.images)
 
 
 Layer = Annotated[str | None, typer.Option(help="Name of a layer; a wrong one gets the list [the last with maps].")]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import typer
 
-from deconv.picture_files import printable
+from deconv.imaging.image_files import printable
 
 
 @contextlib.contextmanager
@@ -29,9 +29,9 @@ def answering(out):
     except KeyboardInterrupt:
         fail("interrupted; what is unfinished has been removed.", 130)
     except (ValueError, OSError, ImportError) as error:
-        from deconv import reasons
+        from deconv.runtime import error_messages
 
-        fail(reasons.reason(error) if reasons.is_wrapped(error) else error)
+        fail(error_messages.reason(error) if error_messages.is_wrapped(error) else error)
     except Exception as error:
         tensorflow = sys.modules.get("tensorflow")  # it may not have been loaded yet
         if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
@@ -111,8 +111,8 @@ def write(subject, pictures, out, arguments):
         arguments: The options of the command, for the record.
     """
     from deconv import figures
-    from deconv.atomic_files import unfinished_folder
-    from deconv.figures.record import provenance
+    from deconv.figures.picture import provenance
+    from deconv.runtime.atomic_files import unfinished_folder
 
     about = {**provenance(subject), "arguments": {name: _plain(value) for name, value in arguments.items()}}
     with unfinished_folder(out) as unfinished:

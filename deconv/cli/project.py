@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from deconv.cli.images import some_of
+from deconv.cli.images_option import some_of
+from deconv.cli.layer_option import layer_of
 from deconv.cli.options import BatchSize, Channels, Layer, batches, check, command, numbers
-from deconv.cli.subjects import looked_at
-from deconv.cli.units import layer_of
+from deconv.cli.subject_builder import looked_at
 
 _STRONGEST = 6
 
@@ -42,13 +42,13 @@ def project(
 def _pictures(subject, layer, channels, count, unit, sizes):
     import numpy as np
 
+    from deconv.deconvnet.projection import Deconvnet
+    from deconv.deconvnet.recording import activations
     from deconv.figures import Picture
-    from deconv.inputs import check_channels
-    from deconv.keras_model import label
+    from deconv.graph.keras_model import label
     from deconv.plotting import pixels
     from deconv.plotting.projections import projection_sheet
-    from deconv.projection import Deconvnet
-    from deconv.recording import activations
+    from deconv.validation import check_channels
 
     images, names, labels, ids = some_of(subject, count)
     inputs = subject.prepared(images)

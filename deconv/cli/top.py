@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
+from deconv.cli.layer_option import layers_of
 from deconv.cli.options import BatchSize, Channels, Layers, batches, check, command, numbers
 from deconv.cli.output import in_terminal, note
-from deconv.cli.subjects import looked_at
-from deconv.cli.units import layers_of
+from deconv.cli.subject_builder import looked_at
 
 
 @command
@@ -37,14 +37,14 @@ def top(
 def _pictures(subject, layers, channels, k, sizes):
     import numpy as np
 
+    from deconv.deconvnet.projection import Deconvnet
     from deconv.figures import Picture
     from deconv.figures.projecting import left_out, why_not
     from deconv.figures.subject import in_words
-    from deconv.inputs import check_channels
-    from deconv.keras_model import label
+    from deconv.graph.keras_model import label
     from deconv.plotting import crop, pixels, top_sheet
-    from deconv.projection import Deconvnet
-    from deconv.scan import top_activations
+    from deconv.topk.scan import top_activations
+    from deconv.validation import check_channels
 
     found = top_activations(
         subject.model, subject.data, layers, k, preprocess=subject.preprocess, progress=in_terminal(), **sizes

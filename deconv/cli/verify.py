@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from deconv.cli.images import some_of
+from deconv.cli.images_option import some_of
+from deconv.cli.layer_option import layers_of
 from deconv.cli.options import Layers, check, command
-from deconv.cli.subjects import looked_at
-from deconv.cli.units import layers_of
+from deconv.cli.subject_builder import looked_at
 
 
 @command
@@ -32,9 +32,9 @@ def verify(
 
 def _pictures(subject, layers, count):
     from deconv.cli.output import fail
+    from deconv.deconvnet.verification import verify
     from deconv.figures import Picture
     from deconv.plotting.verification import verification_sheet
-    from deconv.verify import verify
 
     images, *_, ids = some_of(subject, count)
     inputs = subject.prepared(images)

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
+from deconv.cli.layer_option import layer_of
 from deconv.cli.options import Channels, check, command, numbers
 from deconv.cli.output import in_terminal, note
-from deconv.cli.subjects import looked_at
-from deconv.cli.units import layer_of
+from deconv.cli.subject_builder import looked_at
 
 _MOST = 12
 _BATCH = 64
@@ -45,12 +45,12 @@ def _pictures(subject, layer, channels, preset, steps):
     from deconv import graph
     from deconv.features import visualize
     from deconv.figures import Picture
-    from deconv.figures.part import part_of
-    from deconv.inputs import check_channels
-    from deconv.keras_model import label
-    from deconv.model_output import output_step
+    from deconv.figures.subset import part_of
+    from deconv.graph.keras_model import label
+    from deconv.graph.model_output import output_step
     from deconv.plotting import pixels
     from deconv.plotting.features import visualization_sheet
+    from deconv.validation import check_channels
 
     laid = graph.walk(subject.model)
     step = output_step(laid) if layer is None else graph.find(laid, layer)
@@ -95,15 +95,15 @@ def _strongest(subject, layer, data):
     import tensorflow as tf
     from tqdm import tqdm
 
-    from deconv import backward
-    from deconv.attribution.network import network_of
-    from deconv.keeping import traced
+    from deconv.attribution.compiled_network import network_of
+    from deconv.graph import modified_gradients
+    from deconv.graph.compilation import traced
 
     laid = network_of(subject.model, layer, None).graph
     image, top = laid.inputs[0], laid.steps[-1]
 
     def peaks(images):
-        values, before = backward.run(laid, images)
+        values, before = modified_gradients.run(laid, images)
         both = tf.stack([tf.cast(maps, tf.float32) for maps in (before[top.name], values[top.output])])
         return tf.reduce_max(tf.reshape(both, [2, -1, both.shape[-1]]), axis=1)
 

@@ -7,11 +7,11 @@ import difflib
 import os
 from pathlib import Path
 
-from deconv import picture_files
 from deconv.datasets import embedded, folder, tfds
 from deconv.datasets.image_set import SPLITS, Encoded, ImageSet, arrays, check_image_size, is_whole
 from deconv.datasets.parts import Parts, read_parts
-from deconv.reasons import reason
+from deconv.imaging import image_files
+from deconv.runtime.error_messages import reason
 
 __all__ = ["Encoded", "ImageSet", "Parts", "arrays", "load", "read_parts", "reason"]
 
@@ -73,7 +73,7 @@ def load(name, split="test", *, data_dir=None, download=False, image_size=None, 
         path = Path(os.path.expanduser(text))  # leaves ~nobody as it is
         if not path.exists():
             raise ValueError(
-                f"There is no folder '{picture_files.printable(path)}'. Known names are {', '.join(_NAMES)}."
+                f"There is no folder '{image_files.printable(path)}'. Known names are {', '.join(_NAMES)}."
             )
         return folder.pictures(path, split, image_size, channels)
     close = difflib.get_close_matches(text, _NAMES[:-1], n=1, cutoff=0.5)

@@ -4,14 +4,14 @@ import os
 
 import tensorflow as tf
 
-from deconv import picture_files
 from deconv.datasets.image_set import Encoded, fit_image
+from deconv.imaging import image_files
 
 
 def stream(files, labels, ids, shape, fit):
     """The pictures of some files with labels and ids, in the order of the files, which are decoded in parallel.
 
-    What becomes of orientation, 16 bits, transparency and frames is said in `deconv.picture_files`.
+    What becomes of orientation, 16 bits, transparency and frames is said in `deconv.imaging.image_files`.
 
     Args:
         files: Paths.
@@ -39,4 +39,4 @@ def stream(files, labels, ids, shape, fit):
 
 def _decoded(file, grey):
     """Pixels of a file, uint8 `(h, w, 1 or 3)`."""
-    return picture_files.read(os.fsdecode(file), grey)
+    return image_files.read(os.fsdecode(file), grey)

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from deconv import picture_files
 from deconv.datasets import imagenet
 from deconv.datasets.files import stream
 from deconv.datasets.image_set import ImageSet
+from deconv.imaging import image_files
 
-_SUFFIXES = picture_files.SUFFIXES
+_SUFFIXES = image_files.SUFFIXES
 _TEST_FOLDERS = ("test", "validation", "val")
 _TEST_EVERY = 5
 
@@ -23,8 +23,8 @@ def pictures(path, split="test", image_size=None, channels=None):
     in the list of all pictures (split `"all"`), so it names the same picture in every split.
     Classes that are called by WordNet ids (`n01440764`) are shown with their names ("tench").
     Only headers are read at first. What becomes of the EXIF orientation, 16 bits, transparency and frames is said in
-    `deconv.picture_files`. Pictures of other kinds (heic, avif, ...) are left out, and the set's `source` says so.
-    Folders and files whose names begin with a dot are passed over.
+    `deconv.imaging.image_files`. Pictures of other kinds (heic, avif, ...) are left out, and the set's `source` says
+    so. Folders and files whose names begin with a dot are passed over.
 
     Args:
         path: The folder.
@@ -42,8 +42,8 @@ def pictures(path, split="test", image_size=None, channels=None):
     """
     path = Path(path)
     if not path.is_dir():
-        raise ValueError(f"'{picture_files.printable(path)}' is a file; expected a folder of pictures.")
-    name = picture_files.printable(path)
+        raise ValueError(f"'{image_files.printable(path)}' is a file; expected a folder of pictures.")
+    name = image_files.printable(path)
     files, labels, is_test, folder_names, others = _listing(path)
     if not files:
         raise ValueError(
@@ -66,7 +66,7 @@ def pictures(path, split="test", image_size=None, channels=None):
         name=name,
         split=split,
         dataset=encoded.dataset,
-        class_names=imagenet.readable([picture_files.printable(folder) for folder in folder_names]),
+        class_names=imagenet.readable([image_files.printable(folder) for folder in folder_names]),
         size=len(ids),
         image_shape=shape,
         source=f"{len(ids):,} of the {len(files):,} pictures in the folder '{name}', split '{split}'.{left_out}",
@@ -94,8 +94,8 @@ def _listing(path):
         stray = _pictures(part)[0] if class_names else []
         if stray:
             raise ValueError(
-                f"'{picture_files.printable(stray[0])}' lies beside the class folders "
-                f"{', '.join(map(picture_files.printable, class_names))}: which class is it?"
+                f"'{image_files.printable(stray[0])}' lies beside the class folders "
+                f"{', '.join(map(image_files.printable, class_names))}: which class is it?"
             )
     return files, np.array(labels, np.int32), np.array(is_test, bool), class_names, others
 
@@ -111,7 +111,7 @@ def _pictures(path):
     header is read: nothing is left out without a word.
     """
     entries = [entry for entry in _entries(path) if not entry.is_dir()]
-    others = [entry for entry in entries if entry.suffix.lower() in picture_files.OTHER_SUFFIXES]
+    others = [entry for entry in entries if entry.suffix.lower() in image_files.OTHER_SUFFIXES]
     return [entry for entry in entries if entry.suffix.lower() in _SUFFIXES], others
 
 
@@ -121,7 +121,7 @@ def _entries(path):
         return sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
     except OSError as error:
         raise ValueError(
-            f"The folder '{picture_files.printable(path)}' cannot be read: {error.strerror}. Make it readable, or take "
+            f"The folder '{image_files.printable(path)}' cannot be read: {error.strerror}. Make it readable, or take "
             "it away."
         ) from error
 
@@ -136,11 +136,11 @@ def _size_and_greyness(files, needs_one_size):
     """`(height, width)` of the pictures, and whether all are grey, from their headers."""
     first, all_grey = None, True
     for file in files:
-        size, grey = picture_files.header(file)
+        size, grey = image_files.header(file)
         first = first or size
         all_grey &= grey
         if needs_one_size and size != first:
-            one, other = map(picture_files.printable, (files[0], file))
+            one, other = map(image_files.printable, (files[0], file))
             raise ValueError(
                 f"The pictures differ in size: '{one}' is {first[0]}x{first[1]} (height x width), '{other}' is "
                 f"{size[0]}x{size[1]}. Give image_size=(height, width)."

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from deconv import fingerprint
-from deconv.reasons import reason
+from deconv.graph import fingerprint
+from deconv.runtime.error_messages import reason
 
 SPLITS = ("train", "test", "all")
 _LONG_SIDED = 16

@@ -1,6 +1,6 @@
 """Images made to order: what maximises a unit, what a layer knows of a picture, dreams and styles."""
 
-from deconv.features.dream import dream
+from deconv.features.dreaming import dream
 from deconv.features.frequencies import high_frequency_share
 from deconv.features.inversion import Inversion, invert
 from deconv.features.objectives import (
@@ -14,7 +14,7 @@ from deconv.features.objectives import (
     layer,
     neuron,
 )
-from deconv.features.optimize import Visualization, optimize
+from deconv.features.optimization import Visualization, optimize
 from deconv.features.parametrizations import Parametrization, fourier, pixels
 from deconv.features.presets import PRESETS, visualize
 from deconv.features.regularizers import Regularizer

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from deconv.dtypes import array_of
-from deconv.inputs import check_real
+from deconv.runtime.dtypes import array_of
+from deconv.validation import check_real
 
 
 def high_frequency_share(images, above=0.25):

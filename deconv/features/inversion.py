@@ -6,14 +6,14 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from deconv.features.forward_pass import Sight
 from deconv.features.objectives import Objective, Target
-from deconv.features.optimize import optimize
+from deconv.features.optimization import optimize
 from deconv.features.parametrizations import pixels
 from deconv.features.regularizers import Regularizer, total_variation
-from deconv.features.resized import for_pixels
-from deconv.features.sight import Sight
-from deconv.inputs import check_finite, check_pixels, check_positive
-from deconv.keeping import traced
+from deconv.features.resizing import for_pixels
+from deconv.graph.compilation import traced
+from deconv.validation import check_finite, check_pixels, check_positive
 
 _SPREAD = 64.0
 """How far pixels of photographs lie from their mean, about, in pixel units."""
@@ -71,7 +71,7 @@ def invert(
       1.1 for AlexNet's conv1, 4.8 for conv3, 7 for conv5, 100 for ten classes; 0.3 for LeNet-5's conv1, 13 for fc3.
     - Their norm keeps pixels in their range, by a weight which comes to about 27 here. Ours cannot leave it; the norm
       only draws what the layer does not see to the colour of nothing.
-    - Adam takes the steps (`deconv.features.optimize`), not momentum with three rates.
+    - Adam takes the steps (`deconv.features.optimization`), not momentum with three rates.
 
     What a layer has lost shows in the images, not in the errors alone: a layer of few numbers is easily satisfied. Of
     LeNet-5's layers conv1 gives digits back (a relative distance, the root of the error, of 1 %, and a correlation of

@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from deconv.dtypes import any_array, array_of
-from deconv.inputs import check_channels, check_positive
-from deconv.selection import check_positions
+from deconv.deconvnet.selection import check_positions
+from deconv.runtime.dtypes import any_array, array_of
+from deconv.validation import check_channels, check_positive
 
 
 class Target(NamedTuple):

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from deconv.dtypes import array_of
-from deconv.inputs import check_real
+from deconv.runtime.dtypes import array_of
+from deconv.validation import check_real
 
 COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], np.float32)
 """Lucid's root of the correlation of red, green and blue over ImageNet: rows are colours, columns what is independent:

@@ -18,7 +18,7 @@ import numpy as np
 
 from deconv.features.objectives import channel as whole_channel
 from deconv.features.objectives import class_logit, neuron
-from deconv.features.optimize import optimize
+from deconv.features.optimization import optimize
 from deconv.features.parametrizations import fourier, pixels
 from deconv.features.regularizers import (
     blur,
@@ -29,9 +29,9 @@ from deconv.features.regularizers import (
     norm_ball,
     variation,
 )
-from deconv.features.resized import at_size, find
+from deconv.features.resizing import at_size, find
 from deconv.features.transforms import crop, jitter, pad, rotate, scale
-from deconv.inputs import check_channels, check_image_shape, check_pair
+from deconv.validation import check_channels, check_image_shape, check_pair
 
 KINDS = ("neuron", "channel")
 

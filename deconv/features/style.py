@@ -9,14 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from deconv import graph
+from deconv.features.forward_pass import Sight
 from deconv.features.inversion import roughness
 from deconv.features.objectives import Objective, Target
-from deconv.features.optimize import optimize
-from deconv.features.resized import at_own_size, for_pixels
-from deconv.features.sight import Sight
+from deconv.features.optimization import optimize
+from deconv.features.resizing import at_own_size, for_pixels
 from deconv.features.transforms import jitter, pad
-from deconv.inputs import check_pair, check_pixels, check_positive
-from deconv.reasons import reason
+from deconv.runtime.error_messages import reason
+from deconv.validation import check_pair, check_pixels, check_positive
 
 STARTS = ("content", "noise")
 

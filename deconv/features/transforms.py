@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from deconv.inputs import check_positive
+from deconv.validation import check_positive
 
 
 class Transform(NamedTuple):

@@ -5,13 +5,13 @@ A recipe is a function of a `Subject` that yields `Picture`s; `RECIPES` knows th
 """
 
 from deconv.figures.drawing import chosen, draw
-from deconv.figures.index import read_pictures, verdicts, write_index
-from deconv.figures.paper import CLAIMS, Finding, Table, published
-from deconv.figures.recipes import ALSO_CALLED, GROUPS, RECIPES
-from deconv.figures.record import Picture, save
-from deconv.figures.results import write_results
-from deconv.figures.runs import Run, read_run, read_runs
+from deconv.figures.html_index import read_pictures, verdicts, write_index
+from deconv.figures.markdown_report import write_results
+from deconv.figures.picture import Picture, save
+from deconv.figures.published import CLAIMS, Finding, Table, published
+from deconv.figures.registry import ALSO_CALLED, GROUPS, RECIPES
 from deconv.figures.subject import Subject
+from deconv.figures.training_runs import Run, read_run, read_runs
 
 __all__ = [
     "ALSO_CALLED",

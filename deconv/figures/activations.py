@@ -1,11 +1,11 @@
 """The activation images of every layer, for one image of each class."""
 
 from deconv import graph
-from deconv.figures.record import Picture
+from deconv.deconvnet.recording import activations
+from deconv.figures.picture import Picture
 from deconv.figures.subject import in_words
-from deconv.keras_model import label
+from deconv.graph.keras_model import label
 from deconv.plotting import activation_sheet, pixels, unit_strips
-from deconv.recording import activations
 
 
 def activation_pictures(subject):

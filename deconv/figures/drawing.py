@@ -4,12 +4,12 @@ import hashlib
 import json
 from pathlib import Path
 
-from deconv.atomic_files import locked, replacing
-from deconv.figures.index import write_index
+from deconv.figures.html_index import write_index
 from deconv.figures.origin import made_of, runs_of
-from deconv.figures.recipes import ALSO_CALLED, RECIPES
-from deconv.figures.record import provenance, save
-from deconv.json_files import check_kind, check_members, read_object
+from deconv.figures.picture import provenance, save
+from deconv.figures.registry import ALSO_CALLED, RECIPES
+from deconv.runtime.atomic_files import locked, replacing
+from deconv.runtime.json_files import check_kind, check_members, read_object
 
 _FINISHED = "finished.json"
 

@@ -6,16 +6,16 @@ import keras
 import numpy as np
 
 from deconv import graph
+from deconv.deconvnet.layers import Rectify, TransposeConv, Unpool
+from deconv.deconvnet.projection import Deconvnet
+from deconv.deconvnet.recording import POOLS, activations
+from deconv.deconvnet.selection import select
+from deconv.figures.picture import Picture
 from deconv.figures.projecting import why_not
-from deconv.figures.record import Picture
-from deconv.graph import maker_of
-from deconv.keras_model import label
-from deconv.layers import Rectify, TransposeConv, Unpool
-from deconv.plotting import scheme, unpooling
-from deconv.projection import Deconvnet
-from deconv.recording import POOLS, activations
-from deconv.selection import select
-from deconv.windows import windows_below
+from deconv.graph.keras_model import label
+from deconv.graph.model_graph import maker_of
+from deconv.graph.receptive_field import windows_below
+from deconv.plotting import schematic, unpooling
 
 
 class Scheme(NamedTuple):
@@ -80,7 +80,7 @@ def scheme_pictures(subject):
         "magnitude in it, on a scale of its own, the image the mean of its channels; signals on the left are signed, "
         "grey is zero."
     )
-    figure = scheme(found.up, found.down, found.links, title)
+    figure = schematic(found.up, found.down, found.links, title)
     numbers = {"layer": layer, "channel": found.channel, "image_id": ids[number], "label": labels[number]}
     numbers["stages_up"], numbers["stages_down"] = [text for text, _ in found.up], [text for text, _ in found.down]
     yield Picture("fig1_scheme", title, caption, figure, numbers)

@@ -4,15 +4,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deconv.figures.likeness import findings, likeness
+from deconv.deconvnet.projection import Deconvnet
+from deconv.figures.fig2_similarity import findings, likeness
+from deconv.figures.picture import Picture
 from deconv.figures.projecting import left_out, why_not
-from deconv.figures.record import Picture
 from deconv.figures.subject import in_words
-from deconv.keras_model import label
+from deconv.graph.keras_model import label
 from deconv.plotting import crop, pixels, top_sheet
-from deconv.projection import Deconvnet
-from deconv.scan import top_activations
-from deconv.topk import TopActivations
+from deconv.topk.scan import top_activations
+from deconv.topk.state import TopActivations
 
 
 class TopSheet(NamedTuple):

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import keras
 
 from deconv import graph
-from deconv.figures.paper import Finding
-from deconv.figures.record import Picture, Table
+from deconv.figures.picture import Picture, Table
+from deconv.figures.published import Finding
+from deconv.graph.receptive_field import reaches_below
 from deconv.plotting.architecture import architecture_sheet
-from deconv.windows import reaches_below
 
 _PAPER = [(110, 110, 96), (55, 55, 96), (26, 26, 256), (13, 13, 256), (13, 13, 384), (13, 13, 384), (13, 13, 256)]
 _PAPER += [(6, 6, 256)]

@@ -5,15 +5,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deconv import fingerprint, graph
-from deconv.evolution import FeatureEvolution
-from deconv.figures.paper import Finding
-from deconv.figures.record import Picture
-from deconv.figures.runs import Run, read_runs
+from deconv import graph
+from deconv.evolution.callback import FeatureEvolution
+from deconv.evolution.convergence import LEVEL, settling
+from deconv.figures.picture import Picture
+from deconv.figures.published import Finding
 from deconv.figures.subject import in_words
-from deconv.keras_model import label
+from deconv.figures.training_runs import Run, read_runs
+from deconv.graph import fingerprint
+from deconv.graph.keras_model import label
 from deconv.plotting.evolution import evolution_sheet, settling_chart
-from deconv.settling import LEVEL, settling
 
 MEASURED, SHOWN = 32, 6
 """Channels of each layer that the numbers are of, and how many of these are shown."""

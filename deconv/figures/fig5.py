@@ -3,15 +3,15 @@
 import numpy as np
 
 from deconv import graph
-from deconv.figures.half_turn import half_turn_data, symmetry_finding
-from deconv.figures.paper import Finding, Table
-from deconv.figures.record import Picture
-from deconv.invariance import hidden_layers, invariance
-from deconv.model_output import output_kind
+from deconv.diagnostics.invariance import hidden_layers, invariance
+from deconv.diagnostics.invariance_measures import linearity, quickness, stability
+from deconv.figures.fig5_symmetry import half_turn_data, symmetry_finding
+from deconv.figures.picture import Picture
+from deconv.figures.published import Finding, Table
+from deconv.graph.model_output import output_kind
+from deconv.imaging.affine_transforms import KINDS, transform
 from deconv.plotting import pixels
 from deconv.plotting.invariance import invariance_sheet
-from deconv.steadiness import linearity, quickness, stability
-from deconv.transforms import KINDS, transform
 
 SHOWN = {"translation": (-1, 0, 0.5, 1), "scale": (0, 0.25, 0.5, 1), "rotation": (0, 30, 90, 180)}
 """What the tiles show: shares of the largest move and of the largest growth, and degrees."""

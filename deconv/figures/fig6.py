@@ -3,14 +3,14 @@
 import numpy as np
 
 from deconv import graph
-from deconv.figures.first_layers import DEAD, MEASURED, filter_comparison_data, first_layer
-from deconv.figures.paper import Finding, Table
-from deconv.figures.record import Picture
-from deconv.figures.runs import read_runs
-from deconv.kernels import examine_filters
+from deconv.diagnostics.filter_statistics import examine_filters
+from deconv.figures.fig6_first_layers import DEAD, MEASURED, filter_comparison_data, first_layer
+from deconv.figures.picture import Picture
+from deconv.figures.published import Finding, Table
+from deconv.figures.training_runs import read_runs
+from deconv.imaging.frequencies import bands
 from deconv.plotting import signed
 from deconv.plotting.health import ChartedFilters, filter_comparison_sheet
-from deconv.spectrum import bands
 
 _DOMINATES, _GRID = 2.0, 1.5
 

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from deconv.figures.paper import Finding
+from deconv.deconvnet.projection import Deconvnet
+from deconv.figures.picture import Picture
 from deconv.figures.projecting import left_out, why_not
-from deconv.figures.record import Picture
-from deconv.model_output import output_kind
-from deconv.occlusion import occlusion_maps
+from deconv.figures.published import Finding
+from deconv.graph.model_output import output_kind
+from deconv.occlusion.sensitivity import occlusion_maps
 from deconv.plotting import GAP, mosaic, occlusion_sheet, pixels
-from deconv.projection import Deconvnet
-from deconv.scan import top_activations
+from deconv.topk.scan import top_activations
 
 _ELSEWHERE = 4
 """Other images from which the strongest map is projected too."""

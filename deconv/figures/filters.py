@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from deconv import graph
-from deconv.figures.record import Picture
+from deconv.figures.picture import Picture
 from deconv.plotting import filter_sheet, signed
 
 

@@ -6,11 +6,11 @@ import numpy as np
 
 from deconv import graph
 from deconv.datasets.image_set import ImageSet, fit_image
-from deconv.figures.paper import Table
-from deconv.figures.part import part_of
-from deconv.figures.record import Picture
-from deconv.figures.runs import read_runs
-from deconv.health import health
+from deconv.diagnostics.layer_health import health
+from deconv.figures.picture import Picture
+from deconv.figures.published import Table
+from deconv.figures.subset import part_of
+from deconv.figures.training_runs import read_runs
 from deconv.plotting.health import health_sheet, regularisation_sheet
 
 _SHARES = (("train_accuracy", "test_accuracy"), ("train_top1", "top1"))

@@ -6,10 +6,11 @@ import os
 import sys
 from pathlib import Path
 
-from deconv import fingerprint, graph
-from deconv.figures.recipes import GROUPS
-from deconv.figures.record import content_of, effect_of, weights_hash
-from deconv.figures.runs import read_runs
+from deconv import graph
+from deconv.figures.picture import content_of, effect_of, weights_hash
+from deconv.figures.registry import GROUPS
+from deconv.figures.training_runs import read_runs
+from deconv.graph import fingerprint
 
 _PACKAGES = ("pillow", "scikit-learn", "tensorflow-datasets")
 """Beside those that the provenance names, the packages whose version may change a picture."""

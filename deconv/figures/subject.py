@@ -9,10 +9,10 @@ import keras
 import numpy as np
 
 from deconv import graph
-from deconv.inputs import preprocessed
-from deconv.pixel_space import to_pixel_space
+from deconv.datasets.sampling import check_one_label
+from deconv.imaging.pixel_space import to_pixel_space
 from deconv.plotting import crop, signed
-from deconv.sampling import check_one_label
+from deconv.validation import preprocessed
 
 _MAPS = (9, 16, 12, 10, 10)
 """Maps of layers 1 to 5 that the paper's Fig. 2 shows, counted in its drawing."""

@@ -4,14 +4,14 @@ import keras
 import numpy as np
 
 from deconv import graph
-from deconv.correspondence import correspondence
 from deconv.datasets.parts import DIGITS, read_parts
-from deconv.figures.paper import Finding, Table, published
-from deconv.figures.record import Picture
-from deconv.masks import random_masks
+from deconv.figures.picture import Picture
+from deconv.figures.published import Finding, Table, published
+from deconv.imaging.rectangles import hide
+from deconv.occlusion.correspondence import correspondence
+from deconv.occlusion.part_masks import random_masks
 from deconv.plotting import pixels
 from deconv.plotting.correspondence import distance_bars, hidden_sheet
-from deconv.rectangles import hide
 
 _RANDOM, _ALIGNED = "random", "random, one place"
 _CONTROLS = {_RANDOM: "random places hidden", _ALIGNED: "one random place hidden in all images of a draw"}

@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 
 from deconv import graph
-from deconv.figures.error_claims import comparison_claims, depth_claims, standard_error
-from deconv.figures.paper import Table, published
-from deconv.figures.record import Picture
-from deconv.figures.runs import data_of, read_runs
-from deconv.plotting.errors import error_bars
-from deconv.recording import recorder
+from deconv.deconvnet.recording import recorder
+from deconv.figures.picture import Picture
+from deconv.figures.published import Table, published
+from deconv.figures.table3_claims import comparison_claims, depth_claims, standard_error
+from deconv.figures.training_runs import data_of, read_runs
+from deconv.plotting.error_bars import error_bars
 
 FULL_DEPTH = ("none", "half", "double", "wide", "wide and double")
 """What may be changed of a network that still has all its layers."""

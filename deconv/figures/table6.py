@@ -5,14 +5,14 @@ from typing import NamedTuple
 import numpy as np
 
 from deconv import graph
-from deconv.classifiers import average_precisions
-from deconv.figures.paper import Finding, Table, published
-from deconv.figures.record import Picture
+from deconv.deconvnet.recording import recorder
+from deconv.figures.picture import Picture
+from deconv.figures.published import Finding, Table, published
 from deconv.figures.table7 import whose
-from deconv.inputs import check_finite, check_positive, prepare
 from deconv.plotting.probes import precision_chart
-from deconv.recording import recorder
-from deconv.transfer import last_hidden
+from deconv.probing.linear_classifiers import average_precisions
+from deconv.probing.transfer_learning import last_hidden
+from deconv.validation import check_finite, check_positive, prepare
 
 _VOC_2012 = "tfds:voc/2012"
 _OF_VOC = {"airplane": "aeroplane", "dining table": "diningtable", "potted plant": "pottedplant", "tv": "tvmonitor"}
@@ -50,9 +50,9 @@ def precision(model, image_set, *, C=10.0, scaling="common", preprocess=None, ba
     """Learn the classes from the features of a set's training images, and rank its test images for each.
 
     The features are what the last dense layer takes, of all images in one pass; the softmax is that of
-    `deconv.classifiers.average_precisions`. The paper learns from VOC 2012's training and validation images and is
-    measured on its test images, whose labels are not public. Here the set's own training images teach, and those that
-    can be checked are ranked: of VOC 2012 the validation images.
+    `deconv.probing.linear_classifiers.average_precisions`. The paper learns from VOC 2012's training and validation
+    images and is measured on its test images, whose labels are not public. Here the set's own training images teach,
+    and those that can be checked are ranked: of VOC 2012 the validation images.
 
     Args:
         model: A functional or Sequential `keras.Model` with a layer below a dense one. It is not changed.

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 
 from deconv import graph
-from deconv.figures.paper import Finding, Table, published
-from deconv.figures.record import Picture
+from deconv.figures.picture import Picture
+from deconv.figures.published import Finding, Table, published
 from deconv.plotting.probes import layer_chart
-from deconv.probes import probe
+from deconv.probing.linear_probes import probe
 
 _NAMES = {"svm": "SVM", "softmax": "Softmax"}
 _FOLLOWERS = (

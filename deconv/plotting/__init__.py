@@ -6,9 +6,8 @@ from deconv.plotting.controls import cascade_chart, controls_chart, controls_she
 from deconv.plotting.correspondence import distance_bars, hidden_sheet
 from deconv.plotting.display import crop, mosaic, pixels, signed
 from deconv.plotting.embedding import embedding_row, embedding_sheet, unit_sheet
-from deconv.plotting.errors import error_bars
+from deconv.plotting.error_bars import error_bars
 from deconv.plotting.evolution import evolution_sheet, settling_chart
-from deconv.plotting.experiments import occlusion_sheet, pooling_sheet
 from deconv.plotting.explain import explanation_sheet
 from deconv.plotting.feature_maps import feature_map_sheet, network_sheet
 from deconv.plotting.features import raised_chart, regularizer_sheet, visualization_sheet
@@ -23,10 +22,11 @@ from deconv.plotting.grids import (
 )
 from deconv.plotting.health import filter_comparison_sheet, health_sheet, regularisation_sheet
 from deconv.plotting.invariance import invariance_sheet
+from deconv.plotting.inversion_dream_style import dream_sheet, inversion_sheet, style_sheet
+from deconv.plotting.pooling_and_occlusion import occlusion_sheet, pooling_sheet
 from deconv.plotting.probes import layer_chart, size_chart
 from deconv.plotting.projections import projection_sheet
-from deconv.plotting.scheme import scheme, unpooling
-from deconv.plotting.synthesis import dream_sheet, inversion_sheet, style_sheet
+from deconv.plotting.schematic import scheme, unpooling
 from deconv.plotting.verification import verification_sheet
 
 __all__ = [

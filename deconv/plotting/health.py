@@ -5,10 +5,10 @@ from typing import NamedTuple
 import matplotlib.pyplot as plt
 import numpy as np
 
+from deconv.imaging.frequencies import HIGH, LOW
 from deconv.plotting.display import mosaic
 from deconv.plotting.grids import GAP, show_picture, signed_bar
 from deconv.plotting.plain_text import plain_text, texts
-from deconv.spectrum import HIGH, LOW
 
 
 class ChartedFilters(NamedTuple):

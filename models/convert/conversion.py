@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models import weight_files
 from models.convert import layout, onnx_file, torch_file
 from models.convert.tables import NETWORKS
-from models.stored import plain
+from models.loading import weight_files
+from models.loading.stored import plain
 
 _TORCH_BEGINS = (b"PK", b"\x80")  # a zip archive since PyTorch 1.6, a pickle before
 _POINTER_BEGINS = b"version https://git-lfs"

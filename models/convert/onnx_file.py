@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from models.stored import Stored, plain
+from models.loading.stored import Stored, plain
 
 MISSING = (
     "An ONNX file is read with the package onnx, which is not installed. Install it with: "

@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 
-from models.stored import Stored, check_expansion, plain
+from models.loading.stored import Stored, check_expansion, plain
 
 _OLDEST = (2, 6)  # in older ones `weights_only` can be tricked into running code (CVE-2025-32434)
 _NOT_WEIGHTS = (

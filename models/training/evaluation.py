@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from models.crops import CENTRE, centre_crops, ten_crops
+from models.training.crops import CENTRE, centre_crops, ten_crops
 
 
 def accuracies(model, examples, size, side, preprocess, *, ten=True, batch_size=32, progress=lambda batches: batches):

@@ -1,5 +1,5 @@
 """Files that are whole or not there."""
 
-from models.atomic_files import replacing as whole
+from models.loading.atomic_files import replacing as whole
 
 __all__ = ["whole"]

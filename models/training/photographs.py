@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from models.ablation import altered
-from models.crops import centre_crops, random_colours, random_crops, random_resized_crops
 from models.training.batches import test_batches
+from models.training.crops import centre_crops, random_colours, random_crops, random_resized_crops
 
 SIDES = {"alexnet": 227, "alexnet_owt": 224, "zfnet": 224, "zfnet512": 224}
 """Side of the input that each network was made for."""

@@ -6,8 +6,8 @@ import json
 import os
 from pathlib import Path
 
-from models.atomic_files import PREFIX, locked, remove_leftovers, replacing
-from models.json_files import check_members, read_object
+from models.loading.atomic_files import PREFIX, locked, remove_leftovers, replacing
+from models.loading.json_files import check_members, read_object
 
 
 class RunFolderError(ValueError):

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from models import weight_files
-from models.atomic_files import replacing
+from models.loading import weight_files
+from models.loading.atomic_files import replacing
 from models.training.curve import learning_curve
 
 

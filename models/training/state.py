@@ -6,9 +6,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from models.atomic_files import replacing
-from models.json_files import check_members, parse
-from models.npz_files import read_arrays
+from models.loading.atomic_files import replacing
+from models.loading.json_files import check_members, parse
+from models.loading.npz_files import read_arrays
 
 
 def save_state(path, model, history, seconds):

@@ -1,0 +1,63 @@
+"""A model up to one of its layers, and what has been compiled for it, kept as long as the model lives."""
+
+import tensorflow as tf
+
+from deconv import graph
+from deconv.graph import modified_gradients
+from deconv.graph.compilation import kept, traced
+from deconv.graph.gradients_through_the_head import continued
+from deconv.runtime.dtypes import is_floating
+
+
+class Network:
+    """A `Graph` and its compiled passes.
+
+    Attributes:
+        graph: The `Graph` up to a layer, which is its last step.
+        given: Dtype of the images that the model takes. That of the graph's input is another one, floating point,
+            where the graph has been `continued`.
+        whole: The `Network` of the model as it is, where the graph has been `continued`; else None.
+    """
+
+    def __init__(self, laid, whole=None):
+        self.graph, self.whole = laid, whole
+        self.given = (whole or self).graph.inputs[0].dtype
+        self._compiled = {}
+
+    def compiled(self, build, *options):
+        """What `build(graph, *options)` returns, built when it is first asked for; `options` are hashable."""
+        key = (build, *options)
+        if key not in self._compiled:
+            self._compiled[key] = build(self.graph, *options)
+        return self._compiled[key]
+
+
+def forward(laid):
+    """Compile images to what the last layer puts out before its activation."""
+    image, top = laid.inputs[0], laid.steps[-1].name
+    return traced(
+        lambda images: modified_gradients.run(laid, images)[1][top], tf.TensorSpec((None, *image.shape), image.dtype)
+    )
+
+
+def gradients(laid, rule, norms_pass):
+    """`backward.gradients` under a rule by its name; None for the derivative itself."""
+    return modified_gradients.gradients(laid, rule and modified_gradients.RECTIFIERS[rule], norms_pass=norms_pass)
+
+
+def network_of(model, layer, input_shape, real=True):
+    """The `Network` up to a layer, or the model's output for None.
+
+    Args:
+        model, layer, input_shape: As for `graph.walk` and `graph.find`.
+        real: Whether a model of whole numbers is `continued`, so that it can be differentiated.
+    """
+
+    def make():
+        laid = graph.walk(model, input_shape)
+        ends = [step for step in laid.steps if laid.outputs[0] in step.outputs]
+        laid = graph.below(laid, ends[0] if layer is None else graph.find(laid, layer))
+        is_whole = real and not is_floating(laid.inputs[0].dtype)
+        return Network(continued(laid), Network(laid)) if is_whole else Network(laid)
+
+    return kept(model, ("attribution", repr(layer), repr(input_shape), real), make)

@@ -1,0 +1,171 @@
+"""Where in the maps of a filter layer a class is decided: the maps, weighed by their mean gradient."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from deconv import graph
+from deconv.attribution.compiled_network import network_of
+from deconv.attribution.targets import chosen
+from deconv.graph import modified_gradients
+from deconv.graph.compilation import traced
+
+_PLACES = (
+    *graph.IDLE,
+    keras.layers.MaxPooling1D,
+    keras.layers.MaxPooling2D,
+    keras.layers.MaxPooling3D,
+    keras.layers.AveragePooling1D,
+    keras.layers.AveragePooling2D,
+    keras.layers.AveragePooling3D,
+    keras.layers.ZeroPadding1D,
+    keras.layers.ZeroPadding2D,
+    keras.layers.ZeroPadding3D,
+    keras.layers.Reshape,
+    keras.layers.InputLayer,
+)
+"""Layers that only move or blur what the maps below them hold."""
+
+
+def grad_cam(
+    model,
+    images,
+    target=None,
+    layer=None,
+    *,
+    unit="max",
+    at=None,
+    rectify=True,
+    batch_size=32,
+    input_shape=None,
+):
+    """`grad_cam_map`, resized to the image bilinearly, as Selvaraju et al. do.
+
+    A place has no colour: every channel of the result holds the same numbers, so that its shape is that of all other
+    methods. The cells of the map are laid over the image side by side; what a unit sees is larger than its cell, and at
+    the border of maps without padding it lies further in. The map of a sequence or a volume is resized linearly along
+    each axis.
+
+    Args and Raises: As for `grad_cam_map`.
+
+    Returns:
+        Array shaped like `images`, at least zero with `rectify`.
+    """
+    maps = grad_cam_map(
+        model, images, target, layer, unit=unit, at=at, rectify=rectify, batch_size=batch_size, input_shape=input_shape
+    )
+    shape, axes = np.shape(images)[1:], maps.ndim - 2
+    edges = [edge.shape for step in network_of(model, layer, input_shape).graph.steps for edge in step.outputs]
+    grey = len(shape) == axes and (*shape, 1) in edges  # a network that gives its images their channel itself
+    if not grey and len(shape) != axes + 1:
+        raise ValueError(
+            f"grad_cam lays its map, here of {axes} axes, over the image, which must have as many, and channels; model "
+            f"'{model.name}' takes images of shape {shape}. grad_cam_map gives the map as it is."
+        )
+    resized = _resized(maps, shape[:axes])
+    return resized[..., 0] if grey else np.repeat(resized, shape[-1], axis=-1)
+
+
+def grad_cam_map(
+    model,
+    images,
+    target=None,
+    layer=None,
+    *,
+    unit="max",
+    at=None,
+    rectify=True,
+    batch_size=32,
+    input_shape=None,
+):
+    """The maps of a layer, summed with their mean gradients for weights.
+
+    Selvaraju et al., arXiv:1610.02391, section 3.
+
+    Args:
+        model, images, target, layer, unit, batch_size, input_shape: As for `gradient`.
+        at: Name, path or index of the layer whose maps are weighed, after its activation. None for the last one below
+            `layer` that has a map of more than one cell and is no pooling: theirs is the last convolution, which is the
+            same unless branches or normalisations follow it.
+        rectify: Whether what speaks against the unit is set to zero, as theirs is.
+
+    Returns:
+        Array `(n, rows, columns, 1)` with the size of the maps of `at`, in the dtype of the model's input. Maps of a
+        sequence have one axis in place of two, those of a volume three.
+
+    Raises:
+        ValueError: If `at` is not below `layer` or has no maps, or anything does not fit the model.
+    """
+    asked = chosen(model, images, target, layer, unit, batch_size=batch_size, input_shape=input_shape)
+    step = _last_maps(asked.graph) if at is None else _maps_at(graph.walk(model, input_shape), asked.graph, at)
+    down = asked.network.compiled(_weighed, step.name)
+    parts = [down(asked.images[part], asked.signal[part]).numpy() for part in asked.batches(batch_size)]
+    maps = np.concatenate(parts).astype(asked.images.dtype)
+    return np.maximum(maps, 0) if rectify else maps
+
+
+def _weighed(laid, name):
+    """Compile images and a signal to the sum over the channels of a layer, each times its mean gradient."""
+    step = next(step for step in laid.steps if step.name == name)
+    image, top, space = laid.inputs[0], laid.steps[-1], list(range(1, len(step.output.shape)))
+
+    def down(images, signal):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            values, before = modified_gradients.run(laid, images)
+            total = tf.reduce_sum(before[top.name] * tf.cast(signal, before[top.name].dtype))
+        maps = values[step.output]
+        slopes = tape.gradient(total, maps, unconnected_gradients="zero")
+        return tf.reduce_sum(maps * tf.reduce_mean(slopes, axis=space, keepdims=True), axis=-1, keepdims=True)
+
+    signal = tf.TensorSpec((None, *top.output.shape), top.output.dtype)
+    return traced(down, tf.TensorSpec((None, *image.shape), image.dtype), signal)
+
+
+def _with_maps(laid):
+    """The steps below the last one that put out maps: of rows and columns, or as many axes as the images have.
+
+    Where nothing has two axes, as in a network of sequences, maps of one count.
+    """
+    ranks = (len(laid.inputs[0].shape),) if len(laid.inputs[0].shape) > 3 else (3, 2)
+    for rank in ranks:
+        shapes = [(step, step.output.shape) for step in laid.steps[:-1]]
+        found = [step for step, shape in shapes if len(shape) == rank and np.prod(shape[:-1]) > 1]
+        if found:
+            return found
+    return []
+
+
+def _resized(maps, space):
+    """Maps `(n, *axes, 1)` resized linearly to `(n, *space, 1)`, pixels having an area."""
+    if len(space) == 2:
+        return tf.image.resize(maps, space).numpy().astype(maps.dtype)
+    found = maps
+    for axis, size in enumerate(space, 1):
+        before, after = found.shape[:axis], found.shape[axis + 1 :]
+        flat = found.reshape(int(np.prod(before)), found.shape[axis], int(np.prod(after)), 1)
+        found = tf.image.resize(flat, (size, flat.shape[2])).numpy().reshape(*before, size, *after)
+    return found.astype(maps.dtype)
+
+
+def _last_maps(laid):
+    """The step that is weighed where none is named."""
+    for step in reversed(_with_maps(laid)):
+        if not issubclass(graph.kind(step.layer), _PLACES):
+            return step
+    raise ValueError(
+        f"Below layer '{laid.steps[-1].name}' of model '{laid.name}' no layer has maps to weigh. "
+        "Grad-CAM needs a convolution below the layer that is explained."
+    )
+
+
+def _maps_at(whole, laid, at):
+    """The step that is called `at`."""
+    step = graph.find(whole, at)
+    known = [below.name for below in _with_maps(laid)]
+    if step.name not in known:
+        raise ValueError(
+            f"at must be a layer with maps below layer '{laid.steps[-1].name}': {', '.join(known) or 'none'}; "
+            f"received '{step.name}'."
+        )
+    return step

@@ -1,0 +1,132 @@
+"""The way down of LRP, layer by layer; `lrp.py` says what each layer does."""
+
+import keras
+import tensorflow as tf
+
+from deconv import graph
+from deconv.attribution import rules
+from deconv.attribution.lrp_linear import is_filter, is_sum, linears
+from deconv.deconvnet.recording import POOLS, pool_with_switches
+from deconv.graph import modified_gradients, rearranging
+from deconv.ops import pooling
+
+
+def descend(plan, images, signal, low, high):
+    """Lead the value of units down to the pixels.
+
+    Args:
+        plan: A `Plan`.
+        images: Tensor `(n, height, width, channels)`.
+        signal: Tensor shaped like the output of the last step, one at the units and zero elsewhere.
+        low, high: Tensors shaped like the images, their bounds.
+
+    Returns:
+        `(relevance of the images, {step name: relevance of its output}, {step name: (n,) sums})`, where the sums are
+        four: what reached its output, its inputs, its biases, and what was lost. In float32, or float64 for images
+        that are.
+    """
+    dtype = tf.float64 if images.dtype == tf.float64 else tf.float32
+    laid, top = plan.graph, plan.graph.steps[-1]
+    values, before = modified_gradients.run(laid, images)
+    before = tf.cast(before[top.name], dtype)
+    above = {top.output: before * tf.cast(signal, dtype)}
+    bounds, inside = _bounds(plan, low, high, dtype), _inside(laid, dtype)
+    maps, sums = {}, {}
+    for step in reversed(laid.steps):
+        relevances = _arrived(step, above, values, dtype)
+        relevance = maps[step.name] = relevances[0]
+        arrays = [tf.cast(values[edge], dtype) for edge in step.inputs]
+        nothing = tf.zeros(tf.shape(relevance)[:1], dtype)
+        if step.name in plan.rules and plan.rules[step.name].shares:
+            edge = step.inputs[0]
+            where = {"inside": inside.get(edge, 1.0), "bounds": bounds.get(edge), "signed": step.name in plan.signed}
+            below, biases, lost = _share(step, plan, arrays, relevance, where)
+        else:
+            below, biases, lost = _lead(step, values, relevances), nothing, nothing
+        into = tf.add_n([tf.reduce_sum(part, axis=range(1, len(part.shape))) for part in below])
+        out = tf.add_n([tf.reduce_sum(part, axis=range(1, len(part.shape))) for part in relevances])
+        sums[step.name] = (out, into, biases, lost)
+        for edge, part in zip(step.inputs, below, strict=True):
+            above[edge] = above[edge] + part if edge in above else part
+    return above[laid.inputs[0]], maps, sums
+
+
+def _arrived(step, above, values, dtype):
+    """The relevance of each output of a step: zeros for one that nothing above uses."""
+    arrived = [above.pop(edge, None) for edge in step.outputs]
+    if len(arrived) == 1:
+        return arrived
+    return [
+        tf.zeros(tf.shape(values[edge]), dtype) if part is None else part
+        for edge, part in zip(step.outputs, arrived, strict=True)
+    ]
+
+
+def _share(step, plan, arrays, relevance, where):
+    """A layer that shares out: a list of the relevances of its inputs; `(n,)` of its biases; `(n,)` that are lost."""
+    rule, dtype = plan.rules[step.name], relevance.dtype
+    lowest, *others = linears(step, dtype, plan.norms.get(step.name))
+    maps = tf.stack(arrays) if is_sum(step) and len(arrays) > 1 else arrays[0]
+    biases = lost = 0.0
+    for linear in others:  # the pointwise part of a separable convolution, which no pixel feeds
+        between = lowest.up(maps, lowest.kernel) + lowest.bias
+        relevance, biases, lost = rules.share_out(
+            rules.zero() if rule.needs_bounds else rule, linear, between, relevance
+        )
+    below, own_biases, own_lost = rules.share_out(rule, lowest._replace(**where), maps, relevance)
+    parts = tf.unstack(below) if maps is not arrays[0] else [below]
+    zeros = tf.zeros(tf.shape(relevance)[:1], dtype)
+    return parts, zeros + biases + own_biases, zeros + lost + own_lost
+
+
+def _lead(step, values, relevances):
+    """A layer that shares nothing out: a list of the relevances of its inputs."""
+    relevance = relevances[0]
+    kind, shape = graph.kind(step.layer), step.inputs[0].shape
+    if kind in POOLS:
+        _, switches = pool_with_switches(step, values[step.inputs[0]])
+        if len(relevance.shape) == 2:
+            relevance, switches = relevance[:, None, None], switches[:, None, None]
+        windows = {"pool_size": shape[:2]}
+        if kind is keras.layers.MaxPooling2D:
+            pool = step.layer
+            windows = {"pool_size": pool.pool_size, "strides": pool.strides, "padding": pool.padding}
+        return [pooling.unpool(relevance, switches, shape, **windows)]
+    if kind is keras.layers.Concatenate:
+        axis = step.layer.axis
+        return tf.split(relevance, [edge.shape[axis - (axis > 0)] for edge in step.inputs], axis=axis)
+    if kind is keras.layers.ZeroPadding2D:
+        (top, _), (left, _) = step.layer.padding
+        return [relevance[:, top : top + shape[0], left : left + shape[1]]]
+    if rearranging.is_copy(step):
+        return rearranging.transpose(*rearranging.call_of(step), [edge.shape for edge in step.inputs], relevances)
+    return [relevance]
+
+
+def _bounds(plan, low, high, dtype):
+    """`{edge: (low, high)}` of the image and of what the entrance makes of it."""
+    image = plan.graph.inputs[0]
+    ends = [graph.run(plan.entrance, end) if plan.entrance.steps else {image: end} for end in (low, high)]
+    both = {edge: [tf.cast(end[edge], dtype) for end in ends] for edge in ends[0]}
+    return {edge: (tf.minimum(*pair), tf.maximum(*pair)) for edge, pair in both.items()}
+
+
+def _inside(laid, dtype):
+    """`{edge: ones, and zeros in borders}` of what zero padding has widened, as far up as maps keep their shape."""
+    found = {}
+    for step in laid.steps:
+        cells, shape = found.get(step.inputs[0]), step.inputs[0].shape
+        if graph.kind(step.layer) is keras.layers.ZeroPadding2D:
+            cells = tf.ones([1, *shape], dtype) if cells is None else cells
+            found[step.output] = tf.pad(cells, [(0, 0), *step.layer.padding, (0, 0)])
+        elif cells is not None and rearranging.is_copy(step):
+            if len(step.inputs) == 1:
+                copies = rearranging.forward(*rearranging.call_of(step), [cells])
+                found.update(zip(step.outputs, copies, strict=True))
+        elif cells is not None and not _mixes(step) and shape == step.output.shape:
+            found[step.output] = cells
+    return found
+
+
+def _mixes(step):
+    return is_filter(step) or is_sum(step) or graph.kind(step.layer) in (*POOLS, keras.layers.Concatenate)

@@ -1,0 +1,173 @@
+"""What LRP does in every layer of a network: which rule, which batch normalisation goes with which filter."""
+
+from typing import NamedTuple
+
+import keras
+
+from deconv import graph
+from deconv.attribution import composites, rules
+from deconv.attribution.lrp_linear import SUMS, is_filter, is_sum
+from deconv.deconvnet.recording import POOLS
+from deconv.graph import activation_functions, modified_gradients
+from deconv.graph.rearranging import AFFINE_OPERATIONS, is_copy
+from deconv.validation import check_channels_last
+
+_AFFINE = (keras.layers.BatchNormalization, keras.layers.Rescaling, keras.layers.Normalization)
+_ACTIVATIONS = (
+    keras.layers.Activation,
+    keras.layers.ReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.PReLU,
+    keras.layers.ELU,
+    keras.layers.Softmax,
+)
+
+
+class Plan(NamedTuple):
+    """What LRP does in each layer.
+
+    Attributes:
+        graph: The `Graph` up to the layer whose unit is explained.
+        rules: `{step name: Rule}`, of the layers that share out and of those that the composite names.
+        norms: `{name of a filter: the batch normalisation that is merged into it}`.
+        entrance: The `Graph` of the steps between the image and the lowest filters.
+        signed: Names of the filters whose inputs may be negative.
+    """
+
+    graph: graph.Graph
+    rules: dict[str, rules.Rule]
+    norms: dict[str, keras.layers.Layer]
+    entrance: graph.Graph
+    signed: frozenset[str]
+
+
+def rules_for(laid, model_graph, composite):
+    """A rule for each layer that shares relevance out.
+
+    Args:
+        laid: `Graph` of a model, cut at the layer whose unit is explained.
+        model_graph: The `Graph` of the whole model.
+        composite: See `composites.choose`.
+
+    Returns:
+        `{step name: Rule}`; also of steps that share nothing out, but that the composite names.
+
+    Raises:
+        ValueError: If a layer has no rule, or one that does not fit it.
+    """
+    fed_by_pixels = {*laid.inputs, *(step.output for step in _entrance(laid))}
+    places = composites.places_of(laid.steps, fed_by_pixels)
+    chosen = composites.choose(composite, places, laid.steps, model_graph)
+    chosen.update({step.name: rules.zero() for step in laid.steps if is_sum(step) and step.name not in chosen})
+    for step in laid.steps:
+        _check(step, chosen.get(step.name), step is laid.steps[-1], step.inputs[0] in fed_by_pixels)
+    return chosen
+
+
+def plan(laid, chosen):
+    """What LRP does in each layer of a graph with the rules that were chosen."""
+    entrance, positive = laid._replace(steps=tuple(_entrance(laid))), _positive(laid)
+    signed = frozenset(step.name for step in laid.steps if not positive.issuperset(step.inputs))
+    return Plan(laid, chosen, _norms(laid), entrance, signed)
+
+
+def _check(step, rule, is_top, fed_by_pixels):
+    """Refuse a layer that has no rule, or not that one."""
+    kind, layer = graph.kind(step.layer), f"Layer '{step.name}' ({type(step.layer).__name__})"
+    keeps_shape = len(step.inputs) == 1 and step.inputs[0].shape == step.output.shape
+    if rule is not None and rule.shares is None and not keeps_shape:
+        raise ValueError(
+            f"{layer} makes {[edge.shape for edge in step.outputs]} of {[edge.shape for edge in step.inputs]}; the "
+            "rule 'passes' is for layers of one input, of the shape of their output. Choose a layer below it."
+        )
+    if rule is not None and rule.shares is not None:
+        if not (is_filter(step) or is_sum(step)):
+            raise ValueError(f"{layer} sums nothing up, so rule '{rule}' does not fit it. Leave it out of composite.")
+        if rule.needs_bounds and not fed_by_pixels:
+            raise ValueError(
+                f"Rule '{rule}' is for layers that pixels feed, whose bounds are known; '{step.name}' is none. Give it "
+                f"another, for example composite={{{step.name!r}: deconv.attribution.rules.gamma()}}."
+            )
+    if rule is None and not _is_known(step, kind):
+        raise ValueError(
+            f"{layer} has no rule of LRP. Choose a layer below it; or, if relevance passes it unchanged, say so with "
+            f"composite={{{step.name!r}: deconv.attribution.rules.passes()}}."
+        )
+    activation = None if is_top else modified_gradients.activation_of(step)
+    if activation is not None and (rule is None or rule.shares is not None) and not _keeps_zero(step):
+        raise ValueError(
+            f"{layer} has the activation {_name_of(activation)!r}, which is not 0 at 0, so relevance cannot pass it, "
+            "or not, value by value, of the sign of what it sees. "
+            "Choose this layer, whose units are taken before it, or one below; if it is a layer of its own, "
+            f"composite={{{step.name!r}: deconv.attribution.rules.passes()}} lets relevance pass."
+        )
+    if kind in (*POOLS, keras.layers.ZeroPadding2D):
+        check_channels_last(step)
+
+
+def _is_known(step, kind):
+    found = activation_functions.of_step(step)  # not what ends a layer with weights, which a rule must share out
+    if found is not None and (found.keeps_sign or modified_gradients.activation_of(step) is not None):
+        return True
+    if not isinstance(step.layer, keras.layers.Layer):  # `a + 1`
+        return type(step.layer).__name__ == "Add" or is_affine(step) or is_copy(step)
+    own = (keras.layers.ZeroPadding2D, keras.layers.Concatenate, *POOLS, *_AFFINE, *_ACTIVATIONS)
+    return kind in own or kind in graph.IDLE or is_copy(step)
+
+
+def is_affine(step):
+    """Whether a step is an operation that scales or shifts one map by a constant, as `maps / 255`."""
+    name = type(step.layer).__name__
+    if isinstance(step.layer, keras.layers.Layer) or len(step.inputs) != 1 or name not in AFFINE_OPERATIONS:
+        return False
+    return name not in ("Divide", "TrueDivide") or isinstance((*step.args, None)[0], graph.Edge)
+
+
+def _keeps_zero(step):
+    """Whether a step has an activation, or is one, with f(0) = 0 and values of the sign of what it sees."""
+    found = activation_functions.of(step)
+    return found is not None and found.keeps_sign
+
+
+def _name_of(activation):
+    return getattr(activation, "__name__", type(activation).__name__)
+
+
+def _norms(laid):
+    """Batch normalisations that alone take the output of a filter without activation: `{its name: layer}`."""
+    makers = {step.output: step for step in laid.steps}
+    found = {}
+    for step in laid.steps:
+        maker = makers.get(step.inputs[0])
+        if graph.kind(step.layer) is not keras.layers.BatchNormalization or maker is None or not is_filter(maker):
+            continue
+        users = sum(edge is maker.output for other in laid.steps for edge in other.inputs)
+        last_axis = step.layer.axis in (-1, len(step.output.shape))
+        if users == 1 and last_axis and modified_gradients.activation_of(maker) is None:
+            found[maker.name] = step.layer
+    return found
+
+
+def _entrance(laid):
+    """Steps between the image and the lowest filters, which take bounds to bounds."""
+    fed, found = set(laid.inputs), []
+    for step in laid.steps:
+        activation = activation_functions.of_step(step)
+        simple = type(step.layer) in (*graph.IDLE, keras.layers.ZeroPadding2D, *_AFFINE)
+        simple = simple or is_copy(step) or is_affine(step)
+        rectifies = activation is not None and activation.kind == "rectifier"
+        if fed.issuperset(step.inputs) and (simple or rectifies):
+            fed.update(step.outputs)
+            found.append(step)
+    return found
+
+
+def _positive(laid):
+    """Edges that hold nothing below zero, as far as that can be told without looking."""
+    kept = (*graph.IDLE, *POOLS, *SUMS, keras.layers.ZeroPadding2D, keras.layers.Concatenate)
+    found = set()
+    for step in laid.steps:
+        keeps = (graph.kind(step.layer) in kept and not modified_gradients.passes(step)) or is_copy(step)
+        if (keeps and found.issuperset(step.inputs)) or modified_gradients.rectifies(step):
+            found.update(step.outputs)
+    return found

@@ -1,0 +1,200 @@
+"""Layer-wise relevance propagation: a unit's value, shared out downwards until it has reached the pixels.
+
+Bach et al., "On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance propagation", PLOS
+ONE 2015; the rules by layer as in Montavon et al., "Layer-wise relevance propagation: an overview", 2019. What each
+layer does with the relevance R that reaches its output:
+
+| layer                                             | what goes to its inputs                                          |
+|---------------------------------------------------|------------------------------------------------------------------|
+| convolutions, dense layers                        | R by the rule that the composite has for the layer               |
+| average pooling, Add, Average                     | R in proportion to what each input contributes (rule `zero`)     |
+| batch normalisation right after a filter          | R; it is merged into the filter, and its shift into the bias     |
+| other batch normalisation, Rescaling, `maps / 2`  | R: each output has one input, and its shift gets nothing         |
+| activations with f(0) = 0 that keep the sign      | R                                                                |
+| max pooling                                       | all of R to the winner of each window; shared winners sum        |
+| Concatenate, ZeroPadding2D, and what only copies  | R, to the inputs that were copied                                |
+| dropout, contrast normalisation                   | R                                                                |
+
+An activation is known by what it computes, also where it is a lambda, an operation or a layer of unknown class
+(`deconv.graph.activation_functions`). Any other layer of unknown class is refused by name.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from deconv import graph
+from deconv.attribution.lrp_backward import descend
+from deconv.attribution.lrp_plan import plan, rules_for
+from deconv.attribution.targets import chosen
+from deconv.graph.compilation import traced
+
+
+class Relevances(NamedTuple):
+    """What every layer has of a unit's value, for n images.
+
+    Of what reaches the output of a layer its inputs have one share, its biases another, and a third is lost: what
+    `epsilon` keeps, and what outputs had to which a rule finds no contributions. The three sum to what came.
+
+    Attributes:
+        values: float64 `(n,)`, what is shared out: the explained unit before its activation.
+        input: `(n, height, width, channels)`, the relevance of the pixels.
+        maps: `{layer: (n, rows, columns, channels) or (n, channels)}`, of the output of each layer, from the top down.
+        rules: `{layer: name of its rule}`, for the layers that share out.
+        residuals: `{layer: float64 (n,)}`, |sum at its inputs - sum at its output| / |value|. NaN where the value is 0.
+        biases: `{layer: float64 (n,)}`, what its biases have, divided by the value.
+        lost: `{layer: float64 (n,)}`, what is lost in it, divided by the value.
+    """
+
+    values: np.ndarray
+    input: np.ndarray
+    maps: dict[str, np.ndarray]
+    rules: dict[str, str]
+    residuals: dict[str, np.ndarray]
+    biases: dict[str, np.ndarray]
+    lost: dict[str, np.ndarray]
+
+    @property
+    def arrived(self) -> np.ndarray:
+        """float64 `(n,)`, the sum of the pixels' relevance, divided by the value. NaN where the value is 0."""
+        return _arrived(self.input, self.values)
+
+
+def lrp(
+    model,
+    images,
+    target=None,
+    layer=None,
+    *,
+    composite="auto",
+    unit="max",
+    bounds=None,
+    batch_size=32,
+    input_shape=None,
+    return_arrived=False,
+):
+    """Share a unit's value out among the pixels, layer by layer.
+
+    The pixels of an image sum to the value, less what biases and epsilons have kept on the way: `return_arrived` says
+    how much has arrived, `relevances` where the rest is. What comes out depends on the rules: with `composite="zero"`,
+    and nothing but filters, rectifiers and pooling on the way, it is the gradient times the image.
+
+    Args:
+        model: A functional or Sequential `keras.Model`. It is not changed.
+        images: Float array `(n, height, width, channels)`, preprocessed as the model expects.
+        target: Channel of the layer, for dense layers the class: an int; `(n,)` ints, one for each image;
+            `(n, channels)` rows of zeros with a single one; or None for the strongest of each image.
+        layer: Name, path or index of any layer, taken before its activation; None for the model's output.
+        composite: Which rule goes for which layer. `"auto"`: `z_box` at the pixels, above it a third each of `gamma`,
+            `epsilon` and `zero`, for all layers with weights (see `composites.COMPOSITES` for this and other names). A
+            rule of `deconv.attribution.rules`, for all of them. Or `{layer name or type: rule}`, names before types;
+            what is not named goes by `"auto"`.
+        unit: Which units of the channel: `"max"`, the strongest; a position `(row, column)`; or `"map"`, their sum.
+        bounds: `(low, high)`, between which the pixels may be for the rule `z_box`, as the model takes them: numbers,
+            `(channels,)` or images. For a `preprocess` of pixels of 0 to 255 these are
+            `(preprocess(np.zeros(shape)), preprocess(np.full(shape, 255)))`. None for the smallest and largest value in
+            each channel of each image, so that no picture depends on the others of the call; of images of one or two
+            axes, the last of which need not be channels, in the image as a whole.
+        batch_size: How many images are computed at a time.
+        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+        return_arrived: Whether to return also how much of the value has arrived at the pixels.
+
+    Returns:
+        Array shaped like `images`, float32 (float64 if the model is): signed, positive where a pixel speaks for the
+        unit; in the units of the layer. With `return_arrived`, `(array, arrived)`: float64 `(n,)`, the sum of each
+        image's pixels divided by the value of its unit, 1 if all has arrived, NaN where the value is 0.
+
+    Raises:
+        ValueError: If an argument does not fit the model; or a layer on the way has no rule, by name, with the way out.
+    """
+    asked = chosen(model, images, target, layer, unit, batch_size=batch_size, input_shape=input_shape)
+    whole = graph.walk(model, input_shape)
+    maps = _descend(asked, rules_for(asked.graph, whole, composite), bounds, batch_size, _pixels)
+    return (maps, _arrived(maps, asked.values)) if return_arrived else maps
+
+
+def relevances(
+    model,
+    images,
+    target=None,
+    layer=None,
+    *,
+    composite="auto",
+    unit="max",
+    bounds=None,
+    batch_size=32,
+    input_shape=None,
+):
+    """The same with all that is on the way: relevance of every layer, and where it stays behind.
+
+    Args and Raises: As for `lrp`.
+
+    Returns:
+        `Relevances`, which for n images are as large as all activations of the model for them.
+    """
+    asked = chosen(model, images, target, layer, unit, batch_size=batch_size, input_shape=input_shape)
+    by_layer = rules_for(asked.graph, graph.walk(model, input_shape), composite)
+    pixels, maps, sums = _descend(asked, by_layer, bounds, batch_size, _everything)
+    value = np.where(asked.values == 0, np.nan, asked.values)
+    sharing = [name for name in maps if name in by_layer]
+    return Relevances(
+        asked.values,
+        pixels,
+        maps,
+        {name: str(by_layer[name]) for name in sharing},
+        {name: np.abs(into - out) / np.abs(value) for name, (out, into, _, _) in sums.items()},
+        {name: sums[name][2] / value for name in sharing},
+        {name: sums[name][3] / value for name in sharing},
+    )
+
+
+def _arrived(maps, values):
+    """What pixels sum to, as a share of a value: float64 `(n,)`."""
+    return maps.sum(axis=tuple(range(1, maps.ndim)), dtype=np.float64) / np.where(values == 0, np.nan, values)
+
+
+def _pixels(plan, *given):
+    return descend(plan, *given)[0]
+
+
+def _everything(plan, *given):
+    return descend(plan, *given)
+
+
+def _descend(asked, by_layer, bounds, batch_size, walk):
+    """What a walk finds for all images, in batches. It is compiled once for a layer of a model and its rules."""
+    images, (lowest, highest) = asked.images, _check_bounds(bounds, asked.images)
+    down = asked.network.compiled(_compile, walk, tuple(by_layer.items()))
+    parts = [
+        tf.nest.map_structure(
+            lambda found: found.numpy(), down(images[part], asked.signal[part], lowest(part), highest(part))
+        )
+        for part in asked.batches(batch_size)
+    ]
+    return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
+
+
+def _compile(laid, walk, by_layer):
+    way, image, top = plan(laid, dict(by_layer)), laid.inputs[0], laid.steps[-1].output
+    like_images, signal = (tf.TensorSpec((None, *edge.shape), edge.dtype) for edge in (image, top))
+    return traced(lambda *given: walk(way, *given), like_images, signal, like_images, like_images)
+
+
+def _check_bounds(bounds, images):
+    """Two functions of a slice of the images, that return bounds shaped like it."""
+    if bounds is None:
+        axes = tuple(range(1, images.ndim - 1 if images.ndim > 3 else images.ndim))
+        found = images.min(axis=axes, keepdims=True), images.max(axis=axes, keepdims=True)
+    else:
+        try:
+            found = [np.broadcast_to(np.asarray(bound, images.dtype), images.shape) for bound in bounds]
+            fits = len(found) == 2 and np.isfinite(found).all() and (found[0] <= found[1]).all()
+        except (TypeError, ValueError):
+            fits = False
+        if not fits:
+            raise ValueError(
+                "bounds must be (low, high), each a finite number, one for each channel, or an image "
+                f"{images.shape[1:]}, and low nowhere above high; received {bounds!r}."
+            )
+    return [lambda part, bound=bound: np.broadcast_to(bound[part], images[part].shape) for bound in found]

@@ -1,0 +1,149 @@
+"""Which units an attribution is about: a layer, a channel or class of it, a position."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from deconv.attribution.compiled_network import Network, forward, gradients, network_of
+from deconv.deconvnet.selection import select
+from deconv.runtime.dtypes import any_array
+from deconv.validation import check_finite, check_images, check_positive
+
+
+class Chosen(NamedTuple):
+    """What is to be explained: `values` is `<signal, what the layer puts out before its activation>`.
+
+    Attributes:
+        network: The `Network` up to the layer; the same one whenever the same layer of the same model is chosen.
+        images: `(n, height, width, channels)`, checked, in the dtype of the model's input; in floating point where the
+            model takes whole numbers.
+        targets: `(n,)` ints, the channel, or class, of each image.
+        signal: `(n, rows, columns, channels)`, or `(n, channels)`, one at the units that are explained, else zero.
+        values: `(n,)`, the sum of these units before the activation of the layer: of a softmax, the logit.
+    """
+
+    network: Network
+    images: np.ndarray
+    targets: np.ndarray
+    signal: np.ndarray
+    values: np.ndarray
+
+    @property
+    def graph(self):
+        """The `Graph` up to the layer, which is its last step."""
+        return self.network.graph
+
+    def gradients(self, rule=None, norms_pass=False):
+        """The compiled gradient under a rule, a name of `backward.RECTIFIERS`; None for the derivative itself."""
+        return self.network.compiled(gradients, rule, norms_pass)
+
+    def batches(self, size):
+        """Slices of the images, `size` at a time."""
+        return _batches(len(self.images), size)
+
+    def values_of(self, images, batch_size):
+        """`(n,)`, what the same units are in other images, one for each of those that they were chosen in."""
+        parts, look = _batches(len(images), batch_size), self.network.compiled(forward)
+        return np.concatenate([_total(look(images[part]).numpy(), self.signal[part]) for part in parts])
+
+
+def chosen(model, images, target=None, layer=None, unit="max", *, batch_size=32, input_shape=None, real=True):
+    """Find the units that an attribution starts from.
+
+    Units are found, and their values taken, before the activation of the layer. Where a channel is active at all, its
+    strongest unit is the one that `Deconvnet.project` takes. What is compiled is kept for the next call as long as the
+    model lives; it follows when the model is trained, and is compiled anew when its graph changes.
+
+    Args:
+        model: A functional or Sequential `keras.Model`.
+        images: Array `(n, height, width, channels)`, or of whatever rank the model takes, preprocessed as it expects.
+        target: Channel of the layer, for dense layers the class: an int; `(n,)` ints, one for each image; one-hot rows
+            `(n, channels)`; or None for the strongest of each image.
+        layer: Name, path or index; None for the model's output, the first if there are several.
+        unit: Which units of the channel: `"max"`, the strongest (the first in row-major order if several are equal); a
+            position `(row, column)`, or of as many numbers as the map has axes; `"map"`, all of them. A dense layer has
+            one.
+        batch_size: How many images are computed at a time.
+        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+        real: Whether a model that takes whole numbers is continued to those between them (see
+            `deconv.graph.gradients_through_the_head`), for all that differentiates.
+
+    Returns:
+        `Chosen`.
+
+    Raises:
+        ValueError: If anything does not fit the model, or it computes with whole numbers, which have no gradient.
+    """
+    check_positive("batch_size", batch_size)
+    network = network_of(model, layer, input_shape, real)
+    laid, step = network.graph, network.graph.steps[-1]
+    image = laid.inputs[0]
+    images = check_images(images, image.shape, network.given)
+    as_given, images = images, images.astype(image.dtype, copy=False)
+    depth = step.output.shape[-1]
+    targets = None if target is None else check_targets(target, len(images), depth, step.name)
+    signal = np.empty((len(images), *step.output.shape), step.output.dtype)
+    found, values = np.empty(len(images), np.int64), np.empty(len(images))
+    look = network.compiled(forward)
+    for part in _batches(len(images), batch_size):
+        maps = check_finite(look(images[part]).numpy(), step.name)
+        if network.whole:
+            _check_continued(maps, network.whole.compiled(forward)(as_given[part]).numpy(), model.name, network.given)
+        found[part] = _strongest(maps, unit) if targets is None else targets[part]
+        signal[part] = select(maps, found[part], unit, start="one")
+        values[part] = _total(maps, signal[part])
+    return Chosen(network, images, found, signal, values)
+
+
+def check_targets(target, count, depth, layer):
+    """A channel for each image as `(count,)` ints; negative ones count from the end.
+
+    Raises:
+        ValueError: If `target` is no whole number, has another length, is out of range, or rows are not one-hot.
+    """
+    given = any_array(target)
+    if given.ndim == 2:
+        if given.shape != (count, depth) or ((given != 0) & (given != 1)).any() or (given.sum(axis=1) != 1).any():
+            raise ValueError(
+                f"target must be one-hot rows of shape ({count}, {depth}), a single one in each row of zeros, for "
+                f"{count} images and the {depth} channels of layer '{layer}'; received shape {given.shape}."
+            )
+        return given.argmax(axis=1)
+    if given.dtype.kind not in "iu" or given.shape not in ((), (count,)):
+        raise ValueError(
+            f"target must be a whole number, {count} whole numbers for {count} images, one-hot rows, or None for the "
+            f"strongest; received {target!r}."
+        )
+    outside = np.atleast_1d(given)[(np.atleast_1d(given) < -depth) | (np.atleast_1d(given) >= depth)]
+    if len(outside):
+        raise ValueError(
+            f"target must be one of 0 to {depth - 1}, the channels of layer '{layer}'; received {outside[0]}."
+        )
+    return np.broadcast_to(given.astype(np.int64) % depth, (count,))
+
+
+def _check_continued(maps, expected, name, dtype):
+    """Fail if a model computes something else with floating-point images than with the whole numbers that it takes."""
+    scale = max(np.abs(expected).max(), np.finfo(np.float32).tiny)
+    if not np.abs(maps - expected).max() <= 1e-3 * scale:
+        raise ValueError(
+            f"Model '{name}' computes something else with {dtype} than with the same numbers in floating point, so "
+            "that nothing has a derivative along them. Convert them to floating point in its first layer, or cut the "
+            "model above the layers that compute with whole numbers."
+        )
+
+
+def _strongest(maps, unit):
+    """`(n,)` ints, the channel of the strongest unit of each image; for a position, of the strongest there."""
+    if not isinstance(unit, str):
+        maps = np.where(select(np.ones_like(maps), None, unit) != 0, maps, -np.inf)
+    return maps.reshape(len(maps), -1).argmax(axis=1) % maps.shape[-1]
+
+
+def _total(maps, signal):
+    """`(n,)` float64, the sum of the units that a signal of ones and zeros holds."""
+    return np.where(signal != 0, maps, 0).reshape(len(maps), -1).sum(axis=1, dtype=np.float64)
+
+
+def _batches(count, size):
+    return [slice(first, first + size) for first in range(0, count, size)]

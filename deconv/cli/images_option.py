@@ -1,0 +1,106 @@
+"""Which images are meant: a data set by its name, a folder, or one picture; and which of them are looked at."""
+
+import os
+from pathlib import Path
+
+from deconv.imaging import image_files
+
+_PICTURES = image_files.SUFFIXES
+
+
+def check_images(text):
+    """Fail if a text is a path at which there is nothing, or a file that is no picture.
+
+    Raises:
+        ValueError: In one line.
+    """
+    if text is None:
+        return
+    path = Path(os.path.expanduser(text))
+    if path.is_file():
+        _check_picture(path)
+    elif not path.exists() and _is_path(text):
+        raise ValueError(f"--images: there is no folder or picture '{image_files.printable(path)}'.")
+
+
+def images_of(text, split, image_size, channels, data_dir=None, download=False):
+    """The `ImageSet` that a text means.
+
+    Args:
+        text: A name as `deconv.datasets.load` takes it, or the path of a folder or of one picture.
+        split: `"train"`, `"test"` or `"all"`; None for all, and for the test part of what TFDS holds.
+        image_size: `(height, width)`.
+        channels: 1 or 3.
+        data_dir, download: For TFDS.
+
+    Raises:
+        ValueError, ImportError: If they are not there; the message says what to do.
+    """
+    from deconv import datasets
+
+    path = Path(os.path.expanduser(text))
+    if path.is_file():
+        if split not in (None, "all"):
+            raise ValueError(f"--images: one picture has no {split} part; leave --split out.")
+        return _one_picture(path, (*image_size, channels))
+    held_by_tfds = not path.is_dir() and text not in datasets.embedded.SETS
+    split = split or ("test" if held_by_tfds else "all")
+    try:
+        return datasets.load(
+            text, split, data_dir=data_dir, download=download, image_size=image_size, channels=channels
+        )
+    except ValueError as error:
+        raise ValueError(f"--images: {error}") from error
+
+
+def some_of(subject, count):
+    """A few images of a subject's data, drawn with its seed, of as many classes as there are among so many.
+
+    Returns:
+        `(images, names, labels, ids)`: uint8 `(n, height, width, channels)`, a text for each, and `(n,)` ints; labels
+        are -1 where there are none.
+    """
+    import numpy as np
+
+    labels, ids = subject.data.listing()
+    names = subject.data.class_names
+    labels = labels if labels.ndim == 1 else np.full(len(ids), -1)  # with several labels none is the image's own
+    order = np.random.default_rng(subject.seed).permutation(len(ids))
+    by_class = np.argsort(labels[order], kind="stable")
+    sorted_labels = labels[order][by_class]
+    rounds = np.arange(len(order)) - np.searchsorted(sorted_labels, sorted_labels)
+    chosen = order[by_class[np.lexsort((by_class, rounds))[:count]]]  # a class's second comes after every class's first
+    chosen = chosen[np.lexsort((ids[chosen], labels[chosen]))]
+    texts = [
+        names[label] if label >= 0 else f"image {id}" for label, id in zip(labels[chosen], ids[chosen], strict=True)
+    ]
+    if len(ids) == 1 and Path(subject.data.name).suffix:
+        texts = [Path(subject.data.name).stem]
+    return subject.pick(ids[chosen]), texts, labels[chosen], ids[chosen]
+
+
+def _is_path(text):
+    return os.sep in text.removeprefix("tfds:") or text.startswith((".", "~")) or text.lower().endswith(_PICTURES)
+
+
+def _check_picture(path):
+    if path.suffix.lower() not in _PICTURES:
+        raise ValueError(f"--images: '{image_files.printable(path)}' is no picture ({', '.join(_PICTURES)}).")
+    try:
+        image_files.check(path)
+    except ValueError as error:
+        told = str(error)
+        raise ValueError(f"--images: {told[0].lower()}{told[1:]}") from error
+
+
+def _one_picture(path, shape):
+    """An `ImageSet` of one picture, brought to a size: the shorter side is resized, the centre cropped."""
+    import numpy as np
+
+    from deconv import datasets
+    from deconv.datasets.files import stream
+
+    encoded = stream([path], np.array([-1], np.int32), np.array([0], np.int64), shape, fit=True)
+    name = image_files.printable(path.name)
+    source = f"The picture '{name}'."
+    return datasets.ImageSet(name, "all", encoded.dataset, (), 1, shape, source, encoded, files=(path,))

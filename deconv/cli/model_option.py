@@ -1,0 +1,277 @@
+"""Which model is meant, and how pixels reach it: a network of ours, a file, or the user's own function."""
+
+import contextlib
+import difflib
+import functools
+import importlib
+import re
+import sys
+import zipfile
+from pathlib import Path
+
+from deconv.cli.named_networks import NETWORKS
+
+_OTHER_FILES = (".h5", ".hdf5", ".pb", ".tflite", ".onnx", ".npz", ".pth", ".pt", ".json")
+_PREPROCESS = ("none", "unit", *NETWORKS)
+
+
+def check_model(text):
+    """Fail if a text is no name of a network, no .keras file and no `module:function`.
+
+    Raises:
+        ValueError: In one line, with the way out.
+    """
+    path = Path(text)
+    if text in NETWORKS:
+        return
+    if path.suffix == ".keras":
+        if not path.is_file():
+            raise ValueError(f"--model: there is no file '{path}'.")
+        _check_is_archive(path)
+        return
+    if path.suffix in _OTHER_FILES or path.exists():
+        raise ValueError(
+            f"--model: '{path}' is no .keras file, the only kind that Keras reads in its safe mode. If you trust it, "
+            "load it in Python and save it with model.save('model.keras'), or return it from a function of yours and "
+            "give --model module:function."
+        )
+    if not _is_function(text):
+        near = difflib.get_close_matches(text, NETWORKS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"--model must be {', '.join(NETWORKS)}, a .keras file, or module:function; received {text!r}.{hint}"
+        )
+
+
+def _check_is_archive(path):
+    try:
+        with open(path, "rb") as file:
+            beginning = file.read(4)
+            whole = zipfile.is_zipfile(file)
+    except OSError as error:
+        raise ValueError(f"--model: '{path}' cannot be read: {error.strerror}.") from error
+    if beginning == b"\x89HDF":
+        raise ValueError(
+            f"--model: '{path}' is an HDF5 file of an older Keras and no .keras file. Load it with the Keras that "
+            "wrote it, and save it with model.save('model.keras')."
+        )
+    if not whole:
+        raise ValueError(f"--model: '{path}' is damaged, or no .keras file: it is not a zip archive.")
+
+
+def check_preprocess(text):
+    """Fail if a text names no preprocessing.
+
+    Raises:
+        ValueError: In one line.
+    """
+    if text is not None and text not in _PREPROCESS and not _is_function(text):
+        raise ValueError(f"--preprocess must be {', '.join(_PREPROCESS)}, or module:function; received {text!r}.")
+
+
+def model_of(text, image_size=None):
+    """The `keras.Model` that a text means.
+
+    Args:
+        text: As `check_model` accepts it.
+        image_size: `(height, width)` for a model that leaves its input size open, or None.
+
+    Returns:
+        `(model, where its weights come from)`.
+
+    Raises:
+        ValueError: If it cannot be loaded, or is no model that takes one image.
+    """
+    import keras
+
+    import models
+
+    if text in NETWORKS:
+        network = NETWORKS[text]
+        return getattr(models, network.build)(weights=network.weights), network.weights
+    model = _loaded(Path(text)) if Path(text).suffix == ".keras" else _made(text)
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"--model: {text} must return a keras.Model; it returns {type(model).__name__}.")
+    return _sized(model, image_size), text
+
+
+def preprocessing(text, model, dtype="float32"):
+    """The function from pixels to what a model takes, for arrays and for tensors alike.
+
+    Args:
+        text: As `check_preprocess` accepts it; None for the named network's own, or none.
+        model: The text of `--model`.
+        dtype: Dtype of what the model takes; pixels are rounded for one of whole numbers.
+    """
+    import models
+    from deconv.runtime.dtypes import is_floating
+
+    text = text or (model if model in NETWORKS else "none")
+    if text in NETWORKS:
+        return getattr(models, text).preprocess_input
+    if text == "none" and not is_floating(dtype):
+        return whole_pixels
+    return {"none": pixels, "unit": unit}.get(text) or _guarded(text, function_of("--preprocess", text))
+
+
+def pixels(images):
+    """Pixel values 0 to 255 as they are, float32."""
+    import keras
+    import numpy as np
+
+    return keras.ops.cast(images, "float32") if keras.ops.is_tensor(images) else np.asarray(images, np.float32)
+
+
+def whole_pixels(images):
+    """Pixel values 0 to 255, rounded; tensors, which are made by following gradients, as they are."""
+    import keras
+    import numpy as np
+
+    return pixels(images) if keras.ops.is_tensor(images) else np.rint(pixels(images))
+
+
+def unit(images):
+    """Pixel values 0 to 255 as float32 from 0 to 1."""
+    return pixels(images) / 255
+
+
+def function_of(option, text):
+    """The function that `module:function` names; modules of the current folder come first.
+
+    Raises:
+        ValueError: If there is none, or its module cannot be imported.
+    """
+    name, _, function = text.partition(":")
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        with _of_the_user(f"{option}: the module '{name}' cannot be imported"):
+            found = getattr(importlib.import_module(name), function, None)
+    finally:
+        with contextlib.suppress(ValueError):  # the module may have changed the path
+            sys.path.remove(folder)
+    if not callable(found):
+        raise ValueError(f"{option}: the module '{name}' has no function '{function}'.")
+    return found
+
+
+def _guarded(text, function):
+    """A function of the user's, whose errors say whose they are."""
+
+    @functools.wraps(function)
+    def run(images):
+        with _of_the_user(f"--preprocess: {text} failed"):
+            return function(images)
+
+    return run
+
+
+@contextlib.contextmanager
+def _of_the_user(failed):
+    """`with _of_the_user(failed):` run code of the user's, in which anything may happen.
+
+    Raises:
+        ValueError: For all that it raises, `sys.exit` too, but Ctrl-C.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
+        said = f"it ends the program with sys.exit({error.code!r})" if isinstance(error, SystemExit) else str(error)
+        raise ValueError(f"{failed}: {type(error).__name__}: {said}") from error
+
+
+def _is_function(text):
+    module, _, function = text.partition(":")
+    return function.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+def _made(text):
+    function = function_of("--model", text)
+    with _of_the_user(f"--model: {text} failed"):
+        return function()
+
+
+def _loaded(path):
+    import keras
+
+    from models.loading import keras_file
+
+    importlib.import_module("models.layers")  # registers its classes, so that a saved AlexNet can be read
+    try:
+        keras_file.check(path)
+    except Exception as error:  # HDF5 and zipfile have many kinds for what they cannot read
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ValueError(f"--model: '{path}' cannot be loaded: {reason.rstrip('.')}.") from error
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises many kinds for what it cannot read
+        raise ValueError(f"--model: '{path}' cannot be loaded: {_why(path, error)}") from error
+
+
+def _why(path, error):
+    said = " ".join(str(error).split()) or type(error).__name__
+    said = said.rpartition("Exception encountered: ")[2]  # before it stand advice and the whole configuration
+    if "Example error message for object" in said:  # before it stands how many there are, after it which
+        said = said.partition("Example error message for object")[2].partition("List of objects")[0].strip()
+    if "Requested the deserialization of" in said and "lambda" in said.lower():
+        return (
+            "it holds a Lambda layer, which is Python code, and Keras's safe mode does not run that. Put a registered "
+            "layer in its place, and give --model module:function."
+        )
+    unknown = re.search(r"Could not locate class '?([\w.>]+)|Could not deserialize '([\w.>]+)'", said)
+    if unknown is not None:
+        name = (unknown[1] or unknown[2].rpartition(".")[2]).rstrip(".")
+        said = f"its layer class '{name}' is not known here. Load it in a function of yours that imports the class"
+    else:
+        end = "…" if len(said) > 300 else "."
+        said = f"{said[:300].rstrip('. ')}{end} If it needs code of yours, build it in a function"
+    return f"{said}, and give --model module:function.{_of_another_keras(path)}"
+
+
+def _of_another_keras(path):
+    """A sentence on files that a newer Keras has written."""
+    import keras
+
+    from models.loading import keras_file
+
+    theirs = keras_file.version(path)
+    numbers, ours = (tuple(map(int, re.findall(r"\d+", text)[:2])) for text in (theirs, keras.__version__))
+    return f" It was saved by Keras {theirs}, newer than {keras.__version__} here." if numbers > ours else ""
+
+
+def _sized(model, image_size):
+    """A model whose input size is fixed: itself, or a copy of that size."""
+    import keras
+    import numpy as np
+
+    try:
+        shape = model.input_shape
+    except (AttributeError, ValueError):  # not built, or written as a class
+        shape = None
+    if not isinstance(shape, tuple) or len(shape) != 4 or shape[3] not in (1, 3):
+        raise ValueError(
+            f"--model: '{model.name}' must be a functional or Sequential model of one image, of 1 or 3 channels "
+            f"in the last axis; it takes {shape or 'what is not known before it is called'}."
+        )
+    for weight in model.weights:
+        if "float" in str(weight.dtype) and not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
+            raise ValueError(
+                f"--model: weight '{weight.path}' of model '{model.name}' holds NaN or infinity. "
+                "Has its training diverged?"
+            )
+    if image_size is None and None in shape[1:3]:
+        raise ValueError(
+            f"Model '{model.name}' leaves its input size open: {shape[1:]}. Give --image-size HEIGHTxWIDTH."
+        )
+    if image_size is None or shape[1:3] == image_size:
+        return model
+    if any(side not in (None, wanted) for side, wanted in zip(shape[1:3], image_size, strict=True)):
+        raise ValueError(f"--image-size: model '{model.name}' takes images of {shape[1]}x{shape[2]} only.")
+    entry = keras.Input((*image_size, shape[3]), dtype=model.inputs[0].dtype)
+    is_row = isinstance(model, keras.Sequential)  # any other model wants its input in the form in which it was given
+    like = [entry] if is_row else keras.tree.map_structure(lambda _: entry, model.input)
+    sized = keras.models.clone_model(model, input_tensors=like)
+    sized.set_weights(model.get_weights())
+    return sized

@@ -1,0 +1,175 @@
+"""Whom a command is about: a network with its weights, the images that it is shown, what it is compared with."""
+
+from pathlib import Path
+
+from deconv.cli.named_networks import NETWORKS, TRAINED_ON
+from deconv.cli.output import load_tensorflow
+
+
+def looked_at(request):
+    """The `deconv.figures.Subject` of a command: the model that is meant, and images at the size that it takes.
+
+    Where the user names neither, images and how they are drawn are those of the named network.
+
+    Raises:
+        ValueError, ImportError: If model or data are not there; the message says what to do.
+    """
+    from deconv.cli import images_option, model_option, options
+
+    network = NETWORKS.get(request.model)
+    if network is None and request.images is None:
+        raise ValueError(f"--images: say what '{request.model}' is shown, for example --images mnist-5k or a folder.")
+    load_tensorflow()
+    from deconv import figures
+
+    model, weights = model_option.model_of(request.model, options.sides(request.image_size))
+    height, width, channels = model.input_shape[1:]
+    network = network or _own(height, width, channels)
+    split = request.split if request.images or request.split else network.split
+    places = (height, width), channels, request.data_dir, request.download
+    data = images_option.images_of(request.images or network.dataset, split, *places)
+    return figures.Subject(
+        model,
+        weights,
+        data,
+        model_option.preprocessing(request.preprocess, request.model, model.inputs[0].dtype),
+        fill=network.fill,
+        square=network.square,
+        stride=network.stride,
+        contrast=network.contrast,
+        seed=request.seed,
+        classes=_class_names(request.model, model, data),
+        trained_on=TRAINED_ON.get((weights, request.images or network.dataset)),
+    )
+
+
+def subject(name, network, *, data_dir=None, download=False, seed=0, runs=None, parts=None, needed=()):
+    """The `deconv.figures.Subject` of a named network for the figures of the paper.
+
+    Args:
+        name: A key of `NETWORKS`.
+        network: Its `Network`, with what the user wants otherwise.
+        data_dir, download: For TFDS.
+        seed: Of every random choice.
+        runs, parts: See `Subject`.
+        needed: Names of the recipes that will be drawn; what none of them needs is not loaded.
+
+    Raises:
+        ValueError, ImportError: If weights or data are not there; the message says what to do.
+    """
+    import models
+    from deconv import figures
+
+    def load(dataset, split):
+        return _loaded(dataset, split, network, data_dir, download)
+
+    data = load(network.dataset, network.split)
+    check_labels(data)
+    model, classes = _built(network, data)
+    training = held_out = transfer = None
+    if {"fig4", "health", "table3", "table7"} & set(needed):
+        training, held_out = (_if_there(load, network.dataset, split) for split in ("train", "test"))
+    if network.transfer is not None and {"table7", "transfer"} & set(needed):
+        # The network's own training images would make its features look better than they are.
+        transfer = load(network.transfer, "test" if network.transfer in (network.weights, network.dataset) else "all")
+    others = ()
+    if network.beside is not None and "fig6" in needed:
+        beside = NETWORKS[network.beside]._replace(dataset=network.dataset, split=network.split)
+        others = (subject(network.beside, beside, data_dir=data_dir, download=download, seed=seed),)
+    return figures.Subject(
+        model,
+        network.weights,
+        data,
+        getattr(models, name).preprocess_input,
+        fill=network.fill,
+        square=network.square,
+        stride=network.stride,
+        contrast=network.contrast,
+        seed=seed,
+        classes=classes,
+        training=training,
+        held_out=held_out,
+        transfer=transfer,
+        runs=None if runs is None else Path(runs),
+        parts=None if parts is None else Path(parts),
+        others=others,
+        trained_on=TRAINED_ON.get((network.weights, network.dataset)),
+    )
+
+
+def check_labels(data):
+    """Fail if images have no class each.
+
+    Raises:
+        ValueError: In one line, with the way out.
+    """
+    if not data.class_names:
+        raise ValueError(f"The images of '{data.name}' have no classes; put them into one sub-folder per class.")
+    if data.several:
+        raise ValueError(
+            f"The data set '{data.name}' has several labels for an image, and one is needed; as --transfer "
+            f"{data.name} it makes Table 6."
+        )
+
+
+def _own(height, width, channels):
+    """How images of a model of the user's own are drawn: as LeNet-5's if they are grey, as AlexNet's if of colour."""
+    from deconv.occlusion.sliding_window import default_square
+
+    fill, contrast = (0, 100) if channels == 1 else (128, 99.5)
+    side = min(height, width)
+    square, stride = default_square((height, width))
+    return NETWORKS["lenet5"]._replace(
+        weights=None, side=side, channels=channels, fill=fill, square=square, stride=stride, contrast=contrast
+    )
+
+
+def _class_names(name, model, data):
+    """Names of the model's classes; None where they are the data's."""
+    named = _names_of(NETWORKS[name].weights if name in NETWORKS else None)
+    if named:
+        return named
+    count = model.outputs[0].shape[-1]
+    return None if count == len(data.class_names) else tuple(map(str, range(count)))
+
+
+def _names_of(weights):
+    """Names of the classes that weights tell apart, if they are ImageNet's."""
+    import models
+
+    named = {"imagenette": models.imagenet.IMAGENETTE, "imagenet": models.imagenet.imagenet_classes()}
+    return tuple(text for _, text in named[weights]) if weights in named else None
+
+
+def _loaded(dataset, split, network, data_dir, download):
+    from deconv import datasets
+
+    size = {"image_size": (network.side, network.side), "channels": network.channels}
+    return datasets.load(dataset, split, data_dir=data_dir, download=download, **size)
+
+
+def _if_there(load, dataset, split):
+    """A part of a data set; None where it has no such part."""
+    try:
+        return load(dataset, split)
+    except ValueError:
+        return None
+
+
+def _built(network, data):
+    """The network, and the names of its classes: the data's, or those of its weights."""
+    import models
+
+    build = getattr(models, network.build)
+    if network.build == "LeNet5":
+        if network.weights == "mnist" and len(data.class_names) != 10:
+            raise ValueError(
+                f"LeNet-5's weights tell ten digits apart; '{network.dataset}' has {len(data.class_names)} classes. "
+                f"Train with scripts/train_lenet5.py --dataset {network.dataset}, and give --weights FILE."
+            )
+        return build(weights=network.weights, classes=len(data.class_names)), None
+    model = build(weights=network.weights)
+    if _names_of(network.weights):
+        return model, _names_of(network.weights)
+    count = model.output.shape[-1]
+    return model, tuple(data.class_names if count == len(data.class_names) else map(str, range(count)))

@@ -1,0 +1,174 @@
+"""A data set, whatever it is, as batches of images with labels and ids, one batch at a time."""
+
+import contextvars
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import numpy as np
+import tensorflow as tf
+
+from deconv.datasets.sequences import Sequence, check_ends, is_iterated, is_sequence, tensors_of
+from deconv.graph import fingerprint
+from deconv.graph.elements import NOT_THESE, Batch, batch_of, class_numbers, later, parts_of, whole_numbers
+
+__all__ = ["Arrays", "Batch", "Stream", "ahead", "class_numbers", "opened", "whole_numbers"]
+
+_THAT_END = ("Take", "Zip")
+"""In the names of datasets that end although what they read does not."""
+
+
+def opened(dataset):
+    """What hands a data set out in batches: `Arrays`, `Stream` or `Sequence`.
+
+    Args:
+        dataset: An `ImageSet`, or anything with such a `.dataset`; arrays, of NumPy, PyTorch or on disk; a
+            `tf.data.Dataset`; or anything with a length whose elements are had by their number: Keras's `PyDataset` and
+            the flows of its `ImageDataGenerator`, PyTorch's `Dataset` and `DataLoader`. What is not an array is read
+            batch by batch. The elements are images, `(image, label)` or `(image, label, id)`, single or in batches, or
+            dicts with the keys image, label and id. As for Keras, a third part of floating point is a sample weight,
+            which has no part in anything here. Labels may be one-hot.
+
+    Raises:
+        ValueError: If it is nothing of the kind, or without end.
+    """
+    inside = dataset if is_iterated(dataset) else getattr(dataset, "dataset", dataset)
+    if isinstance(inside, tf.data.Dataset):
+        return Stream(inside, dataset)
+    inside = tensors_of(inside)
+    if is_iterated(inside) or is_sequence(inside):
+        return Sequence(inside)
+    check_ends(inside)
+    several = isinstance(inside, tuple) and 0 < len(inside) <= 3 and len(np.shape(inside[0])) == 4
+    images, labels, ids = parts_of(inside) if several or isinstance(inside, dict) else (inside, None, None)
+    images = images if hasattr(images, "shape") else np.asarray(images)
+    labels, ids = (part if part is None or hasattr(part, "shape") else np.asarray(part) for part in (labels, ids))
+    if not len(images.shape):
+        raise ValueError(f"A data set is an array of images or a tf.data.Dataset; received {dataset!r}.")
+    if labels is not None and (np.asarray(labels[:0]).dtype.kind not in "iu" or len(labels.shape) != 1):
+        labels = class_numbers(labels, len(images))
+    for name, part in (("labels", labels), ("ids", ids)):
+        if part is not None:
+            whole_numbers(name, part, len(images))
+    return Arrays(images, labels, ids)
+
+
+def ahead(items):
+    """Each item of a generator, while the next one is being made in a thread of its own.
+
+    There is never more than one in advance. What goes wrong in the making is raised here, when its turn comes. The
+    thread ends, and the items are closed, when this generator is: as soon as the item in the making is made.
+    """
+    context = contextvars.copy_context()  # np.errstate, for one
+    with closing(items), ThreadPoolExecutor(1, "deconv-images") as thread:
+        following = thread.submit(context.run, next, items, None)
+        while (item := following.result()) is not None:
+            following = thread.submit(context.run, next, items, None)
+            yield item
+
+
+class Arrays:
+    """Arrays of images and, perhaps, of labels and ids; sliced, never copied as a whole."""
+
+    first = None
+
+    def __init__(self, images, labels=None, ids=None):
+        self.images, self.labels, self.ids = images, labels, ids
+        self.channels = images.shape[-1]
+
+    def identity(self):
+        """Shape, and a hash of the content: see `fingerprint.of_array`."""
+        parts = {"images": self.images, "labels": self.labels, "ids": self.ids}
+        hashes = {name: fingerprint.of_array(part) for name, part in parts.items() if part is not None}
+        shape = [int(size) for size in self.images.shape]
+        return {"kind": "arrays", "numbered": self.ids is not None, "shape": shape} | hashes
+
+    def check_first(self):
+        """Nothing to check: the identity says all."""
+
+    def batches(self, batch_size, after=0):
+        """Batches of the images that come after the first so many."""
+        for start in range(after, len(self.images), batch_size):
+            part = slice(start, start + batch_size)
+            numbers = (None if some is None else some[part] for some in (self.labels, self.ids))
+            yield batch_of(start, np.asarray(self.images[part]), *numbers)
+
+
+class Stream:
+    """A `tf.data.Dataset`, whose elements are what `parts_of` takes, single or in batches.
+
+    Args:
+        dataset: The dataset.
+        holder: What holds it. If it can tell its own `identity` and can leave images out unread (`after(count)`), as an
+            `ImageSet` does, it is asked to. Any other dataset is read from its start and known by its first image.
+
+    Attributes:
+        first: Hash of the first image, once it has been read; None where the holder knows its identity. Set before
+            reading, it is what the first image must have.
+    """
+
+    def __init__(self, dataset, holder=None):
+        spec = dataset.element_spec
+        if not isinstance(spec, tuple | list | dict | tf.TensorSpec):
+            raise ValueError(NOT_THESE.format(element=spec))
+        image, _, id = parts_of(spec)
+        rank = image.shape.rank if isinstance(image, tf.TensorSpec) else None
+        if rank not in (3, 4):
+            raise ValueError(NOT_THESE.format(element=spec))
+        if _never_ends(dataset):
+            raise ValueError(
+                "The data set never ends; take a part of it with dataset.take(count), or leave repeat() out."
+            )
+        self.dataset, self.single, self.numbered, self.first = dataset, rank == 3, id is not None, None
+        self.channels = image.shape[-1]
+        self.several = getattr(holder, "several", False) is True
+        self.holder = holder if self.single and hasattr(holder, "identity") and hasattr(holder, "after") else None
+
+    def identity(self):
+        """What the holder says; else the types of the elements and how many there are. More cannot be known."""
+        if self.holder is not None:
+            return {"kind": "ImageSet", "numbered": self.numbered} | self.holder.identity
+        elements, count = str(self.dataset.element_spec), int(self.dataset.cardinality())
+        return {"kind": "tf.data.Dataset", "numbered": self.numbered, "elements": elements, "cardinality": count}
+
+    def check_first(self):
+        """Read no more than the first image, and see that it is the one expected.
+
+        Raises:
+            ValueError: If it is another.
+        """
+        if self.holder is None:
+            for _ in self._read(self.dataset.take(1), 1):
+                pass
+
+    def batches(self, batch_size, after=0):
+        """Batches of the images that come after the first so many."""
+        if self.holder is not None:
+            yield from self._read(self.holder.after(after), batch_size, before=after)
+            return
+        yield from later(self._read(self.dataset, batch_size), after)
+
+    def _read(self, dataset, batch_size, before=0):
+        if self.single:
+            dataset = dataset.batch(batch_size)
+        for element in dataset.prefetch(1).as_numpy_iterator():
+            images, labels, ids = parts_of(element)
+            if not before and self.holder is None:
+                self.meet(images[:1])
+            if labels is not None and self.several:
+                labels = whole_numbers("labels", labels, len(images))
+            yield (batch := batch_of(before, images, labels, ids))
+            before = batch.stop
+
+    def meet(self, image):
+        """See that the first image is the one expected, or expect this one from now on."""
+        self.first = fingerprint.met(image, self.first)
+
+
+def _never_ends(dataset):
+    """Whether a `tf.data.Dataset` has no end, as far as can be known; one that is filtered does not say so itself."""
+    while dataset.cardinality() == tf.data.UNKNOWN_CARDINALITY:
+        inputs = dataset._inputs()
+        if len(inputs) != 1 or any(name in type(dataset).__name__ for name in _THAT_END):
+            return False
+        dataset = inputs[0]
+    return bool(dataset.cardinality() == tf.data.INFINITE_CARDINALITY)

@@ -1,0 +1,116 @@
+"""Some images of a data set, drawn at random or picked by their ids, with one label each."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from deconv.datasets.batches import Arrays, class_numbers, opened, whole_numbers
+from deconv.validation import check_positive, check_seed
+
+PIXELS = "pixels"
+"""What the image itself is called where layers are named."""
+
+
+class Drawn(NamedTuple):
+    """Some images of a data set.
+
+    Attributes:
+        images: `(n, height, width, channels)`, as the data set gives them.
+        labels: int64 `(n,)`; -1 where there is none.
+        ids: int64 `(n,)`.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    ids: np.ndarray
+
+
+def draw(dataset, count, seed=0, *, even=False):
+    """Draw images of a data set, each at most once, in the order of the data set.
+
+    Args:
+        dataset: An `ImageSet`; or an array of images, or arrays `(images, labels)` or `(images, labels, ids)`. Without
+            ids, images are numbered.
+        count: How many at most.
+        seed: Of the draw.
+        even: Whether to draw the same number of each class, or all of a class that has fewer; images without a label
+            are then left out.
+
+    Returns:
+        `Drawn`.
+
+    Raises:
+        ValueError: If the data set is something else, or has no labels where they are needed.
+    """
+    check_positive("images", count)
+    labels, ids, pick = _listed(dataset, needs_labels=even)
+    random = np.random.default_rng(check_seed(seed))
+    if even:
+        classes = np.unique(labels[labels >= 0])
+        each = max(1, count // max(1, len(classes)))
+        places = [random.permutation(np.flatnonzero(labels == label))[:each] for label in classes]
+        places = np.sort(np.concatenate([*places, np.empty(0, np.int64)]))
+    else:
+        places = np.sort(random.permutation(len(ids))[:count])
+    if not len(places):
+        raise ValueError(f"The data set must have at least one image{' with a label' if even else ''}; it has none.")
+    return Drawn(pick(places), labels[places], ids[places])
+
+
+def picker(dataset):
+    """A function from ids of a data set, which `draw` takes, to its images."""
+    _, ids, pick = _listed(dataset)
+    order = np.argsort(ids)
+    return lambda wanted: pick(order[np.searchsorted(ids, wanted, sorter=order)])
+
+
+def _listed(dataset, needs_labels=False):
+    """Labels and ids `(n,)` of a data set, and a function from places in it to images."""
+    if hasattr(dataset, "listing") and hasattr(dataset, "pick"):
+        labels, ids = dataset.listing()
+        if needs_labels:
+            check_one_label(labels, dataset.name)
+        labels = labels.astype(np.int64) if labels.ndim == 1 else np.full(len(ids), -1)
+        return labels, ids, lambda places: dataset.pick(ids[places])
+    source = opened(dataset)
+    if not isinstance(source, Arrays) or source.images.ndim != 4 or (needs_labels and source.labels is None):
+        raise ValueError(
+            "The data set must be an ImageSet, or arrays (images, labels) with images (n, height, width, channels); "
+            f"received {type(dataset).__name__}."
+        )
+    count = len(source.images)
+    labels = np.full(count, -1) if source.labels is None else whole_numbers("labels", source.labels)
+    ids = np.arange(count) if source.ids is None else whole_numbers("ids", source.ids)
+    return labels, ids, lambda places: np.asarray(source.images)[places]
+
+
+def labelled(dataset):
+    """Labels of a data set, int64 `(n,)`, and a function from places in it to images.
+
+    Raises:
+        ValueError: If it is neither an `ImageSet` nor arrays `(images, labels)`, or an image may be of several classes.
+    """
+    if hasattr(dataset, "listing") and hasattr(dataset, "pick"):
+        labels, ids = dataset.listing()
+        check_one_label(labels, dataset.name)
+        return labels.astype(np.int64), lambda places: dataset.pick(ids[places])
+    if not isinstance(dataset, tuple) or len(dataset) not in (2, 3) or np.ndim(dataset[0]) != 4:
+        raise ValueError(
+            "The data set must be an ImageSet, or arrays (images, labels) with images (n, height, width, channels); "
+            f"received {type(dataset).__name__}."
+        )
+    images = np.asarray(dataset[0])
+    return class_numbers(dataset[1], len(images)), lambda places: images[places]
+
+
+def check_one_label(labels, name):
+    """That each image of a data set has one label, not several.
+
+    Raises:
+        ValueError: If the labels are `(n, classes)`.
+    """
+    if np.ndim(labels) != 1:
+        raise ValueError(
+            f"An image of '{name}' may be of several classes, and one label for each is needed here; take another data "
+            "set. deconv.probing.linear_classifiers.average_precisions learns several."
+        )

@@ -1,0 +1,168 @@
+"""Data sets with a length that are read by number or from their start: Keras's `PyDataset`, PyTorch's `DataLoader`."""
+
+import sys
+from functools import cached_property
+
+import numpy as np
+
+from deconv.graph import fingerprint
+from deconv.graph.elements import batch_of, later, parts_of
+
+
+class Sequence:
+    """A data set whose elements are what `elements.parts_of` takes, single or in batches; read batch by batch.
+
+    The flows of Keras's `ImageDataGenerator` know in which order they shuffle: the id of an image is then its place in
+    the arrays or the list of files. All others are numbered in the order in which they come.
+
+    Args:
+        source: The data set: a `DataLoader`, or what has a length and gives its elements by number.
+
+    Attributes:
+        first: As for `batches.Stream`.
+
+    Raises:
+        ValueError: If it has no length.
+    """
+
+    def __init__(self, source):
+        self.source, self.first, self.length = source, None, _length(source)
+
+    def identity(self):
+        """Its kind, its length and the form of its first element. More cannot be known."""
+        images, *numbers = self._first
+        form = [str(images.dtype), *(int(size) for size in images.shape[-3:]), *(part is not None for part in numbers)]
+        elements = " ".join(map(str, form))
+        kind = type(self.source).__name__
+        return {"kind": kind, "numbered": self.numbered, "elements": elements, "length": self.length}
+
+    @property
+    def numbered(self):
+        """Whether its images have ids of their own."""
+        return self.length > 0 and self._first[2] is not None
+
+    @property
+    def channels(self):
+        """How many channels the images have."""
+        return self._first[0].shape[-1] if self.length else None
+
+    def check_first(self):
+        """Read no more than the first element, and see that its image is the one expected.
+
+        Raises:
+            ValueError: If it is another.
+        """
+        for images, *_ in self._elements(1):
+            self._meet(images if images.ndim == 3 else images[0])
+
+    def batches(self, batch_size, after=0):
+        """Batches of the images that come after the first so many; single images are put together to batches."""
+        yield from later(self._batches(batch_size), after)
+
+    def _batches(self, batch_size):
+        waiting, stop = [], 0
+        for element in self._elements(self.length):
+            images = element[0]
+            if images.ndim not in (3, 4):
+                raise ValueError(
+                    "The elements of the data set must be images (height, width, channels) or batches of them; "
+                    f"received {images.dtype} {images.shape}."
+                )
+            if not stop and not waiting:
+                self._meet(images if images.ndim == 3 else images[0])
+            if images.ndim == 3:
+                waiting.append(element)
+                if len(waiting) < batch_size:
+                    continue
+                element, waiting = _stacked(waiting), []
+            if len(element[0]):
+                yield (batch := batch_of(stop, *element))
+                stop = batch.stop
+        if waiting:
+            yield batch_of(stop, *_stacked(waiting))
+
+    def _elements(self, count):
+        """The first so many elements as lists of images, labels and ids."""
+        if is_iterated(self.source):
+            for _, element in zip(range(count), self.source, strict=False):
+                yield [_array(part) for part in parts_of(element)]
+            return
+        for place in range(count):
+            element = [_array(part) for part in parts_of(self.source[place])]
+            order = getattr(self.source, "index_array", None)
+            if order is not None and element[2] is None and hasattr(self.source, "batch_size"):
+                start = place * self.source.batch_size
+                element[2] = np.asarray(order[start : start + self.source.batch_size])
+            yield element
+
+    @cached_property
+    def _first(self):
+        return next(iter(self._elements(1)), (np.empty((0, 0, 0, 0)), None, None))
+
+    def _meet(self, image):
+        self.first = fingerprint.met(np.asarray(image)[None], self.first)
+
+
+def is_iterated(dataset):
+    """Whether it is a `DataLoader` or `IterableDataset` of PyTorch, which is not imported for that."""
+    data = sys.modules.get("torch.utils.data")
+    return data is not None and isinstance(dataset, data.DataLoader | data.IterableDataset)
+
+
+def is_sequence(dataset):
+    """Whether it is read by number: it has elements, and is neither an array, nor a list or dict of arrays."""
+    if isinstance(dataset, str | bytes | list | tuple | dict) or (
+        hasattr(dataset, "shape") and hasattr(dataset, "dtype")
+    ):
+        return False
+    return hasattr(dataset, "__getitem__") and (hasattr(dataset, "__len__") or hasattr(dataset, "num_batches"))
+
+
+def tensors_of(dataset):
+    """The tensors that a `TensorDataset` of PyTorch holds; anything else as it is."""
+    data = sys.modules.get("torch.utils.data")
+    return dataset.tensors if data is not None and isinstance(dataset, data.TensorDataset) else dataset
+
+
+def check_ends(dataset):
+    """Fail for what is read one after the other and does not say how much there is.
+
+    Raises:
+        ValueError: If it is a generator, an iterator or another iterable without a length.
+    """
+    if hasattr(dataset, "__iter__") and not hasattr(dataset, "__len__") and not hasattr(dataset, "shape"):
+        raise ValueError(_endless(dataset))
+
+
+def _length(source):
+    """How many elements there are.
+
+    Raises:
+        ValueError: If it does not say so, or says that it never ends.
+    """
+    try:
+        length = source.num_batches if hasattr(type(source), "num_batches") else len(source)
+    except (TypeError, NotImplementedError, AttributeError):
+        length = None
+    if not isinstance(length, int | np.integer):
+        raise ValueError(_endless(source))
+    return int(length)
+
+
+def _endless(dataset):
+    return (
+        f"The data set, a {type(dataset).__name__}, has no length, so that it may never end. Give arrays of its first "
+        "images, tf.data.Dataset.from_generator(...).take(count), or a data set that has a length (__len__)."
+    )
+
+
+def _array(part):
+    """A part of an element as an array; None stays."""
+    if part is None:
+        return None
+    return np.asarray(part.detach().cpu() if hasattr(part, "detach") else part)
+
+
+def _stacked(elements):
+    """Lists of images, labels and ids of single images as one of batches."""
+    return [None if parts[0] is None else np.stack(parts) for parts in zip(*elements, strict=True)]

@@ -1,0 +1,1 @@
+"""What layers compute, how invariant and how healthy they are (Figs. 5, 6)."""

@@ -1,0 +1,1 @@
+"""Images and units as points: t-SNE, PCA, clusters, neighbours."""

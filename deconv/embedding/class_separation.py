@@ -1,0 +1,136 @@
+"""How well the classes of a data set lie apart in each layer: whether an image's neighbours are of its class."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from deconv.datasets.sampling import PIXELS, draw
+from deconv.embedding.layout import check_sklearn
+from deconv.probing.feature_vectors import vectors
+from deconv.validation import check_positive
+
+
+class Separation(NamedTuple):
+    """How classes lie in the layers, the pixels first.
+
+    Attributes:
+        layers: Names, as they were given, after `"pixels"`.
+        values: `(layers,)` ints, how many values of each there are for an image.
+        classes: `(classes,)` ints, the labels.
+        images: `(classes,)` ints, how many images of each there are.
+        neighbours: How many neighbours have a vote.
+        accuracy: `(layers,)`, 0 to 1: how many images their neighbours tell right, the mean over the classes.
+        deviation: `(layers,)`, its standard error for as many images drawn at random.
+        per_class: `(layers, classes)`, the same for each class.
+        chance: What neighbours drawn at random would come to: one over the number of classes.
+    """
+
+    layers: tuple
+    values: np.ndarray
+    classes: np.ndarray
+    images: np.ndarray
+    neighbours: int
+    accuracy: np.ndarray
+    deviation: np.ndarray
+    per_class: np.ndarray
+    chance: float
+
+
+def separation(
+    model,
+    dataset,
+    layers,
+    *,
+    neighbours=5,
+    images=1000,
+    pooled=None,
+    preprocess=None,
+    batch_size=64,
+    input_shape=None,
+    seed=0,
+):
+    """Ask the nearest neighbours of each image, in each layer, for its class.
+
+    Every image is left out once and told by the vote of the others nearest to it by Euclidean distance (a tie goes to
+    the smaller label, as scikit-learn has it). Nothing is trained, so the measure is the geometry of the layer itself:
+    it says how classes separate as depth grows. The accuracy is the mean of the classes' accuracies.
+
+    Args:
+        model: A functional or Sequential `keras.Model`.
+        dataset: An `ImageSet`, or arrays `(images, labels)`. Images with a label below zero are left out.
+        layers: One layer or a sequence of them: names, paths or indices. The pixels, as the model takes them, always
+            come before them.
+        neighbours: How many of the others vote.
+        images: How many images at most, the same number of each class.
+        pooled: Average maps onto a grid of at most this side, or `(rows, columns)`; None averages only layers of more
+            than 75,000 values per image.
+        preprocess: Function applied to each batch of images before the model sees it.
+        batch_size: How many images are computed at a time.
+        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+        seed: Of the draw.
+
+    Returns:
+        `Separation`.
+
+    Raises:
+        ImportError: If scikit-learn is not installed.
+        ValueError: If there are fewer than two classes, a class has fewer than two images, there are fewer images than
+            neighbours, or anything does not fit the model.
+    """
+    check_sklearn()
+    check_positive("neighbours", neighbours)
+    layers = [*layers] if isinstance(layers, list | tuple | range) else [layers]
+    drawn = draw(dataset, images, seed, even=True)
+    classes, answers, counts = np.unique(drawn.labels, return_inverse=True, return_counts=True)
+    if len(classes) < 2 or counts.min() < 2:
+        raise ValueError(
+            f"There must be at least two classes, of two images each; received {len(classes)} classes, the smallest of "
+            f"{counts.min()}. Take a larger part of the data set, or more `images`."
+        )
+    if len(answers) <= neighbours:
+        raise ValueError(f"neighbours must be fewer than the images, {len(answers)}; received {neighbours}.")
+    found = vectors(
+        model,
+        drawn.images,
+        [None, *layers],
+        pooled=pooled,
+        preprocess=preprocess,
+        batch_size=batch_size,
+        input_shape=input_shape,
+    )
+    values, per_class = [], []
+    for some in found:
+        values.append(some.shape[1])
+        right = told_by_neighbours(some, answers, neighbours) == answers
+        per_class.append(np.bincount(answers, right) / counts)
+    per_class = np.array(per_class)
+    return Separation(
+        (PIXELS, *layers),
+        np.array(values),
+        classes,
+        counts,
+        neighbours,
+        per_class.mean(axis=1),
+        np.sqrt((per_class * (1 - per_class) / counts).sum(axis=1)) / len(classes),
+        per_class,
+        1 / len(classes),
+    )
+
+
+def told_by_neighbours(vectors, labels, neighbours=5):
+    """The class of each vector as the others nearest to it have it.
+
+    Args:
+        vectors: `(n, values)`.
+        labels: `(n,)` ints from 0.
+        neighbours: How many vote, fewer than n.
+
+    Returns:
+        `(n,)` ints. Of classes with as many votes it is the smallest.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    nearest = NearestNeighbors(n_neighbors=neighbours, algorithm="brute").fit(vectors).kneighbors(return_distance=False)
+    votes = np.zeros((len(labels), labels.max() + 1), np.int64)
+    np.add.at(votes, (np.arange(len(labels))[:, None], labels[nearest]), 1)
+    return votes.argmax(axis=1)

@@ -1,0 +1,64 @@
+"""What clusters of units look for: the strongest activations of their most central units, projected (section 2.1)."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from deconv import graph
+from deconv.datasets.sampling import picker
+from deconv.deconvnet.projection import Deconvnet
+from deconv.topk.scan import top_activations
+from deconv.validation import check_positive, prepare
+
+
+class ClusterTops(NamedTuple):
+    """The strongest activation of some units of each cluster, and its projection; an entry for each unit.
+
+    Attributes:
+        clusters, units: `(m,)` ints; clusters in order, in each the most central unit first.
+        values: `(m,)`, the activations.
+        ids: `(m,)` int64, the image in which each occurred.
+        positions: `(m, 2)` ints, row and column in the map.
+        windows: `(m, 4)` ints, what the unit sees: top, left, bottom, right.
+        images: `(m, height, width, channels)`, as the data set gives them.
+        projections: `(m, height, width, channels of the model's input)`, signed.
+    """
+
+    clusters: np.ndarray
+    units: np.ndarray
+    values: np.ndarray
+    ids: np.ndarray
+    positions: np.ndarray
+    windows: np.ndarray
+    images: np.ndarray
+    projections: np.ndarray
+
+
+def cluster_tops(model, dataset, found, units=4, *, preprocess=None, batch_size=64, input_shape=None):
+    """What the clusters of units look for: the strongest activations of their most central units, projected.
+
+    Args:
+        model: The `keras.Model` of the embedding.
+        dataset: Where the strongest activations are looked for, in one pass: an `ImageSet`, or arrays.
+        found: The `UnitEmbedding`.
+        units: How many units of each cluster, at most.
+        preprocess, batch_size, input_shape: As for `embed_units`.
+
+    Returns:
+        `ClusterTops`.
+    """
+    central = found.central(check_positive("units", units))
+    channels = np.concatenate(central)
+    options = {"preprocess": preprocess, "batch_size": batch_size, "input_shape": input_shape}
+    tops = top_activations(model, dataset, found.layer, 1, **options)[found.layer]
+    values, ids, _, positions, windows = (some[channels, 0] for some in tops)
+    wanted, numbers = np.unique(ids, return_inverse=True)
+    pictures = picker(dataset)(wanted)
+    net = Deconvnet(model, input_shape=input_shape)
+    image = graph.below(net.graph, graph.find(net.graph, found.layer)).inputs[0]
+    inputs = prepare(pictures, preprocess, image.shape, image.dtype)
+    projections = net.project_units(
+        inputs, found.layer, channels, positions, numbers=numbers, batch_size=min(batch_size, 32)
+    )
+    clusters = np.repeat(np.arange(len(central)), [len(some) for some in central])
+    return ClusterTops(clusters, channels, values, ids, positions, windows, pictures[numbers], projections)

@@ -1,0 +1,135 @@
+"""Vectors laid out in a plane such that neighbours stay neighbours: t-SNE, and how far it can be trusted."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from deconv.validation import require_sklearn
+
+_COLUMNS = 4096
+"""Values per vector that are taken to float64 at a time."""
+
+
+class Layout(NamedTuple):
+    """Where vectors lie in the plane.
+
+    Attributes:
+        points: float32 `(n, 2)`.
+        perplexity: About how many neighbours count for each point; None for PCA.
+        trustworthiness: 0 to 1; 1 if each point's neighbours in the plane are its neighbours among the vectors.
+        kl: The divergence that t-SNE has come down to; None for PCA.
+        kept: Share of the vectors' variance in what the layout is made of: of PCA its two components, of t-SNE those
+            that it is given.
+    """
+
+    points: np.ndarray
+    perplexity: float | None
+    trustworthiness: float
+    kl: float | None
+    kept: float
+
+
+def coordinates(vectors):
+    """Vectors turned such that the axes are their principal components, the strongest first: distances stay.
+
+    Args:
+        vectors: `(n, values)`.
+
+    Returns:
+        float64 `(n, axes)`, at most n axes; of mean zero. The largest coordinate of each axis is positive.
+    """
+    count, values = vectors.shape
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    if values <= count:
+        centred = vectors - mean
+        turned = centred @ np.linalg.eigh(centred.T @ centred)[1]
+    else:
+        products = np.zeros((count, count))
+        for start in range(0, values, _COLUMNS):
+            part = slice(start, start + _COLUMNS)
+            centred = vectors[:, part] - mean[part]
+            products += centred @ centred.T
+        energy, directions = np.linalg.eigh(products)
+        turned = directions * np.sqrt(np.maximum(energy, 0))
+    turned = turned[:, ::-1]
+    largest = np.take_along_axis(turned, np.abs(turned).argmax(axis=0)[None], axis=0)
+    return turned * np.where(largest < 0, -1, 1)
+
+
+def layout(turned, method="tsne", *, perplexity=None, components=50, neighbours=5):
+    """Lay points out in the plane.
+
+    t-SNE (van der Maaten & Hinton, JMLR 2008; scikit-learn's Barnes-Hut) of the first principal components, begun with
+    the first two. Nothing in it is drawn at random, and it runs on one thread, for sums of several come in any order:
+    the layout repeats. Distances between clusters and their sizes mean nothing: only who is near whom does.
+
+    Args:
+        turned: `(n, axes)`, from `coordinates`; at least 4 points.
+        method: `"tsne"`, or `"pca"` for the first two components.
+        perplexity: At least 1, less than n; None for 30, or less where that is more than a third of the others.
+        components: How many principal components t-SNE sees.
+        neighbours: Of how many neighbours trustworthiness is about (Venna & Kaski 2001); of few points, fewer.
+
+    Returns:
+        `Layout`.
+
+    Raises:
+        ImportError: If scikit-learn is not installed.
+        ValueError: If `method` is unknown, the perplexity does not fit, or all vectors are the same.
+    """
+    check_sklearn()
+    from sklearn.manifold import TSNE, trustworthiness
+    from threadpoolctl import threadpool_limits
+
+    count = len(turned)
+    perplexity = check_layout(method, perplexity, count)
+    energy = np.square(turned).sum(axis=0)
+    first = np.zeros((count, 2))
+    first[:, : turned.shape[1]] = turned[:, :2]
+    if not energy.any():
+        raise ValueError("All vectors are the same: there is nothing to lay out. Choose another layer or other images.")
+    near = min(neighbours, (count - 1) // 2)
+    if method == "pca":
+        trusted = trustworthiness(turned, first, n_neighbors=near)
+        return Layout(first.astype(np.float32), None, float(trusted), None, float(energy[:2].sum() / energy.sum()))
+    start = 1e-4 * first / first[:, 0].std()  # as scikit-learn scales it
+    with threadpool_limits(1):
+        learner = TSNE(perplexity=perplexity, init=start.astype(np.float32), learning_rate="auto")
+        points = learner.fit_transform(turned[:, :components].astype(np.float32))
+    trusted = trustworthiness(turned, points, n_neighbors=near)
+    kept = energy[:components].sum() / energy.sum()
+    return Layout(points, perplexity, float(trusted), float(learner.kl_divergence_), float(kept))
+
+
+def check_layout(method, perplexity, count):
+    """The perplexity for so many points; None for PCA.
+
+    Raises:
+        ValueError: If the method is unknown, or the perplexity does not fit.
+    """
+    if method not in ("tsne", "pca"):
+        raise ValueError(f"method must be 'tsne' or 'pca'; received {method!r}.")
+    if count < 4:
+        raise ValueError(f"A layout needs at least 4 points; received {count}.")
+    is_number = isinstance(perplexity, int | float | np.number) and not isinstance(perplexity, bool)
+    if perplexity is not None and not (is_number and perplexity >= 1):
+        raise ValueError(f"perplexity must be a number of at least 1; received {perplexity!r}.")
+    if method == "pca":
+        return None
+    if perplexity is None:
+        return min(30.0, (count - 1) / 3)
+    if perplexity >= count:
+        raise ValueError(
+            f"perplexity must be less than the number of points, {count}; received {perplexity!r}. "
+            f"Take more points, or at most perplexity={(count - 1) // 3 or 1}."
+        )
+    return float(perplexity)
+
+
+def check_sklearn():
+    """That scikit-learn is there.
+
+    Raises:
+        ImportError: If not; it says how to install it.
+    """
+    require_sklearn("Embeddings", "sklearn.manifold")

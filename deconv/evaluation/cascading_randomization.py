@@ -1,0 +1,193 @@
+"""Destroy what a network has learnt, layer by layer from the top, and see whether its explanations notice.
+
+The cascading randomisation of Adebayo et al. (arXiv:1810.03292, section 4.1). A picture that stays the same when the
+weights that it is said to explain are gone, shows something else: the image, or its edges.
+"""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from deconv import graph
+from deconv.deconvnet.projection import Deconvnet
+from deconv.deconvnet.selection import check_positions
+from deconv.graph import modified_gradients
+from deconv.graph.gradients_through_the_head import continued
+from deconv.graph.receptive_field import receptive_windows
+from deconv.imaging.rectangles import insides
+from deconv.imaging.similarity import similarity
+from deconv.validation import check_channels, check_image_shape, check_images, check_positive, check_seed
+
+METHODS = ("deconvnet", "gradient", "guided_backprop")
+"""What can be asked in a cascade."""
+
+
+class Cascade(NamedTuple):
+    """How alike pictures of the same units are to those of the trained network, as its layers lose their weights.
+
+    Attributes:
+        layers: Names of the layers in the order in which they are randomised, from the top down.
+        likeness: `{method: {measure: (n, layers + 1) float64}}`, see `deconv.imaging.similarity`, over the window of
+            each unit; the first column is the trained network with itself. NaN where a picture is empty.
+    """
+
+    layers: tuple[str, ...]
+    likeness: dict[str, dict[str, np.ndarray]]
+
+    def table(self, measure="pearson"):
+        """`{method: (means, deviations)}` over the images, `(layers + 1,)` each; what is NaN is left out."""
+        return {method: known(found[measure]) for method, found in self.likeness.items()}
+
+
+def cascade(
+    model,
+    images,
+    layer,
+    channels,
+    positions=None,
+    methods=METHODS,
+    *,
+    seed=0,
+    batch_size=32,
+    input_shape=None,
+    progress=False,
+):
+    """Randomise the weights below and in a layer from the top down, and compare pictures of its units.
+
+    The weights of a layer are randomised by shuffling the numbers within each of its variables: their distribution
+    stays that of the trained layer, so that activations keep their order of size, and all structure is gone. (Adebayo
+    draws them anew by the initialiser.) Units keep channel and position, and what is sent down is one, so that a unit
+    has a picture even where it has fallen silent. Switches and rectifiers are those of the randomised network, for the
+    same image. Layers above the unit have no part in its picture and are left out.
+
+    Args:
+        model: A functional or Sequential `keras.Model`. It is not changed: a copy is.
+        images: Float array `(n, height, width, channels)`, preprocessed as the model expects.
+        layer: Name, path or index of the layer whose units are shown.
+        channels: `(n,)` ints, one for each image, or one for all.
+        positions: `(n, 2)` ints, row and column of each unit; None for a layer without space.
+        methods: Some of `METHODS`.
+        seed: Of the shuffling.
+        batch_size: How many images are computed at a time.
+        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        `Cascade`.
+
+    Raises:
+        ValueError: If a method is unknown, there are no weights to randomise, or anything does not fit the model.
+    """
+    check_positive("batch_size", batch_size)
+    random = np.random.default_rng(check_seed(seed))
+    copy = twin(model)
+    net = Deconvnet(copy, input_shape=input_shape, windowed=False)
+    step = graph.find(net.graph, layer)
+    laid = graph.below(net.graph, step)
+    check_image_shape("cascade", laid)
+    images = check_images(images, laid.inputs[0].shape, laid.inputs[0].dtype)
+    channels = check_channels(channels, step.output.shape[-1], step.name)
+    if len(channels) not in (1, len(images)):
+        raise ValueError(
+            f"channels must be one for each of the {len(images)} images, or one; received {len(channels)}."
+        )
+    channels = np.broadcast_to(channels, len(images))
+    if positions is None and len(step.output.shape) == 3:
+        raise ValueError(f"Layer '{step.name}' has maps, so each unit needs a position (row, column); received None.")
+    positions = np.zeros((len(images), 2), np.int64) if positions is None else positions
+    shape = (step.output.shape[:-1] * 2 or (1, 1))[:2]
+    positions = check_positions(positions, len(images), shape)
+    inside = insides(receptive_windows(copy, step.name, positions, input_shape=input_shape), images.shape[1:3])
+    draw = _painters(net, laid, images, channels, positions, methods, batch_size)
+    weighted = with_weights(laid)
+    if not weighted:
+        raise ValueError(f"No layer of model '{model.name}' up to '{step.name}' has weights to randomise.")
+
+    before = {method: paint() for method, paint in draw.items()}
+    found = {method: [similarity(pictures, pictures, inside)] for method, pictures in before.items()}
+    for _, weights in tqdm(weighted, unit=" layers", disable=not progress):
+        shuffle(weights, random)
+        for method, paint in draw.items():
+            found[method].append(similarity(before[method], paint(), inside))
+    likeness = {
+        method: {measure: np.stack([step[measure] for step in steps], axis=1) for measure in steps[0]}
+        for method, steps in found.items()
+    }
+    return Cascade(tuple(name for name, _ in weighted), likeness)
+
+
+def twin(model):
+    """A model of the same layers with weights of its own, equal to those of `model`."""
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def with_weights(laid):
+    """The layers of a graph that have weights, from the top down: pairs `(name, variables)`, each layer once."""
+    layers = {}
+    for step in reversed(laid.steps):
+        if getattr(step.layer, "weights", None):  # operations have none
+            layers.setdefault(id(step.layer), (step.name, step.layer.weights))
+    return list(layers.values())
+
+
+def shuffle(weights, random):
+    """Shuffle the numbers within each variable, in place."""
+    for variable in weights:
+        values = variable.numpy()
+        variable.assign(random.permutation(values.ravel()).reshape(values.shape))
+
+
+def known(values):
+    """Mean and standard deviation over the first axis, of what is not NaN; NaN where nothing is known."""
+    is_known = ~np.isnan(values)
+    count = is_known.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(is_known, values, 0).sum(axis=0) / count
+        spread = np.sqrt(np.where(is_known, np.square(values - mean), 0).sum(axis=0) / count)
+    return mean, spread
+
+
+def paint_gradients(laid, images, signal, rule, batch_size):
+    """A function without arguments that computes the gradients of signals under a rule, as the weights then are."""
+    laid = continued(laid)
+    down, dtype = modified_gradients.gradients(laid, modified_gradients.RECTIFIERS[rule]), laid.inputs[0].dtype
+
+    def paint():
+        slices = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
+        parts = [down(images[part].astype(dtype, copy=False), signal[part])[1] for part in slices]
+        return np.concatenate([part.numpy() for part in parts])
+
+    return paint
+
+
+def _painters(net, laid, images, channels, positions, methods, batch_size):
+    """`{method: function without arguments}`, each gives `(n, height, width, channels)` as the weights then are."""
+    methods = [methods] if isinstance(methods, str) else list(methods)
+    if not methods or set(methods) - set(METHODS):
+        raise ValueError(f"methods must be some of {', '.join(METHODS)}; received {methods!r}.")
+    step = laid.steps[-1]
+    signal = at(step.output.shape, channels, positions).astype(step.output.dtype)
+
+    def project():
+        return net.project_units(images, step.name, channels, positions, start="one", batch_size=batch_size)
+
+    rules = {"gradient": "gradient", "guided_backprop": "guided"}
+    return {
+        method: project if method == "deconvnet" else paint_gradients(laid, images, signal, rules[method], batch_size)
+        for method in methods
+    }
+
+
+def at(shape, channels, positions):
+    """Signals that are one at a unit each and zero elsewhere: float32 `(n, *shape)`."""
+    signal = np.zeros((len(channels), *shape), np.float32)
+    numbers = np.arange(len(channels))
+    if len(shape) == 1:
+        signal[numbers, channels] = 1
+    else:
+        signal[numbers, positions[:, 0], positions[:, 1], channels] = 1
+    return signal

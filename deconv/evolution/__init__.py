@@ -1,0 +1,1 @@
+"""Features during training (Fig. 4)."""

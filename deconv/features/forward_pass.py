@@ -1,0 +1,115 @@
+"""How pixels reach a network: sizes, preprocessing, and the colours that count as nothing."""
+
+import numpy as np
+import tensorflow as tf
+
+from deconv import graph
+from deconv.features.resizing import at_size, find
+from deconv.graph import modified_gradients
+from deconv.graph.gradients_through_the_head import continued
+from deconv.runtime.error_messages import reason
+from deconv.validation import check_fill, check_pair, check_positive, preprocessed
+
+
+class Sight:
+    """What some layers of a network put out for pixels.
+
+    Args:
+        model: A functional or Sequential `keras.Model`, or a `Graph`, which is taken as it is.
+        targets: `Target`s, the layers to look at.
+        size, image_channels, preprocess, centre, fill, input_shape: As for `optimize`.
+
+    Attributes:
+        shape: `(height, width, channels)` of the images.
+        centre, fill: float32 `(channels,)` tensors.
+
+    Raises:
+        ValueError: If they do not fit each other.
+    """
+
+    def __init__(self, model, targets, size, image_channels, preprocess, centre, fill, input_shape):
+        if not targets:
+            raise ValueError("An objective must look at a layer; received one that is a number.")
+        layers = [target.layer for target in targets]
+        if isinstance(model, graph.Graph):
+            laid = graph.below(model, *(find(model, layer) for layer in layers))._replace(outputs=model.outputs)
+            laid = laid._replace(layers=model.layers, aliases=model.aliases)
+        else:
+            laid = at_size(model, layers, input_shape)
+            if size is not None:
+                laid = at_size(model, layers, (*check_pair("size", size), laid.inputs[0].shape[-1]))
+        laid = continued(laid)
+        image = laid.inputs[0]
+        if preprocess is not None and not callable(preprocess):
+            raise ValueError(f"preprocess must be a function of images, or None; received {preprocess!r}.")
+        if len(image.shape) != 3:
+            raise ValueError(
+                f"Model '{laid.name}' must take images (height, width, channels) to make one; it takes {image.shape}."
+            )
+        self._laid, self._preprocess, self._wanted = laid, preprocess, image
+        self.shape = (
+            *image.shape[:2],
+            image.shape[2] if image_channels is None else check_positive("image_channels", image_channels),
+        )
+        self._steps = {target: find(laid, target.layer) for target in targets}
+        centre = zero_of(preprocess, self.shape) if centre is None else _colour("centre", centre, self.shape)
+        self.centre = tf.constant(centre, tf.float32)
+        self.fill = self.centre if fill is None else tf.constant(_colour("fill", fill, self.shape), tf.float32)
+
+    def look(self, images, rectify=None):
+        """What the layers put out for a tensor of pixels: `{Target: float32 tensor}`.
+
+        Args:
+            images: Tensor `(n, *shape)`.
+            rectify: Rule of the rectifiers' gradient, as for `backward.run`.
+        """
+        prepared = images if self._preprocess is None else self._prepared(images)
+        if tuple(prepared.shape[1:]) != self._wanted.shape:
+            raise ValueError(
+                f"The model takes images of {self._wanted.shape}; preprocess makes {tuple(prepared.shape[1:])} of "
+                f"{self.shape}. Give `image_channels` if images have others than the model takes."
+            )
+        values, before = modified_gradients.run(self._laid, tf.cast(prepared, self._wanted.dtype), rectify)
+        return {
+            target: tf.cast(before[step.name] if target.before else values[step.output], tf.float32)
+            for target, step in self._steps.items()
+        }
+
+    def _prepared(self, images):
+        try:
+            return tf.convert_to_tensor(preprocessed(images, self._preprocess))
+        except Exception as error:  # it may be anything
+            raise ValueError(
+                "preprocess must be a function of tensors here, since images are made by following gradients: compute "
+                f"with keras.ops or tf, not NumPy. It failed: {type(error).__name__}: {reason(error)[:200]}"
+            ) from error
+
+
+def zero_of(preprocess, shape):
+    """The colour that a preprocessing makes zero of, `(channels,)`; mid-grey if it does not treat pixels alone."""
+    if preprocess is None:
+        return np.zeros(shape[-1:])
+    probes = np.zeros((shape[-1] + 2, *shape), np.float32)  # black, full strength of one channel each, and noise
+    for number in range(shape[-1]):
+        probes[number + 1, ..., number] = 255
+    probes[-1] = noise = np.random.default_rng(0).integers(0, 256, shape)
+    seen = np.asarray(preprocessed(probes, preprocess), np.float64)
+    if seen.shape[:3] == probes.shape[:3]:
+        black, *full = seen[:-1, 0, 0]
+        matrix = (np.stack(full) - black) / 255
+        if np.allclose(noise @ matrix + black, seen[-1], atol=1e-3 * np.abs(seen[-1]).max()):
+            colour, *_ = np.linalg.lstsq(matrix.T, -black, rcond=None)
+            return np.clip(colour, 0, 255).round(3)
+    return np.full(shape[-1:], 127.5)
+
+
+def _colour(name, colour, shape):
+    """One number per channel.
+
+    Raises:
+        ValueError: If it is something else.
+    """
+    found = check_fill(colour, shape, name)
+    if found.ndim == 3:
+        raise ValueError(f"{name} must be a number or one per channel ({shape[-1]},); received a whole image.")
+    return np.broadcast_to(found, shape[-1:])

@@ -1,0 +1,273 @@
+"""Images that maximise an objective, found by following its gradient: compiled once, many images at a time.
+
+The fourth of the four nouns of Lucid, there `render` (Olah, Mordvintsev & Schubert, "Feature Visualization", Distill
+2017): an image is made of parameters, transformed, shown to the network, and the parameters follow the gradient of the
+objective.
+"""
+
+from numbers import Real
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from deconv.features.forward_pass import Sight
+from deconv.features.objectives import Objective
+from deconv.features.parametrizations import parametrization_of
+from deconv.features.regularizers import Regularizer
+from deconv.features.transforms import apply, check_sizes
+from deconv.graph.compilation import traced
+from deconv.validation import check_positive, check_seed
+
+METHODS = ("adam", "gradient", "normalized", "momentum")
+_TOLD = 8
+"""After how many steps a progress bar moves."""
+
+
+class Visualization(NamedTuple):
+    """Optimised images, one for each label of the objective.
+
+    Attributes:
+        images: float32 `(n, height, width, channels)`, pixels from 0 to 255.
+        scores: float32 `(n,)`, the objective of each image, not transformed, without penalties.
+        history: float32 `(n, steps)`, the objective before each step, of the transformed image.
+        labels: A text for each image.
+    """
+
+    images: np.ndarray
+    scores: np.ndarray
+    history: np.ndarray
+    labels: tuple[str, ...]
+
+
+def optimize(
+    model,
+    objective,
+    *,
+    steps=512,
+    parametrization="fourier",
+    transforms=(),
+    regularizers=(),
+    learning_rate=0.05,
+    method="adam",
+    size=None,
+    image_channels=None,
+    preprocess=None,
+    start=None,
+    centre=None,
+    fill=None,
+    helped_steps=16,
+    batch_size=32,
+    seed=0,
+    input_shape=None,
+    progress=False,
+):
+    """Make images that an objective is large for.
+
+    All of it, with the gradient, is compiled once for each objective, and `batch_size` images move at a time; which
+    images these are is data, not program. What chance does to an image depends on `seed` and its place among the labels
+    of the objective, not on the batch it is in.
+
+    In the first steps rectifiers through which no gradient comes let it pass, as in Lucid, or an image that leaves them
+    all off could never leave its place. With R the gradient from above, and for one image of the batch: if R is zero
+    wherever the rectifier is on, R goes down wherever it is on, or R is positive, which would raise what is off; else,
+    and after `helped_steps` steps, R goes down where the rectifier is on. (Lucid does so for its first 16 steps too.)
+
+    Args:
+        model: A functional or Sequential `keras.Model`, or a `deconv.graph.model_graph.Graph`.
+        objective: An `Objective`, or a list of them, whose images are made one objective after the other.
+        steps: How many steps.
+        parametrization: `"fourier"`, `"pixels"`, or a `Parametrization`.
+        transforms: `Transform`s, the first first; another draw for each image and step. The middle of what comes out is
+            cut, or filled around, to what the model takes.
+        regularizers: `Regularizer`s: penalties, and operations on the image, in this order.
+        learning_rate: Of Adam, in the units of the parameters. For `"normalized"`, how far the parameters move on
+            average; for the others, what the gradient is multiplied by.
+        method: `"adam"` with its usual constants; `"gradient"`; `"normalized"`, the gradient of each image divided by
+            its mean magnitude, as in DeepDream; or `"momentum"`, 0.9 of the last step added.
+        size: `(height, width)` of the images, if the layers can take another than the model's: convolutions and pools.
+        image_channels: How many channels images have, if not as many as the model takes; `preprocess` then makes these.
+        preprocess: Function from pixels, 0 to 255, to what the model takes, of tensors, as those of `models` are; None
+            for a model that takes pixels.
+        start: Images in pixels to start from, `(height, width, channels)` or one for each label; None for the noise of
+            the parametrization.
+        centre: Which colour regularisers take for nothing, a pixel value or one per channel; None for what
+            `preprocess` makes zero of, mid-grey if it treats pixels together.
+        fill: What transforms bring in from outside, a pixel value or one per channel; None for `centre`.
+        helped_steps: For how many steps rectifiers are helped; 0 for none.
+        batch_size: How many images are computed at a time.
+        seed: Of the start and of the transforms.
+        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        `Visualization`.
+
+    Raises:
+        ValueError: If something does not fit the model, or the objective is not finite.
+    """
+    objectives = list(objective) if type(objective) in (list, tuple) else [objective]
+    for one in objectives:
+        if not isinstance(one, Objective):
+            raise ValueError(f"objective must be an Objective, for example neuron('conv1', 0); received {one!r}.")
+    if not objectives:
+        raise ValueError("There must be at least one objective to optimise; received none.")
+    for name, value in (("steps", steps), ("batch_size", batch_size)):
+        check_positive(name, value)
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}; received {method!r}.")
+    if not isinstance(learning_rate, Real) or not 0 < learning_rate < np.inf:
+        raise ValueError(f"learning_rate must be a number above zero; received {learning_rate!r}.")
+    if check_seed(seed) >= 2**31:
+        raise ValueError(f"seed must be below 2**31; received {seed}.")
+    if not isinstance(regularizers, list | tuple) or not all(isinstance(one, Regularizer) for one in regularizers):
+        raise ValueError(
+            "regularizers must be a list or tuple made by l2, variation, decay, blur, clip_norms, clip_contributions "
+            f"or norm_ball, (l2(0.1),) for one; received {regularizers!r}."
+        )
+    if helped_steps != 0:
+        check_positive("helped_steps", helped_steps)
+    random = np.random.default_rng(seed)
+    sights = [
+        Sight(model, one.layers, size, image_channels, preprocess, centre, fill, input_shape) for one in objectives
+    ]
+    check_sizes(transforms, sights[0].shape[:2])
+    counts = [len(one.labels) for one in objectives]
+    starts = np.split(_starts(start, sum(counts), sights[0].shape), np.cumsum(counts)[:-1])
+    made, rule = parametrization_of(parametrization), (method, learning_rate, helped_steps)
+    parts = []
+    with tqdm(total=steps * sum(counts), unit=" steps", disable=not progress) as bar:
+        for one, sight, own in zip(objectives, sights, starts, strict=True):
+            ascent = _Ascent(sight, one, made, transforms, regularizers, rule, seed)
+            parts += ascent.climb(steps, len(own) if one.together else batch_size, own, random, bar)
+    images, scores, history = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return Visualization(images, scores, history, tuple(label for one in objectives for label in one.labels))
+
+
+class _Ascent:
+    """One objective, compiled."""
+
+    def __init__(self, sight, objective, parametrization, transforms, regularizers, rule, seed):
+        self._sight, self._objective, self._made = sight, objective, parametrization
+        self._transforms, self._seed = transforms, seed
+        self._method, self._rate, self._helped = rule
+        self._penalties = [one.penalty for one in regularizers if one.penalty is not None]
+        self._operations = [one.operation for one in regularizers if one.operation is not None]
+        self._advance = self._look = None
+
+    def climb(self, steps, batch_size, starts, random, bar):
+        """Batch after batch: yields `(images, scores, history)`."""
+        count = len(self._objective.labels)
+        for first in range(0, count, batch_size):
+            numbers = np.arange(first, min(first + batch_size, count), dtype=np.int32)
+            if starts[0] is None:
+                parameters = self._made.start(random, (len(numbers), *self._sight.shape), self._sight.centre.numpy())
+            else:
+                parameters = self._made.parameters(starts[numbers])
+            parameters = tf.convert_to_tensor(parameters)
+            if self._advance is None:
+                self._compile(parameters)
+            state = parameters, tf.zeros_like(parameters), tf.zeros_like(parameters)
+            history = []
+            for step in range(0, steps, _TOLD):
+                some = min(_TOLD, steps - step)
+                *state, scores = self._advance(*state, numbers, step, some)
+                history.append(scores.numpy())
+                bar.update(some * len(numbers))
+            images, scores = (found.numpy() for found in self._look(state[0], numbers))
+            good = np.isfinite(scores) & np.isfinite(images).all(axis=(1, 2, 3))
+            if not good.all():
+                wrong = self._objective.labels[numbers[np.argmin(good)]]
+                raise ValueError(
+                    f"The objective '{wrong}', or its image, has become NaN or infinity. Look at the weights of the "
+                    "model and at preprocess, or lower the learning_rate."
+                )
+            yield images, scores, np.concatenate(history).T
+
+    def _compile(self, parameters):
+        state = tf.TensorSpec((None, *parameters.shape[1:]), parameters.dtype)
+        numbers, step = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int32)
+        self._advance = traced(self._steps, state, state, state, numbers, step, step)
+        self._look = traced(self._seen, state, numbers)
+
+    def _seen(self, parameters, numbers):
+        images = self._made.images(parameters, self._sight.shape)
+        return images, self._score(images, numbers)
+
+    def _score(self, images, numbers, rectify=None):
+        return self._objective.score(self._sight.look(images, rectify), numbers)
+
+    def _steps(self, parameters, first, second, numbers, step, count):
+        """So many steps: the state behind them, and `(count, n)` scores."""
+
+        def body(done, parameters, first, second, scores):
+            found, *state = self._one_step(parameters, first, second, numbers, step + done)
+            return done + 1, *state, scores.write(done, found)
+
+        scores = tf.TensorArray(tf.float32, count, element_shape=(None,))
+        _, *state, scores = tf.while_loop(
+            lambda done, *_: done < count, body, (0, parameters, first, second, scores), parallel_iterations=1
+        )
+        return *state, scores.stack()
+
+    def _one_step(self, parameters, first, second, numbers, step):
+        sight = self._sight
+        with tf.GradientTape() as tape:
+            tape.watch(parameters)
+            images = self._made.images(parameters, sight.shape)
+            tape.watch(images)
+            seen = apply(self._transforms, images, self._uniforms(numbers, step), sight.shape[:2], sight.fill)
+            scores = self._score(seen, numbers, _helping(step < self._helped) if self._helped else None)
+            total = scores
+            for penalty in self._penalties:
+                total -= penalty((images - sight.centre) / 255)
+        wanted = [parameters, images] if self._operations else [parameters]
+        gradient, *of_images = tape.gradient(total, wanted, unconnected_gradients="zero")
+        parameters, first, second = self._moved(parameters, gradient, first, second, step)
+        if self._operations:
+            images = (self._made.images(parameters, sight.shape) - sight.centre) / 255
+            for operation in self._operations:
+                images = operation(images, of_images[0], step)
+            parameters = self._made.parameters(images * 255 + sight.centre)
+        return scores, self._made.bounded(parameters), first, second
+
+    def _uniforms(self, numbers, step):
+        """What chance has it for these images at this step, whatever batch they are in: `(n, transforms, 2)`."""
+        size = (len(self._objective.labels), len(self._transforms), 2)
+        return tf.gather(tf.random.stateless_uniform(size, [self._seed, step]), numbers)
+
+    def _moved(self, parameters, gradient, first, second, step):
+        """The parameters a step up, and the state of the method."""
+        if self._method == "adam":
+            first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * tf.square(gradient)
+            steps = tf.cast(step + 1, tf.float32)
+            gradient = first / (1 - 0.9**steps) / (tf.sqrt(second / (1 - 0.999**steps)) + 1e-7)
+        elif self._method == "momentum":
+            first = 0.9 * first + gradient
+            gradient = first
+        elif self._method == "normalized":
+            magnitude = tf.reduce_mean(tf.abs(gradient), axis=range(1, gradient.shape.rank), keepdims=True)
+            gradient /= tf.maximum(magnitude, 1e-12)
+        return parameters + self._rate * gradient, first, second
+
+
+def _helping(helped):
+    """The gradient of a rectifier, which passes more in the steps that are helped: see `optimize`."""
+
+    def rule(signal, seen):
+        plain = tf.where(seen > 0, signal, 0)
+        blocked = tf.reduce_all(plain == 0, axis=range(1, plain.shape.rank), keepdims=True)
+        return tf.where(blocked & helped, tf.where((seen > 0) | (signal > 0), signal, 0), plain)
+
+    return rule
+
+
+def _starts(start, count, shape):
+    """Images to start from, one for each label, or None for each."""
+    if start is None:
+        return np.full(count, None)
+    start = np.asarray(start, np.float32)
+    if start.shape not in (tuple(shape), (count, *shape)) or not np.isfinite(start).all():
+        raise ValueError(f"start must be finite pixels {tuple(shape)} or {(count, *shape)}; received {start.shape}.")
+    return np.broadcast_to(start, (count, *shape))

@@ -1,0 +1,132 @@
+"""A model's lower layers at another image size: filters and poolings slide over images of any size."""
+
+import keras
+import tensorflow as tf
+
+from deconv import graph
+from deconv.graph.compilation import traced
+from deconv.ops import pooling
+from deconv.runtime.dtypes import check_shape
+from deconv.validation import preprocessed
+
+
+def at_size(model, layers, shape, *, average_pooling=False):
+    """Lay open the part of a model that some layers need, for images of another size than its own.
+
+    The model itself is not changed, and its weights are shared. What stands on convolutions, poolings, normalisations
+    and activations works at any size; so does a dense layer behind a global pooling, but not one behind a `Flatten`.
+
+    Args:
+        model: A functional or Sequential `keras.Model`.
+        layers: One layer or a sequence of them: names, paths or indices; None is what the model puts out.
+        shape: `(height, width, channels)` of the images; None for the size that the model has.
+        average_pooling: Whether max poolings are replaced by average poolings of the same windows, as Gatys et al.
+            (arXiv:1508.06576) do for smoother gradients. Cells outside of a map do not count. Global ones
+            stay.
+
+    Returns:
+        A `Graph` cut to what the layers need; they are found in it as in the model's own.
+
+    Raises:
+        ValueError: If a layer is unknown, or one that is needed does not work at this size.
+    """
+    if shape is not None:
+        check_shape(shape)
+    whole = at_own_size(model, shape)
+    layers = list(layers) if isinstance(layers, list | tuple | range) else [layers]
+    laid = graph.below(whole, *(find(whole, layer) for layer in layers))
+    laid = laid._replace(outputs=whole.outputs, layers=whole.layers, aliases=whole.aliases)
+    own = laid.inputs[0].shape
+    if shape is not None and (len(shape) != len(own) or shape[-1] != own[-1]):
+        raise ValueError(f"Model '{model.name}' takes images of {_sizes(own)}; received shape {tuple(shape)}.")
+    if average_pooling:
+        laid = laid._replace(steps=tuple(map(_averaging, laid.steps)))
+    return laid if shape is None or tuple(shape) == own else _resized(laid, tuple(int(side) for side in shape))
+
+
+def for_pixels(model, layers, shape, preprocess=None, *, average_pooling=False):
+    """As `at_size`, for what a preprocessing makes of pixels of this shape `(height, width, channels)`."""
+    if preprocess is not None:
+        shape = tuple(tf.convert_to_tensor(preprocessed(tf.zeros((1, *shape)), preprocess)).shape[1:])
+    return at_size(model, layers, shape, average_pooling=average_pooling)
+
+
+def find(laid, layer):
+    """The step of a layer, as `graph.find`; None is the one that makes the model's first output."""
+    if layer is not None:
+        return graph.find(laid, layer)
+    return next(step for step in laid.steps if laid.outputs[0] in step.outputs)
+
+
+class AveragePooling(keras.layers.Layer):
+    """Average pooling over the windows of a max pooling, of whatever padding; padded cells do not count."""
+
+    def __init__(self, pool_size, strides, padding, **kwargs):
+        super().__init__(**kwargs)
+        self.pool_size, self.strides, self.padding = pool_size, strides, padding
+
+    def call(self, maps):
+        sides = zip(maps.shape[1:3], self.pool_size, self.strides, strict=True)
+        ends = [(0, 0), *(pooling.window_padding(*side, self.padding) for side in sides), (0, 0)]
+
+        def average(values):
+            return tf.nn.avg_pool2d(tf.pad(values, ends), self.pool_size, self.strides, "VALID")
+
+        return average(maps) / average(tf.ones((1, *maps.shape[1:3], 1), maps.dtype))
+
+    def compute_output_shape(self, input_shape):
+        pool = keras.layers.MaxPooling2D(self.pool_size, self.strides, self.padding, data_format="channels_last")
+        return pool.compute_output_shape(input_shape)
+
+
+def at_own_size(model, shape):
+    """The whole model, sides that it leaves open set to those of `shape`."""
+    try:
+        own = model.inputs[0].shape[1:]
+    except (AttributeError, ValueError, TypeError, IndexError):  # no model, or none with a graph: `walk` says so
+        return graph.walk(model)
+    if shape is None or None not in own:
+        return graph.walk(model)
+    if len(own) != len(shape):
+        return graph.walk(model, shape)
+    return graph.walk(model, tuple(size if side is None else side for side, size in zip(own, shape, strict=True)))
+
+
+def _averaging(step):
+    """The step with its max pooling made an average pooling; any other as it is."""
+    if not issubclass(graph.kind(step.layer), keras.layers.MaxPooling2D):
+        return step
+    pool = step.layer
+    return step._replace(layer=AveragePooling(pool.pool_size, pool.strides, pool.padding, dtype=pool.dtype_policy))
+
+
+def _resized(laid, shape):
+    """The same steps between edges of other shapes, which a symbolic run finds out."""
+    image, shapes, reached = laid.inputs[0], {}, []
+
+    def call(step, *args, **kwargs):
+        reached.append(step)
+        results = graph.call_layer(step, *args, **kwargs)
+        if any(result.shape[0] != 2 for result in keras.tree.flatten(results)):
+            raise ValueError("A reshape has mixed up the two images.")
+        return results
+
+    def forward(images):
+        shapes.update((edge, maps.shape[1:]) for edge, maps in graph.run(laid, images, call).items())
+
+    try:
+        traced(forward, tf.TensorSpec((2, *shape), image.dtype))
+    except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+        step = reached[-1]
+        raise ValueError(
+            f"Layer '{step.name}' ({type(step.layer).__name__}) of model '{laid.name}' does not work on images of "
+            f"{_sizes(shape)}; the model is made for {_sizes(image.shape)}. Take images of that size, larger ones if "
+            "these are too small for it, or a layer below the first dense one."
+        ) from error
+    edges = {edge: graph.Edge(found, edge.dtype) for edge, found in shapes.items()}
+
+    return graph.with_edges(laid, edges)
+
+
+def _sizes(shape):
+    return " x ".join(map(str, shape))

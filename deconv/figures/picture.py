@@ -1,0 +1,138 @@
+"""A picture on disk: PNG, its numbers, and what both were made of."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import tensorflow
+
+import deconv
+from deconv.figures.published import Finding, Table
+from deconv.graph import fingerprint
+from deconv.runtime.atomic_files import replacing
+from deconv.validation import preprocessed
+
+_PIXELS = 2**23
+"""Pixel values that tell a data set from another."""
+
+
+class Picture(NamedTuple):
+    """One picture of a recipe.
+
+    Attributes:
+        name: File name without ending.
+        title: One line.
+        caption: What it shows and how to read it.
+        figure: The Matplotlib figure.
+        numbers: What was drawn, a dict of arrays and numbers.
+        findings: What these numbers say to claims of the paper.
+        tables: Ours, and the paper's beside them.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: Any
+    numbers: dict[str, Any]
+    findings: Sequence[Finding] = ()
+    tables: Sequence[Table] = ()
+
+
+def save(picture, folder, provenance, dpi=130):
+    """Write `<name>.png`, `.pdf` and `.json`, each under a temporary name first, and close the figure."""
+    folder = Path(folder)
+    about = {"name": picture.name, "title": picture.title, "caption": picture.caption, "provenance": provenance}
+    about["findings"] = [{**finding._asdict(), "verdict": finding.verdict} for finding in picture.findings]
+    about["tables"] = [table._asdict() for table in picture.tables]
+    about["numbers"] = picture.numbers
+    for ending, told in (("png", {}), ("pdf", {"CreationDate": None, "ModDate": None})):
+        with replacing(folder / f"{picture.name}.{ending}") as temporary:
+            picture.figure.savefig(temporary, dpi=dpi, format=ending, metadata={"Title": _plain(picture.title), **told})
+        picture.figure.set_layout_engine("none")  # the first file has arranged the parts; measuring them takes seconds
+    with replacing(folder / f"{picture.name}.json") as temporary:
+        temporary.write_text(json.dumps(_plain(about)) + "\n", encoding="utf-8")
+    plt.close(picture.figure)
+
+
+def provenance(subject):
+    """What the pictures of a subject are made of, ready for JSON."""
+    return {
+        "model": subject.model.name,
+        "weights": subject.weights,
+        "weights_sha256": weights_hash(subject.model),
+        "data": subject.data.name,
+        "split": subject.data.split,
+        "images": subject.data.size,
+        "data_source": subject.data.source,
+        "images_sha256": content_of(subject.data),
+        "preprocess": fingerprint.of_function(subject.preprocess),
+        "preprocess_effect": effect_of(subject.preprocess, subject.data),
+        "seed": subject.seed,
+        "python": platform.python_version(),
+        "deconvnet": deconv.__version__,
+        **{module.__name__: module.__version__ for module in (tensorflow, keras, np, matplotlib)},
+    }
+
+
+def weights_hash(model):
+    """SHA-256 over names, shapes and float32 values of all weights."""
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        values = np.ascontiguousarray(weight.numpy(), np.float32)
+        digest.update(f"{weight.path}{values.shape}".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def content_of(image_set):
+    """SHA-256 of the pictures of an `ImageSet`: of their files, see `fingerprint.of_files`; else of their pixels.
+
+    Of pixels the first 8 MB are read. What a set says of itself is part of it too.
+    """
+    identity = json.dumps(image_set.identity, sort_keys=True)
+    digest = hashlib.sha256(identity.encode())
+    if not image_set.files:
+        count = max(1, _PIXELS // max(1, int(np.prod(image_set.image_shape))))
+        for batch in image_set.dataset.take(count).batch(256).as_numpy_iterator():
+            for part in batch:
+                digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
+
+
+def effect_of(preprocess, image_set):
+    """SHA-256 of what a preprocessing makes of two images of noise, as large as those of an `ImageSet`.
+
+    Returns:
+        None if it fails at them, or makes something else of them the second time: then nothing is known.
+    """
+    noise = np.random.default_rng(0).integers(0, 256, (2, *image_set.image_shape)).astype(np.uint8)
+    try:
+        first, second = (np.asarray(preprocessed(noise, preprocess)) for _ in range(2))
+    except Exception:  # whatever is wrong with it is told by who needs it
+        return None
+    found = [hashlib.sha256(f"{made.dtype} {made.shape}".encode() + made.tobytes()) for made in (first, second)]
+    return found[0].hexdigest() if found[0].digest() == found[1].digest() else None
+
+
+def _plain(value):
+    """Arrays as lists of numbers with five significant digits; NaN as null; texts as UTF-8 can hold them."""
+    if isinstance(value, dict):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, float | np.floating):
+        return float(f"{value:.5g}") if np.isfinite(value) else None
+    if isinstance(value, np.integer):
+        return int(value)
+    if isinstance(value, str):  # half of a character, of a name that is not UTF-8, is in no file of text
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value

@@ -1,0 +1,127 @@
+"""Tables 4 to 6 and Fig. 9: what a trained network's features are worth on another task, by images per class."""
+
+import numpy as np
+
+from deconv import graph
+from deconv.figures.picture import Picture
+from deconv.figures.published import Finding, Table, published
+from deconv.figures.table6 import precision_pictures, untested
+from deconv.figures.table7 import fewest, in_percent, whose
+from deconv.plotting.probes import size_chart
+from deconv.probing.splits import deviation
+from deconv.probing.transfer_learning import last_hidden, transfer
+
+_SIZES = (1, 2, 3, 6, 10, 15, 30, 45, 60)
+_MOST_PARAMETERS = 1_000_000
+"""Larger networks are not trained from random weights here: that takes hours, not minutes."""
+
+
+def transfer_pictures(subject):
+    """A new softmax on the last hidden layer, and the same network from random weights; nothing without other data.
+
+    Where an image of the other data may be of several classes, it is Table 6.
+    """
+    data = subject.transfer
+    if data is None or last_hidden(graph.walk(subject.model)) is None:
+        return
+    if data.several:
+        yield from precision_pictures(subject)
+        return
+    sizes = _sizes(fewest(data))
+    if not len(sizes):
+        return
+    small = subject.model.count_params() < _MOST_PARAMETERS
+    options = {"scratch": small, "preprocess": subject.preprocess, "seed": subject.seed}
+    found = transfer(subject.model, data, per_class=sizes, **options)
+    folds = found.pretrained.shape[1]
+    title = f"Features of {subject.model.name} on {data.name}, by training images per class"
+    beside = (
+        "; beside it the same layers, trained from random weights on the same images until they have learnt them."
+        if small
+        else "."
+    )
+    caption = (
+        f"After the paper's Fig. 9 and its Tables 4 and 5. A new softmax on {found.layer} of the network held fixed "
+        f"learns {len(found.classes)} classes of {data.name}{beside} Mean of the classes' accuracies on other images; "
+        f"mean and standard deviation over {folds} random draws. {whose(subject, data)}"
+    )
+    curves = {f"softmax on {found.layer}, pre-trained": _curve(found.pretrained)}
+    curves["all layers from random weights"] = _curve(found.scratch)
+    figure = size_chart(sizes, curves, 1 / len(found.classes), title)
+    numbers = {**found._asdict(), "data": data.name, "data_source": data.source}
+    tables = [_table(found, data), *map(published, ("table4", "table5", "table6"))]
+    yield Picture("fig9_transfer", title, caption, figure, numbers, list(_findings(found)), tables)
+
+
+def _sizes(fewest):
+    """How many training images per class where the smallest class has so many: half of them, or the 30 of Table 4."""
+    return np.array([size for size in _SIZES if size <= fewest // 2 or size == 30 < fewest])  # Caltech-101's has 31
+
+
+def _curve(accuracy):
+    return accuracy.mean(axis=1), deviation(accuracy)
+
+
+def _table(found, data):
+    columns = ["method", *(f"{size} per class" for size in found.per_class)]
+    rows = [["from scratch", *map(_cell, found.scratch)], ["pre-trained", *map(_cell, found.pretrained)]]
+    return Table(f"Ours: {data.name}, mean of the classes' accuracies in %", columns, rows)
+
+
+def _cell(accuracy):
+    return in_percent(accuracy) if np.isfinite(accuracy).all() else None
+
+
+def _findings(found):
+    yield _by_far(found)
+    yield _few(found)
+    yield untested()
+
+
+def _by_far(found):
+    criterion = (
+        "at every number of images per class from 15 (or at the largest) pre-trained features make at most half of "
+        "the errors, as in all rows of the paper, and lead by more than two standard deviations over the folds"
+    )
+    if np.isnan(found.scratch).all():
+        return Finding("table4-transfer", None, criterion, _TOO_LARGE)
+    shown = np.flatnonzero(found.per_class >= min(15, found.per_class[-1]))
+    lead = found.pretrained - found.scratch
+    errors = (1 - found.pretrained.mean(axis=1)) / np.maximum(1 - found.scratch.mean(axis=1), 1e-9)
+    clear = lead.mean(axis=1) > 2 * deviation(lead)
+    return Finding(
+        "table4-transfer",
+        bool((clear & (errors <= 0.5))[shown].all()),
+        criterion,
+        "; ".join(
+            f"{found.per_class[place]} per class: {in_percent(found.pretrained[place])} % against "
+            f"{in_percent(found.scratch[place])} %, {errors[place]:.2f} of the errors"
+            for place in shown
+        ),
+    )
+
+
+def _few(found):
+    criterion = (
+        "pre-trained features need at most a tenth of the images per class (the paper's: 6 of 60) to beat the network "
+        "trained from random weights on the most"
+    )
+    if np.isnan(found.scratch).all():
+        return Finding("fig9-few", None, criterion, _TOO_LARGE)
+    most, rival = int(found.per_class[-1]), found.scratch[-1].mean()
+    mean = found.pretrained.mean(axis=1)
+    enough = found.per_class[mean > rival]
+    reached = f"from {enough[0]} per class on pre-trained" if len(enough) else "not reached by pre-trained"
+    return Finding(
+        "fig9-few",
+        bool(len(enough) and 10 * enough[0] <= most),
+        criterion,
+        f"from random weights with {most} per class {in_percent(found.scratch[-1])} %: {reached} features, which have "
+        + ", ".join(f"{100 * value:.1f} % with {size}" for size, value in zip(found.per_class, mean, strict=True)),
+    )
+
+
+_TOO_LARGE = (
+    f"a network of more than {_MOST_PARAMETERS:,} parameters is not trained from random weights here, which would take "
+    "hours; deconv.probing.transfer_learning.transfer(..., scratch=True) does it"
+)

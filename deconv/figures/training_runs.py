@@ -1,0 +1,115 @@
+"""Trained networks to compare, as `scripts/train_variants.py` and the other training scripts leave them in folders."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+
+from deconv.runtime.error_messages import reason
+from deconv.runtime.json_files import check_kind, check_members, read_object
+
+_PARTS = {
+    "variant": {"name": str, "place": int, "row": str, "change": (str, dict)},
+    "data": {"train": str, "train_size": int, "test": str, "test_size": int},
+    "arguments": {},
+    "versions": {},
+}
+"""Of what kind the members of a record are, where they are there."""
+
+
+class Run(NamedTuple):
+    """A finished training run.
+
+    Attributes:
+        name: What distinguishes the network, in a few words.
+        record: What `training.json` says: `arguments`, `data`, `versions`, `results`, and of a variant its `variant`.
+        model_file: The trained network.
+        checkpoints: `{epoch: file}`, in order.
+    """
+
+    name: str
+    record: dict
+    model_file: Path
+    checkpoints: dict[int, Path]
+
+    def model(self):
+        """The network; layer classes that are not Keras's own must have been imported.
+
+        Raises:
+            ValueError: If its file cannot be read.
+        """
+        try:
+            return keras.saving.load_model(self.model_file, compile=False)
+        except (OSError, ValueError, TypeError) as error:
+            raise ValueError(
+                f"'{self.model_file}' is no network that can be read ({reason(error)}). Train it anew."
+            ) from None
+
+
+def data_of(run):
+    """What a run was trained and tested on: the member `data` of its record, a dict.
+
+    Raises:
+        ValueError: If the record does not say it.
+    """
+    try:
+        check_members(run.record, data=dict)
+        check_members(run.record["data"], **_PARTS["data"])
+    except ValueError as error:
+        file = run.model_file.with_name("training.json")
+        raise ValueError(f"'{file}' does not say what the network was trained on: {error}. Train it anew.") from None
+    return run.record["data"]
+
+
+def read_run(folder):
+    """The finished run in a folder; None if there is none, or it is not finished.
+
+    Raises:
+        ValueError: If its record cannot be read.
+    """
+    record_file = Path(folder) / "training.json"
+    if not record_file.exists():
+        return None
+    try:
+        record = read_object(record_file)
+        _check_record(record)
+    except ValueError as error:
+        raise ValueError(f"'{record_file}' is no record of a training run: {error} Train it anew.") from None
+    results, variant = record.get("results"), record.setdefault("variant", {})
+    models = [file for file in sorted(record_file.parent.glob("*.keras")) if not file.name.startswith(".")]
+    if results is None or not models:
+        return None
+    files = sorted(record_file.parent.glob("checkpoints/epoch_*.keras"))
+    numbered = {file.stem.removeprefix("epoch_"): file for file in files}
+    checkpoints = {int(number): file for number, file in numbered.items() if number.isdecimal()}
+    return Run(variant.get("name", record_file.parent.name), record, models[0], checkpoints)
+
+
+def _check_record(record):
+    """See that what a record says is of the kind that a training script writes; it may say less."""
+    try:
+        check_kind("'results'", record.get("results"), (dict, type(None)))
+        for name, value in (record.get("results") or {}).items():
+            check_kind(
+                f"'{name}' of the results", value, (str,) if name == "weights_sha256" else (int, float, type(None))
+            )
+        for part, kinds in _PARTS.items():
+            told = record.get(part, {})
+            check_members(told)
+            check_members(told, **{name: kind for name, kind in kinds.items() if name in told})
+    except ValueError as error:
+        raise ValueError(f"{error}.") from None
+
+
+def read_runs(folder):
+    """All finished runs in the sub-folders of a folder, in the order of their variants, else of their names.
+
+    Args:
+        folder: A group of runs, or None. One that does not exist has none.
+
+    Returns:
+        List of `Run`.
+    """
+    folders = sorted(Path(folder).glob("*/")) if folder is not None else []
+    found = [run for run in map(read_run, folders) if run is not None]
+    return sorted(found, key=lambda run: run.record["variant"].get("place", len(found)))

@@ -1,0 +1,35 @@
+"""A Keras model as a list of steps, and what its units see."""
+
+from deconv.graph.model_graph import (
+    IDLE,
+    Edge,
+    Graph,
+    Step,
+    below,
+    computes_as,
+    find,
+    find_all,
+    kind,
+    maker_of,
+    walk,
+    with_edges,
+)
+
+from deconv.graph.execution import call_layer, run  # isort: skip
+
+__all__ = [
+    "IDLE",
+    "Edge",
+    "Graph",
+    "Step",
+    "below",
+    "call_layer",
+    "computes_as",
+    "find",
+    "find_all",
+    "kind",
+    "maker_of",
+    "run",
+    "walk",
+    "with_edges",
+]

@@ -1,0 +1,191 @@
+"""The way down by differentiation: forward passes whose rectifiers pass signals down by a rule (section 2.1).
+
+Three methods differ in nothing but this rule, with f the value that a rectifier saw and R the signal from above:
+
+| rule        | what a rectifier passes down | source                                                        |
+|-------------|------------------------------|---------------------------------------------------------------|
+| `gradient`  | R where f > 0                | Simonyan et al., arXiv:1312.6034                              |
+| `deconvnet` | R where R > 0                | Zeiler & Fergus, arXiv:1311.2901, section 2.1                 |
+| `guided`    | R where f > 0 and R > 0      | Springenberg et al., arXiv:1412.6806, section 3.4             |
+
+A rectifier is max(0, x), or the same with an upper end, however it is written (`activation_functions`). Every other
+activation keeps its own derivative: leaky ReLU, GELU, sigmoid. A layer that may hide a rectifier is refused by name by
+the lower two rules.
+
+The models are not changed: a layer is called through a twin that shares its weights and lacks its activation.
+"""
+
+import keras
+import tensorflow as tf
+
+from deconv import graph
+from deconv.graph import activation_functions
+from deconv.graph.activation_functions import ACTIVATED
+from deconv.graph.compilation import traced
+
+RECTIFIERS = {
+    "gradient": lambda signal, seen: tf.where(seen > 0, signal, 0),
+    "deconvnet": lambda signal, seen: tf.nn.relu(signal),
+    "guided": lambda signal, seen: tf.where(seen > 0, tf.nn.relu(signal), 0),
+}
+"""{name: rule}; a rule takes the signal from above and what the rectifier saw, which counts as zero beyond the end of a
+rectifier that has one, as ReLU6 has; it returns what goes down."""
+
+
+class StepActivation:
+    """The activation that a step is, as a function of maps alone: `keras.ops.maximum(maps, 0)` has another argument."""
+
+    def __init__(self, step):
+        self.step, self.__name__ = step, type(step.layer).__name__
+
+    def __call__(self, maps):
+        args, kwargs = keras.tree.map_structure(
+            lambda leaf: maps if isinstance(leaf, graph.Edge) else leaf, (self.step.args, self.step.kwargs)
+        )
+        return graph.call_layer(self.step, *args, **kwargs)
+
+
+def activation_of(step):
+    """The activation that a step ends with, or is; None where it has none, or a linear one.
+
+    Of a layer of unknown class, and of an operation, it counts if calling it shows a rectifier, a sigmoid or a softmax.
+    """
+    found = activation_functions.of(step)
+    if found is None or found.kind == "identity":
+        return None
+    if _is_inside(step):
+        return step.layer.activation
+    if found.kind == "other" and graph.kind(step.layer).__name__ not in ("ReLU", "Relu"):
+        return None
+    return StepActivation(step)
+
+
+def rectifies(step):
+    """Whether a step ends with a rectifier without slope, or is one: max(0, x), or the same with an upper end."""
+    found = activation_functions.of(step)
+    return found is not None and found.kind == "rectifier"
+
+
+def passes(step):
+    """Whether a layer computes something and yet says that signals pass it as they are: contrast normalisation."""
+    return issubclass(graph.kind(step.layer), graph.IDLE) and not isinstance(step.layer, graph.IDLE)
+
+
+def call_without_activation(step, *args, **kwargs):
+    """What a step's activation sees: the layer on a twin that shares its weights; for an activation, its input.
+
+    An activation layer casts its input to its own dtype, so that is what it sees.
+    """
+    if graph.kind(step.layer) in ACTIVATED:
+        return graph.call_layer(without_activation(step), *args, **kwargs)
+    ways = zip(keras.tree.flatten((step.args, step.kwargs)), keras.tree.flatten((args, kwargs)), strict=True)
+    return tf.cast(next(value for leaf, value in ways if isinstance(leaf, graph.Edge)), step.output.dtype)
+
+
+def without_activation(step):
+    """The same step of a layer that ends with an activation, its layer a twin that shares its weights and lacks it."""
+    twin = object.__new__(type(step.layer))
+    vars(twin).update(vars(step.layer), activation=None)
+    return step._replace(layer=twin)
+
+
+def run(laid, images, rectify=None, *, norms_pass=False, heads=True):
+    """Run a graph on a batch, such that TensorFlow differentiates it by a rule.
+
+    Args:
+        laid: A `Graph` with one input.
+        images: Tensor `(batch, *input shape)`.
+        rectify: Rule of its rectifiers, as in `RECTIFIERS`; None for their own derivative.
+        norms_pass: Whether contrast normalisation passes signals down as they are, as the mirror has it; False for its
+            own derivative.
+        heads: Whether activations that are no rectifiers, such as softmax, are applied.
+
+    Returns:
+        `(values, before)`: `{edge: tensor}` of all outputs, and `{step name: tensor}` of what every step put out before
+        its activation; for a step without one that is its output.
+    """
+    before = {}
+
+    def call(step, *args, **kwargs):
+        activation = activation_of(step)
+        if activation is None:
+            if norms_pass and passes(step):
+                before[step.name] = _straight_through(step, *args, **kwargs)
+            else:
+                before[step.name] = _pool_to_first(step, *args, **kwargs)
+            return before[step.name]
+        before[step.name] = seen = call_without_activation(step, *args, **kwargs)
+        if rectifies(step):
+            return activation(seen) if rectify is None else _ruled(step, activation, rectify)(seen)
+        return activation(seen) if heads else seen
+
+    return graph.run(laid, images, call), before
+
+
+def gradients(laid, rectify=None, *, norms_pass=False, before=True):
+    """Compile the gradient of the last step of a graph, under a rule.
+
+    Args:
+        laid: A `Graph` with one input, cut with `graph.below`.
+        rectify, norms_pass: As for `run`.
+        before: Whether it starts before the activation of the last step (of a softmax, at the logits).
+
+    Returns:
+        A function of images `(n, height, width, channels)` and a signal shaped like the output of the last step, traced
+        once for any batch size. It returns the values of that step, and the gradient of `<signal, values>`, shaped like
+        the images.
+
+    Raises:
+        ValueError: If the rule is another than the derivative's, and a layer may hide a rectifier from it
+            (`activation_functions.check_seen`).
+    """
+    image, top = laid.inputs[0], laid.steps[-1]
+    if rectify not in (None, RECTIFIERS["gradient"]):
+        activation_functions.check_seen(laid, top_counts=not before)
+
+    def down(images, signal):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            values, raw = run(laid, images, rectify, norms_pass=norms_pass)
+            value = raw[top.name] if before else values[top.output]
+            total = tf.reduce_sum(value * tf.cast(signal, value.dtype))
+        return value, tape.gradient(total, images, unconnected_gradients="zero")
+
+    signal = tf.TensorSpec((None, *top.output.shape), top.output.dtype)
+    return traced(down, tf.TensorSpec((None, *image.shape), image.dtype), signal)
+
+
+def _is_inside(step):
+    """Whether a step holds its activation as `activation`."""
+    return graph.kind(step.layer) in (*ACTIVATED, keras.layers.Activation) and hasattr(step.layer, "activation")
+
+
+def _ruled(step, activation, rectify):
+    """The activation with another derivative."""
+
+    end = activation_functions.of(step).end
+
+    @tf.custom_gradient
+    def ruled(maps):
+        seen = maps if end is None else tf.where(maps < end, maps, 0)  # beyond its end it is off too
+        return tf.convert_to_tensor(activation(maps)), lambda above: rectify(above, seen)
+
+    return ruled
+
+
+def _pool_to_first(step, *args, **kwargs):
+    """Call a layer; of equal maxima, the gradient of a global max pooling goes to the first alone."""
+    if graph.kind(step.layer) is keras.layers.GlobalMaxPooling2D:
+        pooled = tf.nn.max_pool2d(args[0], args[0].shape[1:3], 1, "VALID")
+        return pooled if step.layer.keepdims else pooled[:, 0, 0]
+    return graph.call_layer(step, *args, **kwargs)
+
+
+def _straight_through(step, *args, **kwargs):
+    result = tf.stop_gradient(graph.call_layer(step, *args, **kwargs))
+
+    @tf.custom_gradient
+    def passed(maps):
+        return tf.identity(result), lambda above: tf.cast(above, maps.dtype)
+
+    return passed(args[0])

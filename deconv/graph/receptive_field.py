@@ -1,0 +1,278 @@
+"""Receptive-field arithmetic on the graph, downwards and upwards: what a unit sees, what a pixel touches.
+
+A window is `(top, left, bottom, right)`, bottom and right exclusive. What one position sees is a `Reach`. Downwards, a
+window of positions sees from its first cell's first to its last cell's last; upwards, a window of cells touches every
+position that sees one of them. What lies outside a map is padding and is cut off.
+"""
+
+import math
+
+import keras
+import numpy as np
+
+from deconv import graph
+from deconv.graph import activation_functions
+from deconv.graph.function_behaviour import EVERYTHING
+from deconv.graph.reach import ONE, of
+from deconv.graph.rearranging import AFFINE_OPERATIONS
+from deconv.ops.pooling import window_padding
+from deconv.runtime.dtypes import any_array
+from deconv.validation import check_channels_last
+
+POOLS = (keras.layers.MaxPooling2D, keras.layers.AveragePooling2D)
+FILTERS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
+POINTWISE = (
+    keras.layers.Activation,
+    keras.layers.ReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.PReLU,
+    keras.layers.ELU,
+    keras.layers.Softmax,
+    keras.layers.BatchNormalization,
+    keras.layers.Dense,
+    keras.layers.Rescaling,
+    keras.layers.Normalization,
+    *graph.IDLE,
+    keras.layers.Concatenate,
+    keras.layers.Add,
+    keras.layers.Average,
+    keras.layers.Subtract,
+    keras.layers.Multiply,
+    keras.layers.Maximum,
+    keras.layers.Minimum,
+)
+"""Layers each of whose units sees one position of each map below, if its activation does. An activation that is not
+known to is tried (`activation_functions`). What is in no list is taken to see everything."""
+ALONG_AN_AXIS = ("LayerNormalization", "UnitNormalization", "RMSNormalization", "Concatenate", "Flip", "Roll", "Split")
+"""Layers and operations whose units see one position if their axis is that of the channels, else everything."""
+
+
+def receptive_windows(model, layer, positions, *, input_shape=None):
+    """The window of the image that each unit of a layer sees, clipped to the image.
+
+    Args:
+        model: A functional or Sequential `keras.Model`.
+        layer: Name, path or index.
+        positions: Ints `(..., 2)`, row and column of each unit. For a dense layer they do not matter.
+        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+
+    Returns:
+        int64 array `(..., 4)`: top, left, bottom, right. No pixel outside of its window changes a unit. A unit that
+        sees nothing but padding has an empty window: bottom is top, or right is left.
+
+    Raises:
+        ValueError: If there is no such layer, a position lies outside its map, or the model takes no images.
+    """
+    laid, step = _cut(model, layer, input_shape)
+    positions = any_array(positions)
+    size = _plane(step.output)
+    if (
+        positions.shape[-1:] != (2,)
+        or positions.dtype.kind not in "iu"
+        or (positions < 0).any()
+        or (positions >= size).any()
+    ):
+        raise ValueError(
+            f"positions must be pairs (row, column) inside the map of layer '{step.name}', {size[0]} rows by {size[1]} "
+            f"columns; received {positions.tolist()!r}."
+        )
+    seen = windows_below(laid, positions.reshape(-1, 2).astype(np.int64))[laid.inputs[0]]
+    return seen.reshape(*positions.shape[:-1], 4)
+
+
+def touched_windows(model, layer, rectangles, *, input_shape=None):
+    """The window of a layer's map that a rectangle of the image touches: no unit outside of it sees the rectangle.
+
+    Args:
+        model: A functional or Sequential `keras.Model`.
+        layer: Name, path or index.
+        rectangles: Ints `(..., 4)`: top, left, bottom, right of parts of the image, not empty.
+        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+
+    Returns:
+        int64 array `(..., 4)`: top, left, bottom, right in rows and columns of the map, `[0, 0, 1, 1]` for a dense
+        layer; zeros where no unit sees any of the rectangle, as between windows whose stride exceeds their size.
+
+    Raises:
+        ValueError: If there is no such layer, a rectangle is empty or leaves the image, or the model takes no images.
+    """
+    laid, step = _cut(model, layer, input_shape)
+    rectangles = any_array(rectangles)
+    height, width = laid.inputs[0].shape[:2]
+    if (
+        rectangles.shape[-1:] != (4,)
+        or rectangles.dtype.kind not in "iu"
+        or (rectangles < 0).any()
+        or (rectangles[..., 2:] > (height, width)).any()
+        or (rectangles[..., 2:] <= rectangles[..., :2]).any()
+    ):
+        raise ValueError(
+            f"rectangles must be (top, left, bottom, right) inside the image, {height} by {width} pixels, with "
+            f"top < bottom and left < right; received {rectangles.tolist()!r}."
+        )
+    touched = windows_above(laid, rectangles.reshape(-1, 4).astype(np.int64))[step.output]
+    return touched.reshape(rectangles.shape)
+
+
+def windows_below(laid, positions):
+    """For units of the last step of a graph, the window of every edge below: `{edge: (n, 4) ints}`, clipped."""
+    top = laid.steps[-1].output
+    windows = {top: np.concatenate([positions, positions + 1], axis=1)}
+    if len(top.shape) != 3:
+        windows[top] = _everything(top, len(positions))
+    for step in reversed(laid.steps):
+        for output in windows.keys() & set(step.outputs):
+            above = windows[output]
+            for edge, reach in zip(step.inputs, reaches(step, output), strict=True):
+                window = _everything(edge, len(above)) if reach is None else _clip(reach.seen(above), edge)
+                window = np.where(_is_empty(above), 0, window)
+                windows[edge] = _union(windows[edge], window) if edge in windows else window
+    return windows
+
+
+def windows_above(laid, rectangles, growth=None):
+    """For rectangles of the image, the window of every edge above that they touch: `{edge: (n, 4) ints}`, clipped.
+
+    With `growth`, a share, each window is cut down to that share of the rows and columns of its map, around its middle,
+    before the next is found (the projective field threshold of Krypton, Nakandala et al., SIGMOD 2019).
+    """
+    windows = {laid.inputs[0]: rectangles}
+    for step in laid.steps:
+        for output in step.outputs:
+            touched = np.zeros_like(rectangles)
+            for edge, reach in zip(step.inputs, reaches(step, output), strict=True):
+                below = windows[edge]
+                window = _everything(output, len(below)) if reach is None else _clip(reach.touched(below), output)
+                touched = _union(touched, np.where(_is_empty(below) | _is_empty(window), 0, window))
+            if growth is not None:
+                touched = _capped(touched, np.ceil(np.multiply(_plane(output), growth)).astype(np.int64))
+            windows[output] = touched
+    return windows
+
+
+def reaches_below(laid):
+    """What a unit of the last step sees of every edge below it, not clipped: `{edge: Reach}`.
+
+    None for an edge of which it sees everything, or windows of more than one size; `{}` if it has no place in a map.
+    """
+    top = laid.steps[-1].output
+    if len(top.shape) != 3:
+        return {}
+    found = {top: ONE}
+    for step in reversed(laid.steps):
+        for output in found.keys() & set(step.outputs):
+            above = found[output]
+            for edge, reach in zip(step.inputs, reaches(step, output), strict=True):
+                seen = None if above is None or reach is None else above.through(reach)
+                if edge in found:
+                    seen = None if seen is None or found[edge] is None else found[edge].union(seen)
+                found[edge] = seen
+    return found
+
+
+def reaches(step, output=None):
+    """What a position of an output of a step sees of each of its inputs: a `Reach`, or None for everything.
+
+    Args:
+        step: A `Step`.
+        output: Edge, one of its outputs; None for the first.
+    """
+    return [_reach(step, edge, step.output if output is None else output) for edge in step.inputs]
+
+
+def _reach(step, edge, output):
+    layer = step.layer
+    if len(edge.shape) != 3 or len(output.shape) != 3:
+        return None
+    if isinstance(layer, POOLS + FILTERS) and graph.computes_as(layer, POOLS + FILTERS):
+        check_channels_last(step)
+        activation = activation_functions.behaviour(getattr(layer, "activation", None), step.output.shape)
+        if activation.sees == EVERYTHING:
+            return None
+        if isinstance(layer, POOLS):
+            cells = layer.pool_size
+        else:
+            sizes = zip(layer.kernel_size, layer.dilation_rate, strict=True)
+            cells = [(size - 1) * rate + 1 for size, rate in sizes]
+        axes = zip(edge.shape[:2], cells, layer.strides, strict=True)
+        return of(cells, layer.strides, [window_padding(*axis, layer.padding)[0] for axis in axes])
+    if graph.computes_as(layer, (keras.layers.ZeroPadding2D,)):
+        check_channels_last(step)
+        (above, _), (before, _) = layer.padding
+        return ONE._replace(before=(above, before))
+    if graph.computes_as(layer, (keras.layers.Cropping2D,)):
+        check_channels_last(step)
+        (above, _), (before, _) = layer.cropping
+        return ONE._replace(before=(-above, -before))
+    activation = activation_functions.of(step)
+    if activation_functions.of_step(step) is not None:
+        tells = not isinstance(layer, keras.layers.Layer) or isinstance(layer, (*POINTWISE, keras.layers.Lambda))
+        # A layer whose class says nothing sees everything, unless it computes what has a name.
+        pointwise = activation.sees != EVERYTHING and (tells or activation.kind != "other")
+    else:
+        pointwise = graph.computes_as(layer, POINTWISE) or _is_along_channels(step)
+        if not isinstance(layer, keras.layers.Layer):
+            pointwise = pointwise or type(layer).__name__ in AFFINE_OPERATIONS
+        pointwise = pointwise and (activation is None or activation.sees != EVERYTHING)
+    return ONE if pointwise and edge.shape[:2] == output.shape[:2] else None
+
+
+def _is_along_channels(step):
+    """Whether a layer or operation with an axis works along the channels, or an index, as in `maps[..., ::-1]`."""
+    layer, name = step.layer, type(step.layer).__name__
+    if name in ALONG_AN_AXIS and type(layer).__module__.split(".")[0] == "keras":
+        axes = np.atleast_1d(np.asarray(layer.axis, object))
+        return all(axis in (-1, 3) for axis in axes)
+    if name != "GetItem" or len(step.args) < 2 or not isinstance(step.args[1], tuple):
+        return False
+    *rest, _ = step.args[1]
+    return rest == [Ellipsis] or rest == [slice(None)] * 3
+
+
+def _cut(model, layer, input_shape):
+    laid = graph.walk(model, input_shape)
+    step = graph.find(laid, layer)
+    laid = graph.below(laid, step)
+    shape = laid.inputs[0].shape
+    if len(shape) != 3:
+        raise ValueError(
+            f"Windows are parts of images (height, width, channels), and model '{model.name}' takes {shape}. Give the "
+            "model an input with these three axes; a keras.layers.Reshape behind it makes what its first layer takes."
+        )
+    return laid, step
+
+
+def _is_empty(windows):
+    """`(n, 1)` bools: a unit that sees nothing but padding, from below; a rectangle between windows, from above."""
+    return (windows[:, 2:] <= windows[:, :2]).any(axis=1, keepdims=True)
+
+
+def _clip(windows, edge):
+    return np.clip(windows, 0, _plane(edge) * 2)
+
+
+def _capped(windows, largest):
+    """Windows of at most a size, around the same middle."""
+    first, size = windows[:, :2], windows[:, 2:] - windows[:, :2]
+    kept = np.minimum(size, largest)
+    first = first + (size - kept) // 2
+    return np.concatenate([first, first + kept], axis=1)
+
+
+def _union(one, other):
+    both = np.concatenate([np.minimum(one[:, :2], other[:, :2]), np.maximum(one[:, 2:], other[:, 2:])], axis=1)
+    return np.where(_is_empty(one), other, np.where(_is_empty(other), one, both))
+
+
+def _everything(edge, count):
+    return np.tile(np.array([0, 0, *_plane(edge)], dtype=np.int64), (count, 1))
+
+
+def _plane(edge):
+    """Rows and columns of a map; a vector is one cell."""
+    return edge.shape[:2] if len(edge.shape) == 3 else (1, 1)
+
+
+def plane(shape):
+    """Rows and columns of a map: a layer with one axis of space is one row, a dense layer one cell."""
+    return tuple(shape[:2]) if len(shape) == 3 else (1, math.prod(shape[:-1]))

@@ -1,0 +1,90 @@
+"""A step of the graph on windows of its maps instead of on whole maps: the same numbers, without the rest.
+
+A filter or a pool runs without padding on windows that already have the border that it would add: cells outside of the
+map are set to what the padding holds. What treats every position alike runs as it is.
+"""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from deconv import graph
+from deconv.graph import activation_functions
+from deconv.graph.receptive_field import FILTERS, POOLS, reaches
+from deconv.ops import convolution
+
+CONVS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
+
+
+def moves(step):
+    """Whether a step computes the same at every position, so that it can be run on windows.
+
+    Layers that hold a number for each position of the map cannot, nor layers that see all of it at once.
+    """
+    layer = step.layer
+    if len(step.outputs) > 1 or any(reach is None for reach in reaches(step)):
+        return False
+    if isinstance(layer, FILTERS + POOLS):
+        # Average pooling with a border divides by the cells inside the map, which are not the same everywhere.
+        same_average = graph.kind(layer) is keras.layers.AveragePooling2D and layer.padding != "valid"
+        return graph.kind(layer) in (*FILTERS, *POOLS) and not same_average and _is_alike(step)
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return layer.axis in (-1, 3)
+    if not _is_alike(step):
+        return False
+    if isinstance(layer, keras.layers.Normalization):
+        return layer.axis in ((), (-1,), (3,))
+    if not isinstance(layer, keras.layers.Layer):  # an operation, as `a + b`, may hold a constant map
+        leaves = keras.tree.flatten((step.args, step.kwargs))
+        return all(isinstance(leaf, graph.Edge | int | float | str | bool | None) for leaf in leaves)
+    if isinstance(layer, keras.layers.PReLU):
+        return {1, 2}.issubset(layer.shared_axes or ())
+    return True
+
+
+def _is_alike(step):
+    """Whether the activation of a step, if it has one, computes the same at every position."""
+    activation = activation_functions.of(step)
+    return activation is None or activation.alike
+
+
+def outside(step):
+    """What lies outside of the maps of a step: zero, or minus infinity before max pooling; None if it never asks."""
+    layer = step.layer
+    if isinstance(layer, keras.layers.ZeroPadding2D):
+        return 0.0
+    if not isinstance(layer, FILTERS + POOLS) or layer.padding == "valid":
+        return None
+    return -math.inf if isinstance(layer, keras.layers.MaxPooling2D) else 0.0
+
+
+def call(step, *args, **kwargs):
+    """Run a step that `moves` on windows which have their border: `(n, rows, columns, channels)` each."""
+    layer = step.layer
+    if isinstance(layer, keras.layers.ZeroPadding2D | keras.layers.Cropping2D):  # the window is cut as it will be
+        return args[0]
+    if isinstance(layer, keras.layers.MaxPooling2D):
+        return tf.nn.max_pool2d(args[0], layer.pool_size, layer.strides, "VALID")
+    if isinstance(layer, CONVS):
+        return _filter(layer, args[0])
+    return graph.call_layer(step, *args, **kwargs)
+
+
+def _filter(layer, maps):
+    maps = tf.cast(maps, layer.compute_dtype)
+    dilation, strides = layer.dilation_rate, layer.strides
+    if isinstance(layer, keras.layers.SeparableConv2D):
+        maps = convolution.depthwise_conv(maps, _value(layer.depthwise_kernel, maps), strides, dilation)
+        maps = convolution.conv(maps, _value(layer.pointwise_kernel, maps))
+    elif isinstance(layer, keras.layers.DepthwiseConv2D):
+        maps = convolution.depthwise_conv(maps, _value(layer.kernel, maps), strides, dilation)
+    else:
+        maps = convolution.conv(maps, _value(layer.kernel, maps), strides, dilation, layer.groups)
+    if layer.use_bias:
+        maps = maps + _value(layer.bias, maps)
+    return maps if layer.activation is None else tf.convert_to_tensor(layer.activation(maps))
+
+
+def _value(variable, maps):
+    return tf.cast(tf.convert_to_tensor(variable), maps.dtype)

@@ -1,0 +1,1 @@
+"""Images as arrays: files, transforms, similarity, frequencies, rectangles."""

@@ -1,0 +1,172 @@
+"""How alike two pictures are, by four numbers, and how strongly a picture follows the edges of an image.
+
+Rank correlation and structural similarity are those of the sanity checks of Adebayo et al. (arXiv:1810.03292), which
+compare maps before and after a change. Pearson's correlation hears the signs of single pixels; the same of pictures
+under a blur hears which colour is roughly where. Every function takes a batch of pairs, and none minds if a picture is
+multiplied with a positive number.
+"""
+
+import numpy as np
+
+from deconv.imaging.gaussian_blur import blurred
+
+_SIDE = 7
+"""Side of the windows of `ssim`."""
+
+_COARSE = 30
+"""The Gaussian of `coarse` is as wide as the shorter side, by this."""
+
+
+def similarity(first, second, inside=None):
+    """All measures, of signed values but for ranks, which are of magnitudes.
+
+    Args:
+        first, second: `(n, height, width, channels)`.
+        inside: Bools `(n, height, width)`, the pixels that count; None for all.
+
+    Returns:
+        `{"pearson", "coarse", "spearman", "ssim": (n,) float64}`.
+    """
+    return {
+        "pearson": pearson(first, second, inside),
+        "coarse": coarse(first, second, inside),
+        "spearman": spearman(np.abs(first), np.abs(second), inside),
+        "ssim": ssim(first, second, inside),
+    }
+
+
+def pearson(first, second, inside=None):
+    """Pearson's correlation over pixels and channels.
+
+    Args:
+        first, second: `(n, height, width, channels)`.
+        inside: Bools `(n, height, width)`, the pixels that count; None for all.
+
+    Returns:
+        float64 `(n,)`, from -1 to 1; NaN where one of the two is constant.
+    """
+    first, second, weight = _flat(first, second, inside)
+    first, second = _centred(first, weight), _centred(second, weight)
+    size = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(size > 0, np.clip((first * second).sum(axis=1) / size, -1, 1), np.nan)
+
+
+def coarse(first, second, inside=None):
+    """Pearson's correlation of pictures under a Gaussian of a thirtieth of their shorter side. As `pearson`.
+
+    Strokes that lie a few pixels beside each other are no longer opposites, so this compares layout and colour.
+    """
+    width = min(np.shape(first)[1:3]) / _COARSE
+    return pearson(*(blurred(np.asarray(pictures, np.float64), width) for pictures in (first, second)), inside)
+
+
+def spearman(first, second, inside=None):
+    """Spearman's rank correlation: Pearson's of the ranks, equal values having their mean rank. As `pearson`."""
+    first, second, weight = _flat(first, second, inside)
+    ranks = [_ranks(np.where(weight, values, np.inf))[:, None, :, None] for values in (first, second)]
+    unknown = np.isnan(np.where(weight, first + second, 0)).any(axis=1)
+    return np.where(unknown, np.nan, pearson(*ranks, weight[:, None, :]))
+
+
+def ssim(first, second, inside=None):
+    """Structural similarity (Wang et al. 2004) of signed pictures, each divided by its own largest magnitude.
+
+    So it compares what `plotting.signed` draws, in a range of 2. Windows are 7x7, all their pixels weigh the same, and
+    beyond the border there is zero, as around a projection; Wang has Gaussian weights and leaves the border out. The
+    constants are his, K1 = 0.01 and K2 = 0.03. Channels are averaged.
+
+    Args:
+        first, second: `(n, height, width, channels)`.
+        inside: Bools `(n, height, width)`, the pixels whose windows are averaged; None for all.
+
+    Returns:
+        float64 `(n,)`, at most 1, and 1 for the same picture; NaN where one of the two is zero everywhere.
+    """
+    first, second = (np.asarray(pictures, np.float64) for pictures in (first, second))
+    sizes = [np.abs(pictures).max(axis=(1, 2, 3)) for pictures in (first, second)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        first, second = (
+            pictures / size[:, None, None, None] for pictures, size in zip((first, second), sizes, strict=True)
+        )
+    c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
+    mean, mean_2 = _window_means(first), _window_means(second)
+    variance = _window_means(first**2) - mean**2
+    variance_2 = _window_means(second**2) - mean_2**2
+    covariance = _window_means(first * second) - mean * mean_2
+    likeness = (2 * mean * mean_2 + c1) * (2 * covariance + c2)
+    likeness /= (mean**2 + mean_2**2 + c1) * (variance + variance_2 + c2)
+    likeness = likeness.mean(axis=3)
+    if inside is None:
+        return likeness.mean(axis=(1, 2))
+    return _mean(likeness.reshape(len(likeness), -1), np.reshape(inside, (len(likeness), -1)))[:, 0]
+
+
+def edges(images):
+    """How steep an image is: the length of its Sobel gradient, of the channel that is steepest.
+
+    Args:
+        images: `(n, height, width, channels)`.
+
+    Returns:
+        float64 `(n, height, width, 1)`, in units of the image per pixel; the border repeats the nearest pixel.
+    """
+    padded = np.pad(np.asarray(images, np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)), "edge")
+    smooth_down = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
+    smooth_right = padded[:, :, :-2] + 2 * padded[:, :, 1:-1] + padded[:, :, 2:]
+    right = (smooth_down[:, :, 2:] - smooth_down[:, :, :-2]) / 8
+    down = (smooth_right[:, 2:] - smooth_right[:, :-2]) / 8
+    return np.hypot(right, down).max(axis=3, keepdims=True)
+
+
+def magnitude(pictures):
+    """How much of a picture is at each pixel: the sum of magnitudes over the channels, `(n, height, width, 1)`."""
+    return np.abs(np.asarray(pictures, np.float64)).sum(axis=3, keepdims=True)
+
+
+def _flat(first, second, inside):
+    """Two batches as `(n, values)`, and which of the values count."""
+    first, second = (np.asarray(pictures, np.float64) for pictures in (first, second))
+    if first.shape != second.shape or first.ndim != 4:
+        raise ValueError(
+            f"Two batches of pictures (n, height, width, channels) of one shape are compared; received {first.shape} "
+            f"and {second.shape}."
+        )
+    weight = np.ones(first.shape[:3], bool) if inside is None else np.asarray(inside)
+    weight = np.broadcast_to(weight[..., None], first.shape)
+    return (values.reshape(len(first), -1) for values in (first, second, weight))
+
+
+def _mean(values, weight):
+    """`(n, 1)`, the mean of what counts."""
+    with np.errstate(invalid="ignore"):
+        return np.where(weight, values, 0).sum(axis=1, keepdims=True) / weight.sum(axis=1, keepdims=True)
+
+
+def _centred(values, weight):
+    """What counts less its mean, all else zero; a constant is zero, whatever the rounding of its mean."""
+    centred = np.where(weight, values - _mean(values, weight), 0)
+    largest = np.where(weight, np.abs(values), 0).max(axis=1, keepdims=True)
+    return np.where(np.abs(centred).max(axis=1, keepdims=True) > 1e-12 * largest, centred, 0)
+
+
+def _ranks(values):
+    """Ranks from 0 along each row of `(n, values)`, equal values sharing their mean rank."""
+    order = np.argsort(values, axis=1, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=1)
+    new = np.ones(values.shape, bool)
+    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    group = np.cumsum(new).reshape(values.shape) - 1
+    place = np.broadcast_to(np.arange(values.shape[1]), values.shape)
+    mean = np.bincount(group.ravel(), place.ravel()) / np.bincount(group.ravel())
+    ranks = np.empty(values.shape)
+    np.put_along_axis(ranks, order, mean[group], axis=1)
+    return ranks
+
+
+def _window_means(maps):
+    """The mean over the window around each pixel, zero beyond the border."""
+    before = _SIDE // 2 + 1
+    sums = np.pad(maps, ((0, 0), (before, _SIDE // 2), (before, _SIDE // 2), (0, 0))).cumsum(axis=1).cumsum(axis=2)
+    down = sums[:, _SIDE:] - sums[:, :-_SIDE]
+    return (down[:, :, _SIDE:] - down[:, :, :-_SIDE]) / _SIDE**2

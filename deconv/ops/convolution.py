@@ -1,0 +1,115 @@
+"""Filters and their transposes as pure functions of tensors (Zeiler & Fergus, arXiv:1311.2901, section 2.1).
+
+Every function takes and returns NHWC tensors of any float dtype and keeps that dtype. Those named `transpose_*` are
+exact adjoints: `<conv(x), y> == <x, transpose_conv(y)>` up to rounding.
+"""
+
+import math
+
+import tensorflow as tf
+
+from deconv.ops.pooling import pair, window_padding
+
+
+def conv(maps, kernel, strides=1, dilation=1, groups=1):
+    """A convolution without padding or bias; its transpose is `transpose_conv`.
+
+    Args:
+        maps: Tensor `(batch, height, width, channels)`.
+        kernel: `(kernel rows, kernel columns, channels / groups, filters)`.
+        strides, dilation, groups: Of the convolution.
+    """
+    # One group at a time, as in `transpose_conv`.
+    parts = zip(tf.split(maps, groups, axis=-1), tf.split(kernel, groups, axis=-1), strict=True)
+    maps = [tf.nn.conv2d(part, filters, pair(strides), "VALID", dilations=pair(dilation)) for part, filters in parts]
+    return maps[0] if groups == 1 else tf.concat(maps, axis=-1)
+
+
+def depthwise_conv(maps, kernel, strides=1, dilation=1):
+    """A depthwise convolution without padding or bias; as `conv`, with a kernel `(.., .., channels, multiplier)`."""
+    # TensorFlow takes one stride for both directions, and none together with dilation.
+    (down, right), step = pair(strides), [1, 1, 1, 1]
+    if down == right and pair(dilation) == (1, 1):
+        return tf.nn.depthwise_conv2d(maps, kernel, [1, down, right, 1], "VALID")
+    return tf.nn.depthwise_conv2d(maps, _dilate(kernel, pair(dilation)), step, "VALID")[:, ::down, ::right]
+
+
+def transpose_conv(maps, kernel, input_shape, strides=1, padding="valid", dilation=1, groups=1):
+    """The transpose of a convolution: the same filters, flipped, lead back down (section 2.1). Biases have no part.
+
+    Args:
+        maps: Tensor `(batch, rows, columns, filters)`.
+        kernel: `(kernel rows, kernel columns, channels / groups, filters)`, as the convolution holds it.
+        input_shape: `(height, width, channels)` before the convolution, as ints.
+        strides, padding, dilation, groups: Those of the convolution.
+
+    Returns:
+        Tensor `(batch, height, width, channels)`.
+    """
+    kernel, strides = _dilate(kernel, pair(dilation)), pair(strides)
+    if strides != (1, 1):
+        return _transpose_strided_conv(maps, kernel, input_shape, strides, padding, groups)
+    shape = tf.stack([tf.shape(maps)[0], *input_shape[:2], input_shape[2] // groups])
+    # One group at a time: TensorFlow has no grouped transpose in float64, nor without oneDNN.
+    below = [
+        tf.nn.conv2d_transpose(group, filters, shape, 1, padding.upper())
+        for group, filters in zip(tf.split(maps, groups, axis=-1), tf.split(kernel, groups, axis=-1), strict=True)
+    ]
+    below = below[0] if groups == 1 else tf.concat(below, axis=-1)
+    return tf.ensure_shape(below, [None, *input_shape])
+
+
+def transpose_depthwise_conv(maps, kernel, input_shape, strides=1, padding="valid", dilation=1):
+    """The transpose of a depthwise convolution; as `transpose_conv`, with a kernel `(.., .., channels, multiplier)`."""
+    kernel = _dilate(kernel, pair(dilation))
+    shape = tf.stack([tf.shape(maps)[0], *input_shape])
+    strides = [1, *pair(strides), 1]
+    below = tf.nn.depthwise_conv2d_backprop_input(shape, kernel, maps, strides, padding.upper())
+    return tf.ensure_shape(below, [None, *input_shape])
+
+
+def _transpose_strided_conv(maps, kernel, input_shape, strides, padding, groups):
+    """The transpose of a convolution with strides as one without: the same sums in another order.
+
+    A cell of the result in row `i * stride + phase` gets what every `stride`-th row of a filter spreads, so each phase
+    is a convolution of its own, and all are one with `stride` times as many channels. TensorFlow's own transpose is
+    several times slower where the channels below are few, as in a first layer.
+    """
+    height, width, channels = input_shape
+    (down, right), taps = strides, kernel.shape[:2]
+    blocks = [math.ceil(size / stride) for size, stride in zip(taps, strides, strict=True)]
+    whole = [[0, block * stride - size] for block, stride, size in zip(blocks, strides, taps, strict=True)]
+    parts = []
+    for group, filters in zip(tf.split(maps, groups, axis=-1), tf.split(kernel, groups, axis=-1), strict=True):
+        filters = tf.pad(filters, [*whole, [0, 0], [0, 0]])
+        filters = tf.reshape(filters, [blocks[0], down, blocks[1], right, *kernel.shape[2:3], -1])
+        filters = tf.reverse(tf.transpose(filters, [0, 2, 5, 1, 3, 4]), [0, 1])
+        filters = tf.reshape(filters, [*blocks, group.shape[-1], down * right * channels // groups])
+        borders = [[0, 0], *([block - 1, block - 1] for block in blocks), [0, 0]]
+        parts.append(tf.nn.conv2d(tf.pad(group, borders), filters, 1, "VALID"))
+    rows, columns = (size + block - 1 for size, block in zip(maps.shape[1:3], blocks, strict=True))
+    parts = [tf.reshape(part, [-1, rows, columns, down, right, channels // groups]) for part in parts]
+    below = parts[0] if groups == 1 else tf.concat(parts, axis=-1)
+    below = tf.reshape(tf.transpose(below, [0, 1, 3, 2, 4, 5]), [-1, rows * down, columns * right, channels])
+    # What padding has added is dropped; rows and columns that no filter reached stay zero.
+    top, left = (
+        window_padding(size, tap, stride, padding)[0]
+        for size, tap, stride in zip((height, width), taps, strides, strict=True)
+    )
+    below = below[:, top : top + height, left : left + width]
+    missing = [[0, height - below.shape[1]], [0, width - below.shape[2]]]
+    return tf.ensure_shape(tf.pad(below, [[0, 0], *missing, [0, 0]]), [None, *input_shape])
+
+
+def _dilate(kernel, dilation):
+    """The kernel with zeros between its taps: a dilated convolution as an ordinary one."""
+    if dilation == (1, 1):
+        return kernel
+    for axis, rate in enumerate(dilation):
+        shape = kernel.shape.as_list()
+        taps = tf.expand_dims(kernel, axis + 1)
+        taps = tf.pad(taps, [[0, rate - 1] if place == axis + 1 else [0, 0] for place in range(5)])
+        shape[axis] *= rate
+        kernel = tf.reshape(taps, shape)
+    rows, columns = (size - rate + 1 for size, rate in zip(kernel.shape[:2], dilation, strict=True))
+    return kernel[:rows, :columns]

@@ -1,0 +1,120 @@
+"""Images of a data set as vectors, one for each: their pixels, or the activations of a layer."""
+
+import numpy as np
+
+from deconv import graph
+from deconv.deconvnet.recording import recorder
+from deconv.validation import check_finite, check_pair, check_positive, prepare
+
+MOST_VALUES = 75_000
+"""A layer with more values per image than this is averaged; AlexNet's pool1 has 69,984."""
+
+
+_MEMORY = 2**30
+"""Bytes of vectors that are made in one pass."""
+
+
+def vectors(model, images, layers, *, pooled=None, preprocess=None, batch_size=64, input_shape=None):
+    """What layers put out for images, flattened, all in one pass; in several if they would take more than 1 GiB.
+
+    Args:
+        model: A functional or Sequential `keras.Model`.
+        images: `(n, height, width, channels)`, as `preprocess` takes them.
+        layers: Sequence of names, paths or indices; None for the image itself, as the model takes it.
+        pooled: Average maps onto a grid of at most this side, or `(rows, columns)`; 1 is the mean of each channel. With
+            None only maps of more than 75,000 values are averaged, onto the largest grid that has no more.
+        preprocess: Function applied to each batch of images before the model sees it.
+        batch_size: How many images are computed at a time.
+        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+
+    Yields:
+        float32 `(n, values)` for each layer, in their order; float64 for a model of that dtype.
+
+    Raises:
+        ValueError: If a layer does not exist, or the images do not fit the model.
+    """
+    check_positive("batch_size", batch_size)
+    laid = graph.walk(model, input_shape)
+    named = [layer for layer in layers if layer is not None]
+    steps = iter(graph.find_all(laid, named)[1] if named else ())
+    steps = [None if layer is None else next(steps) for layer in layers]
+    image = graph.below(laid, *[step for step in steps if step is not None] or laid.steps[-1:]).inputs[0]
+    edges = [image if step is None else step.output for step in steps]
+    grids = [grid_of(edge.shape, pooled) for edge in edges]
+    counts = [count_of(edge.shape, grid) for edge, grid in zip(edges, grids, strict=True)]
+    for group in groups(counts, len(images)):
+        see = seer(laid, [steps[n] for n in group], [grids[n] for n in group], preprocess, image)
+        yield from see(images, batch_size)
+
+
+def average(maps, grid):
+    """Maps `(n, rows, columns, channels)` averaged onto a grid, each cell of a map in one cell of the grid."""
+    for axis, cells in enumerate(grid, start=1):
+        starts = np.arange(cells) * maps.shape[axis] // cells
+        lengths = np.diff([*starts, maps.shape[axis]]).reshape(-1, *[1] * (3 - axis))
+        maps = np.add.reduceat(maps, starts, axis=axis) / lengths
+    return maps
+
+
+def grid_of(shape, pooled=None):
+    """`(rows, columns)` to average a layer onto; None to take it as it is."""
+    pooled = None if pooled is None else check_pair("pooled", pooled)
+    if len(shape) != 3 or (pooled is None and np.prod(shape) <= MOST_VALUES):
+        return None
+    if pooled is None:
+        side = max(shape[:2])
+        while side > 1 and min(side, shape[0]) * min(side, shape[1]) * shape[2] > MOST_VALUES:
+            side -= 1
+        pooled = side, side
+    return min(pooled[0], shape[0]), min(pooled[1], shape[1])
+
+
+def count_of(shape, grid=None):
+    """How many values of a layer an image has, once averaged."""
+    return int(np.prod(shape if grid is None else (*grid, shape[-1])))
+
+
+def groups(counts, images):
+    """Places of layers whose vectors fit into memory together; a layer that does not fit alone goes alone."""
+    group, free = [], _MEMORY
+    for place, count in enumerate(counts):
+        needed = 4 * count * images
+        if group and needed > free:
+            yield group
+            group, free = [], _MEMORY
+        group, free = [*group, place], free - needed
+    yield group
+
+
+def seer(laid, steps, grids, preprocess, image):
+    """A function from images and a batch size to the vectors `(n, values)` of some layers, in one pass.
+
+    Args:
+        laid: A `Graph`.
+        steps: Its layers; None for the image itself.
+        grids: What each is averaged onto, from `grid_of`.
+        preprocess: Function applied to each batch of images before the model sees it.
+        image: The edge at which images come in.
+    """
+    edges = [image if step is None else step.output for step in steps]
+    named = [step for step in steps if step is not None]
+    forward = recorder(graph.below(laid, *named), named) if named else lambda batch: ([], [])
+
+    def look(batch):
+        batch = prepare(batch, preprocess, image.shape, image.dtype)
+        maps = iter(forward(batch)[0])
+        for step, grid in zip(steps, grids, strict=True):
+            some = batch if step is None else check_finite(next(maps).numpy(), step.name)
+            yield (some if grid is None else average(some, grid)).reshape(len(batch), -1)
+
+    def see(images, batch_size):
+        counts = [count_of(edge.shape, grid) for edge, grid in zip(edges, grids, strict=True)]
+        wide = [np.float64 if edge.dtype == "float64" else np.float32 for edge in edges]
+        found = [np.empty((len(images), count), dtype) for count, dtype in zip(counts, wide, strict=True)]
+        for start in range(0, len(images), batch_size):
+            part = slice(start, start + batch_size)
+            for some, maps in zip(found, look(images[part]), strict=True):
+                some[part] = maps
+        return found
+
+    return see

@@ -1,0 +1,75 @@
+"""Which images of a data set teach a classifier and which test it, several times over (section 5.2)."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from deconv.runtime.dtypes import any_array
+from deconv.validation import check_positive, check_seed
+
+
+class Fold(NamedTuple):
+    """Which images teach and which test.
+
+    Attributes:
+        train: `(classes, n)` ints, places in the data set; the first m of each row are the draw of m per class.
+        test: `(tests,)` ints, other places.
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+
+
+def draw_folds(labels, per_class, test_per_class=50, folds=5, seed=0):
+    """Draw images of each class for training and others for testing, several times.
+
+    Args:
+        labels: Ints `(n,)`; those below zero are of no class.
+        per_class: Training images per class; of several numbers the largest.
+        test_per_class: Test images per class; a class that has fewer left gives these.
+        folds: How many draws, each independent of the others.
+        seed: Of the draws.
+
+    Returns:
+        List of `Fold`.
+
+    Raises:
+        ValueError: If there are fewer than two classes, or one has no image left for testing.
+    """
+    size = int(check_sizes(per_class).max())
+    check_seed(seed)
+    check_positive("test_per_class", test_per_class)
+    labels = np.asarray(labels)
+    classes, counts = np.unique(labels[labels >= 0], return_counts=True)
+    if len(classes) < 2:
+        raise ValueError(f"There must be at least two classes to tell apart; the data set has {len(classes)}.")
+    if counts.min() <= size:
+        raise ValueError(
+            f"Class {classes[counts.argmin()]} has {counts.min()} images; {size} for training and at least one for "
+            f"testing are needed. Take a larger part of the data set, or at most per_class={counts.min() - 1}."
+        )
+    draws = []
+    for number in range(check_positive("folds", folds)):
+        random = np.random.default_rng([seed, number])
+        mixed = [random.permutation(np.flatnonzero(labels == label)) for label in classes]
+        train = np.stack([places[:size] for places in mixed])
+        draws.append(Fold(train, np.concatenate([places[size : size + test_per_class] for places in mixed])))
+    return draws
+
+
+def class_accuracy(labels, predicted):
+    """Mean of the classes' accuracies: every class counts alike, however many images it has."""
+    _, places = np.unique(labels, return_inverse=True)
+    return float((np.bincount(places, np.equal(labels, predicted)) / np.bincount(places)).mean())
+
+
+def deviation(accuracy):
+    """Standard deviation over the last axis, the folds (n - 1 in the denominator); NaN of a single fold."""
+    if accuracy.shape[-1] == 1:
+        return np.full(accuracy.shape[:-1], np.nan)
+    return accuracy.std(axis=-1, ddof=1)
+
+
+def check_sizes(per_class):
+    """Numbers of images per class, in order and each once, as an int array."""
+    return np.unique([check_positive("per_class", size) for size in np.atleast_1d(any_array(per_class)).tolist()])

@@ -1,0 +1,111 @@
+"""A network like another one, trained from random weights: what the features of that one are set against."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from deconv import graph
+from deconv.graph.compilation import traced
+from deconv.graph.keras_model import label
+from deconv.runtime import devices
+
+_LOOK = 20
+"""Updates, at least, between two looks at the training loss."""
+
+
+def fresh(laid, classes, random):
+    """The network of a graph with weights drawn anew, and a softmax for other classes on top.
+
+    Args:
+        laid: A `Graph` with one input, as `graph.below` cuts it.
+        classes: How many classes the softmax tells apart.
+        random: A `np.random.Generator`, from which every initializer and every dropout takes its seed.
+
+    Returns:
+        A functional `keras.Model` that shares nothing with the one that the graph is of.
+    """
+    image = keras.Input(laid.inputs[0].shape, dtype=laid.inputs[0].dtype)
+    values, twins = {laid.inputs[0]: image}, {}
+    for step in laid.steps:
+        if id(step.layer) not in twins:
+            config = _seeded(step.layer.get_config(), random) | {"name": label(step.name)}  # no two of one name
+            twins[id(step.layer)] = type(step.layer).from_config(config)
+            twins[id(step.layer)].trainable = True  # what is frozen in the model was trained once
+        twin = twins[id(step.layer)]
+        args, kwargs = keras.tree.map_structure(
+            lambda leaf: values[leaf] if isinstance(leaf, graph.Edge) else leaf, (step.args, step.kwargs)
+        )
+        values.update(zip(step.outputs, keras.tree.flatten(twin(*args, **kwargs)), strict=True))
+    top = values[laid.steps[-1].output]
+    top = keras.layers.Flatten(data_format="channels_last")(top) if len(top.shape) > 2 else top
+    start = keras.initializers.GlorotUniform(seed=_seed(random))
+    return keras.Model(image, keras.layers.Dense(classes, "softmax", kernel_initializer=start)(top))
+
+
+class Trainer:
+    """A network that is trained again and again, each time from other random weights; compiled once."""
+
+    def __init__(self, laid, classes, learning_rate):
+        self.laid, self.classes = laid, classes
+        self.network = fresh(laid, classes, np.random.default_rng(0))
+        self.optimizer = keras.optimizers.Adam(learning_rate)
+        self.optimizer.build(self.network.trainable_variables)
+        self.begin = [variable.numpy() for variable in self.optimizer.variables]
+        image = laid.inputs[0]
+        images, numbers = tf.TensorSpec((None, *image.shape), image.dtype), tf.TensorSpec((None,), tf.int64)
+        self.update = tf.function(
+            self._update, input_signature=(images, numbers, tf.TensorSpec((None, None), tf.int64))
+        )
+        self.predict = traced(lambda images: self.network(images, training=False), images)
+
+    def train(self, images, labels, random, most_updates, enough, examples):
+        """Train from random weights: `(updates made, last mean training loss)`."""
+        start = fresh(self.laid, self.classes, random)
+        for variables, values in ((self.network.variables, start.variables), (self.optimizer.variables, self.begin)):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+        images, labels = tf.convert_to_tensor(images), tf.convert_to_tensor(labels, tf.int64)
+        examples, updates, loss = min(examples, len(labels)), 0, np.inf
+        while updates < most_updates and not loss <= enough:
+            length = min(max(_LOOK, len(labels) // examples), most_updates - updates)
+            with devices.full_float32:
+                loss = float(self.update(images, labels, _order(len(labels), length, examples, random)))
+            updates += length
+        return updates, loss
+
+    def classify(self, images, batch_size):
+        """The most probable class of each image, `(n,)`."""
+        starts = range(0, len(images), batch_size)
+        return np.concatenate([self.predict(images[start : start + batch_size]).numpy().argmax(1) for start in starts])
+
+    def _update(self, images, labels, order):
+        variables, total = self.network.trainable_variables, 0.0
+        for rows in order:
+            with tf.GradientTape() as tape:
+                outputs = self.network(tf.gather(images, rows), training=True)
+                loss = keras.losses.sparse_categorical_crossentropy(tf.gather(labels, rows), outputs)
+                loss = tf.reduce_mean(tf.cast(loss, tf.float32))
+                penalties = [tf.cast(penalty, tf.float32) for penalty in self.network.losses]
+                whole = tf.add_n([loss, *penalties])
+            self.optimizer.apply(tape.gradient(whole, variables), variables)
+            total += loss
+        return total / tf.cast(tf.shape(order)[0], tf.float32)
+
+
+def _order(count, updates, examples, random):
+    """Which images each update sees, `(updates, examples)`: all in a new order, then all in another, and so on."""
+    whole = count // examples
+    rounds = -(-updates // whole)
+    order = np.concatenate([random.permutation(count)[: whole * examples] for _ in range(rounds)])
+    return order.reshape(-1, examples)[:updates]
+
+
+def _seeded(config, random):
+    """A layer's configuration with a new seed wherever there is one."""
+    if isinstance(config, dict):
+        return {name: _seed(random) if name == "seed" else _seeded(part, random) for name, part in config.items()}
+    return [_seeded(part, random) for part in config] if isinstance(config, list) else config
+
+
+def _seed(random):
+    return int(random.integers(2**31))

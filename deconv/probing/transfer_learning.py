@@ -1,0 +1,160 @@
+"""Features learnt on one task, used on another, against learning that one from nothing (section 5.2, Tables 4, 5)."""
+
+from numbers import Real
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from deconv import graph
+from deconv.datasets.sampling import labelled
+from deconv.probing.linear_probes import probe
+from deconv.probing.splits import check_sizes, class_accuracy, draw_folds
+from deconv.probing.training_from_scratch import Trainer
+from deconv.validation import check_positive, prepare
+
+
+class Transfer(NamedTuple):
+    """Accuracy against images per class, with features that are given and with a network trained from random weights.
+
+    Attributes:
+        layer: Whose features the new softmax takes.
+        per_class: `(sizes,)` ints, how many training images of each class.
+        classes: `(classes,)` ints, the labels that are told apart.
+        pretrained: `(sizes, folds)`, mean of the classes' accuracies, 0 to 1, of a softmax on the features.
+        scratch: The same of the whole network trained from random weights; NaN where it was not.
+        updates: `(sizes, folds)` ints, how often each such network's weights were updated; 0 where there is none.
+        loss: `(sizes, folds)`, mean training loss at the end of it; NaN where there is none.
+    """
+
+    layer: str
+    per_class: np.ndarray
+    classes: np.ndarray
+    pretrained: np.ndarray
+    scratch: np.ndarray
+    updates: np.ndarray
+    loss: np.ndarray
+
+
+def transfer(
+    model,
+    dataset,
+    layer=None,
+    per_class=(1, 2, 3, 6, 10, 15, 30, 45, 60),
+    *,
+    scratch=True,
+    learning_rate=1e-3,
+    most_updates=2000,
+    enough=0.01,
+    examples=32,
+    test_per_class=50,
+    folds=5,
+    C=10.0,
+    scaling="common",
+    preprocess=None,
+    batch_size=64,
+    input_shape=None,
+    seed=0,
+    progress=False,
+):
+    """Put a new softmax on a network held fixed, and beside it train the same network from random weights.
+
+    Both learn from the same images and are tested on the same others, drawn as in `deconv.probe`. The network from
+    random weights has the layers of `model` up to the same place, weights drawn anew by the layers' own initializers,
+    and a softmax for the new classes. It is trained with Adam, without augmentation, until its mean training loss has
+    fallen to `enough`: no longer than that, for then it has learnt all that these images tell it; and no less, so that
+    it does not lose for want of time. The paper does not say how it trained its own.
+
+    Args:
+        model: A functional or Sequential `keras.Model`. It is not changed.
+        dataset: An `ImageSet`, or arrays `(images, labels)`. Images with a label below zero are left out.
+        layer: Whose features to use; None for what the last dense layer takes.
+        per_class: How many training images per class, or several such numbers.
+        scratch: Whether to train from random weights; or for which of the numbers of `per_class`.
+        learning_rate: Of Adam.
+        most_updates: When training ends at the latest.
+        enough: Mean training loss (cross-entropy) over the last look at all images, at least 20 updates.
+        examples: Images per update, or all of them if they are fewer.
+        test_per_class, folds, C, scaling, preprocess, batch_size, input_shape, seed, progress: As for `deconv.probe`.
+
+    Returns:
+        `Transfer`.
+
+    Raises:
+        ImportError: If scikit-learn is not installed.
+        ValueError: If a class has too few images, or anything else does not fit.
+    """
+    for name, value in (("learning_rate", learning_rate), ("enough", enough)):
+        if not isinstance(value, Real) or isinstance(value, bool) or not 0 < value < np.inf:
+            raise ValueError(f"{name} must be a finite number above 0; received {value!r}.")
+    most_updates, examples = check_positive("most_updates", most_updates), check_positive("examples", examples)
+    sizes = check_sizes(per_class)
+    if scratch is None:
+        raise ValueError("scratch must be True, False or numbers of per_class; received None.")
+    wanted = check_sizes(scratch) if not isinstance(scratch, bool | np.bool_) else sizes if scratch else sizes[:0]
+    if not np.isin(wanted, sizes).all():
+        raise ValueError(f"scratch must be True, False or numbers of per_class, {sizes.tolist()}; received {scratch}.")
+    laid = graph.walk(model, input_shape)
+    step = last_hidden(laid) if layer is None else graph.find(laid, layer)
+    if step is None:
+        raise ValueError(f"Model '{model.name}' has no layer below a dense one; name the layer whose features to use.")
+    draw = {"test_per_class": test_per_class, "folds": folds, "seed": seed}
+    images = {"preprocess": preprocess, "batch_size": batch_size, "input_shape": input_shape}
+    fixed = {"classifiers": "softmax", "C": C, "scaling": scaling, "progress": progress}
+    found = probe(model, dataset, step.name, sizes, **fixed, **draw, **images)
+    shape = len(sizes), folds
+    result = Transfer(
+        _name(laid, step) if layer is None else layer,
+        sizes,
+        found.classes,
+        found.accuracy[0, 0],
+        np.full(shape, np.nan),
+        np.zeros(shape, np.int64),
+        np.full(shape, np.nan),
+    )
+    if len(wanted):
+        labels, pick = labelled(dataset)
+        draws = draw_folds(labels, sizes, **draw)
+        trainer = Trainer(graph.below(laid, step), len(found.classes), learning_rate)
+        options = {"most_updates": most_updates, "enough": enough, "examples": examples}
+        with tqdm(total=len(wanted) * folds, unit=" networks", disable=not progress) as bar:
+            for number, fold in enumerate(draws):
+                train, test = (
+                    _prepared(pick(part), preprocess, laid, batch_size) for part in (fold.train.ravel(), fold.test)
+                )
+                rows = np.arange(len(train)).reshape(fold.train.shape)
+                truth = np.searchsorted(found.classes, labels[fold.test])
+                for place in np.flatnonzero(np.isin(sizes, wanted)):
+                    random = np.random.default_rng([seed, number, sizes[place]])
+                    part = rows[:, : sizes[place]]
+                    known = np.repeat(np.arange(len(part)), sizes[place])
+                    result.updates[place, number], result.loss[place, number] = trainer.train(
+                        train[part.ravel()], known, random, **options
+                    )
+                    result.scratch[place, number] = class_accuracy(truth, trainer.classify(test, batch_size))
+                    bar.update()
+    return result
+
+
+def _prepared(images, preprocess, laid, batch_size):
+    """All images as the model takes them."""
+    image, starts = laid.inputs[0], range(0, len(images), batch_size)
+    batches = [prepare(images[start : start + batch_size], preprocess, image.shape, image.dtype) for start in starts]
+    return np.concatenate(batches)
+
+
+def last_hidden(laid):
+    """The step that makes what a graph's last dense layer takes; None if there is no such layer."""
+    heads = [step for step in laid.steps if isinstance(step.layer, keras.layers.Dense)]
+    return next((step for step in laid.steps if heads and heads[-1].inputs[0] in step.outputs), None)
+
+
+def _name(laid, step):
+    """What a step is called by its reader: the layer that it passes on, if it does nothing itself."""
+    while isinstance(step.layer, graph.IDLE):
+        makers = [maker for maker in laid.steps if step.inputs[0] in maker.outputs]
+        if not makers:
+            break
+        step = makers[0]
+    return step.name

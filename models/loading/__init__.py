@@ -1,0 +1,1 @@
+"""Reading and writing weights: downloads, archives, checks of files that others made."""

@@ -1,0 +1,215 @@
+"""Weights of an HDF5 file as Keras 3 writes it. Only what lies in the file itself is read."""
+
+import contextlib
+import functools
+import mmap
+import os
+import struct
+import zlib
+
+import numpy as np
+
+from models.loading.stored import Stored
+
+_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000  # HDF5 loads code from a folder for those that it lacks
+_DEPTH = 40  # groups within groups; every hard link may lead back
+
+
+@contextlib.contextmanager
+def arrays(file):
+    """Open a `.weights.h5` file.
+
+    Args:
+        file: A path, or a binary file.
+
+    Yields:
+        `{layer: [Stored, ...]}`, each layer's weights in its own order. They can be read inside the block. What
+        belongs to no layer, like the state of an optimizer, is left out. Empty if the layers have no names.
+
+    Raises:
+        ValueError: If it holds what lies in other files, a link, or a filter that is not known. The message leaves
+            out the path.
+        OSError: If it is no HDF5 file, or damaged.
+    """
+    import h5py
+
+    check(file)
+    with h5py.File(file, "r") as root:
+        yield by_layer(*groups(root))
+
+
+def check(file) -> None:
+    """See that HDF5 will come to an end with the texts of a file: where a length is wrong it may go in circles.
+
+    Texts lie in collections: a head of 16 bytes with the size of all, then one text behind the other, each with its
+    number and its length. The last is number 0, the room that is left (HDF5 file format 3.0, III.E).
+
+    Args:
+        file: A path, or an `io.BytesIO`.
+
+    Raises:
+        ValueError: If it is no HDF5 file, or damaged there.
+        OSError: If it cannot be read.
+    """
+    with contextlib.ExitStack() as stack:
+        if isinstance(file, str | os.PathLike):
+            opened = stack.enter_context(open(file, "rb"))
+            empty = not os.fstat(opened.fileno()).st_size
+            content = b"" if empty else stack.enter_context(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
+        else:
+            content = file.getvalue()
+        _check_texts(content)
+
+
+def _check_texts(content):
+    sizes = content[9:11] if content[8:9] in (b"\2", b"\3") else content[13:15]
+    if content[:8] != b"\x89HDF\r\n\x1a\n" or sizes != b"\x08\x08":
+        raise ValueError("it is no HDF5 file as Keras writes them")
+    begin = content.find(b"GCOL\1\0\0\0")
+    while begin >= 0:
+        size = int.from_bytes(content[begin + 8 : begin + 16], "little")
+        at, end = begin + 16, begin + size
+        if end > len(content):
+            raise ValueError("its texts are damaged")
+        while at + 16 <= end:
+            number, length = struct.unpack("<H6xQ", content[at : at + 16])
+            step = 16 + (length + 7) // 8 * 8 if number else length
+            if step < 16 or at + step > end:
+                raise ValueError("its texts are damaged")
+            at += step
+        _check_references(content, begin, size)
+        begin = content.find(b"GCOL\1\0\0\0", begin + 8)
+
+
+def _check_references(content, begin, size):
+    """Whoever refers to a text says its length as well, and HDF5 takes that much memory before it looks."""
+    address = begin.to_bytes(8, "little")
+    at = content.find(address)
+    while at >= 0:
+        length = int.from_bytes(content[max(at - 4, 0) : at], "little")
+        number = int.from_bytes(content[at + 8 : at + 12], "little")
+        is_layout = length >> 16 == 0x0304  # of a virtual dataset, which is refused with its name; at most 51 MB else
+        if length > max(size, 2**20) and 0 < number < size // 16 and not is_layout:
+            raise ValueError("its texts are damaged")
+        at = content.find(address, at + 8)
+
+
+def groups(root):
+    """The groups of weights in a file, `{path: [Stored, ...]}`, with a second dict `{path: name of the layer}`.
+
+    Raises:
+        ValueError, OSError: As `arrays`.
+    """
+    import h5py
+
+    weights, names = {}, {}
+    seen, todo = set(), [("", root)]
+    while todo:
+        path, group = todo.pop()
+        address = h5py.h5o.get_info(group.id).addr
+        if address in seen:
+            continue
+        seen.add(address)
+        members = {key: _member(group, key, f"{path}/{key}".strip("/")) for key in group}
+        if path.rpartition("/")[2] == "vars":
+            found = {key: member for key, member in members.items() if isinstance(member, h5py.Dataset)}
+            weights[path] = [_stored(f"{path}/{key}", found[key]) for key in _ordered(path, found)]
+            name = group.attrs.get("name")
+            if isinstance(name, str):
+                names[path] = name
+        below = [(f"{path}/{key}".strip("/"), member) for key, member in members.items() if _is_group(member)]
+        if below and path.count("/") >= _DEPTH:
+            raise ValueError(f"its groups lie more than {_DEPTH} deep in each other")
+        todo += reversed(below)
+    return weights, names
+
+
+def by_layer(weights, names):
+    inside = [path for path in weights if path.startswith("layers/")]  # beside them lie optimizer and metrics
+    layers = {}
+    for path in inside or weights:
+        if path not in names or not weights[path] or "seed_generator" in path:
+            continue
+        if names[path] in layers:
+            raise ValueError(f"it holds two layers '{names[path]}', and which of them counts is unknown")
+        layers[names[path]] = weights[path]
+    return layers
+
+
+def _member(group, key, path):
+    import h5py
+
+    link = group.get(key, getlink=True)
+    if isinstance(link, h5py.ExternalLink):
+        raise ValueError(f"its '{path}' is a link to the file '{link.filename}'. Other files are never read")
+    if not isinstance(link, h5py.HardLink):
+        raise ValueError(f"its '{path}' is a link to another place, which Keras never writes")
+    return group[key]
+
+
+def _is_group(member):
+    import h5py
+
+    return isinstance(member, h5py.Group)
+
+
+def _ordered(path, found):
+    """Keras numbers the weights of a layer; layers with names of their own choice keep the file's order."""
+    numbers = [str(order) for order in range(len(found))]
+    return numbers if set(numbers) == set(found) else list(found)
+
+
+def _stored(name, dataset):
+    """What the file says of a dataset, if all of it lies in this file and can be read without foreign code."""
+    import h5py
+
+    plan = dataset.id.get_create_plist()
+    if plan.get_layout() == h5py.h5d.VIRTUAL:
+        raise ValueError(f"its '{name}' is put together from other files. Other files are never read")
+    if plan.get_external_count():
+        other = plan.get_external(0)[0].decode(errors="replace")
+        raise ValueError(f"its '{name}' lies in the file '{other}'. Other files are never read")
+    filters = [plan.get_filter(number)[0] for number in range(plan.get_nfilters())]
+    unknown = set(filters) - {_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF}
+    if unknown or filters.count(_DEFLATE) + filters.count(_LZF) > 1:
+        raise ValueError(
+            f"its '{name}' is packed with the HDF5 filters {filters}: expected none, gzip or lzf. Save it with Keras"
+        )
+    if dataset.shape is None:
+        raise ValueError(f"its '{name}' is empty")
+    dtype = dataset.dtype
+    if dataset.attrs.get("dtype") == "bfloat16" and dtype.itemsize == 2:
+        dtype = _bfloat16()
+    stored = Stored(name, dataset.shape, dtype, dataset.id.get_storage_size(), lambda: None)
+    if dataset.chunks and np.prod(dataset.chunks, dtype=object) * dtype.itemsize > max(stored.nbytes, 2**20):
+        raise ValueError(f"its '{name}' of shape {dataset.shape} lies in pieces of {dataset.chunks}, which are larger")
+    return stored._replace(read=functools.partial(_read, dataset, dtype, _DEFLATE in filters))
+
+
+def _read(dataset, dtype, is_deflated):
+    if dtype.hasobject:
+        raise ValueError(f"its '{dataset.name}' holds texts or references, no numbers")
+    if is_deflated:
+        _check_pieces(dataset)
+    array = np.empty(dataset.shape, dataset.dtype)
+    if array.size:
+        dataset.read_direct(array)
+    return array if array.dtype == dtype else array.view(dtype)
+
+
+def _check_pieces(dataset):
+    """See that no piece inflates to more than it should: HDF5 goes on for as long as there is memory."""
+    expected = int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize
+    for number in range(dataset.id.get_num_chunks()):
+        place = dataset.id.get_chunk_info(number)
+        if place.size > 2 * expected + 2**16:
+            raise ValueError(f"a piece of its '{dataset.name}' takes {place.size:,} bytes, more than it holds")
+        piece = dataset.id.read_direct_chunk(place.chunk_offset)[1]
+        if place.filter_mask == 0 and len(zlib.decompressobj().decompress(piece, expected + 64)) > expected + 4:
+            raise ValueError(f"a piece of its '{dataset.name}' inflates to more than its {expected:,} bytes")
+
+
+def _bfloat16():
+    import ml_dtypes
+
+    return np.dtype(ml_dtypes.bfloat16)

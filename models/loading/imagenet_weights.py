@@ -1,0 +1,140 @@
+"""Weights trained on ImageNet: fetched once, converted, and kept beside Keras's own.
+
+Nobody publishes them as a file that Keras reads. What is kept is the converted file alone: the download is removed.
+"""
+
+import errno
+import os
+import shutil
+import zipfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+from models import convert
+from models.loading.exclusive import exclusive
+from models.loading.resumable_download import fetch
+
+
+class Source(NamedTuple):
+    """A published file of weights.
+
+    Attributes:
+        file: Its name.
+        urls: Where it is, the likeliest first.
+        size: In bytes.
+        sha256: In hexadecimal digits.
+    """
+
+    file: str
+    urls: tuple
+    size: int
+    sha256: str
+
+
+def _model_zoo(path):
+    """The ONNX Model Zoo moved to Hugging Face; GitHub was to end its downloads in July 2025."""
+    return (
+        f"https://huggingface.co/onnxmodelzoo/legacy_models/resolve/main/validated/vision/classification/{path}",
+        f"https://media.githubusercontent.com/media/onnx/models/main/validated/vision/classification/{path}",
+    )
+
+
+SOURCES = {
+    "alexnet": Source(  # BSD-3-Clause
+        "bvlcalexnet-12.onnx",
+        _model_zoo("alexnet/model/bvlcalexnet-12.onnx"),
+        243_863_787,
+        "6b0da9510f27f234ee96a85dc3809dd210150fdefad87f6850f9788513216945",
+    ),
+    "alexnet_owt": Source(  # BSD-3-Clause
+        "alexnet-owt-7be5be79.pth",
+        ("https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",),
+        244_408_911,
+        "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+    ),
+    "zfnet512": Source(  # MIT
+        "zfnet512-12.onnx",
+        _model_zoo("zfnet-512/model/zfnet512-12.onnx"),
+        349_005_501,
+        "c975ca6a24c0a2e1584c6f82667e0ac9c06084fc7769d267f71b4a154d1f1c72",
+    ),
+}
+
+
+def imagenet_weights(network, source=None, progress=True):
+    """The file of ImageNet weights for a network: from the cache, or downloaded and converted.
+
+    Once it is there no network is needed, nor `onnx` or `torch`. What an interrupted download has brought stays, to
+    be gone on from. Several processes may ask at the same time; one of them downloads.
+
+    Args:
+        network: `"alexnet"`, `"alexnet_owt"` or `"zfnet512"`.
+        source: A `Source` to take instead of the published one.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        `Path` of a `.npz` for `models.loading.weight_files.load`, in `$KERAS_HOME/models`, by default
+        `~/.keras/models`.
+
+    Raises:
+        ImportError: If `onnx` or `torch`, whichever the download needs, is not installed. Nothing is fetched then.
+        ConnectionError: If the file could not be fetched, or not to its end.
+        ValueError: If the network is unknown, or what came is not the published file.
+        OSError: If the cache cannot be written, or the disk is full.
+    """
+    if network not in SOURCES:
+        raise ValueError(f"There are no ImageNet weights for {network!r}: expected one of {', '.join(SOURCES)}.")
+    source = source or SOURCES[network]
+    folder = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
+    path = folder / f"deconvnet_{network}_imagenet.npz"
+    if _is_whole(path, network, source):
+        return path
+    convert.require_reader(source.file)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        notice = f"Another process is fetching {source.file}; waiting for it."
+        with exclusive(path.with_name(f"{path.name}.lock"), notice):
+            if not _is_whole(path, network, source):
+                _make(path, network, source, progress)
+    except ConnectionError as error:
+        raise ConnectionError(f"{error} {_by_hand(path, source)}") from error
+    except OSError as error:
+        reason = error.strerror or (os.strerror(error.errno) if error.errno else error)
+        raise OSError(
+            f"The ImageNet weights of {network} cannot be written to '{error.filename or folder}': {reason}. "
+            "Make room, or set the environment variable KERAS_HOME to another folder."
+        ) from error
+    except ValueError as error:
+        raise ValueError(f"{error} {_by_hand(path, source)}") from error
+    return path
+
+
+def _make(path, network, source, progress):
+    download = path.with_name(f"{source.file}.partial")
+    have = download.stat().st_size if download.exists() else 0
+    needed = source.size - have + source.size  # the converted file is about as large
+    free = shutil.disk_usage(path.parent).free
+    if free < needed:
+        room = f"{needed / 2**20:,.0f} MiB are needed, {free / 2**20:,.0f} MiB are free"
+        raise OSError(errno.ENOSPC, f"the disk is too full: {room}")
+    fetch(source.urls, download, source.size, source.sha256, progress)
+    convert.save(convert.convert(download, network), path)
+    download.unlink()
+
+
+def _is_whole(path, network, source):
+    """Whether a file was made from this source and every byte of it is what was written."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            note = convert.note_of(network, source.sha256).encode()
+            return archive.comment == note and archive.testzip() is None
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError):
+        return False
+
+
+def _by_hand(path, source):
+    return (
+        f"Without it: fetch {source.file} ({source.size:,} bytes) by other means, and run "
+        f"python scripts/convert_weights.py {source.file} '{path}'"
+    )

@@ -1,0 +1,78 @@
+"""Arrays of a `.npz` file: names, shapes and types first, values when they are asked for."""
+
+import contextlib
+import functools
+import io
+import math
+
+import numpy as np
+
+from models.loading import zip_files
+from models.loading.stored import Stored
+
+_HEADER = 2**14  # bytes; NumPy reads headers of at most 10,000
+_PIECE = 2**20
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+@contextlib.contextmanager
+def arrays(path):
+    """Open a `.npz` file of arrays that are named `layer/weight`.
+
+    Yields:
+        `{layer: [Stored, ...]}` in the order of the file. They can be read inside the block.
+
+    Raises:
+        ValueError: If it is no such file, or is damaged. The message leaves out the path.
+        OSError: If the file cannot be read.
+    """
+    with zip_files.opened(path) as archive:
+        found = {}
+        for member in archive.infolist():
+            layer, _, weight = member.filename.removesuffix(".npy").rpartition("/")
+            if not layer or not weight:
+                raise ValueError(
+                    f"its array '{member.filename}' is not named after a layer and a weight, like conv1/kernel"
+                )
+            found.setdefault(layer, []).append(_stored(archive, member))
+        yield found
+
+
+def _stored(archive, member):
+    """What the header of a member says, checked against the member's size."""
+    name = member.filename.removesuffix(".npy")
+    with zip_files.inflated(archive, member) as file:
+        beginning = io.BytesIO(file.read(_HEADER))
+    if beginning.getvalue()[:6] != np.lib.format.MAGIC_PREFIX:
+        raise ValueError(f"its member '{name}' is no NumPy array")
+    try:
+        shape, by_columns, dtype = _HEADERS[np.lib.format.read_magic(beginning)](beginning)
+    except Exception as error:  # it is a Python expression, and fails in as many ways
+        raise ValueError(f"the header of its array '{name}' is damaged") from error
+    if dtype.hasobject:
+        raise ValueError(f"its array '{name}' holds Python objects, which are never loaded")
+    if any(size < 0 for size in shape):
+        raise ValueError(f"its array '{name}' has the shape {shape}")
+    begin = beginning.tell()
+    stored = Stored(name, shape, dtype, member.compress_size, lambda: None)
+    if begin + stored.nbytes != member.file_size:
+        raise ValueError(
+            f"its array '{name}' is damaged: {shape} of {dtype} are {stored.nbytes:,} bytes, "
+            f"{member.file_size - begin:,} are there"
+        )
+    return stored._replace(read=functools.partial(_read, archive, member, begin, by_columns, stored))
+
+
+def _read(archive, member, begin, by_columns, stored):
+    flat = np.empty(math.prod(stored.shape), stored.dtype)
+    rest = memoryview(flat.view(np.uint8)) if flat.size else memoryview(b"")
+    with zip_files.inflated(archive, member) as file:
+        file.read(begin)
+        while rest:
+            piece = file.read(min(_PIECE, len(rest)))
+            if not piece:
+                raise EOFError("it ends too early")
+            rest[: len(piece)] = piece
+            rest = rest[len(piece) :]
+        file.read(1)  # the end, where the checksum is compared
+    return flat.reshape(stored.shape, order="F" if by_columns else "C")

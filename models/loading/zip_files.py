@@ -1,0 +1,71 @@
+"""Zip archives that strangers may have written: looked at before they are inflated."""
+
+import contextlib
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from models.loading.stored import check_expansion
+
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of the others Python inflates whole blocks at once
+_ENCRYPTED = 0x1
+
+
+@contextlib.contextmanager
+def opened(path) -> Iterator[zipfile.ZipFile]:
+    """Open an archive of which every member can be read.
+
+    Raises:
+        ValueError: If it is no zip archive, is damaged, or has a member that is there twice, encrypted, or of a
+            compression other than none and deflate. The message says what is wrong and leaves out the path.
+        OSError: If the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        if file.read(2) != b"PK" or not zipfile.is_zipfile(file):
+            raise ValueError(f"it is not a whole zip archive, which a {Path(path).suffix} file is")
+        with zipfile.ZipFile(file) as archive:
+            _check_members(archive)
+            yield archive
+
+
+def content(archive: zipfile.ZipFile, name: str) -> bytes:
+    """A member, inflated.
+
+    Raises:
+        ValueError: If it would be far larger than what is stored, or is damaged.
+    """
+    member = archive.getinfo(name)
+    check_expansion(f"its member '{name}'", member.file_size, member.compress_size)
+    with inflated(archive, member) as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def inflated(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
+    """Open a member for reading.
+
+    Raises:
+        ValueError: If it turns out to be damaged, also while it is read inside the block.
+    """
+    try:
+        with archive.open(member) as file:
+            yield file
+    except Exception as error:  # zipfile and zlib have many kinds for a damaged member
+        raise ValueError(f"its member '{member.filename}' is damaged ({error or type(error).__name__})") from error
+
+
+def _check_members(archive):
+    for member in archive.infolist():
+        if member.flag_bits & _ENCRYPTED:
+            raise ValueError(f"its member '{member.filename}' is encrypted. Save it without a password")
+        if member.compress_type not in _COMPRESSIONS:
+            kind = zipfile.compressor_names.get(member.compress_type, f"unknown ({member.compress_type})")
+            raise ValueError(
+                f"its member '{member.filename}' has the compression {kind}: expected none or deflate. Save it anew"
+            )
+    names = Counter(archive.namelist())
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise ValueError(f"it holds '{twice[0]}' {names[twice[0]]} times, and which of them counts is unknown")
