@@ -19,6 +19,7 @@ __all__ = sorted(set(_offered) - set(_PACKAGES))
 
 
 def __getattr__(name):
-    if name in _offered:
-        keras_backend.check()
+    if name not in _offered:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    keras_backend.check()
     return _load(name)

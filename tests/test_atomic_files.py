@@ -22,14 +22,14 @@ from deconv.runtime.atomic_files import PREFIX, Lock, locked, remove_leftovers, 
 
 KILLED_BEFORE_THE_NAME = """
 import os, signal, sys
-from deconv.atomic_files import replacing
+from deconv.runtime.atomic_files import replacing
 os.replace = lambda *names: os.kill(os.getpid(), signal.SIGKILL)
 with replacing(sys.argv[1]) as partial:
     partial.write_text("half")
 """
 HOLDING = """
 import sys, time
-from deconv.atomic_files import locked
+from deconv.runtime.atomic_files import locked
 with locked(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()

@@ -27,7 +27,7 @@ import sys, keras, tensorflow  # Keras itself loads some of scikit-learn where i
 before = set(sys.modules)
 import deconv, models, deconv.datasets
 [getattr(deconv, name) for name in deconv.__all__]
-import deconv.transfer, deconv.embedding, deconv.attribution, deconv.features
+import deconv.probing.transfer_learning, deconv.embedding, deconv.attribution, deconv.features
 print(*[name for name in {(*heavy, "typer")} if name in set(sys.modules) - before])
 import deconv.figures.table7
 print(*[name for name in ("sklearn.svm", "sklearn.linear_model") if name in set(sys.modules) - before])

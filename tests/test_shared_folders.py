@@ -44,13 +44,13 @@ with folder.held():
     folder.checkpoint_file(1).parent.mkdir()
     folder.write_history([{'epoch': 1}])
     os.replace = die
-    from models.atomic_files import replacing
+    from models.loading.atomic_files import replacing
     with replacing(folder.checkpoint_file(2)) as partial:
         partial.write_text('half')
 """
 LOCKED = """
 import sys
-from deconv.atomic_files import locked
+from deconv.runtime.atomic_files import locked
 with locked(sys.argv[1]):
     print('held', flush=True)
     sys.stdin.read()

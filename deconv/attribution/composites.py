@@ -71,7 +71,7 @@ and as in Zennit: the epsilon of their dense layers is 1e-6, which only keeps di
 the value goes on. The epsilon of `"epsilon"` and `"auto"`, Montavon's, keeps a large part of it."""
 
 
-def choose(composite, places, others, model_graph):
+def choose(composite, places, others, whole):
     """A rule for each layer that needs one.
 
     Args:
@@ -79,7 +79,7 @@ def choose(composite, places, others, model_graph):
             where names come before types, and what is not named goes by `"auto"`.
         places: List of `Place`, the layers with weights.
         others: The other steps, of which a dict may name some. Sums and averages go by `zero` unless they are.
-        model_graph: The `Graph` of the whole model, which has the layers that a dict may name.
+        whole: The `Graph` of the whole model, which has the layers that a dict may name.
 
     Returns:
         `{step name: Rule}` for `places` and for the others that are named.
@@ -91,7 +91,7 @@ def choose(composite, places, others, model_graph):
     if isinstance(composite, rules.Rule):
         by_place = _everywhere(composite)
     elif isinstance(composite, dict):
-        named, by_place = _checked(composite, model_graph), by_third
+        named, by_place = _checked(composite, whole), by_third
     elif isinstance(composite, str) and composite in COMPOSITES:
         by_place = COMPOSITES[composite]
     else:
@@ -120,14 +120,14 @@ def _named(named, step):
     return next((named[key] for key in (step.name, type(step.layer), graph.kind(step.layer)) if key in named), None)
 
 
-def _checked(composite, model_graph):
+def _checked(composite, whole):
     for key, rule in composite.items():
         if isinstance(key, str):
-            graph.find(model_graph, key)
+            graph.find(whole, key)
         if not isinstance(key, str | type) or not isinstance(rule, rules.Rule):
             raise ValueError(
                 "composite must have names or types of layers as keys, and rules such as "
                 f"deconv.attribution.rules.epsilon() as values; received {key!r}: {rule!r}."
             )
     # A model inside the model stands for the step that makes its output, as everywhere.
-    return {graph.find(model_graph, key).name if isinstance(key, str) else key: r for key, r in composite.items()}
+    return {graph.find(whole, key).name if isinstance(key, str) else key: r for key, r in composite.items()}

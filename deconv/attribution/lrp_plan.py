@@ -41,12 +41,12 @@ class Plan(NamedTuple):
     signed: frozenset[str]
 
 
-def rules_for(laid, model_graph, composite):
+def rules_for(laid, whole, composite):
     """A rule for each layer that shares relevance out.
 
     Args:
         laid: `Graph` of a model, cut at the layer whose unit is explained.
-        model_graph: The `Graph` of the whole model.
+        whole: The `Graph` of the whole model.
         composite: See `composites.choose`.
 
     Returns:
@@ -57,7 +57,7 @@ def rules_for(laid, model_graph, composite):
     """
     fed_by_pixels = {*laid.inputs, *(step.output for step in _entrance(laid))}
     places = composites.places_of(laid.steps, fed_by_pixels)
-    chosen = composites.choose(composite, places, laid.steps, model_graph)
+    chosen = composites.choose(composite, places, laid.steps, whole)
     chosen.update({step.name: rules.zero() for step in laid.steps if is_sum(step) and step.name not in chosen})
     for step in laid.steps:
         _check(step, chosen.get(step.name), step is laid.steps[-1], step.inputs[0] in fed_by_pixels)
