@@ -162,7 +162,7 @@ class Server:
     def __init__(self, family):
         self.module = importlib.import_module(f"benchmarks.{family}")
         self.contestants = self.module.CONTESTANTS
-        self.opened = {}
+        self.as_batches = {}
 
     def names(self, question):
         """The rows of a question, without its name."""
@@ -197,25 +197,25 @@ class Server:
         from benchmarks import subjects
 
         start = time.perf_counter()
-        self.opened[row, path] = self.contestants[row](subjects.load(path))
+        self.as_batches[row, path] = self.contestants[row](subjects.load(path))
         return time.perf_counter() - start
 
     def tune(self, row, path, case, key):
         """See `Contestant.tune`."""
-        return self.opened[row, path].tune(case, key)
+        return self.as_batches[row, path].tune(case, key)
 
     def run(self, row, path, case, key):
         """See `Contestant.run`."""
-        return self.opened[row, path].run(case, key)
+        return self.as_batches[row, path].run(case, key)
 
     def once(self, row, path, case, key):
         """See `Contestant.once`."""
-        contestant = self.opened[row, path]
+        contestant = self.as_batches[row, path]
         return contestant.once(case, contestant.chosen(key))
 
     def result(self, row, path, case, key, out):
         """Save what a contestant finds as `.npy`; returns the seconds of finding it."""
-        contestant = self.opened[row, path]
+        contestant = self.as_batches[row, path]
         start = time.perf_counter()
         found = contestant.compute(case, contestant.chosen(key))
         seconds = time.perf_counter() - start
@@ -226,7 +226,7 @@ class Server:
         """Compute two cases, the first to warm up: `peaks.peak_of` the second."""
         from benchmarks import peaks
 
-        contestant = self.opened[row, path]
+        contestant = self.as_batches[row, path]
         setting = contestant.settings[0]
         contestant.compute(warm, setting)
         return peaks.peak_of(lambda: contestant.compute(case, setting))

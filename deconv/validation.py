@@ -100,21 +100,22 @@ def preprocessed(images, preprocess, *, spare=False):
     return preprocess(images if tf.is_tensor(images) or spare else np.array(images))
 
 
-def check_image_shape(method, laid):
+def check_image_shape(method, model_graph):
     """Fail for a network that takes something else than images with channels.
 
     Args:
         method: Name of what needs them.
-        laid: A `Graph` with one input.
+        model_graph: A `Graph` with one input.
 
     Raises:
         ValueError: If its input has another rank.
     """
-    shape = laid.inputs[0].shape
+    shape = model_graph.inputs[0].shape
     if len(shape) != 3:
         raise ValueError(
-            f"{method} needs a model that takes images (height, width, channels); model '{laid.name}' takes inputs of "
-            f"shape {shape}. If it brings them into that shape itself, build a model from its layers above that."
+            f"{method} needs a model that takes images (height, width, channels); model '{model_graph.name}' takes "
+            f"inputs of shape {shape}. If it brings them into that shape itself, build a model from its layers above "
+            "that."
         )
 
 

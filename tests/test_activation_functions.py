@@ -362,10 +362,10 @@ def before_a_head(between):
 @pytest.mark.parametrize("form", MIXING)
 def test_an_activation_that_mixes_positions_sees_everything(form):
     model = before_a_head(MIXING[form]())
-    laid = graph.walk(model)
+    model_graph = graph.walk(model)
     assert deconv.receptive_windows(model, "last", [2, 3]).tolist() == [0, 0, 12, 11]
     assert deconv.touched_windows(model, "last", [0, 0, 1, 1]).tolist() == [0, 0, 9, 8]
-    assert [windowed_layers.moves(step) for step in laid.steps[:2]] == [True, False]
+    assert [windowed_layers.is_translation_equivariant(step) for step in model_graph.steps[:2]] == [True, False]
 
 
 @pytest.mark.parametrize("form", ["fused", "softmax"])
@@ -389,7 +389,7 @@ def test_channels_that_are_mixed_are_one_position_and_a_shared_slope_is_the_same
     ):
         model = before_a_head(layer)
         assert deconv.receptive_windows(model, "last", [2, 3]).tolist() == [2, 3, 6, 7]
-        assert windowed_layers.moves(graph.walk(model).steps[1]) == moves
+        assert windowed_layers.is_translation_equivariant(graph.walk(model).steps[1]) == moves
 
 
 # Several dtypes in one model

@@ -27,20 +27,20 @@ def layered(build, shape=(1, 3, 1)):
 @pytest.mark.parametrize("name", sorted(SPECIMENS))
 def test_a_run_computes_what_the_model_computes(name):
     model = SPECIMENS[name]("float64")
-    laid, pixels = graph.walk(model), images(model)
+    model_graph, pixels = graph.walk(model), images(model)
     for rule in (None, *modified_gradients.RECTIFIERS.values()):
-        values, _ = modified_gradients.run(laid, tf.constant(pixels), rule)
-        np.testing.assert_allclose(values[laid.outputs[0]], model(pixels), rtol=0, atol=1e-12)
+        values, _ = modified_gradients.run(model_graph, tf.constant(pixels), rule)
+        np.testing.assert_allclose(values[model_graph.outputs[0]], model(pixels), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", sorted(SPECIMENS))
 def test_what_a_step_put_out_before_its_activation_is_what_the_slow_twin_computes_without_it(name):
     model = SPECIMENS[name]("float64")
     whole = graph.walk(model)
-    laid = graph.below(whole, graph.find(whole, LAYERS[name]))
-    values, before = modified_gradients.run(laid, tf.constant(images(model)))
-    assert set(before) == {step.name for step in laid.steps}
-    for step in laid.steps:
+    model_graph = graph.below(whole, graph.find(whole, LAYERS[name]))
+    values, before = modified_gradients.run(model_graph, tf.constant(images(model)))
+    assert set(before) == {step.name for step in model_graph.steps}
+    for step in model_graph.steps:
         activation = modified_gradients.activation_of(step)
         seen, put_out = before[step.name].numpy(), values[step.output].numpy()
         if activation is None:
@@ -53,12 +53,12 @@ def test_what_a_step_put_out_before_its_activation_is_what_the_slow_twin_compute
 
 
 def test_the_three_rules_by_hand():
-    model, laid = layered(lambda: [kl.ReLU(name="relu")])
+    model, model_graph = layered(lambda: [kl.ReLU(name="relu")])
     image = np.array([-1.0, 2.0, 3.0]).reshape(1, 1, 3, 1)
     signal = np.array([5.0, -7.0, 11.0]).reshape(1, 1, 3, 1)
     expected = {"gradient": [0, -7, 11], "deconvnet": [5, 0, 11], "guided": [0, 0, 11]}
     for name, rule in modified_gradients.RECTIFIERS.items():
-        down = modified_gradients.gradients(laid, rule, before=False)
+        down = modified_gradients.gradients(model_graph, rule, before=False)
         values, found = down(tf.constant(image), tf.constant(signal))
         assert values.numpy().ravel().tolist() == [0, 2, 3]
         assert found.numpy().ravel().tolist() == expected[name]
@@ -66,14 +66,14 @@ def test_the_three_rules_by_hand():
 
 
 def test_the_gradient_starts_at_the_logits_of_a_softmax_unless_told_otherwise():
-    model, laid = layered(lambda: [kl.Flatten(), kl.Dense(2, "softmax", name="predictions")])
+    model, model_graph = layered(lambda: [kl.Flatten(), kl.Dense(2, "softmax", name="predictions")])
     kernel = np.array([[1.0, 2.0], [3.0, 5.0], [7.0, 11.0]])
     model.layers[-1].set_weights([kernel, np.array([0.5, -0.5])])
     image = np.array([1.0, -1.0, 2.0]).reshape(1, 1, 3, 1)
-    values, found = modified_gradients.gradients(laid)(tf.constant(image), tf.constant([[0.0, 1.0]], "float64"))
+    values, found = modified_gradients.gradients(model_graph)(tf.constant(image), tf.constant([[0.0, 1.0]], "float64"))
     assert values.numpy().tolist() == [[12.5, 18.5]]
     assert found.numpy().ravel().tolist() == [2, 5, 11]
-    after, slope = modified_gradients.gradients(laid, before=False)(
+    after, slope = modified_gradients.gradients(model_graph, before=False)(
         tf.constant(image), tf.constant([[0.0, 1.0]], "float64")
     )
     first = 1 / (1 + np.exp(6.0))
@@ -109,35 +109,37 @@ def test_a_rectifier_is_the_same_inside_a_layer_beside_it_and_as_an_operation(ru
 
 @pytest.mark.parametrize("activation", [lambda: kl.ReLU(max_value=6), lambda: kl.Activation("relu6")])
 def test_beyond_its_end_a_rectifier_is_off_for_the_rules_that_ask_what_it_saw(activation):
-    _, laid = layered(lambda: [activation()])
+    _, model_graph = layered(lambda: [activation()])
     image, signal = np.reshape([-1.0, 3.0, 10.0], (1, 1, 3, 1)), np.reshape([1.0, 2.0, 3.0], (1, 1, 3, 1))
     expected = {None: [0, 2, 0], "gradient": [0, 2, 0], "deconvnet": [1, 2, 3], "guided": [0, 2, 0]}
     for name, slopes in expected.items():
-        down = modified_gradients.gradients(laid, modified_gradients.RECTIFIERS.get(name), before=False)
+        down = modified_gradients.gradients(model_graph, modified_gradients.RECTIFIERS.get(name), before=False)
         values, found = down(tf.constant(image), tf.constant(signal))
         assert values.numpy().ravel().tolist() == [0, 3, 6] and found.numpy().ravel().tolist() == slopes
 
 
 def test_a_leaky_rectifier_keeps_its_own_derivative_under_every_rule():
-    _, laid = layered(lambda: [kl.ReLU(negative_slope=0.5)])
+    _, model_graph = layered(lambda: [kl.ReLU(negative_slope=0.5)])
     image, signal = np.full((1, 1, 3, 1), -1.0), np.full((1, 1, 3, 1), 4.0)
     for rule in modified_gradients.RECTIFIERS.values():
-        found = modified_gradients.gradients(laid, rule, before=False)(tf.constant(image), tf.constant(signal))[1]
+        found = modified_gradients.gradients(model_graph, rule, before=False)(tf.constant(image), tf.constant(signal))[
+            1
+        ]
         assert found.numpy().ravel().tolist() == [2, 2, 2]
 
 
 def test_of_equal_maxima_a_global_pooling_sends_all_to_the_first():
-    _, laid = layered(lambda: [kl.GlobalMaxPooling2D()])
+    _, model_graph = layered(lambda: [kl.GlobalMaxPooling2D()])
     image = np.array([1.0, 4.0, 4.0]).reshape(1, 1, 3, 1)
-    found = modified_gradients.gradients(laid)(tf.constant(image), tf.constant([[2.0]], "float64"))[1]
+    found = modified_gradients.gradients(model_graph)(tf.constant(image), tf.constant([[2.0]], "float64"))[1]
     assert found.numpy().ravel().tolist() == [0, 2, 0]
 
 
 def test_the_twin_follows_the_model_when_it_is_trained_and_leaves_it_as_it_is():
-    model, laid = layered(lambda: [kl.Flatten(), kl.Dense(1, "relu", use_bias=False, name="dense")])
+    model, model_graph = layered(lambda: [kl.Flatten(), kl.Dense(1, "relu", use_bias=False, name="dense")])
     dense = model.layers[-1]
     dense.set_weights([np.array([[1.0], [2.0], [3.0]])])
-    down = modified_gradients.gradients(laid)
+    down = modified_gradients.gradients(model_graph)
     image, signal = tf.constant(np.ones((1, 1, 3, 1))), tf.constant([[1.0]], "float64")
     assert down(image, signal)[1].numpy().ravel().tolist() == [1, 2, 3]
     dense.set_weights([np.array([[-4.0], [5.0], [6.0]])])
@@ -147,11 +149,13 @@ def test_the_twin_follows_the_model_when_it_is_trained_and_leaves_it_as_it_is():
 
 
 def test_contrast_normalisation_passes_signals_only_if_told_so():
-    model, laid = layered(lambda: [LocalResponseNormalization(size=3, k=1.0, alpha=0.5)], (1, 1, 4))
+    model, model_graph = layered(lambda: [LocalResponseNormalization(size=3, k=1.0, alpha=0.5)], (1, 1, 4))
     image = np.array([1.0, 2.0, 3.0, 4.0]).reshape(1, 1, 1, 4)
     signal = np.array([1.0, -1.0, 2.0, 0.5]).reshape(1, 1, 1, 4)
-    own = modified_gradients.gradients(laid)(tf.constant(image), tf.constant(signal))[1].numpy()
-    passed = modified_gradients.gradients(laid, norms_pass=True)(tf.constant(image), tf.constant(signal))[1].numpy()
+    own = modified_gradients.gradients(model_graph)(tf.constant(image), tf.constant(signal))[1].numpy()
+    passed = modified_gradients.gradients(model_graph, norms_pass=True)(tf.constant(image), tf.constant(signal))[
+        1
+    ].numpy()
     assert passed.tolist() == signal.tolist()
     step = 1e-6
     for channel in range(4):

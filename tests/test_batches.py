@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import deconv
-from deconv.datasets.batches import opened
+from deconv.datasets.batches import as_batches
 from deconv.graph.elements import class_numbers
 
 IMAGES = np.random.default_rng(0).standard_normal((11, 9, 8, 2)).astype("float32")
@@ -25,7 +25,7 @@ def stream(*parts):
 
 def read(dataset, batch_size=4):
     """Images, labels and ids of all batches, and how many images each has."""
-    batches = [*opened(dataset).batches(batch_size)]
+    batches = [*as_batches(dataset).batches(batch_size)]
     assert [batch.stop for batch in batches] == np.cumsum([len(batch.images) for batch in batches]).tolist()
     return (*(np.concatenate(part) for part in list(zip(*batches, strict=True))[:3]), [len(b.images) for b in batches])
 
@@ -74,7 +74,7 @@ def test_dicts_are_read_by_their_keys(batched):
         assert found[1].tolist() == labels.tolist() and found[2].tolist() == ids.tolist()
         assert [part.tolist() for part in read(given)[1:3]] == [labels.tolist(), ids.tolist()]
     with pytest.raises(ValueError, match=r"dicts with the keys x, y; the keys image, label and id are read, and image"):
-        opened(tf.data.Dataset.from_tensor_slices({"x": IMAGES, "y": LABELS}))
+        as_batches(tf.data.Dataset.from_tensor_slices({"x": IMAGES, "y": LABELS}))
 
 
 def test_the_strongest_images_are_the_same_whatever_stands_beside_them():
@@ -140,7 +140,7 @@ def generator():
 )
 def test_a_stream_without_end_is_refused_also_behind_a_filter(dataset):
     with pytest.raises(ValueError, match=r"never ends; take a part of it with dataset.take\(count\)"):
-        opened(dataset)
+        as_batches(dataset)
 
 
 def test_a_part_of_a_stream_without_end_is_read():
@@ -165,13 +165,13 @@ def test_what_has_no_length_is_refused_by_name_before_anything_is_read(endless):
     with pytest.raises(
         ValueError, match=f"a {type(endless).__name__}, has no length, so that it may never end. Give arr"
     ):
-        opened(endless)
+        as_batches(endless)
 
 
 @pytest.mark.parametrize("nothing", ["mnist", b"mnist", 3, None, object()])
 def test_what_is_no_data_set_is_refused(nothing):
     with pytest.raises(ValueError, match=r"A data set is an array of images or a tf\.data\.Dataset; received"):
-        opened(nothing)
+        as_batches(nothing)
 
 
 # What has a length
@@ -195,7 +195,7 @@ class Counted(keras.utils.PyDataset):
 @pytest.mark.parametrize("parts", [(IMAGES, LABELS), (IMAGES, ONE_HOT, WEIGHTS), (IMAGES, LABELS, IDS)])
 def test_a_py_dataset_is_read_batch_by_batch_and_gives_what_its_arrays_give(parts):
     source = Counted(*parts)
-    batches = opened(source).batches(100)
+    batches = as_batches(source).batches(100)
     assert source.asked == [] and next(batches).stop == 3 and source.asked == [0]
     next(batches)
     assert source.asked == [0, 1]
@@ -269,7 +269,7 @@ class Items:
 
 def test_single_images_by_number_are_put_together_to_batches():
     items = Items()
-    batches = opened(items).batches(4)
+    batches = as_batches(items).batches(4)
     assert next(batches).stop == 4 and items.asked == [0, 1, 2, 3]
     images, labels, ids, sizes = read(items)
     np.testing.assert_array_equal(images, IMAGES)
@@ -296,7 +296,7 @@ def test_the_data_sets_of_pytorch_are_read_batch_by_batch():
         assert found == sizes and ids.tolist() == list(range(11))
         assert labels.tolist() == ([-1] * 11 if dataset is kinds[-1][0] else LABELS.tolist())
     items.asked.clear()
-    batches = opened(data.DataLoader(items, batch_size=3)).batches(100)
+    batches = as_batches(data.DataLoader(items, batch_size=3)).batches(100)
     assert next(batches).stop == 3 and items.asked == [0, 1, 2]
 
 
@@ -317,4 +317,4 @@ def test_an_iterable_data_set_of_pytorch_without_a_length_is_refused():
     assert read(Long())[1].tolist() == LABELS.tolist()
     for endless in (torch.utils.data.DataLoader(Stream()), Stream()):
         with pytest.raises(ValueError, match=f"a {type(endless).__name__}, has no length, so that it may never end"):
-            opened(endless)
+            as_batches(endless)

@@ -39,11 +39,11 @@ def squares_of(shape, size, stride):
 
 def recomputed(model, watched, image, filled, squares, channel, growth=None, at_once=5):
     """Class outputs and sums of a map for every square, by recomputation, whether or not that saves any work."""
-    laid = graph.walk(model)
-    step = graph.find(laid, watched)
-    laid = graph.below(laid, step, graph.find(laid, model.layers[-1].name))
-    rectangles = Rectangles(laid, squares, growth)
-    whole, changed = recomputation(laid, laid.steps[-1].output, step.output)
+    model_graph = graph.walk(model)
+    step = graph.find(model_graph, watched)
+    model_graph = graph.below(model_graph, step, graph.find(model_graph, model.layers[-1].name))
+    rectangles = Rectangles(model_graph, squares, growth)
+    whole, changed = recomputation(model_graph, model_graph.steps[-1].output, step.output)
     maps, sums = whole(image[None])
     outputs, found = [None] * len(squares), np.empty(len(squares))
     for first in range(0, len(squares), at_once):
@@ -130,21 +130,21 @@ def test_any_stack_under_any_square_is_recomputed_exactly(shape, stack, size):
 
 def test_rectangles_hold_every_cell_that_changes_and_only_those_windows_are_computed():
     model = SPECIMENS["alexnet"]("float64")
-    laid = graph.walk(model)
+    model_graph = graph.walk(model)
     image, filled = images(model, 2, seed=2)
     squares = squares_of(image.shape, (5, 4), (3, 4))
-    rectangles = Rectangles(laid, squares)
-    names = [step.name for step in moving(laid)]
+    rectangles = Rectangles(model_graph, squares)
+    names = [step.name for step in moving(model_graph)]
     assert names == ["pad1", "conv1", "norm1", "pool1", "conv2", "pool2", "norm2"]
     occluded = cover(image, squares[:, 0], squares[:, 1], (5, 4), filled)
-    for step in moving(laid):
+    for step in moving(model_graph):
         before, after = (deconv.activations(model, some, step.name)[step.name] for some in (image[None], occluded))
         changed = (np.abs(before - after) > 1e-12).any(axis=-1)
         corners, sizes = rectangles.corners[step.output], rectangles.sizes[step.output]
         assert (sizes > 0).all() and changed.any()
         for cells, (top, left), (rows, columns) in zip(changed, corners, sizes, strict=True):
             assert cells.sum() == cells[top : top + rows, left : left + columns].sum()
-    assert (rectangles.sizes[laid.steps[1].output] < 8).all()  # conv1 makes maps of 14 x 12
+    assert (rectangles.sizes[model_graph.steps[1].output] < 8).all()  # conv1 makes maps of 14 x 12
 
 
 @pytest.fixture(scope="module")
@@ -228,9 +228,9 @@ def test_windows_capped_keep_their_middle_by_hand():
     # Rows 30 to 45 are seen by conv1 (7x7, stride 2) from ceil((30 - 6) / 2) = 12 to 45 // 2 = 22: 11 rows of 45.
     # A fifth of them is 9: rows 13 to 21.
     image = keras.Input((96, 90, 1))
-    laid = graph.walk(keras.Model(image, kl.Conv2D(1, 7, strides=2)(image)))
-    whole, capped = (Rectangles(laid, np.array([[30, 0, 46, 16]]), growth) for growth in (None, 0.2))
-    edge = laid.steps[0].output
+    model_graph = graph.walk(keras.Model(image, kl.Conv2D(1, 7, strides=2)(image)))
+    whole, capped = (Rectangles(model_graph, np.array([[30, 0, 46, 16]]), growth) for growth in (None, 0.2))
+    edge = model_graph.steps[0].output
     assert (whole.corners[edge][0, 0], whole.sizes[edge][0, 0]) == (12, 11)
     assert (capped.corners[edge][0, 0], capped.sizes[edge][0, 0]) == (13, 9)
 

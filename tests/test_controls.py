@@ -211,8 +211,8 @@ def test_where_no_other_channel_is_active_there_is_no_such_control():
 @pytest.mark.parametrize(("name", "pool"), [("overlapping", "pool1"), ("same", "pool1"), ("alexnet", "pool2")])
 def test_switches_of_noise_point_at_any_cell_of_their_window_and_at_no_other(name, pool):
     model = SPECIMENS[name]()
-    laid = graph.walk(model)
-    step = graph.find(laid, pool)
+    model_graph = graph.walk(model)
+    step = graph.find(model_graph, pool)
     (found,) = noise_switches([step], np.arange(60), 0)
     size, strides, padding = step.layer.pool_size, step.layer.strides, step.layer.padding
     places = np.arange(np.prod(step.inputs[0].shape[:2])).reshape(step.inputs[0].shape[:2])
@@ -234,8 +234,8 @@ def test_a_cascade_is_that_of_a_twin_that_is_shuffled_by_hand(name):
         np.testing.assert_array_equal(weights, kept)
 
     copy, random = twin(model), np.random.default_rng(5)
-    laid = graph.walk(copy)
-    below = with_weights(graph.below(laid, graph.find(laid, layer)))
+    model_graph = graph.walk(copy)
+    below = with_weights(graph.below(model_graph, graph.find(model_graph, layer)))
     assert found.layers == tuple(part for part, _ in below)
     assert found.layers[0] == layer
 

@@ -98,13 +98,13 @@ def slow_blur(image):
     """A Gaussian of a tenth of the shorter side, cut at four widths; beyond the border the nearest pixel goes on."""
     height, width = image.shape[:2]
     sigma = min(height, width) / 10
-    reach = int(np.ceil(4 * sigma))
-    weights = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
+    field = int(np.ceil(4 * sigma))
+    weights = np.exp(-(np.arange(-field, field + 1) ** 2) / (2 * sigma**2))
     weights /= weights.sum()
     result = np.zeros(image.shape)
     for row, column in np.ndindex(height, width):
-        rows = np.clip(np.arange(row - reach, row + reach + 1), 0, height - 1)
-        columns = np.clip(np.arange(column - reach, column + reach + 1), 0, width - 1)
+        rows = np.clip(np.arange(row - field, row + field + 1), 0, height - 1)
+        columns = np.clip(np.arange(column - field, column + field + 1), 0, width - 1)
         patch = image[rows][:, columns].astype(np.float64)
         result[row, column] = (weights[:, None, None] * weights[:, None] * patch).sum(axis=(0, 1))
     return result.astype(np.float32)

@@ -146,10 +146,12 @@ def test_what_does_not_fit_is_refused(changed, message):
 def test_a_model_of_one_size_runs_at_another_as_the_same_model_with_open_sides():
     fixed, free = fill(pooling(20, 15, 3, top=True), 0), pooling(None, None, 3)
     free.set_weights(fixed.get_weights()[:4])
-    laid = at_size(fixed, ["conv1", "conv2"], (31, 26, 3))
-    assert laid.steps[-1].output.shape == free.compute_output_shape((1, 31, 26, 3))[1:]
+    model_graph = at_size(fixed, ["conv1", "conv2"], (31, 26, 3))
+    assert model_graph.steps[-1].output.shape == free.compute_output_shape((1, 31, 26, 3))[1:]
     pixels = photograph(31, 26, 3)[None] / 255
-    np.testing.assert_array_equal(graph.run(laid, tf.constant(pixels))[laid.steps[-1].output], free(pixels))
+    np.testing.assert_array_equal(
+        graph.run(model_graph, tf.constant(pixels))[model_graph.steps[-1].output], free(pixels)
+    )
     image = photograph(31, 26, 3)
     one, other = (dream(model, image, "conv2", octaves=2, steps=2) for model in (fixed, free))
     np.testing.assert_allclose(one, other, rtol=0, atol=1e-3)  # pixels; two traces round differently
@@ -172,10 +174,10 @@ def test_averaged_pools_are_those_of_the_slow_twin_and_the_model_keeps_its_own(p
     pool = CeilMaxPooling2D(3, 2) if padding == "ceil" else kl.MaxPooling2D((3, 2), (2, 1), padding=padding)
     model = keras.Model(image, pool(image))
     maps = np.random.default_rng(0).standard_normal((2, 11, 8, 2)).astype(np.float32)
-    laid = at_size(model, pool.name, (11, 8, 2), average_pooling=True)
-    (averaged,) = (graph.run(laid, tf.constant(maps))[step.output].numpy() for step in laid.steps)
+    model_graph = at_size(model, pool.name, (11, 8, 2), average_pooling=True)
+    (averaged,) = (graph.run(model_graph, tf.constant(maps))[step.output].numpy() for step in model_graph.steps)
     np.testing.assert_allclose(averaged, reference.average_pool(maps, pool.pool_size, pool.strides, padding), atol=1e-6)
-    assert laid.steps[0].output.shape == averaged.shape[1:] and model.layers[-1] is pool
+    assert model_graph.steps[0].output.shape == averaged.shape[1:] and model.layers[-1] is pool
 
 
 def test_layers_that_need_a_fixed_size_are_refused_and_named():

@@ -83,18 +83,18 @@ def test_principal_components_by_hand():
     # On a line along (3, 4): distances from the mean are -10, 0 and 10, and nothing is left for a second axis.
     turned = coordinates(np.array([[1.0, 2.0], [7.0, 10.0], [13.0, 18.0]]))
     np.testing.assert_allclose(np.abs(turned), [[10, 0], [0, 0], [10, 0]], atol=1e-7)
-    laid = layout(coordinates(np.array([[0.0, 0, 3], [0, 0, -3], [1, 0, 0], [-1, 0, 0]])), "pca")
-    np.testing.assert_allclose(np.sort(laid.points.ravel()), [-3, -1, 0, 0, 0, 0, 1, 3], atol=1e-6)
-    assert laid.kept == pytest.approx(1) and laid.kl is None and laid.perplexity is None
+    model_graph = layout(coordinates(np.array([[0.0, 0, 3], [0, 0, -3], [1, 0, 0], [-1, 0, 0]])), "pca")
+    np.testing.assert_allclose(np.sort(model_graph.points.ravel()), [-3, -1, 0, 0, 0, 0, 1, 3], atol=1e-6)
+    assert model_graph.kept == pytest.approx(1) and model_graph.kl is None and model_graph.perplexity is None
 
 
 @pytest.mark.parametrize("method", ["tsne", "pca"])
 def test_trustworthiness_is_that_of_the_slow_twin(method):
     points = np.random.default_rng(1).normal(size=(30, 6))
-    laid = layout(coordinates(points), method, neighbours=4)
-    assert laid.trustworthiness == pytest.approx(trustworthiness(points, laid.points, 4), abs=1e-9)
-    assert 0.5 < laid.trustworthiness < 1
-    assert laid.perplexity == (None if method == "pca" else 29 / 3)
+    model_graph = layout(coordinates(points), method, neighbours=4)
+    assert model_graph.trustworthiness == pytest.approx(trustworthiness(points, model_graph.points, 4), abs=1e-9)
+    assert 0.5 < model_graph.trustworthiness < 1
+    assert model_graph.perplexity == (None if method == "pca" else 29 / 3)
 
 
 def test_images_of_one_colour_lie_together_and_the_layout_repeats():

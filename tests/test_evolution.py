@@ -326,7 +326,7 @@ def test_a_level_that_is_no_cosine_is_refused(level):
 
 
 def test_files_are_whole_and_grow_with_the_epochs(tmp_path):
-    folder, opened = tmp_path / "new" / "evolution", plt.get_fignums()
+    folder, as_batches = tmp_path / "new" / "evolution", plt.get_fignums()
     evolution = turned(folder=folder)
     assert [path.name for path in folder.iterdir()] == ["evolution_conv.png"]
     three = tf.io.decode_png((folder / "evolution_conv.png").read_bytes(), 3).numpy()
@@ -339,7 +339,7 @@ def test_files_are_whole_and_grow_with_the_epochs(tmp_path):
     for epoch in range(6, 12):
         evolution.feed(model, epoch)
     many = tf.io.decode_png((folder / "evolution_conv.png").read_bytes(), 3).numpy()
-    assert many.shape[1] > three.shape[1] and plt.get_fignums() == opened  # its own are closed
+    assert many.shape[1] > three.shape[1] and plt.get_fignums() == as_batches  # its own are closed
 
 
 def test_image_summaries_are_written_for_each_epoch_without_the_package_tensorboard(tmp_path):

@@ -139,8 +139,8 @@ def train_scratch(model):
     from deconv import graph
     from deconv.probing.training_from_scratch import Trainer
 
-    laid = graph.walk(model)
-    trainer = Trainer(graph.below(laid, graph.find(laid, "conv3")), 3, 1e-3)
+    model_graph = graph.walk(model)
+    trainer = Trainer(graph.below(model_graph, graph.find(model_graph, "conv3")), 3, 1e-3)
     trainer.train(*labelled(), np.random.default_rng(0), 2, 0.1, 4)
 
 

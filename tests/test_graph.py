@@ -33,30 +33,37 @@ def test_what_each_layer_puts_out_is_what_the_slow_forward_pass_finds(name):
 @pytest.mark.parametrize("name", SPECIMENS)
 def test_steps_come_after_what_they_need_and_carry_the_shapes_of_keras(name):
     model = SPECIMENS[name]()
-    laid = graph.walk(model)
-    made = set(laid.inputs)
-    for step in laid.steps:
+    model_graph = graph.walk(model)
+    made = set(model_graph.inputs)
+    for step in model_graph.steps:
         assert set(step.inputs) <= made
         made.update(step.outputs)
         if "/" not in step.name:
             assert (None, *step.output.shape) == model.get_layer(step.name).output.shape
-    assert len({step.name for step in laid.steps}) == len(laid.steps)
+    assert len({step.name for step in model_graph.steps}) == len(model_graph.steps)
 
 
 @pytest.mark.parametrize("name", SPECIMENS)
 def test_an_index_means_the_layer_that_keras_counts(name):
     model = SPECIMENS[name]()
-    laid = graph.walk(model)
+    model_graph = graph.walk(model)
     for index, layer in enumerate(model.layers):
         if not isinstance(layer, kl.InputLayer):
-            expected = graph.find(laid, layer.name)
-            assert graph.find(laid, index) == graph.find(laid, np.int64(index - len(model.layers))) == expected
+            expected = graph.find(model_graph, layer.name)
+            assert (
+                graph.find(model_graph, index)
+                == graph.find(model_graph, np.int64(index - len(model.layers)))
+                == expected
+            )
 
 
 def test_the_name_of_a_nested_model_means_its_output():
-    laid = graph.walk(SPECIMENS["nested"]())
+    model_graph = graph.walk(SPECIMENS["nested"]())
     for alias, path in {"base": "base/conv2", "base/block": "base/block/pool"}.items():
-        assert graph.find(laid, alias) == graph.find(laid, path) and graph.find(laid, path).name == path
+        assert (
+            graph.find(model_graph, alias) == graph.find(model_graph, path)
+            and graph.find(model_graph, path).name == path
+        )
 
 
 def test_each_call_of_a_shared_layer_and_of_a_shared_model_has_a_name():
@@ -64,10 +71,10 @@ def test_each_call_of_a_shared_layer_and_of_a_shared_model_has_a_name():
     conv = kl.Conv2D(2, 3, padding="same", name="conv")
     inner = keras.Input((7, 6, 2))
     block = keras.Model(inner, kl.ReLU(name="relu")(conv(inner)), name="block")
-    laid = graph.walk(keras.Model(image, conv(conv(block(block(image))))))
+    model_graph = graph.walk(keras.Model(image, conv(conv(block(block(image))))))
     names = ["block/conv", "block/relu", "block:2/conv", "block:2/relu", "conv", "conv:2"]
-    assert [step.name for step in laid.steps] == names
-    assert graph.find(laid, "block:2").name == "block:2/relu"
+    assert [step.name for step in model_graph.steps] == names
+    assert graph.find(model_graph, "block:2").name == "block:2/relu"
 
 
 def test_each_call_of_a_shared_layer_puts_out_its_own_maps():
@@ -84,8 +91,11 @@ def test_each_call_of_a_shared_layer_puts_out_its_own_maps():
 
 
 def test_below_keeps_only_what_the_layer_depends_on():
-    laid = graph.walk(SPECIMENS["branching"]())
-    below = {name: [step.name for step in graph.below(laid, graph.find(laid, name)).steps] for name in ("conv3", "add")}
+    model_graph = graph.walk(SPECIMENS["branching"]())
+    below = {
+        name: [step.name for step in graph.below(model_graph, graph.find(model_graph, name)).steps]
+        for name in ("conv3", "add")
+    }
     assert below["conv3"] == ["conv1", "norm1", "relu1", "conv3"]
     assert set(below["add"]) == {*below["conv3"], "conv2", "concatenate", "norm2", "relu2", "conv4", "add"}
 

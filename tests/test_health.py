@@ -222,8 +222,8 @@ def test_noise_has_no_grid_in_excess_and_noise_that_is_laid_out_on_one_has():
         assert 0.9 < np.median(grid_excess(noise, strides)) < 1.1
     comb = np.zeros((60, 52))
     comb[::4, ::4] = 1
-    laid = noise + 3 * comb[..., None]
-    assert np.median(grid_excess(laid, (4, 4))) > 3 and 0.5 < np.median(grid_excess(laid, (3, 3))) < 1.5
+    model_graph = noise + 3 * comb[..., None]
+    assert np.median(grid_excess(model_graph, (4, 4))) > 3 and 0.5 < np.median(grid_excess(model_graph, (3, 3))) < 1.5
     stripes = noise + np.cos(np.pi * np.arange(52))[:, None]  # period 2, along the columns alone
     assert np.median(grid_excess(stripes, (1, 2))) > 5 and 0.9 < np.median(grid_excess(stripes, (2, 1))) < 1.1
 

@@ -78,11 +78,11 @@ def test_a_call_of_its_own_is_refused_and_the_graph_that_is_named_has_its_values
         with pytest.raises(ValueError, match=r"'own' \(\w+\) has a call method of its own.*model\.call\(images\)"):
             ask()
     images = keras.Input(model.input_shape[1:])
-    opened = keras.Model(images, model.call(images))
-    found = deconv.activations(opened, PIXELS, "top")["top"]
+    as_batches = keras.Model(images, model.call(images))
+    found = deconv.activations(as_batches, PIXELS, "top")["top"]
     np.testing.assert_allclose(found, model(PIXELS), rtol=1e-5)
     assert np.abs(found - deconv.activations(functional(keras.Model), PIXELS, "top")["top"]).max() > 1e-3
-    down = deconv.Deconvnet(opened).project(PIXELS, "top", 1)
+    down = deconv.Deconvnet(as_batches).project(PIXELS, "top", 1)
     assert down.shape == PIXELS.shape and down.any()
 
 

@@ -323,8 +323,8 @@ def windowable():
 
 def test_occlusions_computed_on_windows_are_those_of_whole_images():
     model = windowable()
-    laid = graph.walk(model)
-    moving = [step.name for step in laid.steps if windowed_layers.moves(step)]
+    model_graph = graph.walk(model)
+    moving = [step.name for step in model_graph.steps if windowed_layers.is_translation_equivariant(step)]
     assert {"contrast", "scale", "crop", "norm", "conv3"} <= set(moving)
     (pixels,) = images(model, 1)
     for settings in ({"size": 5, "stride": 5}, {"size": (7, 4), "stride": (6, 3)}):

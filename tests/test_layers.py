@@ -54,12 +54,14 @@ def test_a_mirror_of_layers_that_rearrange_is_the_same_after_saving(tmp_path):
 
 
 def test_every_face_is_saved_above():
-    def kinds(face):
-        return {face, *(below for heir in face.__subclasses__() for below in kinds(heir))}
+    def kinds(mirror_layer):
+        return {mirror_layer, *(below for heir in mirror_layer.__subclasses__() for below in kinds(heir))}
 
-    saved = {type(face) for name in SAVED for face in deconv.mirror(SPECIMENS[name](), LAYERS[name]).layers}
-    saved |= {type(face) for face in deconv.mirror(rearranging(), "top").layers}
-    assert {kind for kind in kinds(layers.Face) if not kind.__subclasses__()} <= saved
+    saved = {
+        type(mirror_layer) for name in SAVED for mirror_layer in deconv.mirror(SPECIMENS[name](), LAYERS[name]).layers
+    }
+    saved |= {type(mirror_layer) for mirror_layer in deconv.mirror(rearranging(), "top").layers}
+    assert {kind for kind in kinds(layers.MirrorLayer) if not kind.__subclasses__()} <= saved
 
 
 def test_a_mirror_of_a_frozen_model_is_the_same_after_saving(tmp_path):
@@ -80,9 +82,9 @@ def test_a_mirror_trains_nothing_and_freezing_or_thawing_it_does_not_reach_the_m
     assert mirror.trainable_weights == []
     for trainable in (False, True):
         mirror.trainable = trainable
-        for face in mirror.layers:
-            face.trainable = trainable
-            assert face.trainable_weights == []
+        for mirror_layer in mirror.layers:
+            mirror_layer.trainable = trainable
+            assert mirror_layer.trainable_weights == []
         assert [weight.trainable for weight in model.weights] == flags
 
 

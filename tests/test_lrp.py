@@ -279,8 +279,8 @@ def test_a_layer_called_twice_shares_out_at_each_call():
 def test_the_automatic_composite_goes_by_thirds_with_the_odd_ones_at_the_top():
     def rules_of(count):
         dense = [of(kl.Dense, 3, activation="relu", name=f"dense{n}") for n in range(count)]
-        laid = graph.walk(small(of(kl.Conv2D, 2, 2, name="conv"), of(kl.Flatten), *dense))
-        return [str(rule) for rule in rules_for(laid, laid, "auto").values()]
+        model_graph = graph.walk(small(of(kl.Conv2D, 2, 2, name="conv"), of(kl.Flatten), *dense))
+        return [str(rule) for rule in rules_for(model_graph, model_graph, "auto").values()]
 
     assert rules_of(1) == ["z_box", "zero"]
     assert rules_of(4) == ["z_box", "gamma 0.25", "epsilon 0.25 rms", "zero", "zero"]
@@ -289,7 +289,7 @@ def test_the_automatic_composite_goes_by_thirds_with_the_odd_ones_at_the_top():
 def test_named_composites_treat_filters_by_their_kind():
     maps = [of(kl.Conv2D, 2, 2, activation="relu", name=f"conv{number}") for number in range(2)]
     model = small(*maps, of(kl.Flatten), of(kl.Dense, 3, name="dense"))
-    laid = graph.walk(model)
+    model_graph = graph.walk(model)
     expected = {
         "epsilon_plus": ["alpha 1 beta 0", "alpha 1 beta 0", "epsilon 1e-06"],
         "epsilon_plus_flat": ["flat", "alpha 1 beta 0", "epsilon 1e-06"],
@@ -297,7 +297,7 @@ def test_named_composites_treat_filters_by_their_kind():
         "alpha2_beta1": ["alpha 2 beta 1"] * 3,
     }
     for name, names in expected.items():
-        assert [str(rule) for rule in rules_for(laid, laid, name).values()] == names
+        assert [str(rule) for rule in rules_for(model_graph, model_graph, name).values()] == names
 
 
 def test_under_the_names_of_kohlbrenner_nearly_all_of_the_value_arrives_and_lrp_says_so():
@@ -420,12 +420,12 @@ def between(layer):
 
 
 def test_a_layer_without_a_rule_is_refused_by_name_with_the_way_out():
-    laid = between(of(kl.UpSampling2D, interpolation="bilinear", name="larger"))
+    model_graph = between(of(kl.UpSampling2D, interpolation="bilinear", name="larger"))
     refusal = r"'larger' \(UpSampling2D\) has no rule.*composite=\{'larger': .*passes\(\)\}"
     with pytest.raises(ValueError, match=refusal):
-        rules_for(laid, laid, "auto")
+        rules_for(model_graph, model_graph, "auto")
     with pytest.raises(ValueError, match="'passes' is for layers of one input, of the shape of their output"):
-        rules_for(laid, laid, {"larger": rules.passes()})
+        rules_for(model_graph, model_graph, {"larger": rules.passes()})
 
 
 @pytest.mark.parametrize("activation", ["linear", "relu"])
@@ -453,11 +453,11 @@ def test_relevance_passes_a_layer_of_which_the_caller_says_so():
 
 
 def test_an_activation_that_is_not_zero_at_zero_is_refused_unless_the_unit_is_taken_before_it():
-    laid = between(of(kl.Activation, "sigmoid", name="squashed"))
+    model_graph = between(of(kl.Activation, "sigmoid", name="squashed"))
     with pytest.raises(ValueError, match=r"'squashed'.* has the activation 'sigmoid', which is not 0 at 0"):
-        rules_for(laid, laid, "auto")
-    cut = graph.below(laid, graph.find(laid, "squashed"))
-    assert [str(rule) for rule in rules_for(cut, laid, "auto").values()] == ["z_box"]
+        rules_for(model_graph, model_graph, "auto")
+    cut = graph.below(model_graph, graph.find(model_graph, "squashed"))
+    assert [str(rule) for rule in rules_for(cut, model_graph, "auto").values()] == ["z_box"]
 
 
 @pytest.mark.parametrize(
@@ -472,9 +472,9 @@ def test_an_activation_that_is_not_zero_at_zero_is_refused_unless_the_unit_is_ta
     ],
 )
 def test_composites_that_do_not_fit_are_refused(composite, message):
-    laid = graph.walk(SPECIMENS["lenet"]())
+    model_graph = graph.walk(SPECIMENS["lenet"]())
     with pytest.raises(ValueError, match=message):
-        rules_for(laid, laid, composite)
+        rules_for(model_graph, model_graph, composite)
 
 
 def test_bounds_that_are_none_are_refused():

@@ -260,7 +260,7 @@ def test_a_layer_that_says_it_is_mirrored_as_the_identity_leads_down_what_comes(
     model = faded(layer(name="own"))
     net, pixels = deconv.Deconvnet(model), images(model, 2)
     pools = net.record(pixels, "conv2").switches
-    assert [name for name in (face.name for face in net.mirror("conv2").layers) if "own" in name] == []
+    assert [name for name in (mirror_layer.name for mirror_layer in net.mirror("conv2").layers) if "own" in name] == []
     signal = net.record(pixels, "conv2").activations
     found = np.asarray(net.mirror("conv2")([signal, pools["pool"]]))
     layers = {name: model.get_layer(name) for name in ("conv1", "conv2")}
@@ -377,6 +377,6 @@ def test_the_inputs_of_a_mirror_are_the_signal_and_the_switches_from_the_top_dow
     model = SPECIMENS["nested"]()
     names = [entry.name for entry in deconv.mirror(model, "logits").inputs]
     assert names == ["logits_signal", "base.block.pool_switches", "base.pool1_switches"]
-    laid = graph.walk(model)
-    steps = graph.below(laid, graph.find(laid, "logits")).steps
+    model_graph = graph.walk(model)
+    steps = graph.below(model_graph, graph.find(model_graph, "logits")).steps
     assert [step.name for step in steps if isinstance(step.layer, kl.MaxPooling2D)] == ["base/pool1", "base/block/pool"]

@@ -47,8 +47,8 @@ def tempered(values):
         (lambda: ending_in(kl.BatchNormalization()), "output"),
     ],
 )
-def test_the_last_activation_says_what_the_numbers_are(laid, kind):
-    assert output_kind(laid()) == kind and is_probability(laid()) == (kind == "probability")
+def test_the_last_activation_says_what_the_numbers_are(model_graph, kind):
+    assert output_kind(model_graph()) == kind and is_probability(model_graph()) == (kind == "probability")
 
 
 def test_of_several_outputs_the_first_is_named_wherever_it_is_made():
@@ -57,8 +57,8 @@ def test_of_several_outputs_the_first_is_named_wherever_it_is_made():
     one = kl.Dense(3, "softmax", name="one")(flat)
     other = kl.Dense(2, name="other")(kl.Dense(4, name="between")(flat))
     for outputs, name, kind in (([one, other], "one", "probability"), ([other, one], "other", "score (logit)")):
-        laid = graph.walk(keras.Model(image, outputs))
-        assert output_step(laid).name == name and output_kind(laid) == kind
+        model_graph = graph.walk(keras.Model(image, outputs))
+        assert output_step(model_graph).name == name and output_kind(model_graph) == kind
 
 
 def test_a_class_that_is_not_there_is_refused_by_the_name_of_the_first_output():

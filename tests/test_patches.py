@@ -24,9 +24,11 @@ def pairs():
     for name, build in SPECIMENS.items():
         if name == "average":  # its first pool divides by fewer cells at the border
             continue
-        laid = graph.walk(build())
-        below = [reaches_below(graph.below(laid, step)) for step in laid.steps]
-        found = [step.name for step, seen in zip(laid.steps, below, strict=True) if seen and None not in seen.values()]
+        model_graph = graph.walk(build())
+        below = [reaches_below(graph.below(model_graph, step)) for step in model_graph.steps]
+        found = [
+            step.name for step, seen in zip(model_graph.steps, below, strict=True) if seen and None not in seen.values()
+        ]
         yield from ((name, layer) for layer in {found[len(found) // 2], found[-1]})
 
 
@@ -194,12 +196,12 @@ def test_windows_are_left_alone_where_they_cannot_be_exact():
     average = graph.walk(SPECIMENS["average"]())
     same_average = graph.below(average, graph.find(average, "pool1"))  # it divides by fewer cells at the border
     assert not has_patches(same_average, None, "sum")
-    laid = graph.walk(SPECIMENS["overlapping"]())
-    pooled = graph.below(laid, graph.find(laid, "pool2"))
+    model_graph = graph.walk(SPECIMENS["overlapping"]())
+    pooled = graph.below(model_graph, graph.find(model_graph, "pool2"))
     assert has_patches(pooled, None, "sum") and has_patches(pooled, {"pool9": deconv.identity}, "sum")
     assert not has_patches(pooled, {"conv1": refuse}, "sum") and not has_patches(pooled, {kl.Conv2D: refuse}, "sum")
     assert not has_patches(pooled, None, "max") and not has_patches(pooled, None, "last")
-    top = graph.below(laid, graph.find(laid, "conv3"))
+    top = graph.below(model_graph, graph.find(model_graph, "conv3"))
     assert window_share(top) > 0.9 and not has_patches(top, None, "sum")
 
 
@@ -207,10 +209,12 @@ def test_a_layer_that_holds_a_number_for_each_position_is_computed_whole():
     image = keras.Input((8, 9, 2))
     maps = kl.Conv2D(3, 3, activation="relu", name="conv1")(image) + np.ones((6, 7, 3), "float32")
     slopes = kl.PReLU(name="prelu")(kl.Conv2D(3, 3, name="conv2")(maps))
-    laid = graph.walk(keras.Model(image, slopes))
-    moves = {step.name.split("_")[0]: windowed.moves(step) for step in laid.steps}  # Keras counts its additions
+    model_graph = graph.walk(keras.Model(image, slopes))
+    moves = {
+        step.name.split("_")[0]: windowed.is_translation_equivariant(step) for step in model_graph.steps
+    }  # Keras counts its additions
     assert moves == {"conv1": True, "add": False, "conv2": True, "prelu": False}
-    assert not has_patches(graph.below(laid, graph.find(laid, "conv2")), None, "sum")
+    assert not has_patches(graph.below(model_graph, graph.find(model_graph, "conv2")), None, "sum")
 
 
 def test_each_direction_is_traced_once_over_a_hundred_images():

@@ -39,8 +39,8 @@ def coloured(count, noise=0.3):
 
 def cut(model, layer):
     """The graph of a model up to a layer."""
-    laid = graph.walk(model)
-    return graph.below(laid, graph.find(laid, layer))
+    model_graph = graph.walk(model)
+    return graph.below(model_graph, graph.find(model_graph, layer))
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +93,9 @@ def test_the_same_seed_trains_the_same_network(known):
 @pytest.mark.parametrize("name", list(SPECIMENS))
 def test_a_fresh_network_has_other_weights_and_with_the_same_weights_computes_the_same(name):
     model = SPECIMENS[name]()
-    laid = cut(model, LAYERS[name])
-    twin = fresh(laid, 4, np.random.default_rng(0))
-    own = {label(step.name): step.layer for step in laid.steps if ":" not in step.name}
+    model_graph = cut(model, LAYERS[name])
+    twin = fresh(model_graph, 4, np.random.default_rng(0))
+    own = {label(step.name): step.layer for step in model_graph.steps if ":" not in step.name}
     for layer in twin.layers[1:-1]:
         if layer.name not in own:  # the flattening below the new softmax
             continue
@@ -113,8 +113,8 @@ def test_a_fresh_network_has_other_weights_and_with_the_same_weights_computes_th
 def test_fresh_weights_follow_the_seed_and_the_layers_own_initializers():
     model = small()
     model.get_layer("conv").trainable = False
-    laid = cut(model, "hidden")
-    one, same, other = (fresh(laid, 3, np.random.default_rng(seed)).get_weights() for seed in (0, 0, 1))
+    model_graph = cut(model, "hidden")
+    one, same, other = (fresh(model_graph, 3, np.random.default_rng(seed)).get_weights() for seed in (0, 0, 1))
     assert all((a == b).all() for a, b in zip(one, same, strict=True))
     assert (one[0] != other[0]).all() and (one[2] != other[2]).all()
     assert not one[1].any() and not one[3].any()  # biases begin at zero
@@ -123,7 +123,7 @@ def test_fresh_weights_follow_the_seed_and_the_layers_own_initializers():
     )
     twin = fresh(cut(wide, -1), 3, np.random.default_rng(0))
     assert (twin.get_weights()[0] == 3).all()
-    assert len(fresh(laid, 3, np.random.default_rng(0)).trainable_variables) == 6  # what was frozen learns too
+    assert len(fresh(model_graph, 3, np.random.default_rng(0)).trainable_variables) == 6  # what was frozen learns too
 
 
 def test_layers_of_one_name_in_a_model_and_in_one_inside_it_are_kept_apart():

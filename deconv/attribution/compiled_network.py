@@ -19,8 +19,8 @@ class Network:
         whole: The `Network` of the model as it is, where the graph has been `continued`; else None.
     """
 
-    def __init__(self, laid, whole=None):
-        self.graph, self.whole = laid, whole
+    def __init__(self, model_graph, whole=None):
+        self.graph, self.whole = model_graph, whole
         self.given = (whole or self).graph.inputs[0].dtype
         self._compiled = {}
 
@@ -32,17 +32,20 @@ class Network:
         return self._compiled[key]
 
 
-def forward(laid):
+def forward(model_graph):
     """Compile images to what the last layer puts out before its activation."""
-    image, top = laid.inputs[0], laid.steps[-1].name
+    image, top = model_graph.inputs[0], model_graph.steps[-1].name
     return traced(
-        lambda images: modified_gradients.run(laid, images)[1][top], tf.TensorSpec((None, *image.shape), image.dtype)
+        lambda images: modified_gradients.run(model_graph, images)[1][top],
+        tf.TensorSpec((None, *image.shape), image.dtype),
     )
 
 
-def gradients(laid, rule, norms_pass):
+def gradients(model_graph, rule, norms_pass):
     """`backward.gradients` under a rule by its name; None for the derivative itself."""
-    return modified_gradients.gradients(laid, rule and modified_gradients.RECTIFIERS[rule], norms_pass=norms_pass)
+    return modified_gradients.gradients(
+        model_graph, rule and modified_gradients.RECTIFIERS[rule], norms_pass=norms_pass
+    )
 
 
 def network_of(model, layer, input_shape, real=True):
@@ -54,10 +57,10 @@ def network_of(model, layer, input_shape, real=True):
     """
 
     def make():
-        laid = graph.walk(model, input_shape)
-        ends = [step for step in laid.steps if laid.outputs[0] in step.outputs]
-        laid = graph.below(laid, ends[0] if layer is None else graph.find(laid, layer))
-        is_whole = real and not is_floating(laid.inputs[0].dtype)
-        return Network(continued(laid), Network(laid)) if is_whole else Network(laid)
+        model_graph = graph.walk(model, input_shape)
+        ends = [step for step in model_graph.steps if model_graph.outputs[0] in step.outputs]
+        model_graph = graph.below(model_graph, ends[0] if layer is None else graph.find(model_graph, layer))
+        is_whole = real and not is_floating(model_graph.inputs[0].dtype)
+        return Network(continued(model_graph), Network(model_graph)) if is_whole else Network(model_graph)
 
     return kept(model, ("attribution", repr(layer), repr(input_shape), real), make)

@@ -104,15 +104,15 @@ def grad_cam_map(
     return np.maximum(maps, 0) if rectify else maps
 
 
-def _weighed(laid, name):
+def _weighed(model_graph, name):
     """Compile images and a signal to the sum over the channels of a layer, each times its mean gradient."""
-    step = next(step for step in laid.steps if step.name == name)
-    image, top, space = laid.inputs[0], laid.steps[-1], list(range(1, len(step.output.shape)))
+    step = next(step for step in model_graph.steps if step.name == name)
+    image, top, space = model_graph.inputs[0], model_graph.steps[-1], list(range(1, len(step.output.shape)))
 
     def down(images, signal):
         with tf.GradientTape() as tape:
             tape.watch(images)
-            values, before = modified_gradients.run(laid, images)
+            values, before = modified_gradients.run(model_graph, images)
             total = tf.reduce_sum(before[top.name] * tf.cast(signal, before[top.name].dtype))
         maps = values[step.output]
         slopes = tape.gradient(total, maps, unconnected_gradients="zero")
@@ -122,14 +122,14 @@ def _weighed(laid, name):
     return traced(down, tf.TensorSpec((None, *image.shape), image.dtype), signal)
 
 
-def _with_maps(laid):
+def _with_maps(model_graph):
     """The steps below the last one that put out maps: of rows and columns, or as many axes as the images have.
 
     Where nothing has two axes, as in a network of sequences, maps of one count.
     """
-    ranks = (len(laid.inputs[0].shape),) if len(laid.inputs[0].shape) > 3 else (3, 2)
+    ranks = (len(model_graph.inputs[0].shape),) if len(model_graph.inputs[0].shape) > 3 else (3, 2)
     for rank in ranks:
-        shapes = [(step, step.output.shape) for step in laid.steps[:-1]]
+        shapes = [(step, step.output.shape) for step in model_graph.steps[:-1]]
         found = [step for step, shape in shapes if len(shape) == rank and np.prod(shape[:-1]) > 1]
         if found:
             return found
@@ -148,24 +148,24 @@ def _resized(maps, space):
     return found.astype(maps.dtype)
 
 
-def _last_maps(laid):
+def _last_maps(model_graph):
     """The step that is weighed where none is named."""
-    for step in reversed(_with_maps(laid)):
+    for step in reversed(_with_maps(model_graph)):
         if not issubclass(graph.kind(step.layer), _PLACES):
             return step
     raise ValueError(
-        f"Below layer '{laid.steps[-1].name}' of model '{laid.name}' no layer has maps to weigh. "
+        f"Below layer '{model_graph.steps[-1].name}' of model '{model_graph.name}' no layer has maps to weigh. "
         "Grad-CAM needs a convolution below the layer that is explained."
     )
 
 
-def _maps_at(whole, laid, at):
+def _maps_at(whole, model_graph, at):
     """The step that is called `at`."""
     step = graph.find(whole, at)
-    known = [below.name for below in _with_maps(laid)]
+    known = [below.name for below in _with_maps(model_graph)]
     if step.name not in known:
         raise ValueError(
-            f"at must be a layer with maps below layer '{laid.steps[-1].name}': {', '.join(known) or 'none'}; "
+            f"at must be a layer with maps below layer '{model_graph.steps[-1].name}': {', '.join(known) or 'none'}; "
             f"received '{step.name}'."
         )
     return step

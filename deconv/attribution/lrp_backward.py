@@ -26,13 +26,13 @@ def descend(plan, images, signal, low, high):
         that are.
     """
     dtype = tf.float64 if images.dtype == tf.float64 else tf.float32
-    laid, top = plan.graph, plan.graph.steps[-1]
-    values, before = modified_gradients.run(laid, images)
+    model_graph, top = plan.graph, plan.graph.steps[-1]
+    values, before = modified_gradients.run(model_graph, images)
     before = tf.cast(before[top.name], dtype)
     above = {top.output: before * tf.cast(signal, dtype)}
-    bounds, inside = _bounds(plan, low, high, dtype), _inside(laid, dtype)
+    bounds, inside = _bounds(plan, low, high, dtype), _inside(model_graph, dtype)
     maps, sums = {}, {}
-    for step in reversed(laid.steps):
+    for step in reversed(model_graph.steps):
         relevances = _arrived(step, above, values, dtype)
         relevance = maps[step.name] = relevances[0]
         arrays = [tf.cast(values[edge], dtype) for edge in step.inputs]
@@ -48,7 +48,7 @@ def descend(plan, images, signal, low, high):
         sums[step.name] = (out, into, biases, lost)
         for edge, part in zip(step.inputs, below, strict=True):
             above[edge] = above[edge] + part if edge in above else part
-    return above[laid.inputs[0]], maps, sums
+    return above[model_graph.inputs[0]], maps, sums
 
 
 def _arrived(step, above, values, dtype):
@@ -111,10 +111,10 @@ def _bounds(plan, low, high, dtype):
     return {edge: (tf.minimum(*pair), tf.maximum(*pair)) for edge, pair in both.items()}
 
 
-def _inside(laid, dtype):
+def _inside(model_graph, dtype):
     """`{edge: ones, and zeros in borders}` of what zero padding has widened, as far up as maps keep their shape."""
     found = {}
-    for step in laid.steps:
+    for step in model_graph.steps:
         cells, shape = found.get(step.inputs[0]), step.inputs[0].shape
         if graph.kind(step.layer) is keras.layers.ZeroPadding2D:
             cells = tf.ones([1, *shape], dtype) if cells is None else cells

@@ -41,11 +41,11 @@ class Plan(NamedTuple):
     signed: frozenset[str]
 
 
-def rules_for(laid, whole, composite):
+def rules_for(model_graph, whole, composite):
     """A rule for each layer that shares relevance out.
 
     Args:
-        laid: `Graph` of a model, cut at the layer whose unit is explained.
+        model_graph: `Graph` of a model, cut at the layer whose unit is explained.
         whole: The `Graph` of the whole model.
         composite: See `composites.choose`.
 
@@ -55,20 +55,20 @@ def rules_for(laid, whole, composite):
     Raises:
         ValueError: If a layer has no rule, or one that does not fit it.
     """
-    fed_by_pixels = {*laid.inputs, *(step.output for step in _entrance(laid))}
-    places = composites.places_of(laid.steps, fed_by_pixels)
-    chosen = composites.choose(composite, places, laid.steps, whole)
-    chosen.update({step.name: rules.zero() for step in laid.steps if is_sum(step) and step.name not in chosen})
-    for step in laid.steps:
-        _check(step, chosen.get(step.name), step is laid.steps[-1], step.inputs[0] in fed_by_pixels)
+    fed_by_pixels = {*model_graph.inputs, *(step.output for step in _entrance(model_graph))}
+    places = composites.places_of(model_graph.steps, fed_by_pixels)
+    chosen = composites.choose(composite, places, model_graph.steps, whole)
+    chosen.update({step.name: rules.zero() for step in model_graph.steps if is_sum(step) and step.name not in chosen})
+    for step in model_graph.steps:
+        _check(step, chosen.get(step.name), step is model_graph.steps[-1], step.inputs[0] in fed_by_pixels)
     return chosen
 
 
-def plan(laid, chosen):
+def plan(model_graph, chosen):
     """What LRP does in each layer of a graph with the rules that were chosen."""
-    entrance, positive = laid._replace(steps=tuple(_entrance(laid))), _positive(laid)
-    signed = frozenset(step.name for step in laid.steps if not positive.issuperset(step.inputs))
-    return Plan(laid, chosen, _norms(laid), entrance, signed)
+    entrance, positive = model_graph._replace(steps=tuple(_entrance(model_graph))), _positive(model_graph)
+    signed = frozenset(step.name for step in model_graph.steps if not positive.issuperset(step.inputs))
+    return Plan(model_graph, chosen, _norms(model_graph), entrance, signed)
 
 
 def _check(step, rule, is_top, fed_by_pixels):
@@ -133,25 +133,25 @@ def _name_of(activation):
     return getattr(activation, "__name__", type(activation).__name__)
 
 
-def _norms(laid):
+def _norms(model_graph):
     """Batch normalisations that alone take the output of a filter without activation: `{its name: layer}`."""
-    makers = {step.output: step for step in laid.steps}
+    makers = {step.output: step for step in model_graph.steps}
     found = {}
-    for step in laid.steps:
+    for step in model_graph.steps:
         maker = makers.get(step.inputs[0])
         if graph.kind(step.layer) is not keras.layers.BatchNormalization or maker is None or not is_filter(maker):
             continue
-        users = sum(edge is maker.output for other in laid.steps for edge in other.inputs)
+        users = sum(edge is maker.output for other in model_graph.steps for edge in other.inputs)
         last_axis = step.layer.axis in (-1, len(step.output.shape))
         if users == 1 and last_axis and modified_gradients.activation_of(maker) is None:
             found[maker.name] = step.layer
     return found
 
 
-def _entrance(laid):
+def _entrance(model_graph):
     """Steps between the image and the lowest filters, which take bounds to bounds."""
-    fed, found = set(laid.inputs), []
-    for step in laid.steps:
+    fed, found = set(model_graph.inputs), []
+    for step in model_graph.steps:
         activation = activation_functions.of_step(step)
         simple = type(step.layer) in (*graph.IDLE, keras.layers.ZeroPadding2D, *_AFFINE)
         simple = simple or is_copy(step) or is_affine(step)
@@ -162,11 +162,11 @@ def _entrance(laid):
     return found
 
 
-def _positive(laid):
+def _positive(model_graph):
     """Edges that hold nothing below zero, as far as that can be told without looking."""
     kept = (*graph.IDLE, *POOLS, *SUMS, keras.layers.ZeroPadding2D, keras.layers.Concatenate)
     found = set()
-    for step in laid.steps:
+    for step in model_graph.steps:
         keeps = (graph.kind(step.layer) in kept and not modified_gradients.passes(step)) or is_copy(step)
         if (keeps and found.issuperset(step.inputs)) or modified_gradients.rectifies(step):
             found.update(step.outputs)

@@ -175,8 +175,8 @@ def _descend(asked, by_layer, bounds, batch_size, walk):
     return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
 
 
-def _compile(laid, walk, by_layer):
-    way, image, top = plan(laid, dict(by_layer)), laid.inputs[0], laid.steps[-1].output
+def _compile(model_graph, walk, by_layer):
+    way, image, top = plan(model_graph, dict(by_layer)), model_graph.inputs[0], model_graph.steps[-1].output
     like_images, signal = (tf.TensorSpec((None, *edge.shape), edge.dtype) for edge in (image, top))
     return traced(lambda *given: walk(way, *given), like_images, signal, like_images, like_images)
 

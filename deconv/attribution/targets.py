@@ -76,8 +76,8 @@ def chosen(model, images, target=None, layer=None, unit="max", *, batch_size=32,
     """
     check_positive("batch_size", batch_size)
     network = network_of(model, layer, input_shape, real)
-    laid, step = network.graph, network.graph.steps[-1]
-    image = laid.inputs[0]
+    model_graph, step = network.graph, network.graph.steps[-1]
+    image = model_graph.inputs[0]
     images = check_images(images, image.shape, network.given)
     as_given, images = images, images.astype(image.dtype, copy=False)
     depth = step.output.shape[-1]

@@ -11,11 +11,11 @@ def layers_of(subject, given):
     """
     from deconv import graph
 
-    laid = graph.walk(subject.model)
+    model_graph = graph.walk(subject.model)
     if given:
-        return list(dict.fromkeys(graph.find(laid, layer).name for layer in given))
+        return list(dict.fromkeys(graph.find(model_graph, layer).name for layer in given))
     if not subject.filters():
-        names = ", ".join(step.name for step in laid.steps)
+        names = ", ".join(step.name for step in model_graph.steps)
         raise ValueError(f"--layer: model '{subject.model.name}' has no convolution; name one of {names}.")
     return subject.filters()
 

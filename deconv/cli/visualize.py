@@ -52,8 +52,8 @@ def _pictures(subject, layer, channels, preset, steps):
     from deconv.plotting.features import visualization_sheet
     from deconv.validation import check_channels
 
-    laid = graph.walk(subject.model)
-    step = output_step(laid) if layer is None else graph.find(laid, layer)
+    model_graph = graph.walk(subject.model)
+    step = output_step(model_graph) if layer is None else graph.find(model_graph, layer)
     called, count = step.name, step.output.shape[-1]
     channels = subject.channels(called, count, _MOST) if channels is None else check_channels(channels, count, called)
     options = {"seed": subject.seed, "progress": in_terminal(), **({} if steps is None else {"steps": steps})}
@@ -99,11 +99,11 @@ def _strongest(subject, layer, data):
     from deconv.graph import modified_gradients
     from deconv.graph.compilation import traced
 
-    laid = network_of(subject.model, layer, None).graph
-    image, top = laid.inputs[0], laid.steps[-1]
+    model_graph = network_of(subject.model, layer, None).graph
+    image, top = model_graph.inputs[0], model_graph.steps[-1]
 
     def peaks(images):
-        values, before = modified_gradients.run(laid, images)
+        values, before = modified_gradients.run(model_graph, images)
         both = tf.stack([tf.cast(maps, tf.float32) for maps in (before[top.name], values[top.output])])
         return tf.reduce_max(tf.reshape(both, [2, -1, both.shape[-1]]), axis=1)
 

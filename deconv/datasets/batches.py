@@ -11,13 +11,13 @@ from deconv.datasets.sequences import Sequence, check_ends, is_iterated, is_sequ
 from deconv.graph import fingerprint
 from deconv.graph.elements import NOT_THESE, Batch, batch_of, class_numbers, later, parts_of, whole_numbers
 
-__all__ = ["Arrays", "Batch", "Stream", "ahead", "class_numbers", "opened", "whole_numbers"]
+__all__ = ["Arrays", "Batch", "Stream", "as_batches", "class_numbers", "prefetch", "whole_numbers"]
 
 _THAT_END = ("Take", "Zip")
 """In the names of datasets that end although what they read does not."""
 
 
-def opened(dataset):
+def as_batches(dataset):
     """What hands a data set out in batches: `Arrays`, `Stream` or `Sequence`.
 
     Args:
@@ -52,7 +52,7 @@ def opened(dataset):
     return Arrays(images, labels, ids)
 
 
-def ahead(items):
+def prefetch(items):
     """Each item of a generator, while the next one is being made in a thread of its own.
 
     There is never more than one in advance. What goes wrong in the making is raised here, when its turn comes. The

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deconv.datasets.batches import Arrays, class_numbers, opened, whole_numbers
+from deconv.datasets.batches import Arrays, as_batches, class_numbers, whole_numbers
 from deconv.validation import check_positive, check_seed
 
 PIXELS = "pixels"
@@ -72,7 +72,7 @@ def _listed(dataset, needs_labels=False):
             check_one_label(labels, dataset.name)
         labels = labels.astype(np.int64) if labels.ndim == 1 else np.full(len(ids), -1)
         return labels, ids, lambda places: dataset.pick(ids[places])
-    source = opened(dataset)
+    source = as_batches(dataset)
     if not isinstance(source, Arrays) or source.images.ndim != 4 or (needs_labels and source.labels is None):
         raise ValueError(
             "The data set must be an ImageSet, or arrays (images, labels) with images (n, height, width, channels); "

@@ -17,13 +17,13 @@ import tensorflow as tf
 from deconv import graph
 
 
-def claims(laid, rules=None):
+def claims(model_graph, rules=None):
     """The steps whose layer names what it is mirrored as, and whose word is taken: identities and activations."""
     kinds = (*graph.IDLE, *_ACTIVATIONS)
     overridden = rules or {}
     return [
         step
-        for step in laid.steps
+        for step in model_graph.steps
         if "mirrored_as" in vars(type(step.layer))
         and issubclass(graph.kind(step.layer), kinds)
         and not {step.name, type(step.layer)} & set(overridden)

@@ -12,7 +12,7 @@ from deconv.ops import convolution, pooling
 
 
 @keras.saving.register_keras_serializable("deconv")
-class Face(keras.layers.Layer):
+class MirrorLayer(keras.layers.Layer):
     """Base of the faces: shares variables without ever changing them or their `trainable` flag."""
 
     weight_shapes = ()
@@ -47,7 +47,7 @@ class Face(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("deconv")
-class Rectify(Face):
+class Rectify(MirrorLayer):
     """Face of `ops.rectify`."""
 
     def call(self, signal):
@@ -55,7 +55,7 @@ class Rectify(Face):
 
 
 @keras.saving.register_keras_serializable("deconv")
-class Unpool(Face):
+class Unpool(MirrorLayer):
     """Face of `ops.unpool`; called with `[signal, switches]`. Mirrors of earlier versions lack the windows."""
 
     def __init__(self, target_shape, collisions="sum", pool_size=None, strides=None, padding="valid", **kwargs):
@@ -85,7 +85,7 @@ class Unpool(Face):
         }
 
 
-class _Filter(Face):
+class _Filter(MirrorLayer):
     """What the two transposed convolutions have in common."""
 
     weight_shapes = (("kernel", "kernel_shape"),)
@@ -149,7 +149,7 @@ class TransposeDepthwiseConv(_Filter):
 
 
 @keras.saving.register_keras_serializable("deconv")
-class TransposeDense(Face):
+class TransposeDense(MirrorLayer):
     """A dense layer downwards: the signal times the transposed matrix."""
 
     weight_shapes = (("kernel", "kernel_shape"),)
@@ -170,7 +170,7 @@ class TransposeDense(Face):
 
 
 @keras.saving.register_keras_serializable("deconv")
-class TransposeAveragePool(Face):
+class TransposeAveragePool(MirrorLayer):
     """Face of `ops.transpose_average_pool`; a pool as large as the map is global average pooling."""
 
     def __init__(self, target_shape, pool_size, strides, padding="valid", **kwargs):
@@ -197,7 +197,7 @@ class TransposeAveragePool(Face):
 
 
 @keras.saving.register_keras_serializable("deconv")
-class TransposeBatchNorm(Face):
+class TransposeBatchNorm(MirrorLayer):
     """Batch normalisation downwards: its scale, `gamma / sqrt(variance + epsilon)`; the shift drops out."""
 
     def __init__(self, axis_size, epsilon, scale=True, tied=None, **kwargs):
@@ -218,7 +218,7 @@ class TransposeBatchNorm(Face):
 
 
 @keras.saving.register_keras_serializable("deconv")
-class Scale(Face):
+class Scale(MirrorLayer):
     """A multiplication by a constant, downwards the same."""
 
     def __init__(self, factor, **kwargs):
@@ -233,7 +233,7 @@ class Scale(Face):
 
 
 @keras.saving.register_keras_serializable("deconv")
-class Split(Face):
+class Split(MirrorLayer):
     """The transpose of a concatenation: each branch gets its own channels back."""
 
     def __init__(self, sizes, axis=-1, **kwargs):
@@ -248,7 +248,7 @@ class Split(Face):
 
 
 @keras.saving.register_keras_serializable("deconv")
-class Copy(Face):
+class Copy(MirrorLayer):
     """The transpose of an addition: every branch gets the whole signal."""
 
     def __init__(self, branches, **kwargs):
@@ -266,7 +266,7 @@ class Copy(Face):
 
 
 @keras.saving.register_keras_serializable("deconv")
-class Zeros(Face):
+class Zeros(MirrorLayer):
     """What comes down to an output of a layer that nothing above uses: nothing. Called with any signal."""
 
     def __init__(self, target_shape, **kwargs):

@@ -4,7 +4,7 @@ import keras
 
 from deconv import graph
 from deconv.deconvnet.layers import Rectify, Unpool, Zeros
-from deconv.deconvnet.rule_lookup import check_hidden, check_rules, faces_of
+from deconv.deconvnet.rule_lookup import check_hidden, check_rules, mirror_layers_of
 from deconv.deconvnet.rules import RULES
 from deconv.graph.keras_model import label
 from deconv.ops.pooling import check_collisions
@@ -35,31 +35,31 @@ def mirror(model, layer, *, rules=None, collisions="sum", rectify=True, input_sh
             activation has one if it is a rectifier, however it is written, or linear; a sigmoid or softmax only where
             the way down starts. `rules={name: deconv.pass_activation}` lets signals pass any other.
     """
-    laid = graph.walk(model, input_shape)
-    check_rules(laid, rules)
-    return mirror_graph(graph.below(laid, graph.find(laid, layer)), rules, collisions, rectify)
+    model_graph = graph.walk(model, input_shape)
+    check_rules(model_graph, rules)
+    return mirror_graph(graph.below(model_graph, graph.find(model_graph, layer)), rules, collisions, rectify)
 
 
-def mirror_graph(laid, rules=None, collisions="sum", rectify=True):
+def mirror_graph(model_graph, rules=None, collisions="sum", rectify=True):
     """`mirror` for a graph that `graph.below` has cut out already."""
     check_collisions(collisions)
     table = {**RULES, **(rules or {})}
-    check_hidden(laid, table)
-    top = laid.steps[-1]
+    check_hidden(model_graph, table)
+    top = model_graph.steps[-1]
     start = keras.Input(top.output.shape, name=f"{label(top.name)}_signal", dtype=top.output.dtype)
     inputs, arrived = [start], {top.output: [start]}
-    for step in reversed(laid.steps):
+    for step in reversed(model_graph.steps):
         signal = _signal(step, arrived)
-        for face in faces_of(step, table):
-            if isinstance(face, Rectify) and not rectify:
+        for mirror_layer in mirror_layers_of(step, table):
+            if isinstance(mirror_layer, Rectify) and not rectify:
                 continue
-            if isinstance(face, Unpool):
-                face.collisions = collisions
+            if isinstance(mirror_layer, Unpool):
+                mirror_layer.collisions = collisions
                 switches = keras.Input(step.output.shape, name=f"{label(step.name)}_switches", dtype="int32")
                 inputs.append(switches)
-                signal = face([signal, switches])
+                signal = mirror_layer([signal, switches])
             else:
-                signal = face(signal)
+                signal = mirror_layer(signal)
         branches = signal if isinstance(signal, list) else [signal]
         if [tuple(branch.shape[1:]) for branch in branches] != [edge.shape for edge in step.inputs]:
             raise ValueError(
@@ -69,10 +69,10 @@ def mirror_graph(laid, rules=None, collisions="sum", rectify=True):
             )
         for edge, branch in zip(step.inputs, branches, strict=True):
             arrived.setdefault(edge, []).append(branch)
-    pixels = _sum(arrived[laid.inputs[0]], "to_pixels")
+    pixels = _sum(arrived[model_graph.inputs[0]], "to_pixels")
     if pixels is start:  # nothing on the way: Keras wants a layer between input and output all the same
         pixels = keras.layers.Identity(name=f"{label(top.name)}_identity", dtype=start.dtype)(start)
-    mirrored = keras.Model(inputs, pixels, name=f"{label(laid.name)}_{label(top.name)}_mirror")
+    mirrored = keras.Model(inputs, pixels, name=f"{label(model_graph.name)}_{label(top.name)}_mirror")
     mirrored.trainable = False  # "not used in any learning capacity" (section 2.1)
     return mirrored
 

@@ -13,14 +13,14 @@ import tensorflow as tf
 from deconv import graph
 from deconv.deconvnet.layers import Unpool
 from deconv.deconvnet.recording import recorder
-from deconv.deconvnet.rule_lookup import BUILT_IN, faces_of, rule_of
+from deconv.deconvnet.rule_lookup import BUILT_IN, mirror_layers_of, rule_of
 from deconv.deconvnet.rules import RULES
 from deconv.deconvnet.selection import check_start, locate, only
 from deconv.graph import windowed_layers
 from deconv.graph.compilation import traced
 from deconv.graph.cost import cost
-from deconv.graph.reach import ONE
-from deconv.graph.receptive_field import reaches, reaches_below
+from deconv.graph.layer_receptive_field import ONE
+from deconv.graph.receptive_field import reaches_below, receptive_fields
 from deconv.ops import crops, pooling
 from deconv.validation import check_finite
 
@@ -29,7 +29,7 @@ class PatchMirror:
     """The deconvnet of one layer for single units, each inside its own window.
 
     Args:
-        laid: A `Graph` whose last step `has_patches`.
+        model_graph: A `Graph` whose last step `has_patches`.
         pools: Its max poolings.
         dtype: Of the pictures.
         rules: Those of the user.
@@ -39,22 +39,22 @@ class PatchMirror:
         units_per_image: How many units take as much memory as one image.
     """
 
-    def __init__(self, laid, pools, dtype, rules=None):
+    def __init__(self, model_graph, pools, dtype, rules=None):
         self._table = {**RULES, **(rules or {})}
-        self.graph, self.reaches, self.dtype = laid, reaches_below(laid), dtype
-        self.image, self.top = laid.inputs[0], laid.steps[-1]
-        self.window = self.reaches[self.image]
-        self._share = window_share(laid)
+        self.graph, self.receptive_fields, self.dtype = model_graph, reaches_below(model_graph), dtype
+        self.image, self.top = model_graph.inputs[0], model_graph.steps[-1]
+        self.window = self.receptive_fields[self.image]
+        self._share = window_share(model_graph)
         self.units_per_image = min(max(int(1 / self._share), 1), 4)  # more at once only leave the cache
         self._pools = [pool.name for pool in pools]
-        self._faces = {step.name: self._faces_of(step) for step in laid.steps}
-        self._record = recorder(laid, [self.top], pools)
+        self._mirror_layers = {step.name: self._mirror_layers_of(step) for step in model_graph.steps}
+        self._record = recorder(model_graph, [self.top], pools)
         count, depth = None, self.top.output.shape[-1]
         images = tf.TensorSpec((None, *self.image.shape), self.image.dtype)
         numbers, places = tf.TensorSpec([count], tf.int32), tf.TensorSpec([count, 2], tf.int32)
         start = tf.TensorSpec([count, depth], self.top.output.dtype)
         offsets = [tf.TensorSpec((None, *pool.output.shape), tf.int32) for pool in pools]
-        parts = [self.reaches[pool.output].cells for pool in pools]
+        parts = [self.receptive_fields[pool.output].cells for pool in pools]
         cut = [
             tf.TensorSpec((None, *part, spec.shape[-1]), tf.int32) for part, spec in zip(parts, offsets, strict=True)
         ]
@@ -111,19 +111,19 @@ class PatchMirror:
         offsets = {}
 
         def call(step, *args, **kwargs):
-            edges = iter(zip(step.inputs, reaches(step), strict=True))
-            above = self.reaches[step.output]
+            edges = iter(zip(step.inputs, receptive_fields(step), strict=True))
+            above = self.receptive_fields[step.output]
 
             def with_border(leaf):
                 if not tf.is_tensor(leaf):
                     return leaf
-                edge, reach = next(edges)
-                return self._part(leaf, edge, above.through(reach), positions, windowed_layers.outside(step))
+                edge, field = next(edges)
+                return self._part(leaf, edge, above.through(field), positions, windowed_layers.outside(step))
 
             args, kwargs = keras.tree.map_structure(with_border, (args, kwargs))
             if step.name not in self._pools:
                 return windowed_layers.call(step, *args, **kwargs)
-            pooled, winners = pooling.max_pool_with_winners(args[0], step.layer.pool_size, step.layer.strides)
+            pooled, winners = pooling.max_pool_with_argmax(args[0], step.layer.pool_size, step.layer.strides)
             offsets[step.name] = _offset(winners, step.layer.pool_size[1], args[0].shape[2])
             return pooled
 
@@ -134,7 +134,7 @@ class PatchMirror:
 
     def _part(self, maps, edge, part, positions, outside):
         """Of the window of an edge the part that one step needs, what is outside of the map blanked."""
-        (row, column), (rows, columns) = np.subtract(self.reaches[edge].before, part.before), part.cells
+        (row, column), (rows, columns) = np.subtract(self.receptive_fields[edge].before, part.before), part.cells
         maps = maps[:, row : row + rows, column : column + columns]
         if outside is None:
             return maps
@@ -145,13 +145,13 @@ class PatchMirror:
         found = []
         for name, seen in zip(self._pools, switches, strict=True):
             step = graph.find(self.graph, name)
-            (reach,) = reaches(step)
+            (field,) = receptive_fields(step)
             rows, columns = step.output.shape[:2]
             width = step.inputs[0].shape[1]
-            first = [np.arange(size) * stride for size, stride in zip((rows, columns), reach.strides, strict=True)]
-            row = seen // width - (first[0] - reach.before[0])[:, None, None]
-            column = seen % width - (first[1] - reach.before[1])[:, None]
-            found.append(row * self.reaches[step.output].through(reach).cells[1] + column)
+            first = [np.arange(size) * stride for size, stride in zip((rows, columns), field.strides, strict=True)]
+            row = seen // width - (first[0] - field.before[0])[:, None, None]
+            column = seen % width - (first[1] - field.before[1])[:, None]
+            found.append(row * self.receptive_fields[step.output].through(field).cells[1] + column)
         return found
 
     def _cut_and_down(self, start, positions, numbers, offsets):
@@ -160,7 +160,9 @@ class PatchMirror:
             start,
             positions,
             [
-                crops.cut(seen, numbers, self._corners(step.output, positions), self.reaches[step.output].cells)
+                crops.cut(
+                    seen, numbers, self._corners(step.output, positions), self.receptive_fields[step.output].cells
+                )
                 for step, seen in zip(steps, offsets, strict=True)
             ],
         )
@@ -170,17 +172,21 @@ class PatchMirror:
         arrived = {self.top.output: [(start[:, None, None], ONE)]}
         for step in reversed(self.graph.steps):
             signal = self._sum(step.output, arrived.pop(step.output), positions)
-            above = self.reaches[step.output]
-            for face in self._faces[step.name]:
-                signal = self._unpool(face, step, signal, offsets) if isinstance(face, Unpool) else face(signal)
+            above = self.receptive_fields[step.output]
+            for mirror_layer in self._mirror_layers[step.name]:
+                signal = (
+                    self._unpool(mirror_layer, step, signal, offsets)
+                    if isinstance(mirror_layer, Unpool)
+                    else mirror_layer(signal)
+                )
             branches = signal if isinstance(signal, list) else [signal]
-            for edge, reach, branch in zip(step.inputs, reaches(step), branches, strict=True):
-                arrived.setdefault(edge, []).append((branch, above.through(reach)))
+            for edge, field, branch in zip(step.inputs, receptive_fields(step), branches, strict=True):
+                arrived.setdefault(edge, []).append((branch, above.through(field)))
         return self._sum(self.image, arrived[self.image], positions)
 
     def _sum(self, edge, branches, positions):
         """What comes down the branches of a fork, each in its own window, added up in the window of the edge."""
-        whole, signals = self.reaches[edge], []
+        whole, signals = self.receptive_fields[edge], []
         for signal, part in branches:
             before = np.subtract(whole.before, part.before)
             after = np.subtract(whole.cells, part.cells) - before
@@ -193,15 +199,15 @@ class PatchMirror:
             return signal
         return crops.blank(signal, self._corners(edge, positions), edge.shape)
 
-    def _unpool(self, face, step, signal, offsets):
-        height, width, _ = face.target_shape
+    def _unpool(self, mirror_layer, step, signal, offsets):
+        height, width, _ = mirror_layer.target_shape
         starts = zip(signal.shape[1:3], step.layer.strides, strict=True)
         rows, columns = (np.arange(size) * stride for size, stride in starts)
         first = (rows[:, None] * width + columns)[..., None].astype(np.int32)
         # Where the window leaves the map the signal is zero, and what stands for a place there means nothing.
         places = tf.clip_by_value(offsets[step.name] + first, 0, height * width - 1)
         return pooling.scatter(
-            signal, places, face.target_shape, pooling.Windows(step.layer.pool_size, step.layer.strides)
+            signal, places, mirror_layer.target_shape, pooling.Windows(step.layer.pool_size, step.layer.strides)
         )
 
     def _put_in_place(self, patches, positions):
@@ -210,43 +216,49 @@ class PatchMirror:
         return crops.blank(images, corners, self.window.cells)
 
     def _corners(self, edge, positions):
-        reach = self.reaches[edge]
-        return positions * reach.strides - reach.before
+        field = self.receptive_fields[edge]
+        return positions * field.strides - field.before
 
-    def _faces_of(self, step):
+    def _mirror_layers_of(self, step):
         """The faces of the mirror, for windows: without padding, since the windows have their border."""
-        above = self.reaches[step.output]
+        above = self.receptive_fields[step.output]
         shapes = [
-            graph.Edge((*above.through(reach).cells, edge.shape[-1]), edge.dtype)
-            for edge, reach in zip(step.inputs, reaches(step), strict=True)
+            graph.Edge((*above.through(field).cells, edge.shape[-1]), edge.dtype)
+            for edge, field in zip(step.inputs, receptive_fields(step), strict=True)
         ]
         top = graph.Edge((*above.cells, step.output.shape[-1]), step.output.dtype)
-        faces = faces_of(step._replace(inputs=tuple(shapes), outputs=(top,)), self._table)
-        for face in faces:
-            if hasattr(face, "padding"):
-                face.padding = "valid"
-        return [face for face in faces if not isinstance(face, keras.layers.Cropping2D | keras.layers.ZeroPadding2D)]
+        mirror_layers = mirror_layers_of(step._replace(inputs=tuple(shapes), outputs=(top,)), self._table)
+        for mirror_layer in mirror_layers:
+            if hasattr(mirror_layer, "padding"):
+                mirror_layer.padding = "valid"
+        return [
+            mirror_layer
+            for mirror_layer in mirror_layers
+            if not isinstance(mirror_layer, keras.layers.Cropping2D | keras.layers.ZeroPadding2D)
+        ]
 
 
-def has_patches(laid, rules, collisions):
+def has_patches(model_graph, rules, collisions):
     """Whether single units of the last step can be projected inside their windows, and that is less work.
 
     Not if a layer on the way sees everything, as a dense one; nor with a rule of the user's own, which may lead signals
     anywhere; nor if colliding values are not summed.
     """
-    found = reaches_below(laid)
+    found = reaches_below(model_graph)
     if collisions != "sum" or not found or None in found.values():
         return False
-    if not all(windowed_layers.moves(step) and _is_ours(step, rules) for step in laid.steps):
+    if not all(
+        windowed_layers.is_translation_equivariant(step) and _is_ours(step, rules) for step in model_graph.steps
+    ):
         return False
-    return window_share(laid) < 0.9
+    return window_share(model_graph) < 0.9
 
 
-def window_share(laid):
+def window_share(model_graph):
     """Work for the windows of one unit of the last step as a share of the work for whole maps."""
-    found = reaches_below(laid)
-    windows = sum(cost(step, found[step.output].cells) for step in laid.steps)
-    return windows / sum(cost(step, step.output.shape[:2]) for step in laid.steps)
+    found = reaches_below(model_graph)
+    windows = sum(cost(step, found[step.output].cells) for step in model_graph.steps)
+    return windows / sum(cost(step, step.output.shape[:2]) for step in model_graph.steps)
 
 
 def _is_ours(step, rules):

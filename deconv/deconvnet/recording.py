@@ -12,11 +12,11 @@ from deconv.validation import check_images, check_positive
 POOLS = (keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D)
 
 
-def recorder(laid, layers, switches=()):
+def recorder(model_graph, layers, switches=()):
     """Compile a forward pass that hands out what it saw.
 
     Args:
-        laid: A `Graph` with one input.
+        model_graph: A `Graph` with one input.
         layers: Steps whose outputs are wanted.
         switches: Max-pooling steps whose switches are wanted.
 
@@ -25,7 +25,7 @@ def recorder(laid, layers, switches=()):
         `(activations, switches)`, two lists in the order of `layers` and `switches`.
     """
     pools = {step.name for step in switches}
-    image = laid.inputs[0]
+    image = model_graph.inputs[0]
 
     def forward(images):
         seen = {}
@@ -36,7 +36,7 @@ def recorder(laid, layers, switches=()):
             pooled, seen[step.name] = pool_with_switches(step, args[0])
             return pooled
 
-        values = graph.run(laid, images, call)
+        values = graph.run(model_graph, images, call)
         return [values[step.output] for step in layers], [seen[step.name] for step in switches]
 
     return traced(forward, tf.TensorSpec((None, *image.shape), image.dtype))
@@ -55,11 +55,11 @@ def activations(model, images, layers, *, batch_size=64, input_shape=None):
     Returns:
         `{layer: (n, rows, columns, channels) or (n, channels)}`, with the layers as they were given.
     """
-    laid = graph.walk(model, input_shape)
-    layers, steps = graph.find_all(laid, layers)
-    laid = graph.below(laid, *steps)
-    images = check_images(images, laid.inputs[0].shape, laid.inputs[0].dtype)
-    forward = recorder(laid, steps)
+    model_graph = graph.walk(model, input_shape)
+    layers, steps = graph.find_all(model_graph, layers)
+    model_graph = graph.below(model_graph, *steps)
+    images = check_images(images, model_graph.inputs[0].shape, model_graph.inputs[0].dtype)
+    forward = recorder(model_graph, steps)
     starts = range(0, len(images), check_positive("batch_size", batch_size))
     parts = [[maps.numpy() for maps in forward(images[start : start + batch_size])[0]] for start in starts]
     return {layer: np.concatenate(part) for layer, part in zip(layers, zip(*parts, strict=True), strict=True)}

@@ -20,7 +20,7 @@ def rule_of(step, table):
     return found
 
 
-def faces_of(step, table):
+def mirror_layers_of(step, table):
     """What the rule of a step returns; a refusal that names the way out if it has none."""
     found = rule_of(step, table)
     if found is None:
@@ -30,13 +30,13 @@ def faces_of(step, table):
             f"rule: {known}. Give it one with rules={{{step.name!r}: rule}}, where rule(step) returns the Keras layers "
             "that lead its signal down (deconv.identity lets it pass), or choose a layer below it."
         )
-    faces = found(step)
-    if not isinstance(faces, list | tuple):
+    mirror_layers = found(step)
+    if not isinstance(mirror_layers, list | tuple):
         raise ValueError(
             f"The rule of layer '{step.name}' must return a list of Keras layers, first the one that the signal meets "
-            f"first; received {faces!r}."
+            f"first; received {mirror_layers!r}."
         )
-    return faces
+    return mirror_layers
 
 
 def pass_activation(step):
@@ -47,10 +47,10 @@ def pass_activation(step):
     """
     if graph.kind(step.layer) not in ACTIVATED:
         return identity(step)
-    return faces_of(modified_gradients.without_activation(step), RULES)
+    return mirror_layers_of(modified_gradients.without_activation(step), RULES)
 
 
-def check_hidden(laid, table):
+def check_hidden(model_graph, table):
     """Refuse a sigmoid or softmax below the layer that a projection starts from.
 
     At the top it only turns scores into probabilities, and the projection starts with these. What is between it and the
@@ -59,20 +59,20 @@ def check_hidden(laid, table):
     Raises:
         ValueError: It names the layer and the way out.
     """
-    makers, step, heads = {step.output: step for step in laid.steps}, laid.steps[-1], set()
+    makers, step, heads = {step.output: step for step in model_graph.steps}, model_graph.steps[-1], set()
     while step is not None:
         heads.add(step.name)
         found = activation_functions.of_step(step)
         passes = graph.kind(step.layer) in graph.IDLE or type(step.layer).__name__ == "Cast"
         step = makers.get(step.inputs[0]) if passes or (found and found.kind == "identity") else None
-    for step in laid.steps:
+    for step in model_graph.steps:
         found, rule = activation_functions.of(step), rule_of(step, table)
         ours = rule is rectify_as_the_layer_does or rule is RULES.get(graph.kind(step.layer))
         if step.name not in heads and found and found.kind in HEADS and ours:
             refuse_activation(step)
 
 
-def check_rules(laid, rules):
+def check_rules(model_graph, rules):
     """Rules of the user: `{layer type or name: function}`, every name that of a layer.
 
     Raises:
@@ -82,7 +82,7 @@ def check_rules(laid, rules):
         raise ValueError(f"rules must be a dict {{layer type or name: function of a step}}; received {rules!r}.")
     for key in rules or {}:
         if isinstance(key, str):
-            graph.find(laid, key)
+            graph.find(model_graph, key)
 
 
 BUILT_IN = frozenset({*RULES.values(), *OPERATIONS.values(), pass_activation})

@@ -58,8 +58,8 @@ def transpose_separable_conv(step):
 @rule(keras.layers.Dense)
 def transpose_dense(step):
     kernel = kernel_of(step.layer)
-    face = layers.TransposeDense(kernel.shape, tied={"kernel": kernel}, **_named(step, "transpose"))
-    return [*_activation(step), face]
+    mirror_layer = layers.TransposeDense(kernel.shape, tied={"kernel": kernel}, **_named(step, "transpose"))
+    return [*_activation(step), mirror_layer]
 
 
 @rule(keras.layers.MaxPooling2D)
@@ -81,10 +81,10 @@ def unpool_everywhere(step):
 def transpose_average_pool(step):
     check_channels_last(step)
     pool = step.layer
-    face = layers.TransposeAveragePool(
+    mirror_layer = layers.TransposeAveragePool(
         step.inputs[0].shape, pool.pool_size, pool.strides, pool.padding, **_named(step, "transpose")
     )
-    return [face]
+    return [mirror_layer]
 
 
 @rule(keras.layers.GlobalAveragePooling2D)
@@ -235,10 +235,10 @@ def refuse_activation(step):
     )
 
 
-def _filter(face, step, kernel, **own):
+def _filter(mirror_layer, step, kernel, **own):
     check_channels_last(step)
     conv = step.layer
-    return face(
+    return mirror_layer(
         step.inputs[0].shape,
         kernel.shape,
         conv.strides,

@@ -2,12 +2,12 @@
 
 import keras
 
-from deconv.deconvnet.layers import Face
+from deconv.deconvnet.layers import MirrorLayer
 from deconv.graph.rearranging import transpose
 
 
 @keras.saving.register_keras_serializable("deconv")
-class TransposeOf(Face):
+class TransposeOf(MirrorLayer):
     """Face of `transpose`; called with the signal, or a list of them for a layer with several outputs."""
 
     def __init__(self, operation, given, input_shapes, **kwargs):

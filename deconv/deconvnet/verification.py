@@ -127,30 +127,32 @@ def verify(model, layer, images=None, *, collisions="sum", rules=None, input_sha
 
 def _verify(model, layer, images, collisions, rules, input_shape, seed):
     net = Deconvnet(model, collisions=collisions, rules=rules, input_shape=input_shape)
-    laid = graph.below(net.graph, graph.find(net.graph, layer))
-    top, image = laid.steps[-1], laid.inputs[0]
+    model_graph = graph.below(net.graph, graph.find(net.graph, layer))
+    top, image = model_graph.steps[-1], model_graph.inputs[0]
     random = np.random.default_rng(check_seed(seed))
     if images is None:
         images = _noise(random, (2, *image.shape), image.dtype)
     images = check_images(images, image.shape, image.dtype)
     record = net.record(images, layer)
-    linear = mirror_graph(laid, rules, collisions, rectify=False)
-    told = claims(laid, rules)
-    laid = continued(laid)
-    images = images.astype(laid.inputs[0].dtype, copy=False)
-    replay, scales = _replay(laid, images, record.switches, [step for step in told if modified_gradients.passes(step)])
+    linear = mirror_graph(model_graph, rules, collisions, rectify=False)
+    told = claims(model_graph, rules)
+    model_graph = continued(model_graph)
+    images = images.astype(model_graph.inputs[0].dtype, copy=False)
+    replay, scales = _replay(
+        model_graph, images, record.switches, [step for step in told if modified_gradients.passes(step)]
+    )
     return Verification(
         layer=top.name,
         adjoint_residual=_adjoint_residual(
-            laid, images, random, lambda signal: linear([signal, *record.switches.values()])
+            model_graph, images, random, lambda signal: linear([signal, *record.switches.values()])
         ),
         switch_replay=replay,
-        gradient_difference=_gradient_difference(net, laid, images, layer, record.activations, random),
+        gradient_difference=_gradient_difference(net, model_graph, images, layer, record.activations, random),
         collision_rate={name: collision_rate(seen) for name, seen in record.switches.items()},
         collisions=collisions,
         claim_errors={step.name: claim_error(step, random) for step in told},
         factors=scales,
-        dtype=_least_exact(laid),
+        dtype=_least_exact(model_graph),
     )
 
 
@@ -161,9 +163,9 @@ def _noise(random, shape, dtype):
     return random.integers(0, 2 if np.dtype(dtype).kind == "b" else min(256, np.iinfo(dtype).max + 1), shape)
 
 
-def _least_exact(laid):
+def _least_exact(model_graph):
     """Name of the floating-point dtype of a step with the largest rounding error."""
-    names = {tf.as_dtype(edge.dtype).name for step in laid.steps for edge in step.outputs}
+    names = {tf.as_dtype(edge.dtype).name for step in model_graph.steps for edge in step.outputs}
     return max(sorted(names & set(LIMITS)), key=LIMITS.get, default="float32")
 
 
@@ -186,13 +188,13 @@ def collision_rate(switches):
     return float(shared.mean())
 
 
-def _adjoint_residual(laid, images, random, down):
+def _adjoint_residual(model_graph, images, random, down):
     """`|<Ax, y> - <x, down(y)>| / (|Ax| |y|)` for random x and y = Ax + noise of the length of Ax."""
-    top, image = laid.steps[-1].output, laid.inputs[0]
+    top, image = model_graph.steps[-1].output, model_graph.inputs[0]
     vector = random.standard_normal(images.shape).astype(image.dtype)
     with tf.GradientTape() as tape:
         anything = tf.Variable(tf.zeros((len(images), *top.shape), top.dtype))
-        up = tf.reduce_sum(_modified_gradient(laid, images, anything, tf.identity) * vector)
+        up = tf.reduce_sum(_modified_gradient(model_graph, images, anything, tf.identity) * vector)
     up = tape.gradient(up, anything)  # the transpose of the transpose: A itself, applied to `vector`
     up = np.zeros(anything.shape) if up is None else np.asarray(tf.cast(up, tf.float64))
     noise = random.standard_normal(up.shape)
@@ -204,29 +206,29 @@ def _adjoint_residual(laid, images, random, down):
     return float(abs(difference) / max(np.linalg.norm(up) * np.linalg.norm(signal), np.finfo(np.float32).tiny))
 
 
-def _gradient_difference(net, laid, images, layer, activations, random):
+def _gradient_difference(net, model_graph, images, layer, activations, random):
     """Over the strongest unit of every image, and over the strongest of some of its active channels."""
     flat = activations.reshape(len(activations), -1, activations.shape[-1])
     active = flat.max(axis=1) > 0
     found = _relative_difference(
-        net.project(images, layer), _modified_gradient(laid, images, select(activations), tf.nn.relu)
+        net.project(images, layer), _modified_gradient(model_graph, images, select(activations), tf.nn.relu)
     )
     for _ in range(CHANNELS):
         keys = np.where(active, random.random(active.shape), 0) + random.random(active.shape) * 1e-9
         channels = keys.argmax(axis=1)
         signal = select(activations, channels)
         ours = net.project_units(images, layer, channels)
-        found = max(found, _relative_difference(ours, _modified_gradient(laid, images, signal, tf.nn.relu)))
+        found = max(found, _relative_difference(ours, _modified_gradient(model_graph, images, signal, tf.nn.relu)))
     return found
 
 
-def _replay(laid, images, switches, norms):
+def _replay(model_graph, images, switches, norms):
     """One pass up: what pools give beside what the switches point at, and by how much normalisations scale.
 
     Returns:
         `({pool: largest difference}, {normalisation: (least, largest factor)})`.
     """
-    pools = {step.name: step for step in laid.steps if step.name in switches}
+    pools = {step.name: step for step in model_graph.steps if step.name in switches}
     differences, scales = {}, {step.name: None for step in norms}
 
     def call(step, *args, **kwargs):
@@ -240,7 +242,7 @@ def _replay(laid, images, switches, norms):
             scales[step.name] = factors(args[0], result)
         return result
 
-    graph.run(laid, tf.convert_to_tensor(images), call)
+    graph.run(model_graph, tf.convert_to_tensor(images), call)
     return {name: differences[name] for name in switches}, scales
 
 
@@ -251,11 +253,13 @@ def _relative_difference(ours, theirs):
     return float((np.abs(ours - theirs).max(axis=1) / largest).max())
 
 
-def _modified_gradient(laid, images, signal, rule):
+def _modified_gradient(model_graph, images, signal, rule):
     """The gradient of `<signal, layer>` with `rule` in place of the derivative of every ReLU."""
     images = tf.convert_to_tensor(images)
     with tf.GradientTape() as tape:
         tape.watch(images)
-        values, _ = modified_gradients.run(laid, images, lambda above, _: rule(above), norms_pass=True, heads=False)
-        value = tf.reduce_sum(values[laid.steps[-1].output] * tf.convert_to_tensor(signal))
+        values, _ = modified_gradients.run(
+            model_graph, images, lambda above, _: rule(above), norms_pass=True, heads=False
+        )
+        value = tf.reduce_sum(values[model_graph.steps[-1].output] * tf.convert_to_tensor(signal))
     return tape.gradient(value, images)

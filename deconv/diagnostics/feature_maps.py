@@ -76,18 +76,18 @@ def feature_maps(model, images, layers=None, *, batch_size=32, input_shape=None)
         ValueError: If a layer does not exist, the images do not fit the model, or it puts out NaN or infinity.
     """
     check_positive("batch_size", batch_size)
-    laid = graph.walk(model, input_shape)
+    model_graph = graph.walk(model, input_shape)
     if layers is None:
-        layers = [step.name for step in laid.steps if issubclass(graph.kind(step.layer), KERNELS)]
+        layers = [step.name for step in model_graph.steps if issubclass(graph.kind(step.layer), KERNELS)]
         if not layers:
             raise ValueError(f"Model '{model.name}' has neither convolutions nor dense layers; name the layers to see.")
-    layers, steps = graph.find_all(laid, layers)
-    stages = [stages_of(laid, step) for step in steps]
+    layers, steps = graph.find_all(model_graph, layers)
+    stages = [stages_of(model_graph, step) for step in steps]
     ends = [step for found in stages for step in (found.asked, found.active, found.pool) if step is not None]
-    laid = graph.below(laid, *ends)
-    image = laid.inputs[0]
+    model_graph = graph.below(model_graph, *ends)
+    image = model_graph.inputs[0]
     images = check_images(images, image.shape, image.dtype)
-    forward = traced(_all_stages(laid, stages), tf.TensorSpec((None, *image.shape), image.dtype))
+    forward = traced(_all_stages(model_graph, stages), tf.TensorSpec((None, *image.shape), image.dtype))
     parts = []
     for start in range(0, len(images), batch_size):
         found = forward(images[start : start + batch_size])
@@ -96,18 +96,21 @@ def feature_maps(model, images, layers=None, *, batch_size=32, input_shape=None)
     return {layer: _named(found, maps) for layer, found in zip(layers, stages, strict=True)}
 
 
-def stages_of(laid, step):
+def stages_of(model_graph, step):
     """Which steps of a graph put out what a step's activation sees, what it makes of it, and what is pooled of that."""
     active = step if activation_of(step) is not None else None
     if active is None:
-        active, _ = _following(laid, step, lambda later: activation_of(later) is not None, _BEFORE_AN_ACTIVATION)
+        active, _ = _following(model_graph, step, lambda later: activation_of(later) is not None, _BEFORE_AN_ACTIVATION)
     pool, between = _following(
-        laid, active or step, lambda later: issubclass(graph.kind(later.layer), _POOLS), (keras.layers.ZeroPadding2D,)
+        model_graph,
+        active or step,
+        lambda later: issubclass(graph.kind(later.layer), _POOLS),
+        (keras.layers.ZeroPadding2D,),
     )
     return _Stages(step, active, pool, between)
 
 
-def _following(laid, step, wanted, passed):
+def _following(model_graph, step, wanted, passed):
     """The first step behind `step` that is wanted, and the names of those between that compute something.
 
     Of a step that is neither wanted nor idle nor of a class in `passed`, what is behind it is not looked at.
@@ -115,7 +118,7 @@ def _following(laid, step, wanted, passed):
     waiting = [(step, ())]
     while waiting:
         before, between = waiting.pop(0)
-        for later in laid.steps:
+        for later in model_graph.steps:
             if not set(later.inputs) & set(before.outputs):
                 continue
             if wanted(later):
@@ -126,11 +129,11 @@ def _following(laid, step, wanted, passed):
     return None, ()
 
 
-def _all_stages(laid, stages):
+def _all_stages(model_graph, stages):
     """A function from images to the maps of all stages, layer by layer, those left out that are not there."""
 
     def look(images):
-        values, before = run(laid, images)
+        values, before = run(model_graph, images)
         found = []
         for asked, active, pool, _ in stages:
             found.append(values[asked.output] if active is None else before[active.name])

@@ -101,16 +101,16 @@ def invariance(
         ValueError: If a transform, the images or a target do not fit, or the model has no two hidden layers to choose.
     """
     check_positive("batch_size", batch_size)
-    laid = graph.walk(model, input_shape)
-    head = next(step for step in laid.steps if laid.outputs[0] in step.outputs)
-    steps = hidden_layers(laid) if layers is None else graph.find_all(laid, layers)[1]
-    laid = graph.below(laid, *steps, head)
-    image = laid.inputs[0]
+    model_graph = graph.walk(model, input_shape)
+    head = next(step for step in model_graph.steps if model_graph.outputs[0] in step.outputs)
+    steps = hidden_layers(model_graph) if layers is None else graph.find_all(model_graph, layers)[1]
+    model_graph = graph.below(model_graph, *steps, head)
+    image = model_graph.inputs[0]
     images = np.asarray(images) if preprocess is not None else check_images(images, image.shape, image.dtype)
     values = check_values(kind, default_values(kind, image.shape[0]) if values is None else values)
     options = {"fill": fill, "interpolation": interpolation}
     transform(images[:1], kind, values[:1], **options)  # what does not fit is refused before any work
-    forward = recorder(laid, [*steps, head])
+    forward = recorder(model_graph, [*steps, head])
 
     def look(batch):
         *features, outputs = (maps.numpy() for maps in forward(prepare(batch, preprocess, image.shape, image.dtype))[0])
@@ -175,12 +175,12 @@ def default_values(kind, height):
         return np.linspace(1, 1.8, 17).round(2)
     if kind == "rotation":
         return np.arange(0.0, 360, 10)
-    reach = max(1, round(60 / 224 * height))
-    step = max(1, reach // 12)
-    return np.arange(-(reach // step), reach // step + 1.0) * step
+    field = max(1, round(60 / 224 * height))
+    step = max(1, field // 12)
+    return np.arange(-(field // step), field // step + 1.0) * step
 
 
-def hidden_layers(laid):
+def hidden_layers(model_graph):
     """The paper's layers 1 and 7 in a model of any kind.
 
     A layer of the paper (section 2) is a convolution with its rectification, its pooling and its contrast normalisation
@@ -190,7 +190,7 @@ def hidden_layers(laid):
     Dropout, flattening and padding change no distance, and are passed over.
 
     Args:
-        laid: A `Graph`.
+        model_graph: A `Graph`.
 
     Returns:
         Two steps, `(first, last)`.
@@ -198,18 +198,18 @@ def hidden_layers(laid):
     Raises:
         ValueError: If there are no two of them.
     """
-    head = next(step for step in laid.steps if laid.outputs[0] in step.outputs)
-    steps = graph.below(laid, head).steps
+    head = next(step for step in model_graph.steps if model_graph.outputs[0] in step.outputs)
+    steps = graph.below(model_graph, head).steps
     filters = [step for step in steps if _has_filters(step)]
     if filters:
-        first, last = _whole_layer(steps, filters[0]), maker_of(laid, filters[-1])
+        first, last = _whole_layer(steps, filters[0]), maker_of(model_graph, filters[-1])
         while last is not None and isinstance(last.layer, _PASSED_ON):
-            last = maker_of(laid, last)
+            last = maker_of(model_graph, last)
         if len(filters) > 1 and last is not None and last.name != first.name:
             return first, last
     raise ValueError(
-        f"Model '{laid.name}' has no two hidden layers to compare, a first and a last one before its classifier. "
-        "Name the layers to look at: layers=[...]."
+        f"Model '{model_graph.name}' has no two hidden layers to compare, a first and a last one before its "
+        "classifier. Name the layers to look at: layers=[...]."
     )
 
 

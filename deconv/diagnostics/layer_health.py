@@ -14,7 +14,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from deconv import graph
-from deconv.datasets.batches import ahead, opened
+from deconv.datasets.batches import as_batches, prefetch
 from deconv.diagnostics.activation_statistics import Activity, Tally
 from deconv.diagnostics.filter_statistics import Filters, examine_filters
 from deconv.graph.compilation import traced
@@ -106,15 +106,15 @@ def health(
     _check_share("alike", alike)
     if dataset is None:
         raise ValueError("health needs a data set; received None.")
-    laid = graph.walk(model, input_shape)
+    model_graph = graph.walk(model, input_shape)
     if layers is None:
-        layers = [step.name for step in laid.steps if isinstance(step.layer, (*KERNELS, *_RECTIFIERS))]
+        layers = [step.name for step in model_graph.steps if isinstance(step.layer, (*KERNELS, *_RECTIFIERS))]
         if not layers:
             raise ValueError(
                 f"Model '{model.name}' has neither filters nor rectifications; name the layers to examine."
             )
-    layers, steps = graph.find_all(laid, layers)
-    below = graph.below(laid, *steps)
+    layers, steps = graph.find_all(model_graph, layers)
+    below = graph.below(model_graph, *steps)
     watch = _watcher(below, steps)
     seen, unseen = (
         None if some is None else _activities(watch, steps, below.inputs[0], some, preprocess, batch_size, progress)
@@ -143,11 +143,11 @@ def compare(seen, unseen):
     return Gap(mean, active, float(np.abs(mean).mean()), float(chance))
 
 
-def _watcher(laid, steps):
+def _watcher(model_graph, steps):
     """Compile the network: for each step, of each image and channel the mean, the share above zero, the mean square."""
 
     def watch(images):
-        values = graph.run(laid, images)
+        values = graph.run(model_graph, images)
         found = []
         for step in steps:
             maps = tf.reshape(values[step.output], [-1, np.prod(plane(step.output.shape)), step.output.shape[-1]])
@@ -156,7 +156,7 @@ def _watcher(laid, steps):
             found.append([tf.reduce_mean(some, axis=1) for some in (maps, above, tf.square(maps))])
         return found
 
-    image = laid.inputs[0]
+    image = model_graph.inputs[0]
     return traced(watch, tf.TensorSpec((None, *image.shape), image.dtype))
 
 
@@ -165,11 +165,11 @@ def _activities(watch, steps, image, dataset, preprocess, batch_size, progress):
     tallies = [Tally(step.output.shape[-1]) for step in steps]
 
     def prepared():
-        with closing(opened(dataset).batches(batch_size)) as batches:
+        with closing(as_batches(dataset).batches(batch_size)) as batches:
             for batch in batches:
                 yield prepare(batch.images, preprocess, image.shape, image.dtype)
 
-    with tqdm(unit=" images", disable=not progress) as bar, closing(ahead(prepared())) as batches:
+    with tqdm(unit=" images", disable=not progress) as bar, closing(prefetch(prepared())) as batches:
         for images in batches:
             for step, tally, found in zip(steps, tallies, watch(images), strict=True):
                 means, covered, squares = (some.numpy() for some in found)

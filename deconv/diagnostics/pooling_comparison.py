@@ -89,8 +89,8 @@ def compare_pooling(
             f"Layer '{step.name}' ({type(step.layer).__name__}) is not a max pooling of a layer's maps; "
             f"those of model '{model.name}' are: {', '.join(pools) or 'none'}."
         )
-    laid = graph.below(net.graph, step)
-    image = laid.inputs[0]
+    model_graph = graph.below(net.graph, step)
+    image = model_graph.inputs[0]
     images = check_images(images, image.shape, image.dtype)
     channels = np.arange(step.output.shape[-1]) if channels is None else channels
     channels = check_channels(channels, step.output.shape[-1], step.name)
@@ -99,7 +99,7 @@ def compare_pooling(
     )
     fill = as_dtype("fill", check_fill(fill, image.shape), image.dtype)
     net.mirror(maker.name), net.mirror(step.name)  # a layer without a rule is refused before any work
-    forward = recorder(laid, [maker, step], [step])
+    forward = recorder(model_graph, [maker, step], [step])
 
     def look(batch):
         (before, after), (switches,) = forward(batch)

@@ -100,17 +100,17 @@ def embed(
         batch_size=batch_size,
         input_shape=input_shape,
     )
-    laid = layout(coordinates(found), method, perplexity=perplexity, components=pca)
+    placed = layout(coordinates(found), method, perplexity=perplexity, components=pca)
     return Embedding(
-        laid.points,
+        placed.points,
         drawn.labels,
         drawn.ids,
         PIXELS if layer is None else layer,
         method,
-        laid.perplexity,
+        placed.perplexity,
         seed,
-        laid.trustworthiness,
-        laid.kl,
-        laid.kept,
+        placed.trustworthiness,
+        placed.kl,
+        placed.kept,
         found.shape[1],
     )

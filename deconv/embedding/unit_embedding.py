@@ -127,7 +127,7 @@ def embed_units(
     standard = (found[:, units] - found[:, units].mean(axis=0)) / spread[units]
     alike = standard.T / np.sqrt(len(found))
     turned = coordinates(alike)
-    laid = layout(turned, method, perplexity=perplexity)
+    placed = layout(turned, method, perplexity=perplexity)
     members, silhouettes = clustered(turned, clusters, seed)
     classes = np.unique(drawn.labels[drawn.labels >= 0])
     means = [standard[drawn.labels == label].mean(axis=0) for label in classes]
@@ -137,17 +137,17 @@ def embed_units(
         layer,
         units,
         np.flatnonzero(~alive),
-        laid.points,
+        placed.points,
         members,
         _centrality(alike, groups),
         silhouettes,
         classes,
         np.reshape(preference, (len(groups), len(classes))),
         method,
-        laid.perplexity,
-        laid.trustworthiness,
-        laid.kl,
-        laid.kept,
+        placed.perplexity,
+        placed.trustworthiness,
+        placed.kl,
+        placed.kept,
         len(found),
         seed,
     )
@@ -156,14 +156,14 @@ def embed_units(
 def responses(model, images, layer, response="max", preprocess=None, batch_size=64, input_shape=None):
     """How each channel of a layer responds to each image: float64 `(n, channels)`, its maximum or mean in the image."""
     check_positive("batch_size", batch_size)
-    laid = graph.walk(model, input_shape)
-    step = graph.find(laid, layer)
-    laid = graph.below(laid, step)
-    image, cells = laid.inputs[0], int(np.prod(plane(step.output.shape)))
+    model_graph = graph.walk(model, input_shape)
+    step = graph.find(model_graph, layer)
+    model_graph = graph.below(model_graph, step)
+    image, cells = model_graph.inputs[0], int(np.prod(plane(step.output.shape)))
     reduce = tf.reduce_max if response == "max" else tf.reduce_mean
 
     def look(batch):
-        maps = graph.run(laid, batch)[step.output]
+        maps = graph.run(model_graph, batch)[step.output]
         return reduce(tf.reshape(maps, [-1, cells, step.output.shape[-1]]), axis=1)
 
     respond = traced(look, tf.TensorSpec((None, *image.shape), image.dtype))

@@ -85,9 +85,9 @@ def cascade(
     copy = twin(model)
     net = Deconvnet(copy, input_shape=input_shape, windowed=False)
     step = graph.find(net.graph, layer)
-    laid = graph.below(net.graph, step)
-    check_image_shape("cascade", laid)
-    images = check_images(images, laid.inputs[0].shape, laid.inputs[0].dtype)
+    model_graph = graph.below(net.graph, step)
+    check_image_shape("cascade", model_graph)
+    images = check_images(images, model_graph.inputs[0].shape, model_graph.inputs[0].dtype)
     channels = check_channels(channels, step.output.shape[-1], step.name)
     if len(channels) not in (1, len(images)):
         raise ValueError(
@@ -100,8 +100,8 @@ def cascade(
     shape = (step.output.shape[:-1] * 2 or (1, 1))[:2]
     positions = check_positions(positions, len(images), shape)
     inside = insides(receptive_windows(copy, step.name, positions, input_shape=input_shape), images.shape[1:3])
-    draw = _painters(net, laid, images, channels, positions, methods, batch_size)
-    weighted = with_weights(laid)
+    draw = _painters(net, model_graph, images, channels, positions, methods, batch_size)
+    weighted = with_weights(model_graph)
     if not weighted:
         raise ValueError(f"No layer of model '{model.name}' up to '{step.name}' has weights to randomise.")
 
@@ -125,10 +125,10 @@ def twin(model):
     return copy
 
 
-def with_weights(laid):
+def with_weights(model_graph):
     """The layers of a graph that have weights, from the top down: pairs `(name, variables)`, each layer once."""
     layers = {}
-    for step in reversed(laid.steps):
+    for step in reversed(model_graph.steps):
         if getattr(step.layer, "weights", None):  # operations have none
             layers.setdefault(id(step.layer), (step.name, step.layer.weights))
     return list(layers.values())
@@ -151,10 +151,13 @@ def known(values):
     return mean, spread
 
 
-def paint_gradients(laid, images, signal, rule, batch_size):
+def paint_gradients(model_graph, images, signal, rule, batch_size):
     """A function without arguments that computes the gradients of signals under a rule, as the weights then are."""
-    laid = continued(laid)
-    down, dtype = modified_gradients.gradients(laid, modified_gradients.RECTIFIERS[rule]), laid.inputs[0].dtype
+    model_graph = continued(model_graph)
+    down, dtype = (
+        modified_gradients.gradients(model_graph, modified_gradients.RECTIFIERS[rule]),
+        model_graph.inputs[0].dtype,
+    )
 
     def paint():
         slices = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
@@ -164,12 +167,12 @@ def paint_gradients(laid, images, signal, rule, batch_size):
     return paint
 
 
-def _painters(net, laid, images, channels, positions, methods, batch_size):
+def _painters(net, model_graph, images, channels, positions, methods, batch_size):
     """`{method: function without arguments}`, each gives `(n, height, width, channels)` as the weights then are."""
     methods = [methods] if isinstance(methods, str) else list(methods)
     if not methods or set(methods) - set(METHODS):
         raise ValueError(f"methods must be some of {', '.join(METHODS)}; received {methods!r}.")
-    step = laid.steps[-1]
+    step = model_graph.steps[-1]
     signal = at(step.output.shape, channels, positions).astype(step.output.dtype)
 
     def project():
@@ -177,7 +180,9 @@ def _painters(net, laid, images, channels, positions, methods, batch_size):
 
     rules = {"gradient": "gradient", "guided_backprop": "guided"}
     return {
-        method: project if method == "deconvnet" else paint_gradients(laid, images, signal, rules[method], batch_size)
+        method: project
+        if method == "deconvnet"
+        else paint_gradients(model_graph, images, signal, rules[method], batch_size)
         for method in methods
     }
 

@@ -138,8 +138,8 @@ def scorer(model, image, target=None, layer=None, unit="max", *, preprocess=None
         `(score, target)`: a function from images like `image`, `(n, height, width, channels)`, to float64 `(n,)`; and
         the class or channel as an int.
     """
-    laid = graph.walk(model, input_shape)
-    expected = laid.inputs[0]
+    model_graph = graph.walk(model, input_shape)
+    expected = model_graph.inputs[0]
     prepared = prepare(image[None], preprocess, expected.shape, expected.dtype)
     found = chosen(model, prepared, target, layer, unit, input_shape=input_shape, real=False)
     top, entry = found.graph.steps[-1], found.graph.inputs[0]

@@ -138,9 +138,9 @@ def controls(model, images, layer, channels=None, *, randomise=True, seed=0, bat
     random = np.random.default_rng(check_seed(seed))
     net = Deconvnet(model, input_shape=input_shape)
     step = graph.find(net.graph, layer)
-    laid = graph.below(net.graph, step)
-    check_image_shape("controls", laid)
-    images = check_images(images, laid.inputs[0].shape, laid.inputs[0].dtype)
+    model_graph = graph.below(net.graph, step)
+    check_image_shape("controls", model_graph)
+    images = check_images(images, model_graph.inputs[0].shape, model_graph.inputs[0].dtype)
     if len(images) < 2:
         raise ValueError("controls exchange the switches of images, so two at least are needed; received one.")
     depth = step.output.shape[-1]
@@ -171,7 +171,7 @@ def controls(model, images, layer, channels=None, *, randomise=True, seed=0, bat
     for control, lacking in (("another channel", others < 0), ("both", others < 0), ("another unit", rivals < 0)):
         pictures[control][lacking] = np.nan
     for name, rule in (("guided backprop", "guided"), ("gradient", "gradient")):
-        pictures[name] = paint_gradients(laid, images, own, rule, batch_size)()
+        pictures[name] = paint_gradients(model_graph, images, own, rule, batch_size)()
     pictures["edges"] = edges(images)
 
     windows, theirs = (

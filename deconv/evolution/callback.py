@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from deconv import graph
-from deconv.datasets.batches import opened
+from deconv.datasets.batches import as_batches
 from deconv.evolution.convergence import Evolution
 from deconv.evolution.strongest_projections import Lens
 from deconv.graph import fingerprint
@@ -78,7 +78,7 @@ class FeatureEvolution(keras.callbacks.Callback):
         self.batch_size, self.input_shape = check_positive("batch_size", batch_size), input_shape
         if input_shape is not None:
             check_shape(input_shape)
-        self._source = opened(dataset)
+        self._source = as_batches(dataset)
         self._lens = self._twin = self._writer = self._lock = None
         self._seen = {}
 
@@ -164,7 +164,7 @@ class FeatureEvolution(keras.callbacks.Callback):
         if self._lens is None or not self._lens.fits(model):
             lens = Lens(model, self.layers, self.channels, self.seed, self.input_shape)
             if self._seen:
-                self._check_same(lens.laid, model.name)
+                self._check_same(lens.model_graph, model.name)
             self._lens = lens
         return self._lens
 
@@ -180,17 +180,17 @@ class FeatureEvolution(keras.callbacks.Callback):
         if self._twin is None or self._lens is None or self._lens.net.model is not self._twin:
             self._twin = model
             return model
-        names, laid = self._lens.channels, graph.walk(model, self.input_shape)
-        laid = graph.below(laid, *(graph.find(laid, name) for name in names))
-        self._check_same(laid, file)
-        for mine, theirs in zip(self._lens.laid.steps, laid.steps, strict=True):
+        names, model_graph = self._lens.channels, graph.walk(model, self.input_shape)
+        model_graph = graph.below(model_graph, *(graph.find(model_graph, name) for name in names))
+        self._check_same(model_graph, file)
+        for mine, theirs in zip(self._lens.model_graph.steps, model_graph.steps, strict=True):
             if isinstance(mine.layer, keras.layers.Layer):
                 mine.layer.set_weights(theirs.layer.get_weights())
         return self._twin
 
-    def _check_same(self, laid, name):
+    def _check_same(self, model_graph, name):
         names = self._lens.channels
-        if fingerprint.architecture(laid, names) != fingerprint.architecture(self._lens.laid, names):
+        if fingerprint.architecture(model_graph, names) != fingerprint.architecture(self._lens.model_graph, names):
             raise ValueError(
                 f"An evolution is that of one network; up to its layers {', '.join(names)}, '{name}' is another than "
                 f"at epoch {max(self._seen)}. Make another FeatureEvolution for it."

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from deconv import graph
-from deconv.datasets.batches import ahead
+from deconv.datasets.batches import prefetch
 from deconv.deconvnet.projection import Deconvnet
 from deconv.graph.compilation import traced, version
 from deconv.graph.receptive_field import plane, reaches_below
@@ -36,18 +36,18 @@ class Lens:
 
     def __init__(self, model, layers=None, channels=6, seed=0, input_shape=None):
         self.net, self._version = Deconvnet(model, input_shape=input_shape), version(model)
-        laid = self.net.graph
+        model_graph = self.net.graph
         if layers is None:
-            steps = [step for step in laid.steps if isinstance(step.layer, keras.layers.Conv2D)]
+            steps = [step for step in model_graph.steps if isinstance(step.layer, keras.layers.Conv2D)]
             if not steps:
                 raise ValueError(f"Model '{model.name}' has no convolution. Name the `layers` to look at.")
         else:
-            _, steps = graph.find_all(laid, layers)
+            _, steps = graph.find_all(model_graph, layers)
         self.channels = {step.name: _chosen(step, channels, seed) for step in steps}
-        self.laid = graph.below(laid, *steps)
+        self.model_graph = graph.below(model_graph, *steps)
         self._steps = {step.name: step for step in steps}
         self._starts = np.cumsum([0, *(len(some) for some in self.channels.values())])
-        image = self.laid.inputs[0]
+        image = self.model_graph.inputs[0]
         self._peaks = traced(self._peaks_of, tf.TensorSpec((None, *image.shape), image.dtype))
 
     def fits(self, model):
@@ -56,7 +56,7 @@ class Lens:
 
     def _peaks_of(self, images):
         """The strongest activation of each chosen channel in each image, `(n, channels)`, and its first place."""
-        values, peaks, places = graph.run(self.laid, images), [], []
+        values, peaks, places = graph.run(self.model_graph, images), [], []
         for name, step in self._steps.items():
             cells = tf.cast(tf.gather(values[step.output], self.channels[name], axis=-1), self._dtype)
             cells = tf.reshape(cells, [tf.shape(images)[0], np.prod(plane(step.output.shape)), cells.shape[-1]])
@@ -102,10 +102,10 @@ class Lens:
 
     def _winners(self, batches, preprocess):
         """The strongest unit of each channel over all images, equal ones by image id, and the images with one."""
-        image, count = self.laid.inputs[0], self._starts[-1]
+        image, count = self.model_graph.inputs[0], self._starts[-1]
         values, ids, places = np.full(count, -np.inf, self._dtype), np.zeros(count, np.int64), np.zeros(count, np.int64)
         images = {}
-        with closing(ahead(_prepared(batches, preprocess, image))) as batches:
+        with closing(prefetch(_prepared(batches, preprocess, image))) as batches:
             for batch in batches:
                 peaks, where = (part.numpy() for part in self._peaks(batch.images))
                 for name, start, stop in zip(self._steps, self._starts, self._starts[1:], strict=False):
@@ -124,11 +124,11 @@ class Lens:
 
     def _windows(self, step, positions):
         """How large the windows of units are, and the first row and column of each, which may lie outside."""
-        image = self.laid.inputs[0]
-        reach = reaches_below(graph.below(self.laid, step)).get(image)
-        if reach is None:
+        image = self.model_graph.inputs[0]
+        field = reaches_below(graph.below(self.model_graph, step)).get(image)
+        if field is None:
             return image.shape[:2], np.zeros_like(positions)
-        return reach.cells, positions * reach.strides - reach.before
+        return field.cells, positions * field.strides - field.before
 
     def _projected(self, step, positions, ids, images, batch_size):
         """Units down to whole images, in pieces: which of them, and `(n, height, width, channels)`."""

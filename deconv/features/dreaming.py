@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from deconv.features.forward_pass import Sight
+from deconv.features.forward_pass import ForwardPass
 from deconv.features.objectives import Objective, deepdream
 from deconv.features.resizing import for_pixels
 from deconv.graph.compilation import traced
@@ -107,8 +107,8 @@ def _shifts(jitter, octaves, steps, seed):
 
 def _climb(model, objective, shape, preprocess, rate):
     """Compile the ascent at one size: of an image, and a movement for each step."""
-    laid = for_pixels(model, [target.layer for target in objective.layers], shape, preprocess)
-    sight = Sight(laid, objective.layers, None, shape[-1], preprocess, None, None, None)
+    model_graph = for_pixels(model, [target.layer for target in objective.layers], shape, preprocess)
+    sight = ForwardPass(model_graph, objective.layers, None, shape[-1], preprocess, None, None, None)
 
     def step(image, shift):
         moved = tf.roll(image, shift, axis=[0, 1])

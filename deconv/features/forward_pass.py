@@ -11,7 +11,7 @@ from deconv.runtime.error_messages import reason
 from deconv.validation import check_fill, check_pair, check_positive, preprocessed
 
 
-class Sight:
+class ForwardPass:
     """What some layers of a network put out for pixels.
 
     Args:
@@ -32,26 +32,27 @@ class Sight:
             raise ValueError("An objective must look at a layer; received one that is a number.")
         layers = [target.layer for target in targets]
         if isinstance(model, graph.Graph):
-            laid = graph.below(model, *(find(model, layer) for layer in layers))._replace(outputs=model.outputs)
-            laid = laid._replace(layers=model.layers, aliases=model.aliases)
+            model_graph = graph.below(model, *(find(model, layer) for layer in layers))._replace(outputs=model.outputs)
+            model_graph = model_graph._replace(layers=model.layers, aliases=model.aliases)
         else:
-            laid = at_size(model, layers, input_shape)
+            model_graph = at_size(model, layers, input_shape)
             if size is not None:
-                laid = at_size(model, layers, (*check_pair("size", size), laid.inputs[0].shape[-1]))
-        laid = continued(laid)
-        image = laid.inputs[0]
+                model_graph = at_size(model, layers, (*check_pair("size", size), model_graph.inputs[0].shape[-1]))
+        model_graph = continued(model_graph)
+        image = model_graph.inputs[0]
         if preprocess is not None and not callable(preprocess):
             raise ValueError(f"preprocess must be a function of images, or None; received {preprocess!r}.")
         if len(image.shape) != 3:
             raise ValueError(
-                f"Model '{laid.name}' must take images (height, width, channels) to make one; it takes {image.shape}."
+                f"Model '{model_graph.name}' must take images (height, width, channels) to make one; it takes "
+                f"{image.shape}."
             )
-        self._laid, self._preprocess, self._wanted = laid, preprocess, image
+        self._model_graph, self._preprocess, self._wanted = model_graph, preprocess, image
         self.shape = (
             *image.shape[:2],
             image.shape[2] if image_channels is None else check_positive("image_channels", image_channels),
         )
-        self._steps = {target: find(laid, target.layer) for target in targets}
+        self._steps = {target: find(model_graph, target.layer) for target in targets}
         centre = zero_of(preprocess, self.shape) if centre is None else _colour("centre", centre, self.shape)
         self.centre = tf.constant(centre, tf.float32)
         self.fill = self.centre if fill is None else tf.constant(_colour("fill", fill, self.shape), tf.float32)
@@ -69,7 +70,7 @@ class Sight:
                 f"The model takes images of {self._wanted.shape}; preprocess makes {tuple(prepared.shape[1:])} of "
                 f"{self.shape}. Give `image_channels` if images have others than the model takes."
             )
-        values, before = modified_gradients.run(self._laid, tf.cast(prepared, self._wanted.dtype), rectify)
+        values, before = modified_gradients.run(self._model_graph, tf.cast(prepared, self._wanted.dtype), rectify)
         return {
             target: tf.cast(before[step.name] if target.before else values[step.output], tf.float32)
             for target, step in self._steps.items()

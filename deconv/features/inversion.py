@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from deconv.features.forward_pass import Sight
+from deconv.features.forward_pass import ForwardPass
 from deconv.features.objectives import Objective, Target
 from deconv.features.optimization import optimize
 from deconv.features.parametrizations import pixels
@@ -104,9 +104,12 @@ def invert(
         if not isinstance(weight, Real) or isinstance(weight, bool) or not 0 <= weight < np.inf:
             raise ValueError(f"{name} must be a number of at least 0; received {weight!r}.")
     target = Target(layer, before)
-    laid = for_pixels(model, layer, images.shape[1:], preprocess)
+    model_graph = for_pixels(model, layer, images.shape[1:], preprocess)
     codes = _codes(
-        Sight(laid, [target], None, images.shape[-1], preprocess, None, None, None), images, layer, batch_size
+        ForwardPass(model_graph, [target], None, images.shape[-1], preprocess, None, None, None),
+        images,
+        layer,
+        batch_size,
     )
     sizes = tf.reduce_sum(tf.square(codes), axis=1)
     dead = np.flatnonzero(sizes.numpy() == 0)
@@ -123,7 +126,7 @@ def invert(
         return -tf.reduce_sum(tf.square(code - tf.gather(codes, numbers)), axis=1) / tf.gather(sizes, numbers)
 
     found = optimize(
-        laid,
+        model_graph,
         Objective(tuple(f"{layer} of image {number}" for number in range(len(images))), (target,), score),
         steps=steps,
         parametrization=pixels(),

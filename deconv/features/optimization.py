@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from deconv.features.forward_pass import Sight
+from deconv.features.forward_pass import ForwardPass
 from deconv.features.objectives import Objective
 from deconv.features.parametrizations import parametrization_of
 from deconv.features.regularizers import Regularizer
@@ -130,7 +130,8 @@ def optimize(
         check_positive("helped_steps", helped_steps)
     random = np.random.default_rng(seed)
     sights = [
-        Sight(model, one.layers, size, image_channels, preprocess, centre, fill, input_shape) for one in objectives
+        ForwardPass(model, one.layers, size, image_channels, preprocess, centre, fill, input_shape)
+        for one in objectives
     ]
     check_sizes(transforms, sights[0].shape[:2])
     counts = [len(one.labels) for one in objectives]

@@ -151,15 +151,15 @@ def visualize(
         raise ValueError(f"kind must be 'neuron' or 'channel'; received {kind!r}.")
     if kind == "channel" and position is not None:
         raise ValueError(f"kind='channel' takes the whole map; received position={position!r}. Leave one of them out.")
-    laid = at_size(model, layer, input_shape)
-    check_image_shape("visualize", laid)
-    image = laid.inputs[0].shape
+    model_graph = at_size(model, layer, input_shape)
+    check_image_shape("visualize", model_graph)
+    image = model_graph.inputs[0].shape
     size, colours = settings.get("size"), settings.get("image_channels")
     shape = (*(image[:2] if size is None else check_pair("size", size)), colours or image[2])
     preset = preset or ("digits" if shape[-1] == 1 else "photographs")
     if not isinstance(preset, str) or preset not in PRESETS:
         raise ValueError(f"preset must be one of {', '.join(PRESETS)}; received {preset!r}.")
-    step = find(laid, layer)
+    step = find(model_graph, layer)
     depth = step.output.shape[-1]
     channels = range(depth) if channels is None else channels
     if kind == "channel":

@@ -158,9 +158,9 @@ def _gaussian(size, width):
     """A blur along an axis of so many pixels as a matrix, continued by mirroring."""
     if width == 0:
         return np.eye(size)
-    reach = int(4 * width + 0.5)
-    weights = np.exp(-0.5 * np.square(np.arange(-reach, reach + 1) / width))
-    places = np.mod(np.arange(size)[:, None] + np.arange(-reach, reach + 1), 2 * size)
+    field = int(4 * width + 0.5)
+    weights = np.exp(-0.5 * np.square(np.arange(-field, field + 1) / width))
+    places = np.mod(np.arange(size)[:, None] + np.arange(-field, field + 1), 2 * size)
     matrix = np.zeros((size, size))
     np.add.at(matrix, (np.arange(size)[:, None], np.minimum(places, 2 * size - 1 - places)), weights / weights.sum())
     return matrix

@@ -34,14 +34,18 @@ def at_size(model, layers, shape, *, average_pooling=False):
         check_shape(shape)
     whole = at_own_size(model, shape)
     layers = list(layers) if isinstance(layers, list | tuple | range) else [layers]
-    laid = graph.below(whole, *(find(whole, layer) for layer in layers))
-    laid = laid._replace(outputs=whole.outputs, layers=whole.layers, aliases=whole.aliases)
-    own = laid.inputs[0].shape
+    model_graph = graph.below(whole, *(find(whole, layer) for layer in layers))
+    model_graph = model_graph._replace(outputs=whole.outputs, layers=whole.layers, aliases=whole.aliases)
+    own = model_graph.inputs[0].shape
     if shape is not None and (len(shape) != len(own) or shape[-1] != own[-1]):
         raise ValueError(f"Model '{model.name}' takes images of {_sizes(own)}; received shape {tuple(shape)}.")
     if average_pooling:
-        laid = laid._replace(steps=tuple(map(_averaging, laid.steps)))
-    return laid if shape is None or tuple(shape) == own else _resized(laid, tuple(int(side) for side in shape))
+        model_graph = model_graph._replace(steps=tuple(map(_averaging, model_graph.steps)))
+    return (
+        model_graph
+        if shape is None or tuple(shape) == own
+        else _resized(model_graph, tuple(int(side) for side in shape))
+    )
 
 
 def for_pixels(model, layers, shape, preprocess=None, *, average_pooling=False):
@@ -51,11 +55,11 @@ def for_pixels(model, layers, shape, preprocess=None, *, average_pooling=False):
     return at_size(model, layers, shape, average_pooling=average_pooling)
 
 
-def find(laid, layer):
+def find(model_graph, layer):
     """The step of a layer, as `graph.find`; None is the one that makes the model's first output."""
     if layer is not None:
-        return graph.find(laid, layer)
-    return next(step for step in laid.steps if laid.outputs[0] in step.outputs)
+        return graph.find(model_graph, layer)
+    return next(step for step in model_graph.steps if model_graph.outputs[0] in step.outputs)
 
 
 class AveragePooling(keras.layers.Layer):
@@ -100,9 +104,9 @@ def _averaging(step):
     return step._replace(layer=AveragePooling(pool.pool_size, pool.strides, pool.padding, dtype=pool.dtype_policy))
 
 
-def _resized(laid, shape):
+def _resized(model_graph, shape):
     """The same steps between edges of other shapes, which a symbolic run finds out."""
-    image, shapes, reached = laid.inputs[0], {}, []
+    image, shapes, reached = model_graph.inputs[0], {}, []
 
     def call(step, *args, **kwargs):
         reached.append(step)
@@ -112,20 +116,20 @@ def _resized(laid, shape):
         return results
 
     def forward(images):
-        shapes.update((edge, maps.shape[1:]) for edge, maps in graph.run(laid, images, call).items())
+        shapes.update((edge, maps.shape[1:]) for edge, maps in graph.run(model_graph, images, call).items())
 
     try:
         traced(forward, tf.TensorSpec((2, *shape), image.dtype))
     except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
         step = reached[-1]
         raise ValueError(
-            f"Layer '{step.name}' ({type(step.layer).__name__}) of model '{laid.name}' does not work on images of "
-            f"{_sizes(shape)}; the model is made for {_sizes(image.shape)}. Take images of that size, larger ones if "
-            "these are too small for it, or a layer below the first dense one."
+            f"Layer '{step.name}' ({type(step.layer).__name__}) of model '{model_graph.name}' does not work on images "
+            f"of {_sizes(shape)}; the model is made for {_sizes(image.shape)}. Take images of that size, larger ones "
+            "if these are too small for it, or a layer below the first dense one."
         ) from error
     edges = {edge: graph.Edge(found, edge.dtype) for edge, found in shapes.items()}
 
-    return graph.with_edges(laid, edges)
+    return graph.with_edges(model_graph, edges)
 
 
 def _sizes(shape):

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from deconv import graph
-from deconv.features.forward_pass import Sight
+from deconv.features.forward_pass import ForwardPass
 from deconv.features.inversion import roughness
 from deconv.features.objectives import Objective, Target
 from deconv.features.optimization import optimize
@@ -128,7 +128,7 @@ def transfer_style(
         return for_pixels(model, layers, image.shape, preprocess, average_pooling=average_pooling)
 
     def seen(image):
-        sight = Sight(laid_for(image), targets, None, image.shape[-1], preprocess, None, None, None)
+        sight = ForwardPass(laid_for(image), targets, None, image.shape[-1], preprocess, None, None, None)
         return sight.look(tf.constant(image[None]))
 
     kept = _wanted("content", seen(content), shown)

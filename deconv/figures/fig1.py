@@ -36,29 +36,29 @@ def scheme_data(model, image, layer):
         layer: Name of the layer to turn round at.
     """
     net = Deconvnet(model)
-    laid = graph.below(net.graph, graph.find(net.graph, layer))
-    seen = activations(model, image[None], [step.name for step in laid.steps])
+    model_graph = graph.below(net.graph, graph.find(net.graph, layer))
+    seen = activations(model, image[None], [step.name for step in model_graph.steps])
     record = net.record(image[None], layer)
     signal = select(record.activations)
     unit, channel = _strongest(signal[0])
 
     up, switch_stage = [(f"image\n{_size(image)}", image.mean(axis=-1))], {}
-    for step in laid.steps:
+    for step in model_graph.steps:
         maps, number = _strongest(seen[step.name][0])
         switch_stage[label(step.name)] = len(up)
         up.append((f"{step.name}: {_what(step.layer)}\n{_size(seen[step.name][0])}, channel {number}", maps))
 
     mirror = net.mirror(layer)
-    stages = [face for face in mirror.layers if not isinstance(face, keras.layers.InputLayer)]
-    outputs = [keras.tree.flatten(face.output)[0] for face in stages]
+    stages = [mirror_layer for mirror_layer in mirror.layers if not isinstance(mirror_layer, keras.layers.InputLayer)]
+    outputs = [keras.tree.flatten(mirror_layer.output)[0] for mirror_layer in stages]
     signals = keras.Model(mirror.inputs, outputs)([signal, *record.switches.values()], training=False)
     first = f"{layer}: one unit, all others zero\n{_size(signal[0])}, channel {channel}"
     down, links = [(first, unit)], []
-    for face, signals_there in zip(stages, keras.tree.flatten(signals), strict=True):
+    for mirror_layer, signals_there in zip(stages, keras.tree.flatten(signals), strict=True):
         maps, number = _strongest(signals_there.numpy()[0])
-        if isinstance(face, Unpool):
-            links.append((switch_stage[face.name.removesuffix("_unpool")], len(down)))
-        down.append((f"{face.name}: {_what(face)}\n{_size(signals_there[0])}, channel {number}", maps))
+        if isinstance(mirror_layer, Unpool):
+            links.append((switch_stage[mirror_layer.name.removesuffix("_unpool")], len(down)))
+        down.append((f"{mirror_layer.name}: {_what(mirror_layer)}\n{_size(signals_there[0])}, channel {number}", maps))
     return Scheme(up, down, links, channel)
 
 

@@ -58,13 +58,13 @@ def architecture(model):
     Returns:
         `(shape of the image, list of Stage)`.
     """
-    laid = graph.walk(model)
+    model_graph = graph.walk(model)
     groups = []
-    for step in laid.steps:
+    for step in model_graph.steps:
         if _has_filters(step) or not groups:
             groups.append([])
         groups[-1].append(step)
-    return laid.inputs[0].shape, [_stage(laid, steps) for steps in groups if any(map(_what, steps))]
+    return model_graph.inputs[0].shape, [_stage(model_graph, steps) for steps in groups if any(map(_what, steps))]
 
 
 def architecture_pictures(subject):
@@ -103,19 +103,19 @@ def architecture_pictures(subject):
     yield Picture("fig3_architecture", title, caption, figure, numbers, findings, [table])
 
 
-def _stage(laid, steps):
+def _stage(model_graph, steps):
     told = [(step, what) for step in steps if (what := _what(step))]
     (first, what), others = told[0], told[1:]
     last = next((step for step in reversed(steps) if len(step.output.shape) == 3), first)
-    reach = reaches_below(graph.below(laid, last)).get(laid.inputs[0])
+    field = reaches_below(graph.below(model_graph, last)).get(model_graph.inputs[0])
     return Stage(
         first.name,
         what,
         [(name, step.output.shape) for step, name in others],
         first.output.shape,
         sum(math.prod(weight.shape) for step in steps for weight in step.layer.weights),
-        None if reach is None else reach.cells,
-        None if reach is None else reach.strides,
+        None if field is None else field.cells,
+        None if field is None else field.strides,
     )
 
 

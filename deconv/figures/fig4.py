@@ -57,8 +57,8 @@ def evolution_data(subject):
     run = next((run for run in runs if _same_network(run.model(), subject.model, layers)), None)
     if run is None:
         return None
-    laid = graph.walk(subject.model)
-    counts = {layer: graph.find(laid, layer).output.shape[-1] for layer in layers}
+    model_graph = graph.walk(subject.model)
+    counts = {layer: graph.find(model_graph, layer).output.shape[-1] for layer in layers}
     channels = {layer: subject.channels(layer, count, MEASURED) for layer, count in counts.items()}
     data = subject.data if subject.training is None else subject.training
     looked = FeatureEvolution.from_checkpoints(run.checkpoints, data, layers, channels, preprocess=subject.preprocess)
@@ -167,10 +167,10 @@ def jump_drop(evolutions):
 def _same_network(model, other, layers):
     """Whether two models are the same up to these layers of the second, but for their weights."""
     found = []
-    for laid in (graph.walk(model), graph.walk(other)):
-        if not set(layers) <= {step.name for step in laid.steps}:
+    for model_graph in (graph.walk(model), graph.walk(other)):
+        if not set(layers) <= {step.name for step in model_graph.steps}:
             return False
-        below = graph.below(laid, *(graph.find(laid, layer) for layer in layers))
+        below = graph.below(model_graph, *(graph.find(model_graph, layer) for layer in layers))
         found.append(fingerprint.architecture(below, layers))
     return found[0] == found[1]
 

@@ -76,9 +76,9 @@ class Network(NamedTuple):
 
 def first_layer(subject):
     """The `FirstLayer` of a subject's network; None if its first convolution does not see the image itself."""
-    laid = graph.walk(subject.model)
-    step = next((step for step in laid.steps if isinstance(step.layer, keras.layers.Conv2D)), None)
-    height, width, channels = laid.inputs[0].shape
+    model_graph = graph.walk(subject.model)
+    step = next((step for step in model_graph.steps if isinstance(step.layer, keras.layers.Conv2D)), None)
+    height, width, channels = model_graph.inputs[0].shape
     if step is None or step.layer.kernel.shape[2] != channels:
         return None
     kernel = np.moveaxis(keras.ops.convert_to_numpy(step.layer.kernel), -1, 0)

@@ -63,10 +63,10 @@ def _code():
 
 def _network(model):
     """What a network is: its weights, its steps, and the files in which layers that are not Keras's are written."""
-    laid = graph.walk(model)
-    homes = {type(step.layer).__module__ for step in laid.steps}
+    model_graph = graph.walk(model)
+    homes = {type(step.layer).__module__ for step in model_graph.steps}
     files = {getattr(sys.modules.get(home), "__file__", None) for home in homes if home.partition(".")[0] != "keras"}
-    digest = hashlib.sha256(fingerprint.architecture(laid, [step.name for step in laid.steps]).encode())
+    digest = hashlib.sha256(fingerprint.architecture(model_graph, [step.name for step in model_graph.steps]).encode())
     for file in sorted(file for file in files if file and os.path.isfile(file)):
         digest.update(Path(file).read_bytes())
     return weights_hash(model), digest.hexdigest()

@@ -16,12 +16,12 @@ from deconv.plotting import pixels, pooling_sheet
 def pooling_pictures(subject):
     images, labels, ids = subject.examples()
     number = int(np.random.default_rng(subject.seed).integers(len(images)))
-    inputs, laid = subject.prepared(images), graph.walk(subject.model)
+    inputs, model_graph = subject.prepared(images), graph.walk(subject.model)
     net = Deconvnet(subject.model)
     for pool in subject.pools():
         if why_not(net, pool):  # half of the picture is projections
             continue
-        count = graph.find(laid, pool).output.shape[-1]
+        count = graph.find(model_graph, pool).output.shape[-1]
         channels = subject.channels(pool, count, 16)
         found = compare_pooling(subject.model, inputs, pool, channels, fill=subject.background())
         shared = collision_rate(found.switches)

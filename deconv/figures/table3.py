@@ -242,7 +242,7 @@ def _percents(*errors):
 
 def _scorer(model):
     """A function of preprocessed images that gives the network's output."""
-    laid = graph.walk(model)
-    head = next(step for step in laid.steps if laid.outputs[0] in step.outputs)
-    forward = recorder(laid, [head])
+    model_graph = graph.walk(model)
+    head = next(step for step in model_graph.steps if model_graph.outputs[0] in step.outputs)
+    forward = recorder(model_graph, [head])
     return lambda images: forward(images)[0][0].numpy()

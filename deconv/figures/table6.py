@@ -81,9 +81,9 @@ def precision(model, image_set, *, C=10.0, scaling="common", preprocess=None, ba
 
 def _features(model, image_set, preprocess, batch_size):
     """The last hidden layer, and what it puts out for every image: `(name, (n, values))`."""
-    laid = graph.walk(model)
-    step, image = last_hidden(laid), laid.inputs[0]
-    forward, found = recorder(graph.below(laid, step), [step]), []
+    model_graph = graph.walk(model)
+    step, image = last_hidden(model_graph), model_graph.inputs[0]
+    forward, found = recorder(graph.below(model_graph, step), [step]), []
     for images, *_ in image_set.dataset.batch(batch_size).prefetch(1).as_numpy_iterator():
         maps = forward(prepare(images, preprocess, image.shape, image.dtype))[0][0].numpy()
         found.append(check_finite(maps, step.name).reshape(len(images), -1))

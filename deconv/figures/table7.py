@@ -60,13 +60,13 @@ def layers_of(model):
 
     Of a deep network they are at most 12, evenly spaced, the last one among them.
     """
-    laid = graph.walk(model)
+    model_graph = graph.walk(model)
     users = {}
-    for step in laid.steps:
+    for step in model_graph.steps:
         for edge in step.inputs:
             users.setdefault(edge, []).append(step)
     found = []
-    for step in laid.steps:
+    for step in model_graph.steps:
         if isinstance(step.layer, keras.layers.Conv2D | keras.layers.Dense):
             end, last = step, step
             while len(users.get(end.output, ())) == 1 and issubclass(
@@ -74,7 +74,7 @@ def layers_of(model):
             ):
                 end = users[end.output][0]
                 last = last if isinstance(end.layer, graph.IDLE) else end
-            if end.output not in laid.outputs:
+            if end.output not in model_graph.outputs:
                 found.append(last.name)
     places = np.unique(np.linspace(0, len(found) - 1, min(len(found), _MOST_LAYERS)).round().astype(int))
     return [found[place] for place in places]

@@ -146,18 +146,18 @@ def hides_rectifier(step) -> bool:
     return not _once(layer, tuple(edge.shape for edge in step.inputs), lambda: _is_affine(step))
 
 
-def check_seen(laid, top_counts=True):
+def check_seen(model_graph, top_counts=True):
     """Refuse a graph in which a rectifier may be hidden from a method that changes what rectifiers pass down.
 
     Args:
-        laid: A `Graph`.
+        model_graph: A `Graph`.
         top_counts: Whether the activation of the last step counts.
 
     Raises:
         ValueError: It names the layer and the way out.
     """
-    for step in laid.steps:
-        counts = top_counts or step is not laid.steps[-1] or of(step) is None
+    for step in model_graph.steps:
+        counts = top_counts or step is not model_graph.steps[-1] or of(step) is None
         if counts and hides_rectifier(step):
             raise ValueError(
                 f"Layer '{step.name}' ({type(step.layer).__name__}) may hold a rectifier that cannot be told apart "

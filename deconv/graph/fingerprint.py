@@ -36,25 +36,29 @@ class Source(NamedTuple):
     complete: bool
 
 
-def of_model(laid, layers):
+def of_model(model_graph, layers):
     """What a model is, up to the layers to which a graph has been cut: `{aspect: value}`.
 
     Args:
-        laid: A `Graph` with one input (`graph.below`).
+        model_graph: A `Graph` with one input (`graph.below`).
         layers: Names of these layers.
     """
-    return {"model": laid.name, "architecture": architecture(laid, layers), "weights": weights(laid)}
+    return {
+        "model": model_graph.name,
+        "architecture": architecture(model_graph, layers),
+        "weights": weights(model_graph),
+    }
 
 
-def architecture(laid, layers):
+def architecture(model_graph, layers):
     """SHA-256 over the steps in their order: layer types, what feeds what, configurations, which are called `layers`.
 
     What has no part in the way up is left out: the names of other layers, which Keras counts up when a model is built
     again; initializers, regularizers, constraints, `trainable`.
     """
-    places = {edge: place for place, edge in enumerate(laid.inputs)}
-    described = [[[int(size) for size in edge.shape], str(edge.dtype)] for edge in laid.inputs]
-    for step in laid.steps:
+    places = {edge: place for place, edge in enumerate(model_graph.inputs)}
+    described = [[[int(size) for size in edge.shape], str(edge.dtype)] for edge in model_graph.inputs]
+    for step in model_graph.steps:
         given = _plain((step.args, step.kwargs), places)
         name = step.name if step.name in layers else None
         described.append([name, type(step.layer).__name__, _config(step.layer), given])
@@ -63,10 +67,10 @@ def architecture(laid, layers):
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
-def weights(laid):
+def weights(model_graph):
     """SHA-256 over dtypes, shapes and bytes of all weights of the graph's layers."""
     digest, met = hashlib.sha256(), set()
-    for step in laid.steps:
+    for step in model_graph.steps:
         for weight in getattr(step.layer, "weights", ()):
             if id(weight) not in met:  # a shared layer counts once
                 met.add(id(weight))

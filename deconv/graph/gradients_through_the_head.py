@@ -7,14 +7,14 @@ from deconv.graph.compilation import traced
 from deconv.runtime.dtypes import is_floating
 
 
-def continued(laid):
+def continued(model_graph):
     """The same graph with a floating-point input, if its own is of whole numbers.
 
     Such networks turn their pixels into floating point themselves, by a `Rescaling`, a `Normalization` or a cast. Given
     the same numbers in floating point, every layer up to there does what it did, and has a derivative.
 
     Args:
-        laid: A `Graph` with one input.
+        model_graph: A `Graph` with one input.
 
     Returns:
         A `Graph` whose edges are all floating point: float64 at the input if one of its edges was, else float32. The
@@ -23,10 +23,12 @@ def continued(laid):
     Raises:
         ValueError: If a layer computes with whole numbers as such, as an `Embedding` does.
     """
-    image = laid.inputs[0]
-    if is_floating(image.dtype) or not laid.steps:
-        return laid
-    dtype = "float64" if any(edge.dtype == "float64" for step in laid.steps for edge in step.outputs) else "float32"
+    image = model_graph.inputs[0]
+    if is_floating(image.dtype) or not model_graph.steps:
+        return model_graph
+    dtype = (
+        "float64" if any(edge.dtype == "float64" for step in model_graph.steps for edge in step.outputs) else "float32"
+    )
     edges, reached = {}, []
 
     def call(step, *args, **kwargs):
@@ -36,9 +38,9 @@ def continued(laid):
     def forward(images):
         with tf.GradientTape() as tape:
             tape.watch(images)
-            values = graph.run(laid, images, call)
+            values = graph.run(model_graph, images, call)
         edges.update((edge, graph.Edge(edge.shape, maps.dtype.name)) for edge, maps in values.items())
-        top = laid.steps[-1]
+        top = model_graph.steps[-1]
         if not all(is_floating(edge.dtype) for edge in edges.values()):
             raise ValueError("whole numbers stay")
         if tape.gradient(values[top.output], images) is None:
@@ -48,9 +50,9 @@ def continued(laid):
         traced(forward, tf.TensorSpec((None, *image.shape), dtype))
     except (ValueError, TypeError, LookupError, tf.errors.OpError) as error:
         raise ValueError(
-            f"Model '{laid.name}' takes whole numbers ({image.dtype}) and computes with them as such (up to layer "
-            f"'{reached[-1].name}'), so that nothing has a derivative along them. Cut the model above the layer that "
-            "embeds or converts them."
+            f"Model '{model_graph.name}' takes whole numbers ({image.dtype}) and computes with them as such (up to "
+            f"layer '{reached[-1].name}'), so that nothing has a derivative along them. Cut the model above the layer "
+            "that embeds or converts them."
         ) from error
 
-    return graph.with_edges(laid, edges)
+    return graph.with_edges(model_graph, edges)

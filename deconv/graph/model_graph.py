@@ -130,9 +130,9 @@ def walk(model, input_shape=None):
             )
         edges[id(tensor)] = Edge(shape, tensor.dtype)
     graph_inputs = tuple(edges.values())
-    laid = Graph(model.name, graph_inputs, [], (), tuple(layer.name for layer in model.layers), {})
-    _lay_open(model, edges, "", laid, {}, resize=input_shape is not None)
-    return laid._replace(steps=tuple(laid.steps), outputs=tuple(edges[id(tensor)] for tensor in outputs))
+    model_graph = Graph(model.name, graph_inputs, [], (), tuple(layer.name for layer in model.layers), {})
+    _append_steps(model, edges, "", model_graph, {}, resize=input_shape is not None)
+    return model_graph._replace(steps=tuple(model_graph.steps), outputs=tuple(edges[id(tensor)] for tensor in outputs))
 
 
 def find(graph, layer):
@@ -209,8 +209,8 @@ def with_edges(graph, edges):
     return graph._replace(inputs=inputs, steps=steps, outputs=outputs)
 
 
-def _lay_open(model, edges, path, laid, names, resize):
-    """Append the steps of `model` to `laid`; `edges` maps the ids of its tensors to edges and is filled on the way."""
+def _append_steps(model, edges, path, model_graph, names, resize):
+    """Append the steps of `model`; `edges` maps the ids of its tensors to edges and is filled on the way."""
     for node in keras_model.nodes(model):
         args, kwargs = keras.tree.map_structure(
             lambda leaf: edges[id(leaf)] if isinstance(leaf, keras.KerasTensor) else leaf,
@@ -221,17 +221,17 @@ def _lay_open(model, edges, path, laid, names, resize):
         if isinstance(node.operation, keras.Model) and keras_model.has_graph(node.operation):
             inner_inputs, inner_outputs = keras_model.ends(node.operation)
             inner = {id(tensor): edge for tensor, edge in zip(inner_inputs, inputs, strict=True)}
-            _lay_open(node.operation, inner, name + "/", laid, names, resize)
+            _append_steps(node.operation, inner, name + "/", model_graph, names, resize)
             edges.update((id(tensor), inner[id(end)]) for tensor, end in zip(node.outputs, inner_outputs, strict=True))
-            ends = [step.name for step in laid.steps if inner[id(inner_outputs[0])] in step.outputs]
-            laid.aliases.update((name, end) for end in ends)
+            ends = [step.name for step in model_graph.steps if inner[id(inner_outputs[0])] in step.outputs]
+            model_graph.aliases.update((name, end) for end in ends)
             continue
         shapes = [tensor.shape for tensor in node.outputs]
         if resize or any(None in shape[1:] for shape in shapes):
             shapes = _output_shapes(node, args, kwargs)
         outputs = tuple(Edge(shape[1:], tensor.dtype) for shape, tensor in zip(shapes, node.outputs, strict=True))
         edges.update((id(tensor), edge) for tensor, edge in zip(node.outputs, outputs, strict=True))
-        laid.steps.append(Step(name, node.operation, inputs, outputs, args, kwargs))
+        model_graph.steps.append(Step(name, node.operation, inputs, outputs, args, kwargs))
 
 
 def _output_shapes(node, args, kwargs):
@@ -248,6 +248,6 @@ def _unique(name, names):
     return name if names[name] == 1 else f"{name}:{names[name]}"
 
 
-def maker_of(laid, step):
+def maker_of(model_graph, step):
     """The step that makes what `step` takes first; None if that is the image itself."""
-    return next((maker for maker in laid.steps if step.inputs[0] in maker.outputs), None)
+    return next((maker for maker in model_graph.steps if step.inputs[0] in maker.outputs), None)

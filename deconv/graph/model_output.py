@@ -16,15 +16,15 @@ _CLASSES = 5
 """Values per row at which an unknown function is tried."""
 
 
-def output_step(laid):
+def output_step(model_graph):
     """The step of a `Graph` that makes the model's first output.
 
     The last step need not be it: a model may have several outputs, and make the first of them first.
     """
-    return next(step for step in laid.steps if laid.outputs[0] in step.outputs)
+    return next(step for step in model_graph.steps if model_graph.outputs[0] in step.outputs)
 
 
-def output_kind(laid) -> Kind:
+def output_kind(model_graph) -> Kind:
     """What the numbers of the model's first output are to be called.
 
     The last activation decides: `"probability"` for softmax and sigmoid, and for any other function that turns numbers
@@ -32,10 +32,10 @@ def output_kind(laid) -> Kind:
     `"output"`. Layers that only reshape or do nothing at inference are looked through.
 
     Args:
-        laid: A `Graph` with `outputs`, as `graph.walk` makes it.
+        model_graph: A `Graph` with `outputs`, as `graph.walk` makes it.
     """
-    makers = {edge: step for step in laid.steps for edge in step.outputs}
-    step = output_step(laid)
+    makers = {edge: step for step in model_graph.steps for edge in step.outputs}
+    step = output_step(model_graph)
     while step is not None:
         several = step.output.shape[-1:] != (1,)
         activation = getattr(step.layer, "activation", None)
@@ -53,9 +53,9 @@ def output_kind(laid) -> Kind:
     return "output"
 
 
-def is_probability(laid):
+def is_probability(model_graph):
     """Whether the model's first output is between 0 and 1 by its last activation."""
-    return output_kind(laid) == "probability"
+    return output_kind(model_graph) == "probability"
 
 
 def _stays_within_one(function):

@@ -89,11 +89,11 @@ def without_activation(step):
     return step._replace(layer=twin)
 
 
-def run(laid, images, rectify=None, *, norms_pass=False, heads=True):
+def run(model_graph, images, rectify=None, *, norms_pass=False, heads=True):
     """Run a graph on a batch, such that TensorFlow differentiates it by a rule.
 
     Args:
-        laid: A `Graph` with one input.
+        model_graph: A `Graph` with one input.
         images: Tensor `(batch, *input shape)`.
         rectify: Rule of its rectifiers, as in `RECTIFIERS`; None for their own derivative.
         norms_pass: Whether contrast normalisation passes signals down as they are, as the mirror has it; False for its
@@ -119,14 +119,14 @@ def run(laid, images, rectify=None, *, norms_pass=False, heads=True):
             return activation(seen) if rectify is None else _ruled(step, activation, rectify)(seen)
         return activation(seen) if heads else seen
 
-    return graph.run(laid, images, call), before
+    return graph.run(model_graph, images, call), before
 
 
-def gradients(laid, rectify=None, *, norms_pass=False, before=True):
+def gradients(model_graph, rectify=None, *, norms_pass=False, before=True):
     """Compile the gradient of the last step of a graph, under a rule.
 
     Args:
-        laid: A `Graph` with one input, cut with `graph.below`.
+        model_graph: A `Graph` with one input, cut with `graph.below`.
         rectify, norms_pass: As for `run`.
         before: Whether it starts before the activation of the last step (of a softmax, at the logits).
 
@@ -139,14 +139,14 @@ def gradients(laid, rectify=None, *, norms_pass=False, before=True):
         ValueError: If the rule is another than the derivative's, and a layer may hide a rectifier from it
             (`activation_functions.check_seen`).
     """
-    image, top = laid.inputs[0], laid.steps[-1]
+    image, top = model_graph.inputs[0], model_graph.steps[-1]
     if rectify not in (None, RECTIFIERS["gradient"]):
-        activation_functions.check_seen(laid, top_counts=not before)
+        activation_functions.check_seen(model_graph, top_counts=not before)
 
     def down(images, signal):
         with tf.GradientTape() as tape:
             tape.watch(images)
-            values, raw = run(laid, images, rectify, norms_pass=norms_pass)
+            values, raw = run(model_graph, images, rectify, norms_pass=norms_pass)
             value = raw[top.name] if before else values[top.output]
             total = tf.reduce_sum(value * tf.cast(signal, value.dtype))
         return value, tape.gradient(total, images, unconnected_gradients="zero")

@@ -13,7 +13,7 @@ import numpy as np
 from deconv import graph
 from deconv.graph import activation_functions
 from deconv.graph.function_behaviour import EVERYTHING
-from deconv.graph.reach import ONE, of
+from deconv.graph.layer_receptive_field import ONE, of
 from deconv.graph.rearranging import AFFINE_OPERATIONS
 from deconv.ops.pooling import window_padding
 from deconv.runtime.dtypes import any_array
@@ -63,7 +63,7 @@ def receptive_windows(model, layer, positions, *, input_shape=None):
     Raises:
         ValueError: If there is no such layer, a position lies outside its map, or the model takes no images.
     """
-    laid, step = _cut(model, layer, input_shape)
+    model_graph, step = _cut(model, layer, input_shape)
     positions = any_array(positions)
     size = _plane(step.output)
     if (
@@ -76,7 +76,7 @@ def receptive_windows(model, layer, positions, *, input_shape=None):
             f"positions must be pairs (row, column) inside the map of layer '{step.name}', {size[0]} rows by {size[1]} "
             f"columns; received {positions.tolist()!r}."
         )
-    seen = windows_below(laid, positions.reshape(-1, 2).astype(np.int64))[laid.inputs[0]]
+    seen = windows_below(model_graph, positions.reshape(-1, 2).astype(np.int64))[model_graph.inputs[0]]
     return seen.reshape(*positions.shape[:-1], 4)
 
 
@@ -96,9 +96,9 @@ def touched_windows(model, layer, rectangles, *, input_shape=None):
     Raises:
         ValueError: If there is no such layer, a rectangle is empty or leaves the image, or the model takes no images.
     """
-    laid, step = _cut(model, layer, input_shape)
+    model_graph, step = _cut(model, layer, input_shape)
     rectangles = any_array(rectangles)
-    height, width = laid.inputs[0].shape[:2]
+    height, width = model_graph.inputs[0].shape[:2]
     if (
         rectangles.shape[-1:] != (4,)
         or rectangles.dtype.kind not in "iu"
@@ -110,39 +110,39 @@ def touched_windows(model, layer, rectangles, *, input_shape=None):
             f"rectangles must be (top, left, bottom, right) inside the image, {height} by {width} pixels, with "
             f"top < bottom and left < right; received {rectangles.tolist()!r}."
         )
-    touched = windows_above(laid, rectangles.reshape(-1, 4).astype(np.int64))[step.output]
+    touched = windows_above(model_graph, rectangles.reshape(-1, 4).astype(np.int64))[step.output]
     return touched.reshape(rectangles.shape)
 
 
-def windows_below(laid, positions):
+def windows_below(model_graph, positions):
     """For units of the last step of a graph, the window of every edge below: `{edge: (n, 4) ints}`, clipped."""
-    top = laid.steps[-1].output
+    top = model_graph.steps[-1].output
     windows = {top: np.concatenate([positions, positions + 1], axis=1)}
     if len(top.shape) != 3:
         windows[top] = _everything(top, len(positions))
-    for step in reversed(laid.steps):
+    for step in reversed(model_graph.steps):
         for output in windows.keys() & set(step.outputs):
             above = windows[output]
-            for edge, reach in zip(step.inputs, reaches(step, output), strict=True):
-                window = _everything(edge, len(above)) if reach is None else _clip(reach.seen(above), edge)
+            for edge, field in zip(step.inputs, receptive_fields(step, output), strict=True):
+                window = _everything(edge, len(above)) if field is None else _clip(field.seen(above), edge)
                 window = np.where(_is_empty(above), 0, window)
                 windows[edge] = _union(windows[edge], window) if edge in windows else window
     return windows
 
 
-def windows_above(laid, rectangles, growth=None):
+def windows_above(model_graph, rectangles, growth=None):
     """For rectangles of the image, the window of every edge above that they touch: `{edge: (n, 4) ints}`, clipped.
 
     With `growth`, a share, each window is cut down to that share of the rows and columns of its map, around its middle,
     before the next is found (the projective field threshold of Krypton, Nakandala et al., SIGMOD 2019).
     """
-    windows = {laid.inputs[0]: rectangles}
-    for step in laid.steps:
+    windows = {model_graph.inputs[0]: rectangles}
+    for step in model_graph.steps:
         for output in step.outputs:
             touched = np.zeros_like(rectangles)
-            for edge, reach in zip(step.inputs, reaches(step, output), strict=True):
+            for edge, field in zip(step.inputs, receptive_fields(step, output), strict=True):
                 below = windows[edge]
-                window = _everything(output, len(below)) if reach is None else _clip(reach.touched(below), output)
+                window = _everything(output, len(below)) if field is None else _clip(field.touched(below), output)
                 touched = _union(touched, np.where(_is_empty(below) | _is_empty(window), 0, window))
             if growth is not None:
                 touched = _capped(touched, np.ceil(np.multiply(_plane(output), growth)).astype(np.int64))
@@ -150,27 +150,27 @@ def windows_above(laid, rectangles, growth=None):
     return windows
 
 
-def reaches_below(laid):
+def reaches_below(model_graph):
     """What a unit of the last step sees of every edge below it, not clipped: `{edge: Reach}`.
 
     None for an edge of which it sees everything, or windows of more than one size; `{}` if it has no place in a map.
     """
-    top = laid.steps[-1].output
+    top = model_graph.steps[-1].output
     if len(top.shape) != 3:
         return {}
     found = {top: ONE}
-    for step in reversed(laid.steps):
+    for step in reversed(model_graph.steps):
         for output in found.keys() & set(step.outputs):
             above = found[output]
-            for edge, reach in zip(step.inputs, reaches(step, output), strict=True):
-                seen = None if above is None or reach is None else above.through(reach)
+            for edge, field in zip(step.inputs, receptive_fields(step, output), strict=True):
+                seen = None if above is None or field is None else above.through(field)
                 if edge in found:
                     seen = None if seen is None or found[edge] is None else found[edge].union(seen)
                 found[edge] = seen
     return found
 
 
-def reaches(step, output=None):
+def receptive_fields(step, output=None):
     """What a position of an output of a step sees of each of its inputs: a `Reach`, or None for everything.
 
     Args:
@@ -230,16 +230,16 @@ def _is_along_channels(step):
 
 
 def _cut(model, layer, input_shape):
-    laid = graph.walk(model, input_shape)
-    step = graph.find(laid, layer)
-    laid = graph.below(laid, step)
-    shape = laid.inputs[0].shape
+    model_graph = graph.walk(model, input_shape)
+    step = graph.find(model_graph, layer)
+    model_graph = graph.below(model_graph, step)
+    shape = model_graph.inputs[0].shape
     if len(shape) != 3:
         raise ValueError(
             f"Windows are parts of images (height, width, channels), and model '{model.name}' takes {shape}. Give the "
             "model an input with these three axes; a keras.layers.Reshape behind it makes what its first layer takes."
         )
-    return laid, step
+    return model_graph, step
 
 
 def _is_empty(windows):

@@ -11,19 +11,19 @@ import tensorflow as tf
 
 from deconv import graph
 from deconv.graph import activation_functions
-from deconv.graph.receptive_field import FILTERS, POOLS, reaches
+from deconv.graph.receptive_field import FILTERS, POOLS, receptive_fields
 from deconv.ops import convolution
 
 CONVS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
 
 
-def moves(step):
+def is_translation_equivariant(step):
     """Whether a step computes the same at every position, so that it can be run on windows.
 
     Layers that hold a number for each position of the map cannot, nor layers that see all of it at once.
     """
     layer = step.layer
-    if len(step.outputs) > 1 or any(reach is None for reach in reaches(step)):
+    if len(step.outputs) > 1 or any(field is None for field in receptive_fields(step)):
         return False
     if isinstance(layer, FILTERS + POOLS):
         # Average pooling with a border divides by the cells inside the map, which are not the same everywhere.
@@ -60,7 +60,7 @@ def outside(step):
 
 
 def call(step, *args, **kwargs):
-    """Run a step that `moves` on windows which have their border: `(n, rows, columns, channels)` each."""
+    """Run a translation-equivariant step on windows which have their border: `(n, rows, columns, channels)` each."""
     layer = step.layer
     if isinstance(layer, keras.layers.ZeroPadding2D | keras.layers.Cropping2D):  # the window is cut as it will be
         return args[0]

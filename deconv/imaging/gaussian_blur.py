@@ -20,8 +20,8 @@ def blurred(images, width):
 
 def _weights(length, width):
     """`(length, length)`: row i holds the weights of all pixels of an axis in the blurred pixel i."""
-    reach = int(np.ceil(4 * width))
-    offsets = np.arange(-reach, reach + 1)
+    field = int(np.ceil(4 * width))
+    offsets = np.arange(-field, field + 1)
     weights = np.exp(-0.5 * np.square(offsets / width))
     rows = np.broadcast_to(np.arange(length)[:, None], (length, len(offsets)))
     matrix = np.zeros((length, length))

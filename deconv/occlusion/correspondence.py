@@ -120,10 +120,10 @@ def correspondence(
         images = images.astype(np.float32)  # so that `fill` need not be a whole number
     fill = fill_of(fill, images, in_pixels=preprocess is not None)
     masks = check_masks(masks, images.shape[1:], len(images))
-    laid = graph.walk(model, input_shape)
-    layers, steps = graph.find_all(laid, layers)
-    laid = graph.below(laid, *steps)
-    image, forward = laid.inputs[0], recorder(laid, steps)
+    model_graph = graph.walk(model, input_shape)
+    layers, steps = graph.find_all(model_graph, layers)
+    model_graph = graph.below(model_graph, *steps)
+    image, forward = model_graph.inputs[0], recorder(model_graph, steps)
 
     def look(images):
         """Features of each layer, `(n, entries)`."""

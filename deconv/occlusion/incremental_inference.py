@@ -13,7 +13,7 @@ from deconv import graph
 from deconv.graph import windowed_layers
 from deconv.graph.compilation import traced
 from deconv.graph.cost import TRAFFIC, cost
-from deconv.graph.receptive_field import reaches, windows_above
+from deconv.graph.receptive_field import receptive_fields, windows_above
 from deconv.ops import crops
 
 OVERHEAD = 150_000
@@ -24,7 +24,7 @@ class Rectangles:
     """Where a set of squares changes the maps of a graph.
 
     Args:
-        laid: A `Graph` with one input.
+        model_graph: A `Graph` with one input.
         squares: `(n, 4)` ints, the squares in the image.
         growth: The largest share of a map's rows and columns that is recomputed, around the middle of what changed;
             None for all that changed.
@@ -35,13 +35,13 @@ class Rectangles:
         share: Work of recomputing them as a share of computing everything.
     """
 
-    def __init__(self, laid, squares, growth=None):
-        steps = moving(laid)
+    def __init__(self, model_graph, squares, growth=None):
+        steps = moving(model_graph)
         self._capped = growth is not None
-        windows = windows_above(laid._replace(steps=tuple(steps)), squares, growth)
+        windows = windows_above(model_graph._replace(steps=tuple(steps)), squares, growth)
         self.corners = {edge: window[:, :2] for edge, window in windows.items()}
         self.sizes = {edge: np.maximum(window[:, 2:] - window[:, :2], 1) for edge, window in windows.items()}
-        everything = sum(cost(step, step.output.shape[:-1]) for step in laid.steps)
+        everything = sum(cost(step, step.output.shape[:-1]) for step in model_graph.steps)
         moved = sum(cost(step, step.output.shape[:2]) for step in steps)
         changed = sum(self._work(step) for step in steps)
         self.share = (everything - moved + changed) / everything
@@ -52,8 +52,8 @@ class Rectangles:
         """Mean work of a step over the squares: its rectangle, and the windows that are cut for it."""
         size = self.sizes[step.output].mean(axis=0)
         cut = sum(
-            np.prod((size - 1) * reach.strides + reach.cells) * edge.shape[-1]
-            for edge, reach in zip(step.inputs, reaches(step), strict=True)
+            np.prod((size - 1) * field.strides + field.cells) * edge.shape[-1]
+            for edge, field in zip(step.inputs, receptive_fields(step), strict=True)
         )
         return cost(step, size) + TRAFFIC * cut + OVERHEAD
 
@@ -67,27 +67,27 @@ class Rectangles:
         return np.array(corners, np.int32), np.array(list(sizes.values()), np.int32)
 
 
-def may_pay(laid):
+def may_pay(model_graph):
     """Whether recomputing rectangles, were they ever so small, could be less work than computing everything."""
-    everything = sum(cost(step, step.output.shape[:-1]) for step in laid.steps)
-    return OVERHEAD * len(moving(laid)) < everything
+    everything = sum(cost(step, step.output.shape[:-1]) for step in model_graph.steps)
+    return OVERHEAD * len(moving(model_graph)) < everything
 
 
-def moving(laid):
+def moving(model_graph):
     """The steps that can be run on windows, from the image up to where a layer sees everything."""
-    edges, steps = {laid.inputs[0]}, []
-    for step in laid.steps:
-        if edges.issuperset(step.inputs) and windowed_layers.moves(step):
+    edges, steps = {model_graph.inputs[0]}, []
+    for step in model_graph.steps:
+        if edges.issuperset(step.inputs) and windowed_layers.is_translation_equivariant(step):
             steps.append(step)
             edges.add(step.output)
     return steps
 
 
-def recomputation(laid, outputs, watched):
+def recomputation(model_graph, outputs, watched):
     """Compile the two passes of incremental inference.
 
     Args:
-        laid: A `Graph` with one input.
+        model_graph: A `Graph` with one input.
         outputs: Edge of the class outputs.
         watched: Edge whose maps are summed.
 
@@ -97,13 +97,13 @@ def recomputation(laid, outputs, watched):
         squares of the image `filled` pasted into it, with corners and sizes from `Rectangles.of`. Each is traced once,
         whatever the number of squares and their size.
     """
-    steps = moving(laid)
+    steps = moving(model_graph)
     names = {step.name for step in steps}
-    edges = [laid.inputs[0], *(step.output for step in steps)]
-    image = laid.inputs[0]
+    edges = [model_graph.inputs[0], *(step.output for step in steps)]
+    image = model_graph.inputs[0]
 
     def whole(images):
-        values = graph.run(laid, images)
+        values = graph.run(model_graph, images)
         return [values[edge] for edge in edges], tf.reduce_sum(_exactly(values[watched][0]), _space(watched))
 
     def changed(maps, sums, filled, corners, sizes, channel):
@@ -117,19 +117,19 @@ def recomputation(laid, outputs, watched):
             return tf.ensure_shape(windows, (None, None, None, edge.shape[-1]))
 
         def call(step, *args, **kwargs):
-            ends = iter(zip(step.inputs, reaches(step), strict=True))
+            ends = iter(zip(step.inputs, receptive_fields(step), strict=True))
 
             def with_border(leaf):
                 if not tf.is_tensor(leaf):
                     return leaf
-                edge, reach = next(ends)
+                edge, field = next(ends)
                 if edge not in corner:
                     return leaf
                 if step.name not in names:
                     maps = part(leaf, edge, tf.zeros_like(corner[edge]), edge.shape[:2])
                     return tf.ensure_shape(maps, (None, *edge.shape))
-                first = corner[step.output] * reach.strides - reach.before
-                maps = part(leaf, edge, first, (size[step.output] - 1) * reach.strides + reach.cells)
+                first = corner[step.output] * field.strides - field.before
+                maps = part(leaf, edge, first, (size[step.output] - 1) * field.strides + field.cells)
                 outside = windowed_layers.outside(step)
                 return maps if outside is None else crops.blank(maps, first, edge.shape, outside)
 
@@ -138,7 +138,7 @@ def recomputation(laid, outputs, watched):
             return run(step, *args, **kwargs)
 
         start = crops.cut(filled, nothing, corner[image], size[image])
-        values = graph.run(laid, start, call)
+        values = graph.run(model_graph, start, call)
         maps = _exactly(tf.gather(values[watched], channel, axis=-1))
         if watched in corner:
             before = crops.cut(below[watched], nothing, corner[watched], size[watched])

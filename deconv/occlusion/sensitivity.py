@@ -124,7 +124,7 @@ def occlusion_maps(
     tops, lefts = (starts(*axis) for axis in zip(image.shape[:2], size, stride, ("rows", "columns"), strict=True))
     fill = fill_of(fill, image, in_pixels=preprocess is not None)
     network = _compiled(model, layer, input_shape)
-    scene = _Scene(network, image, fill, preprocess, size)
+    scene = _OccludedImages(network, image, fill, preprocess, size)
 
     outputs, sums, peaks = network.look(scene.prepared)
     target = int(outputs[0].argmax()) if target is None else check_target(target, outputs.shape[1])
@@ -188,7 +188,7 @@ def square_of(image_shape, size=None, stride=None):
     return size, tuple(min(step, rows) for rows in size) if stride is None else check_pair("stride", stride)
 
 
-class _Scene:
+class _OccludedImages:
     """An image, what covers it, and how both reach the network."""
 
     def __init__(self, network, image, fill, preprocess, size):
@@ -241,11 +241,11 @@ class _Network:
     """A model, compiled for occlusion: each pass when it is first needed, once."""
 
     def __init__(self, model, layer, input_shape):
-        laid = graph.walk(model, input_shape)
-        self._output = laid.outputs[0]
-        self.head = next(step for step in laid.steps if self._output in step.outputs)
-        self._watched = self.head if layer is None else graph.find(laid, layer)
-        self.graph = graph.below(laid, self._watched, self.head)
+        model_graph = graph.walk(model, input_shape)
+        self._output = model_graph.outputs[0]
+        self.head = next(step for step in model_graph.steps if self._output in step.outputs)
+        self._watched = self.head if layer is None else graph.find(model_graph, layer)
+        self.graph = graph.below(model_graph, self._watched, self.head)
         self._rectangles = None, None
 
     @cached_property

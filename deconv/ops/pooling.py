@@ -47,13 +47,13 @@ def max_pool_with_switches(maps, pool_size, strides=None, padding="valid"):
     if top or bottom or left or right:
         lowest = tf.constant(-math.inf, maps.dtype)
         maps = tf.pad(maps, [[0, 0], [top, bottom], [left, right], [0, 0]], constant_values=lowest)
-    pooled, winners = max_pool_with_winners(maps, pool, strides)
+    pooled, winners = max_pool_with_argmax(maps, pool, strides)
     row_of = tf.range(rows)[:, None, None] * strides[0] - top + winners // pool[1]
     column_of = tf.range(columns)[:, None] * strides[1] - left + winners % pool[1]
     return pooled, row_of * width + column_of
 
 
-def max_pool_with_winners(maps, pool_size, strides):
+def max_pool_with_argmax(maps, pool_size, strides):
     """Max pooling without padding that says which cell of its window each maximum is.
 
     Args:

@@ -113,7 +113,7 @@ def unit_sheet(found, tops=None, class_names=None, title=None, *, percentile=100
     return fig
 
 
-def thumbnails(points, images, frames, *, side=None, size=1300, border=2, reach=1.5):
+def thumbnails(points, images, frames, *, side=None, size=1300, border=2, field=1.5):
     """Images on a grid laid over the plane, each at the free place nearest to its point.
 
     Args:
@@ -123,7 +123,7 @@ def thumbnails(points, images, frames, *, side=None, size=1300, border=2, reach=
         side: Longer side of a thumbnail, in pixels of the picture; None for 40, or more of fewer than 300 images.
         size: Longer side of the picture, in pixels, about.
         border: Width of the frames, in pixels.
-        reach: How many places an image may be away from its point; where none is free, it is not shown.
+        field: How many places an image may be away from its point; where none is free, it is not shown.
 
     Returns:
         `(picture, extent, shown)`: `(height, width, 3)`; left, right, bottom and top in the units of the points; and
@@ -140,7 +140,7 @@ def thumbnails(points, images, frames, *, side=None, size=1300, border=2, reach=
     picture, free, shown = np.ones((*(counts * box), 3)), np.ones(len(cells), bool), []
     for number, place in enumerate(where):
         away = np.where(free, np.hypot(*(cells - place).T), np.inf)
-        if away.min() > reach:
+        if away.min() > field:
             continue
         free[away.argmin()] = False
         shown.append(number)

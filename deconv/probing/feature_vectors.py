@@ -34,16 +34,16 @@ def vectors(model, images, layers, *, pooled=None, preprocess=None, batch_size=6
         ValueError: If a layer does not exist, or the images do not fit the model.
     """
     check_positive("batch_size", batch_size)
-    laid = graph.walk(model, input_shape)
+    model_graph = graph.walk(model, input_shape)
     named = [layer for layer in layers if layer is not None]
-    steps = iter(graph.find_all(laid, named)[1] if named else ())
+    steps = iter(graph.find_all(model_graph, named)[1] if named else ())
     steps = [None if layer is None else next(steps) for layer in layers]
-    image = graph.below(laid, *[step for step in steps if step is not None] or laid.steps[-1:]).inputs[0]
+    image = graph.below(model_graph, *[step for step in steps if step is not None] or model_graph.steps[-1:]).inputs[0]
     edges = [image if step is None else step.output for step in steps]
     grids = [grid_of(edge.shape, pooled) for edge in edges]
     counts = [count_of(edge.shape, grid) for edge, grid in zip(edges, grids, strict=True)]
     for group in groups(counts, len(images)):
-        see = seer(laid, [steps[n] for n in group], [grids[n] for n in group], preprocess, image)
+        see = forward_pass(model_graph, [steps[n] for n in group], [grids[n] for n in group], preprocess, image)
         yield from see(images, batch_size)
 
 
@@ -86,11 +86,11 @@ def groups(counts, images):
     yield group
 
 
-def seer(laid, steps, grids, preprocess, image):
+def forward_pass(model_graph, steps, grids, preprocess, image):
     """A function from images and a batch size to the vectors `(n, values)` of some layers, in one pass.
 
     Args:
-        laid: A `Graph`.
+        model_graph: A `Graph`.
         steps: Its layers; None for the image itself.
         grids: What each is averaged onto, from `grid_of`.
         preprocess: Function applied to each batch of images before the model sees it.
@@ -98,7 +98,7 @@ def seer(laid, steps, grids, preprocess, image):
     """
     edges = [image if step is None else step.output for step in steps]
     named = [step for step in steps if step is not None]
-    forward = recorder(graph.below(laid, *named), named) if named else lambda batch: ([], [])
+    forward = recorder(graph.below(model_graph, *named), named) if named else lambda batch: ([], [])
 
     def look(batch):
         batch = prepare(batch, preprocess, image.shape, image.dtype)

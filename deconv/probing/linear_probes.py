@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from deconv import graph
 from deconv.datasets.sampling import labelled
-from deconv.probing.feature_vectors import count_of, grid_of, groups, seer
+from deconv.probing.feature_vectors import count_of, forward_pass, grid_of, groups
 from deconv.probing.linear_classifiers import CLASSIFIERS, check_scaling, check_sklearn, classifier, in_span
 from deconv.probing.splits import check_sizes, class_accuracy, deviation, draw_folds
 from deconv.validation import check_positive
@@ -106,9 +106,9 @@ def probe(
         raise ValueError(f"classifiers must be of {', '.join(CLASSIFIERS)}; received {classifiers!r}.")
     check_scaling(scaling, C)
     check_positive("batch_size", batch_size)
-    laid = graph.walk(model, input_shape)
-    layers, steps = graph.find_all(laid, layers)
-    laid = graph.below(laid, *steps)
+    model_graph = graph.walk(model, input_shape)
+    layers, steps = graph.find_all(model_graph, layers)
+    model_graph = graph.below(model_graph, *steps)
     grids = [grid_of(step.output.shape, pooled) for step in steps]
     labels, pick = labelled(dataset)
     sizes = check_sizes(per_class)
@@ -116,7 +116,9 @@ def probe(
     values = [count_of(step.output.shape, grid) for step, grid in zip(steps, grids, strict=True)]
     together = list(groups(values, draws[0].train.size + len(draws[0].test)))
     seers = [
-        seer(laid, [steps[n] for n in group], [grids[n] for n in group], preprocess, laid.inputs[0])
+        forward_pass(
+            model_graph, [steps[n] for n in group], [grids[n] for n in group], preprocess, model_graph.inputs[0]
+        )
         for group in together
     ]
     accuracy = np.empty((len(steps), len(classifiers), len(sizes), len(draws)))

@@ -13,20 +13,20 @@ _LOOK = 20
 """Updates, at least, between two looks at the training loss."""
 
 
-def fresh(laid, classes, random):
+def fresh(model_graph, classes, random):
     """The network of a graph with weights drawn anew, and a softmax for other classes on top.
 
     Args:
-        laid: A `Graph` with one input, as `graph.below` cuts it.
+        model_graph: A `Graph` with one input, as `graph.below` cuts it.
         classes: How many classes the softmax tells apart.
         random: A `np.random.Generator`, from which every initializer and every dropout takes its seed.
 
     Returns:
         A functional `keras.Model` that shares nothing with the one that the graph is of.
     """
-    image = keras.Input(laid.inputs[0].shape, dtype=laid.inputs[0].dtype)
-    values, twins = {laid.inputs[0]: image}, {}
-    for step in laid.steps:
+    image = keras.Input(model_graph.inputs[0].shape, dtype=model_graph.inputs[0].dtype)
+    values, twins = {model_graph.inputs[0]: image}, {}
+    for step in model_graph.steps:
         if id(step.layer) not in twins:
             config = _seeded(step.layer.get_config(), random) | {"name": label(step.name)}  # no two of one name
             twins[id(step.layer)] = type(step.layer).from_config(config)
@@ -36,7 +36,7 @@ def fresh(laid, classes, random):
             lambda leaf: values[leaf] if isinstance(leaf, graph.Edge) else leaf, (step.args, step.kwargs)
         )
         values.update(zip(step.outputs, keras.tree.flatten(twin(*args, **kwargs)), strict=True))
-    top = values[laid.steps[-1].output]
+    top = values[model_graph.steps[-1].output]
     top = keras.layers.Flatten(data_format="channels_last")(top) if len(top.shape) > 2 else top
     start = keras.initializers.GlorotUniform(seed=_seed(random))
     return keras.Model(image, keras.layers.Dense(classes, "softmax", kernel_initializer=start)(top))
@@ -45,13 +45,13 @@ def fresh(laid, classes, random):
 class Trainer:
     """A network that is trained again and again, each time from other random weights; compiled once."""
 
-    def __init__(self, laid, classes, learning_rate):
-        self.laid, self.classes = laid, classes
-        self.network = fresh(laid, classes, np.random.default_rng(0))
+    def __init__(self, model_graph, classes, learning_rate):
+        self.model_graph, self.classes = model_graph, classes
+        self.network = fresh(model_graph, classes, np.random.default_rng(0))
         self.optimizer = keras.optimizers.Adam(learning_rate)
         self.optimizer.build(self.network.trainable_variables)
         self.begin = [variable.numpy() for variable in self.optimizer.variables]
-        image = laid.inputs[0]
+        image = model_graph.inputs[0]
         images, numbers = tf.TensorSpec((None, *image.shape), image.dtype), tf.TensorSpec((None,), tf.int64)
         self.update = tf.function(
             self._update, input_signature=(images, numbers, tf.TensorSpec((None, None), tf.int64))
@@ -60,7 +60,7 @@ class Trainer:
 
     def train(self, images, labels, random, most_updates, enough, examples):
         """Train from random weights: `(updates made, last mean training loss)`."""
-        start = fresh(self.laid, self.classes, random)
+        start = fresh(self.model_graph, self.classes, random)
         for variables, values in ((self.network.variables, start.variables), (self.optimizer.variables, self.begin)):
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)

@@ -95,8 +95,8 @@ def transfer(
     wanted = check_sizes(scratch) if not isinstance(scratch, bool | np.bool_) else sizes if scratch else sizes[:0]
     if not np.isin(wanted, sizes).all():
         raise ValueError(f"scratch must be True, False or numbers of per_class, {sizes.tolist()}; received {scratch}.")
-    laid = graph.walk(model, input_shape)
-    step = last_hidden(laid) if layer is None else graph.find(laid, layer)
+    model_graph = graph.walk(model, input_shape)
+    step = last_hidden(model_graph) if layer is None else graph.find(model_graph, layer)
     if step is None:
         raise ValueError(f"Model '{model.name}' has no layer below a dense one; name the layer whose features to use.")
     draw = {"test_per_class": test_per_class, "folds": folds, "seed": seed}
@@ -105,7 +105,7 @@ def transfer(
     found = probe(model, dataset, step.name, sizes, **fixed, **draw, **images)
     shape = len(sizes), folds
     result = Transfer(
-        _name(laid, step) if layer is None else layer,
+        _name(model_graph, step) if layer is None else layer,
         sizes,
         found.classes,
         found.accuracy[0, 0],
@@ -116,12 +116,13 @@ def transfer(
     if len(wanted):
         labels, pick = labelled(dataset)
         draws = draw_folds(labels, sizes, **draw)
-        trainer = Trainer(graph.below(laid, step), len(found.classes), learning_rate)
+        trainer = Trainer(graph.below(model_graph, step), len(found.classes), learning_rate)
         options = {"most_updates": most_updates, "enough": enough, "examples": examples}
         with tqdm(total=len(wanted) * folds, unit=" networks", disable=not progress) as bar:
             for number, fold in enumerate(draws):
                 train, test = (
-                    _prepared(pick(part), preprocess, laid, batch_size) for part in (fold.train.ravel(), fold.test)
+                    _prepared(pick(part), preprocess, model_graph, batch_size)
+                    for part in (fold.train.ravel(), fold.test)
                 )
                 rows = np.arange(len(train)).reshape(fold.train.shape)
                 truth = np.searchsorted(found.classes, labels[fold.test])
@@ -137,23 +138,23 @@ def transfer(
     return result
 
 
-def _prepared(images, preprocess, laid, batch_size):
+def _prepared(images, preprocess, model_graph, batch_size):
     """All images as the model takes them."""
-    image, starts = laid.inputs[0], range(0, len(images), batch_size)
+    image, starts = model_graph.inputs[0], range(0, len(images), batch_size)
     batches = [prepare(images[start : start + batch_size], preprocess, image.shape, image.dtype) for start in starts]
     return np.concatenate(batches)
 
 
-def last_hidden(laid):
+def last_hidden(model_graph):
     """The step that makes what a graph's last dense layer takes; None if there is no such layer."""
-    heads = [step for step in laid.steps if isinstance(step.layer, keras.layers.Dense)]
-    return next((step for step in laid.steps if heads and heads[-1].inputs[0] in step.outputs), None)
+    heads = [step for step in model_graph.steps if isinstance(step.layer, keras.layers.Dense)]
+    return next((step for step in model_graph.steps if heads and heads[-1].inputs[0] in step.outputs), None)
 
 
-def _name(laid, step):
+def _name(model_graph, step):
     """What a step is called by its reader: the layer that it passes on, if it does nothing itself."""
     while isinstance(step.layer, graph.IDLE):
-        makers = [maker for maker in laid.steps if step.inputs[0] in maker.outputs]
+        makers = [maker for maker in model_graph.steps if step.inputs[0] in maker.outputs]
         if not makers:
             break
         step = makers[0]

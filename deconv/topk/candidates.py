@@ -15,11 +15,11 @@ def kept_dtype(*dtypes):
     return "float32" if all(dtype.is_floating and dtype.size <= 4 for dtype in dtypes) else "float64"
 
 
-def finder(laid, steps):
+def finder(model_graph, steps):
     """Compile the network together with the search for what is worth keeping.
 
     Args:
-        laid: A `Graph` with one input.
+        model_graph: A `Graph` with one input.
         steps: The steps to watch. Their channels are counted on from one to the next.
 
     Returns:
@@ -41,7 +41,7 @@ def finder(laid, steps):
     counts = [step.output.shape[-1] for step in steps]
 
     def find(images, ids, last_values, last_ids, most):
-        values = graph.run(laid, images)
+        values = graph.run(model_graph, images)
         maps = [
             tf.reshape(values[step.output], [-1, *plane(step.output.shape), step.output.shape[-1]]) for step in steps
         ]
@@ -60,7 +60,7 @@ def finder(laid, steps):
         pairs = tf.where(enters)
         return tf.reduce_all(tf.math.is_finite(strongest), axis=1), pairs, tf.gather_nd(strongest, pairs), places
 
-    image, channels = laid.inputs[0], sum(counts)
+    image, channels = model_graph.inputs[0], sum(counts)
     return traced(
         find,
         tf.TensorSpec((None, *image.shape), image.dtype),

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from deconv import graph
-from deconv.datasets.batches import ahead, opened
+from deconv.datasets.batches import as_batches, prefetch
 from deconv.graph.fingerprint import Source
 from deconv.runtime.atomic_files import locked
 from deconv.topk import checkpoint as state_file
@@ -82,10 +82,10 @@ def top_activations(
     check_positive("batch_size", batch_size)
     if not isinstance(save_every, Real) or isinstance(save_every, bool) or not save_every >= 0:
         raise ValueError(f"save_every must be a number of seconds, at least 0; received {save_every!r}.")
-    laid = graph.walk(model, input_shape)
-    layers, steps = graph.find_all(laid, layers)
-    below = graph.below(laid, *steps)
-    source, path = opened(dataset), None
+    model_graph = graph.walk(model, input_shape)
+    layers, steps = graph.find_all(model_graph, layers)
+    below = graph.below(model_graph, *steps)
+    source, path = as_batches(dataset), None
     if checkpoint is None:
         state = TopK(maps_of(steps), k, sources=[Source({}, 0, False)])
     else:
@@ -103,10 +103,10 @@ def top_activations(
             source.check_first()
         else:
             batches = _prepared(source.batches(batch_size, after=state.images), preprocess, below.inputs[0])
-            find = finder(below, [graph.find(laid, layer) for layer in state.maps])
+            find = finder(below, [graph.find(model_graph, layer) for layer in state.maps])
             with tqdm(unit=" images", initial=state.images, disable=not progress) as bar:
                 _scan(find, state, source, batches, path, save_every, bar)
-    tops = tops_in(laid, state)
+    tops = tops_in(model_graph, state)
     return {layer: tops[step.name] for layer, step in zip(layers, steps, strict=True)}
 
 
@@ -125,7 +125,7 @@ def _scan(find, state, source, batches, path, save_every, bar):
     """Show a state all batches; with a path, save it every so often and at the end, however that comes."""
     saved, last_saving = state.sources, time.monotonic()
     try:
-        with closing(ahead(batches)) as batches:
+        with closing(prefetch(batches)) as batches:
             for batch in batches:
                 _show(find, state, batch)
                 first = {} if source.first is None else {"first image": source.first}

@@ -89,9 +89,9 @@ class TopK:
             preprocess: The function that the images go through first; known by module and name only.
             input_shape: `(height, width, channels)` for a model that leaves its input size open.
         """
-        laid = graph.walk(model, input_shape)
-        _, steps = graph.find_all(laid, layers)
-        return cls(maps_of(steps), k, made_by(graph.below(laid, *steps), steps, preprocess, input_shape))
+        model_graph = graph.walk(model, input_shape)
+        _, steps = graph.find_all(model_graph, layers)
+        return cls(maps_of(steps), k, made_by(graph.below(model_graph, *steps), steps, preprocess, input_shape))
 
     @property
     def images(self):
@@ -162,15 +162,15 @@ class TopK:
         Raises:
             ValueError: If the model is another one.
         """
-        laid = graph.walk(model, self.made_by.get("input_shape"))
-        steps = [graph.find(laid, layer) for layer in self.maps]
-        found = fingerprint.architecture(graph.below(laid, *steps), self.maps)
+        model_graph = graph.walk(model, self.made_by.get("input_shape"))
+        steps = [graph.find(model_graph, layer) for layer in self.maps]
+        found = fingerprint.architecture(graph.below(model_graph, *steps), self.maps)
         if self.made_by.get("architecture", found) != found:
             raise ValueError(
                 f"This state was made by model '{self.made_by['model']}', and what leads up to its layers is not the "
                 f"same in '{model.name}', which was received. Give the model that it was made by."
             )
-        return tops_in(laid, self)
+        return tops_in(model_graph, self)
 
     def save(self, path):
         """Write it to a file, which is replaced at once or not at all: see `state_file.save`.
@@ -237,32 +237,34 @@ def maps_of(steps):
     return {step.name: Maps(tuple(step.output.shape), kept_dtype(step.output.dtype)) for step in steps}
 
 
-def made_by(laid, steps, preprocess, input_shape=None):
+def made_by(model_graph, steps, preprocess, input_shape=None):
     """What a state is made by, for a graph cut to the steps that it watches."""
     shape = None if input_shape is None else [int(size) for size in input_shape]
-    model = fingerprint.of_model(laid, [step.name for step in steps])
+    model = fingerprint.of_model(model_graph, [step.name for step in steps])
     told = {"preprocess": fingerprint.of_function(preprocess)} | fingerprint.of_arguments(preprocess)
     return model | told | {"input_shape": shape}
 
 
-def tops_in(laid, state):
+def tops_in(model_graph, state):
     """What a state holds, with the windows that the units see in a model laid open: `{layer: TopActivations}`."""
     return {
-        layer: _with_windows(ranking, graph.below(laid, graph.find(laid, layer)))
+        layer: _with_windows(ranking, graph.below(model_graph, graph.find(model_graph, layer)))
         for layer, ranking in state.rankings.items()
     }
 
 
-def _with_windows(ranking, laid):
+def _with_windows(ranking, model_graph):
     """A ranking of the last step of a graph, as `TopActivations`."""
-    shape = laid.steps[-1].output.shape
+    shape = model_graph.steps[-1].output.shape
     _, columns = plane(shape)
     values, ids, labels, positions = ranking
     positions = np.stack(np.divmod(positions, columns), axis=-1)
     units = positions.reshape(-1, 2)
     if len(shape) != 3:  # all units see the same
         units = units[:1]
-    windows = np.broadcast_to(windows_below(laid, units)[laid.inputs[0]], (values.size, 4)).reshape(*values.shape, 4)
+    windows = np.broadcast_to(windows_below(model_graph, units)[model_graph.inputs[0]], (values.size, 4)).reshape(
+        *values.shape, 4
+    )
     return TopActivations(values, ids, labels, positions, windows.copy())
 
 

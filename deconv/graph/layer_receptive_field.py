@@ -1,7 +1,7 @@
 """Which cells of a map a position behind a filter sees: the arithmetic of one layer and of chains of layers.
 
 A position `r` behind a filter of `k` cells with stride `s` and `p` cells of padding before the map sees the cells
-`r * s - p` to `r * s - p + k`; `Reach` is that `(k, s, p)`.
+`r * s - p` to `r * s - p + k`; `ReceptiveField` is that `(k, s, p)`.
 """
 
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Reach(NamedTuple):
+class ReceptiveField(NamedTuple):
     """Which cells a position sees: `cells` of them from `position * strides - before` on, each `(rows, columns)`."""
 
     cells: tuple[int, int]
@@ -41,8 +41,8 @@ class Reach(NamedTuple):
 
 
 def of(cells, strides, before):
-    return Reach(*(tuple(int(length) for length in side) for side in (cells, strides, before)))
+    return ReceptiveField(*(tuple(int(length) for length in side) for side in (cells, strides, before)))
 
 
-ONE = Reach((1, 1), (1, 1), (0, 0))
+ONE = ReceptiveField((1, 1), (1, 1), (0, 0))
 """A position and the cell at the same place."""
