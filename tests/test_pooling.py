@@ -1,138 +1,241 @@
-"""Before and after pooling: numbers worked out on maps small enough to count."""
+"""The pure operations against hand-worked numbers, their adjoints and their slow twins."""
 
-import keras
 import numpy as np
 import pytest
 import reference
-from hypothesis import given, settings
+import tensorflow as tf
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from keras import layers as kl
-from specimens import SPECIMENS, images
 
-import deconv
-from deconv.imaging.affine_transforms import move
+from deconv.ops import convolution, pooling
+
+law = settings(max_examples=40, deadline=None, derandomize=True)
+pairs = st.tuples(st.integers(1, 4), st.integers(1, 4))
+sizes = st.tuples(st.integers(3, 9), st.integers(3, 9))
+paddings = st.sampled_from(["valid", "same"])
+pool_paddings = st.sampled_from(["valid", "same", "ceil"])
 
 
-def mirror_of_the_image(height, width, pool=2):
-    """A model whose maps are the image itself and its negative, then a pool."""
-    image = keras.Input((height, width, 1), dtype="float64")
-    maps = kl.Conv2D(2, 1, activation="relu", use_bias=False, name="conv", dtype="float64")(image)
-    model = keras.Model(image, kl.MaxPooling2D(pool, name="pool", dtype="float64")(maps))
-    model.set_weights([np.reshape([1.0, -1.0], (1, 1, 1, 2))])
-    return model
+def noise(seed, *shape):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def assert_adjoint(up, x, down, y):
+    """`<Ax, y> == <x, A'y>` to 1e-12, `up` being Ax and `down` A'y."""
+    up, down = np.asarray(up), np.asarray(down)
+    assert up.shape == y.shape and down.shape == x.shape
+    assert abs(np.vdot(up, y) - np.vdot(x, down)) <= 1e-12 * np.linalg.norm(up) * np.linalg.norm(y)
+
+
+def pooled_at(maps, switches):
+    """The values that the switches point at, read one by one."""
+    width = maps.shape[2]
+    read = [maps[n, switches[n, r, c, f] // width, switches[n, r, c, f] % width, f] for n, r, c, f in every(switches)]
+    return np.reshape(read, switches.shape)
+
+
+def every(array):
+    return np.ndindex(array.shape)
+
+
+def test_rectify_sets_what_is_negative_to_zero_and_keeps_the_rest():
+    assert pooling.rectify(tf.constant([-3.0, -0.0, 0.0, 2.5])).numpy().tolist() == [0, 0, 0, 2.5]
+
+
+@law
+@given(sizes, pairs, pairs, pool_paddings, st.sampled_from([-9, 0]), st.integers(0, 99))
+def test_pooling_finds_the_maxima_and_places_of_the_slow_twin(size, pool, strides, padding, shift, seed):
+    assume(padding == "same" or (pool[0] <= size[0] and pool[1] <= size[1]))
+    assume(padding != "ceil" or (strides[0] <= pool[0] and strides[1] <= pool[1]))  # or a window lies outside
+    maps = np.random.default_rng(seed).integers(-2, 2, (2, *size, 3)) + float(shift)  # few values: many ties
+    pooled, switches = pooling.max_pool_with_switches(tf.constant(maps), pool, strides, padding)
+    expected, places = reference.max_pool(maps, pool, strides, padding)
+    np.testing.assert_array_equal(pooled, expected)
+    np.testing.assert_array_equal(switches, places)
+    if padding != "ceil":
+        np.testing.assert_array_equal(pooled, tf.nn.max_pool2d(maps, pool, strides, padding.upper()))
+
+
+def test_of_equal_maxima_the_first_in_row_major_order_wins():
+    # One window of 2x3 cells, row by row; the maximum 7 is at cells 2 and 3: row-major order says 2,
+    # column-major order would say 3. The dead channel points at cell 0.
+    maps = tf.constant([[[[1.0], [0.0], [7.0]], [[7.0], [0.0], [2.0]]]])
+    maps = tf.concat([maps, tf.zeros_like(maps)], axis=-1)
+    pooled, switches = pooling.max_pool_with_switches(maps, (2, 3))
+    assert pooled.numpy().ravel().tolist() == [7, 0] and switches.numpy().ravel().tolist() == [2, 0]
+
+
+def test_a_padded_cell_never_wins_even_over_negative_maps():
+    # 3x3 map, windows 2x2 at stride 2, SAME: the border is below and to the right, so the last window is cell 8 alone.
+    maps = tf.reshape(-1.0 - tf.range(9.0), [1, 3, 3, 1])
+    pooled, switches = pooling.max_pool_with_switches(maps, 2, padding="same")
+    assert pooled.numpy().ravel().tolist() == [-1, -3, -7, -9] and switches.numpy().ravel().tolist() == [0, 2, 6, 8]
+
+
+def test_arrays_of_any_floating_point_type_are_pooled_as_they_are():
+    maps = noise(3, 1, 5, 6, 2)
+    for dtype in (np.float16, np.float32, np.float64):
+        pooled, switches = pooling.max_pool_with_switches(maps.astype(dtype), (3, 2), (2, 2))
+        assert pooled.dtype == dtype
+        np.testing.assert_array_equal(pooled, pooled_at(maps.astype(dtype), switches.numpy()))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_pooling_and_unpooling_keep_the_dtype_and_the_values(dtype):
+    maps = tf.cast(noise(0, 2, 5, 7, 3), dtype)
+    pooled, switches = pooling.max_pool_with_switches(maps, 2)
+    back = pooling.unpool(pooled, switches, (5, 7, 3))
+    assert pooled.dtype == back.dtype == dtype and switches.dtype == tf.int32
+    assert np.array_equal(back, np.where(back == 0, 0, maps)) and np.count_nonzero(back) == 2 * 2 * 3 * 3
+
+
+@law
+@given(sizes, pairs, pairs, pool_paddings, st.integers(0, 99))
+def test_unpool_is_the_transpose_of_pooling(size, pool, strides, padding, seed):
+    assume(padding == "same" or (pool[0] <= size[0] and pool[1] <= size[1]))
+    assume(padding != "ceil" or (strides[0] <= pool[0] and strides[1] <= pool[1]))
+    _, switches = pooling.max_pool_with_switches(tf.constant(noise(seed, 2, *size, 3)), pool, strides, padding)
+    switches, x = switches.numpy(), noise(seed + 1, 2, *size, 3)
+    y = noise(seed + 2, *switches.shape)
+    assert_adjoint(pooled_at(x, switches), x, pooling.unpool(tf.constant(y), switches, (*size, 3)), y)
+
+
+@law
+@given(sizes, pairs, pairs, st.sampled_from(pooling.COLLISIONS), st.integers(0, 99))
+def test_unpool_puts_values_where_the_slow_twin_does(size, pool, strides, collisions, seed):
+    _, switches = reference.max_pool(noise(seed, 2, *size, 3), pool, strides, "same")
+    values = noise(seed + 1, *switches.shape)
+    found = pooling.unpool(tf.constant(values), tf.constant(switches, tf.int32), (*size, 3), collisions)
+    np.testing.assert_allclose(found, reference.unpool(values, switches, (*size, 3), collisions), rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize(
-    ("name", "pool", "conv"),
-    [("overlapping", "pool2", "conv2"), ("same", "pool1", "conv1"), ("valid_stride2", "pool1", "conv1")],
-)
-def test_maps_switches_and_projections_are_those_of_the_slow_twins(name, pool, conv):
-    model = SPECIMENS[name]("float64")
-    pixels, channels = images(model, 3), [3, 0, -1]
-    found = deconv.compare_pooling(model, pixels, pool, channels, shifts=(1,), batch_size=2)
-    outputs = reference.forward(model, pixels)
-    layer = model.get_layer(pool)
-    pooled, switches = reference.max_pool(outputs[conv], layer.pool_size, layer.strides, layer.padding)
-    assert (found.before_layer, found.after_layer) == (conv, pool)
-    kept = found.channels
-    assert kept.tolist() == [3, 0, outputs[pool].shape[-1] - 1]
-    np.testing.assert_array_equal(found.switches, switches[..., kept])
-    np.testing.assert_allclose(found.after, pooled[..., kept], rtol=0, atol=1e-12)
-    np.testing.assert_allclose(found.before, outputs[conv][..., kept], rtol=0, atol=1e-12)
-    for side, path, maps in ((found.before_projection, conv, outputs[conv]), (found.after_projection, pool, pooled)):
-        for place, channel in enumerate(kept):
-            signal = np.where(np.arange(maps.shape[-1]) == channel, maps, 0)
-            expected = reference.project(model, pixels, path, signal)
-            np.testing.assert_allclose(side[:, place], expected, rtol=0, atol=1e-10)
-
-
-@pytest.mark.parametrize(
-    ("name", "before", "after"),
+    ("signal", "collisions", "centre"),
     [
-        ("lenet", "conv2", "pool2"),
-        ("overlapping", "conv1", "pool1"),
-        ("same", "conv2", "pool2"),
-        ("branching", "add", "pool"),
-        ("global_max", "conv2", "max"),
+        ([1, 1, 1, 1], "sum", 4),
+        ([1, 1, 1, 1], "last", 1),
+        ([1, 1, 1, 1], "max", 1),
+        ([5, 1, 4, 2], "sum", 12),
+        ([5, 1, 4, 2], "last", 2),
+        ([5, 1, 4, 2], "max", 5),
+        ([-3, -1, -4, -2], "max", -1),  # compared with one another, not with the zeros around
     ],
 )
-def test_the_strongest_unit_projects_to_the_same_picture_from_either_side_of_the_pool(name, before, after):
-    model = SPECIMENS[name]("float64")
-    net, pixels, channels = deconv.Deconvnet(model), images(model, 3), [0, 1, 2, 3]
-    below = net.project(pixels, after, channels)
-    assert np.abs(below).max() > 0
-    np.testing.assert_allclose(below, net.project(pixels, before, channels), rtol=0, atol=1e-12)
-
-
-def test_energy_kept_by_hand():
-    # First channel: 1 2 / 2 4, of whose squares 1 + 4 + 4 + 16 the switch keeps 16. Second channel: silent.
-    before = np.zeros((1, 2, 2, 2))
-    before[0, ..., 0] = [[1, 2], [2, 4]]
-    kept = deconv.energy_kept(before, np.array([3, 0]).reshape(1, 1, 1, 2))
-    assert kept[0, 0] == 16 / 25 and np.isnan(kept[0, 1])
-
-
-def test_a_maximum_that_several_windows_share_is_counted_once():
+def test_one_maximum_shared_by_four_windows_gets_what_the_collision_policy_says(signal, collisions, centre):
+    # 5x5 map, 3x3 windows at stride 2: all four of them hold the centre, cell 2 * 5 + 2 = 12.
     maps = np.zeros((1, 5, 5, 1))
-    maps[0, 2, 2], maps[0, 0, 1], maps[0, 4, 4] = 4, 3, 5  # windows 0 and 1 and 2 find the 4, the last the 5
-    _, switches = reference.max_pool(maps, (3, 3), (2, 2))
-    assert switches.ravel().tolist() == [12, 12, 12, 24]
-    assert deconv.energy_kept(maps, switches).tolist() == [[41 / 50]]
+    maps[0, 2, 2] = 9
+    _, switches = pooling.max_pool_with_switches(tf.constant(maps), 3, 2)
+    assert switches.numpy().ravel().tolist() == [12] * 4
+    back = pooling.unpool(tf.constant(signal, tf.float64, (1, 2, 2, 1)), switches, (5, 5, 1), collisions)
+    expected = np.zeros((1, 5, 5, 1))
+    expected[0, 2, 2] = centre
+    np.testing.assert_array_equal(back, expected)
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
-@given(st.integers(0, 999), st.integers(1, 3))
-def test_without_overlap_energy_kept_is_the_energy_of_the_pooled_maps(seed, pool):
-    maps = np.random.default_rng(seed).exponential(size=(2, 7, 6, 3))
-    pooled, switches = reference.max_pool(maps, (pool, pool), (pool, pool))
-    expected = (pooled**2).sum(axis=(1, 2)) / (maps**2).sum(axis=(1, 2))
-    np.testing.assert_allclose(deconv.energy_kept(maps, switches), expected, rtol=1e-12)
+def test_transposed_filter_leads_each_value_back_along_its_weights():
+    # Up: filter (1, 2, 3) over four cells a b c d gives (a + 2b + 3c, b + 2c + 3d).
+    # Down, signal (1, 10): a = 1*1, b = 1*2 + 10*1, c = 1*3 + 10*2, d = 10*3.
+    # A filter that slides over the padded signal without being flipped would give (3, 32, 21, 10).
+    kernel = tf.constant([1.0, 2.0, 3.0], shape=(1, 3, 1, 1))
+    below = convolution.transpose_conv(tf.constant([1.0, 10.0], shape=(1, 1, 2, 1)), kernel, (1, 4, 1))
+    assert below.numpy().ravel().tolist() == [1, 12, 23, 30]
 
 
-def test_move_by_hand():
-    picture = np.arange(1, 7.0).reshape(1, 2, 3, 1)  # 1 2 3 / 4 5 6
-    moved = {
-        (1, 0): [[0, 0, 0], [1, 2, 3]],
-        (-1, 0): [[4, 5, 6], [0, 0, 0]],
-        (0, 2): [[0, 0, 1], [0, 0, 4]],
-        (0, -1): [[2, 3, 0], [5, 6, 0]],
-        (1, -2): [[0, 0, 0], [3, 0, 0]],
-        (2, 0): [[0, 0, 0], [0, 0, 0]],
-        (0, -5): [[0, 0, 0], [0, 0, 0]],
-    }
-    for (down, right), expected in moved.items():
-        assert move(picture, down, right)[0, ..., 0].tolist() == expected
-    assert move(np.ones((1, 1, 2, 2)), 0, 1, fill=[7, 8])[0, 0].tolist() == [[7, 8], [1, 1]]
+@law
+@given(sizes, pairs, st.integers(1, 3), pairs, paddings, st.sampled_from([1, 2]), st.integers(0, 99))
+def test_transpose_conv_is_the_adjoint_of_convolution_and_equals_its_twin(
+    size, kernel, stride, dilation, padding, groups, seed
+):
+    dilation = dilation if stride == 1 else (1, 1)
+    extents = [(cells - 1) * rate + 1 for cells, rate in zip(kernel, dilation, strict=True)]
+    assume(padding == "same" or (extents[0] <= size[0] and extents[1] <= size[1]))
+    x, kernel = noise(seed, 2, *size, 4), noise(seed + 1, *kernel, 4 // groups, 6)
+    together = {"padding": padding, "dilation": dilation, "groups": groups, "strides": (stride, stride)}
+    up = reference.conv2d(x, kernel, **together)
+    y = noise(seed + 2, *up.shape)
+    down = convolution.transpose_conv(tf.constant(y), tf.constant(kernel), (*size, 4), **together)
+    assert_adjoint(up, x, down, y)
+    expected = reference.transpose_conv(y, kernel, (*size, 4), **together)
+    np.testing.assert_allclose(down, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
 
 
-def test_how_much_a_single_bright_pixel_changes_when_it_moves():
-    # Row 2, column 2 of 8x8, in pooled cell (1, 1). By one pixel: the map always changes, |a' - a| / |a| = sqrt(2);
-    # down and right stay inside the cell (0), up and left do not (sqrt 2). By two: all change. By nine: it is gone, 1.
-    pixels = np.zeros((1, 8, 8, 1))
-    pixels[0, 2, 2] = 5
-    found = deconv.compare_pooling(mirror_of_the_image(8, 8), pixels, "pool", shifts=(1, 2, 9))
-    root = np.sqrt(2)
-    np.testing.assert_allclose(found.change_before[:, 0], [root, root, 1], rtol=1e-12)
-    np.testing.assert_allclose(found.change_after[:, 0], [root / 2, root, 1], rtol=1e-12)
-    assert np.isnan(found.change_before[:, 1]).all() and np.isnan(found.energy_kept[0, 1])  # the negative is silent
-    assert found.energy_kept[0, 0] == 1 and found.shifts.tolist() == [1, 2, 9]
+@law
+@given(sizes, pairs, pairs, paddings, st.sampled_from([1, 2]), st.integers(0, 99))
+def test_transpose_conv_takes_a_stride_for_each_axis(size, kernel, strides, padding, groups, seed):
+    assume(padding == "same" or (kernel[0] <= size[0] and kernel[1] <= size[1]))
+    x, kernel = noise(seed, 2, *size, 4), noise(seed + 1, *kernel, 4 // groups, 6)
+    together = {"padding": padding, "groups": groups, "strides": strides}
+    up = reference.conv2d(x, kernel, **together)
+    y = noise(seed + 2, *up.shape)
+    down = convolution.transpose_conv(tf.constant(y), tf.constant(kernel), (*size, 4), **together)
+    assert_adjoint(up, x, down, y)
+    expected = reference.transpose_conv(y, kernel, (*size, 4), **together)
+    np.testing.assert_allclose(down, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
 
 
-def test_how_much_a_constant_map_changes_when_background_moves_in():
-    # 8 rows by 6 columns of 3: a move by s blanks s / 8 of the map up or down, s / 6 left or right, so the change is
-    # the root of that; pooled by 2, a move by 1 leaves a 3 in every cell, and a move by 2 blanks 1 / 4 and 1 / 3.
-    pixels = np.full((2, 8, 6, 1), 3.0)
-    found = deconv.compare_pooling(mirror_of_the_image(8, 6), pixels, "pool", [0], shifts=(1, 2))
-    before = [(np.sqrt(s / 8) + np.sqrt(s / 6)) / 2 for s in (1, 2)]
-    np.testing.assert_allclose(found.change_before[:, 0], before, rtol=1e-12)
-    np.testing.assert_allclose(found.change_after[:, 0], [0, before[1]], rtol=1e-12, atol=1e-15)
-    same = deconv.compare_pooling(mirror_of_the_image(8, 6), pixels, "pool", [0], shifts=(1, 2), fill=3.0)
-    assert not same.change_before.any() and not same.change_after.any()
+@law
+@given(sizes, pairs, st.integers(1, 3), pairs, st.sampled_from([1, 2]), st.integers(0, 99))
+def test_filters_without_a_border_equal_the_slow_twins(size, kernel, stride, dilation, groups, seed):
+    dilation = dilation if stride == 1 else (1, 1)
+    extents = [(cells - 1) * rate + 1 for cells, rate in zip(kernel, dilation, strict=True)]
+    assume(extents[0] <= size[0] and extents[1] <= size[1])
+    x, strides = noise(seed, 2, *size, 4), (stride, stride)
+    full, depthwise = noise(seed + 1, *kernel, 4 // groups, 6), noise(seed + 2, *kernel, 4, 2)
+    up = convolution.conv(tf.constant(x), tf.constant(full), strides, dilation, groups)
+    expected = reference.conv2d(x, full, strides=strides, dilation=dilation, groups=groups)
+    np.testing.assert_allclose(up, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+    up = convolution.depthwise_conv(tf.constant(x), tf.constant(depthwise), strides, dilation)
+    expected = reference.depthwise_conv2d(x, depthwise, strides=strides, dilation=dilation)
+    np.testing.assert_allclose(up, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
 
 
-def test_a_silent_map_in_one_image_does_not_spoil_the_mean_over_the_others():
-    pixels = np.zeros((3, 8, 8, 1))
-    pixels[1, 2, 2] = 5
-    found = deconv.compare_pooling(mirror_of_the_image(8, 8), pixels, "pool", [0], shifts=(2,), batch_size=2)
-    np.testing.assert_allclose(found.change_before, [[np.sqrt(2)]], rtol=1e-12)
-    assert np.isnan(found.energy_kept[[0, 2]]).all() and found.energy_kept[1, 0] == 1
+@pytest.mark.parametrize("place", [-1, 16])
+def test_switches_that_point_outside_of_the_map_are_an_error_and_not_a_crash(place):
+    switches = tf.constant([[[[0], [3]], [[8], [place]]]])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="switches must lie in a map of 4 x 4"):
+        pooling.unpool(tf.ones((1, 2, 2, 1)), switches, (4, 4, 1))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_unpool_adds_up_what_shares_a_place_in_any_float_type(dtype):
+    pooled = tf.constant([1.0, 2.0, 4.0, 8.0], dtype, shape=(1, 2, 2, 1))
+    unpooled = pooling.unpool(pooled, tf.reshape(tf.constant([4, 4, 4, 8]), (1, 2, 2, 1)), (3, 3, 1))
+    assert unpooled.dtype == dtype and tf.cast(unpooled, "float64").numpy().ravel().tolist() == [0] * 4 + [
+        7,
+        0,
+        0,
+        0,
+        8,
+    ]
+
+
+def test_transpose_average_pool_shares_a_value_among_the_cells_inside_the_map():
+    # 3x3 map, 2x2 windows at stride 2, SAME: the windows hold 4, 2, 2 and 1 cells of the map.
+    below = pooling.transpose_average_pool(
+        tf.constant([4.0, 6.0, 10.0, 5.0], shape=(1, 2, 2, 1)), (3, 3, 1), 2, 2, "same"
+    )
+    assert below.numpy().reshape(3, 3).tolist() == [[1, 1, 3], [1, 1, 3], [5, 5, 5]]
+
+
+def test_unpool_takes_the_int64_switches_that_tensorflow_itself_makes():
+    maps = tf.constant(noise(0, 1, 6, 4, 3))
+    pooled, switches = pooling.max_pool_with_switches(maps, 2)
+    np.testing.assert_array_equal(
+        pooling.unpool(pooled, tf.cast(switches, tf.int64), (6, 4, 3)), pooling.unpool(pooled, switches, (6, 4, 3))
+    )
+
+
+def test_unpool_refuses_switches_of_another_shape_and_names_both():
+    with pytest.raises(ValueError, match=r"\(1, 2, 2, 3\) and \(1, 2, 1, 3\).*same call of max_pool_with_switches"):
+        pooling.unpool(tf.zeros((1, 2, 2, 3)), tf.zeros((1, 2, 1, 3), tf.int32), (4, 4, 3))
+
+
+def test_pooling_takes_a_padding_in_capitals_as_the_same_padding_or_refuses_it():
+    maps = tf.constant(noise(0, 1, 5, 5, 1))
+    try:
+        pooled, _ = pooling.max_pool_with_switches(maps, 2, padding="VALID")
+    except ValueError as refusal:
+        assert "VALID" in str(refusal)
+    else:
+        np.testing.assert_array_equal(pooled, reference.max_pool(maps.numpy(), (2, 2), (2, 2), "valid")[0])

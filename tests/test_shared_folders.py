@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from specimens import SPECIMENS, images
 from test_evolution import coloured_dots, one_pixel_filters
-from test_topk import content, drawn, state_of
+from test_topk_state import content, drawn, state_of
 
 import deconv
 from deconv.cli.output import stopped_by_signals

@@ -6,7 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from test_topk import MAPS, SOURCE, content, drawn, state_of
+from test_topk_state import MAPS, SOURCE, content, drawn, state_of
 
 from deconv.topk.ranking import NOBODY
 from deconv.topk.state import TopK

@@ -260,7 +260,7 @@ def test_a_write_that_fails_leaves_the_old_state_and_nothing_else(tmp_path):
 def test_whoever_reads_while_another_writes_and_is_killed_finds_a_whole_state(tmp_path):
     code = (
         "import sys, itertools; sys.path[:0] = [sys.argv[1]]\n"
-        "from test_topk import drawn, state_of\n"
+        "from test_topk_state import drawn, state_of\n"
         "states = [state_of(drawn(5, seed)) for seed in range(3)]\n"
         "for state in itertools.cycle(states): state.save(sys.argv[2])"
     )
