@@ -1,4 +1,4 @@
-"""A Keras model as a list of steps, and what its units see."""
+"""Model graphs: a Keras model as a list of steps, and the receptive fields of its units."""
 
 from deconv.graph.model_graph import (
     IDLE,

@@ -1,8 +1,8 @@
-"""What an activation function computes: known by identity, or found out by calling it on values.
+"""Classify activation functions by identity or, where that is not possible, by calling them on test values.
 
-A function may be written in many ways: `"relu"`, `tf.nn.relu`, a lambda, a `Lambda` layer, `keras.ops.maximum(x, 0)`.
-Its name says nothing. So it is called on a few hundred numbers, once for each function, what it is set to and the rank
-of its input.
+The same function may be written in many ways: `"relu"`, `tf.nn.relu`, a lambda, a `Lambda` layer,
+`keras.ops.maximum(x, 0)`. Its name is therefore not reliable. An unknown function is called on a few hundred values;
+the result is cached for each combination of function, settings and input rank.
 """
 
 import weakref
@@ -40,22 +40,26 @@ ACTIVATED = (
     keras.layers.Dense,
     keras.layers.EinsumDense,
 )
-"""Layers with weights that may end with an activation of their own."""
+"""Layers with weights that have an `activation` argument."""
 
 _KERAS = tuple(vars(keras.activations).values())
 _SHAPES = {0: (), 1: (7,), 2: (5, 7), 3: (3, 5, 7), 4: (2, 3, 3, 5)}
-"""Shapes, without the batch, on which functions are tried first."""
+"""{rank: shape without the batch} of the maps on which functions are called first."""
 _TRIED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 """{function or layer: (version of its settings, {what else counts: Behaviour})}"""
 _SETTINGS = Settings(settings)
 
 
 def behaviour(function, shape) -> Behaviour:
-    """What an activation function computes on maps.
+    """Classify an activation function.
 
     Args:
-        function: As Keras takes it: a function of a tensor, a layer, or None for none.
-        shape: Of the maps, without the batch. A function is called on these only if it takes no smaller ones.
+        function: Any activation that Keras accepts: a function of one tensor, a layer, or None for the identity.
+        shape: Shape of its input, without the batch. The function is called on maps of this shape only if it rejects
+            smaller ones.
+
+    Returns:
+        A `Behaviour`; `UNKNOWN` if the function cannot be called.
     """
     if function is None or function is keras.activations.linear:
         return IDENTITY
@@ -74,22 +78,22 @@ def behaviour(function, shape) -> Behaviour:
     found = _found(function, (), call, shape)
     named = any(function is one for one in _KERAS)
     if isinstance(function, keras.layers.Layer) and not is_unknown(function):
-        named = not isinstance(function, keras.layers.ReLU)  # which may have a threshold
+        named = not isinstance(function, keras.layers.ReLU)  # a ReLU layer may have a threshold
     return found._replace(hides_rectifier=False) if named else found
 
 
 def of(step) -> Behaviour | None:
-    """What the activation that a step ends with computes, or the step itself (see `of_step`); None if it has none."""
+    """Return the `Behaviour` of the activation that a step ends with, or of the step itself (`of_step`), or None."""
     if graph.kind(step.layer) in ACTIVATED and hasattr(step.layer, "activation"):
         return behaviour(step.layer.activation, step.output.shape)
     return of_step(step)
 
 
 def of_step(step) -> Behaviour | None:
-    """What a step computes whose layer is an activation and no more; None if it is something else.
+    """Return the `Behaviour` of a step that is only an activation; None for any other step.
 
-    Known are the activation layers of Keras and its operations. A layer of unknown class counts, and an operation too,
-    if it makes of one map another of the same shape; what it computes is found out by calling it.
+    Recognised are Keras's activation layers and operations. Layers of unknown class and operations also count if they
+    map one tensor to one of the same shape; their behaviour is found by calling them.
     """
     layer, kind, shape = step.layer, graph.kind(step.layer), step.output.shape
     if kind is keras.layers.Activation and hasattr(layer, "activation"):
@@ -119,7 +123,7 @@ def of_step(step) -> Behaviour | None:
 
 
 def is_unknown(layer) -> bool:
-    """Whether a layer, or an operation, is of a class of which only calling it says what it computes."""
+    """Return whether what a layer or operation computes can only be found by calling it."""
     if "mirrored_as" in vars(type(layer)):
         return False
     if not isinstance(layer, keras.layers.Layer):
@@ -129,14 +133,15 @@ def is_unknown(layer) -> bool:
 
 
 def hides_rectifier(step) -> bool:
-    """Whether a step may rectify in a way that cannot be seen from outside.
+    """Return whether a step may contain a rectifier that cannot be separated from its other computations.
 
-    So it is with an activation that `Behaviour` says so of, and with a layer of unknown class that is not linear.
+    True for activations with `Behaviour.hides_rectifier`, for operations with a boolean input, and for layers of
+    unknown class that are not affine.
     """
     layer, found = step.layer, of(step)
     if found is not None:
         return found.hides_rectifier
-    if not isinstance(layer, keras.layers.Layer):  # `where(x > 0, x, 0)`: the comparison is a step of its own
+    if not isinstance(layer, keras.layers.Layer):  # in `where(x > 0, x, 0)` the comparison is a separate step
         return _is_float(step.output) and any(edge.dtype == "bool" for edge in step.inputs)
     if not is_unknown(layer):
         return False
@@ -147,14 +152,14 @@ def hides_rectifier(step) -> bool:
 
 
 def check_seen(model_graph, top_counts=True):
-    """Refuse a graph in which a rectifier may be hidden from a method that changes what rectifiers pass down.
+    """Reject a graph with possibly hidden rectifiers, for methods that modify the gradient of rectifiers.
 
     Args:
         model_graph: A `Graph`.
-        top_counts: Whether the activation of the last step counts.
+        top_counts: Whether the activation of the last step is checked too.
 
     Raises:
-        ValueError: It names the layer and the way out.
+        ValueError: If a step may hide a rectifier. The message names the layer and the remedy.
     """
     for step in model_graph.steps:
         counts = top_counts or step is not model_graph.steps[-1] or of(step) is None
@@ -169,7 +174,7 @@ def check_seen(model_graph, top_counts=True):
 
 
 def _of_rectifier(layer, kind):
-    """Keras's ReLU layer and its operations, by their attributes; None for what is something else, or has a slope."""
+    """Recognise Keras's ReLU layer and operations by their attributes; None for others and for leaky ones."""
     if kind is not keras.layers.ReLU and not (
         kind.__name__ in ("Relu", "Relu6", "ReLU") and kind.__module__.startswith("keras.")
     ):
@@ -180,13 +185,13 @@ def _of_rectifier(layer, kind):
 
 
 def _found(thing, key, call, shape):
-    """The `Behaviour` of a function or layer: on a small shape, or on the shape of its maps if it takes no other."""
+    """The `Behaviour` of a function or layer: on a small shape or, if it rejects that, on the shape of its maps."""
     small, has_weights = _SHAPES.get(len(shape)), bool(getattr(thing, "variables", ()))
     if small is not None and not has_weights:
         found = _once(thing, (len(shape), *key), lambda: tried(call, small))
         if found != UNKNOWN:
             return found
-    # A function that is made for one shape cannot be run on a part of it.
+    # A function that accepts one shape only cannot be run on a part of a map.
     return _once(thing, (shape, *key), lambda: tried(call, shape)._replace(alike=False))
 
 
@@ -207,7 +212,7 @@ def _once(thing, key, find):
 
 
 class _Weights:
-    """The scope in which the weights of a layer have other values, all positive: no judgement hangs on today's."""
+    """Scope in which a layer's float weights are random positive numbers, so that results do not depend on them."""
 
     def __init__(self, layer):
         rng = np.random.default_rng(0)
@@ -228,7 +233,7 @@ class _Weights:
 
 
 def _called(step, maps):
-    """What the step puts out for other maps, given in the order in which it takes its edges: a list."""
+    """Outputs of a step, as a list, for other input maps, given in the order of the edges among its arguments."""
     given, edge = iter(maps), graph.Edge((), "float32")
     args, kwargs = keras.tree.map_structure(
         lambda leaf: next(given) if isinstance(leaf, graph.Edge) else leaf, (step.args, step.kwargs)
@@ -260,7 +265,7 @@ def _is_float(edge):
 
 
 def _is_affine(step):
-    """Whether a step of any inputs is a linear function of them and a constant."""
+    """Whether a step, with any number of inputs, is an affine function of them."""
     rng = np.random.default_rng(0)
     edges = _edges(step)
     if not edges or not all(_is_float(edge) for edge in edges):
@@ -270,6 +275,6 @@ def _is_affine(step):
     try:
         outputs = _called(step, [tf.cast(given, edge.dtype) for given, edge in zip(maps, edges, strict=True)])
         found = [np.asarray(keras.ops.convert_to_numpy(output)) for output in outputs]
-    except Exception:  # a layer of the user's may raise anything
+    except Exception:  # a user's layer may raise any exception
         return False
     return all(adds_up(*output.astype(np.float64)) for output in found)

@@ -1,8 +1,8 @@
-"""What has been compiled for a model is kept for the next call; a model that is gone takes it along.
+"""Cache of the functions compiled for a model, released together with the model.
 
-Compiled functions read the model's variables each time, so they follow when it is trained. They cannot follow when its
-graph changes: another layer, another activation, `enable_lora`, `quantize`. So the `version` of the graph is compared
-at each call, and what was made for another one is made anew.
+Compiled functions read the model's variables, so they remain valid when the model is trained. They become invalid when
+its graph changes: another layer or activation, `enable_lora`, `quantize`. The `version` of the graph is therefore compared
+at each call, and results for an older version are discarded.
 """
 
 import weakref
@@ -17,16 +17,19 @@ _KEPT: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def kept(model, key, make):
-    """What `make()` returns, made once for a model as it is now and a key.
+    """Return the cached result of `make()` for a model and a key.
 
-    What is kept follows when the model is trained, for it reads the model's own weights; when the model's graph changes
-    it is thrown away.
+    The result stays valid when the model is trained, because it reads the model's own weights. All results for a model
+    are discarded when its graph changes.
 
     Args:
-        model: A `keras.Model`. What is made may refer to its layers, not to the model itself: that would keep it alive.
-            Anything else is not kept, so that `make` can refuse it.
-        key: Anything hashable.
-        make: Function of nothing. If it fails, nothing is kept.
+        model: A `keras.Model`. The result may refer to its layers but not to the model itself, which would keep it
+            alive. For anything else `make()` is called without caching, so that it can reject the value.
+        key: Any hashable value.
+        make: Function without arguments. If it raises, nothing is cached.
+
+    Returns:
+        The value of `make()`.
 
     Raises:
         ValueError: If the model has no graph to walk.
@@ -53,11 +56,11 @@ _SIGNATURES = Settings(_signature)
 
 
 def version(model) -> int:
-    """A number that is another one after a model computes something else, but for the numbers in its variables.
+    """Return a number that increases when a change of the model changes what it computes.
 
-    Compared are the calls of layers in the model and in those inside it, and the attributes of each layer: settings,
-    activations, the objects that are its variables; not whether layers are trainable, nor what layers note down when
-    they are called.
+    The version depends on the calls of layers in the model and in nested models, and on the attributes of each layer:
+    settings, activations, the identity of its variables. It does not depend on the values of variables, on whether
+    layers are trainable, or on attributes that a layer changes itself when it is called.
 
     Raises:
         ValueError: If the model has no graph to walk.
@@ -66,15 +69,22 @@ def version(model) -> int:
 
 
 def traced(function, *signature):
-    """Compile a function of tensors now, once, for the only signature it will have.
+    """Compile a function of tensors immediately, for one signature.
 
-    What it computes is float32 on every device: TF32 is off during each call (`deconv.runtime.devices`).
-    In a process that was forked after TensorFlow had been used a call is refused: it would hang.
-    AutoGraph, which translates Python source, takes half of the time of tracing and is not needed: Keras does not apply
-    it to layers either.
+    float32 results are computed in float32 on every device: TF32 is off during each call (`deconv.runtime.devices`). A
+    call in a process that was forked after TensorFlow had been used is refused, because it would hang. AutoGraph, which
+    translates Python source, takes half of the tracing time and is not needed; Keras does not apply it to layers
+    either.
+
+    Args:
+        function: Function of tensors.
+        *signature: A `tf.TensorSpec` for each argument.
+
+    Returns:
+        The compiled function.
 
     Raises:
-        ValueError: As the function itself, without what Keras and TensorFlow put around the message.
+        ValueError: As raised by the function, without the text that Keras and TensorFlow add to the message.
     """
     try:
         with calls():

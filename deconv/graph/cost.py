@@ -1,14 +1,22 @@
-"""What a step costs, from its geometry: multiplications, and the traffic of what it writes."""
+"""Cost estimates for steps of the model graph: multiplications, and memory traffic of the output."""
 
 import keras
 import numpy as np
 
 TRAFFIC = 16
-"""Multiplications in the time in which one number is written to memory and read again."""
+"""Number of multiplications that take as long as writing one number to memory and reading it again."""
 
 
 def cost(step, size):
-    """Work of computing `(rows, columns)` positions of the output of a step, in multiplications."""
+    """Estimate the work of computing a window of the output of a step.
+
+    Args:
+        step: A `Step`.
+        size: `(rows, columns)` of the window of its output.
+
+    Returns:
+        Work in multiplications, memory traffic included (`TRAFFIC`).
+    """
     cells, layer, channels = int(np.prod(size)), step.layer, step.output.shape[-1]
     if isinstance(layer, keras.layers.SeparableConv2D):
         kernels = (layer.depthwise_kernel, layer.pointwise_kernel)

@@ -1,23 +1,23 @@
-"""The kernel that a layer multiplies by: its variable, or what LoRA or quantisation compute from several."""
+"""The effective kernel of a layer: its variable, or the value that LoRA or quantisation computes from several."""
 
 import tensorflow as tf
 
 
 def kernel_of(layer):
-    """The kernel of a layer, for `tf.convert_to_tensor`, which finds its value of that moment.
+    """Return the effective kernel of a layer, to be passed to `tf.convert_to_tensor`, which reads its current value.
 
-    With LoRA that is the kernel and the product of the two low-rank factors; after `quantize("int8")` whole numbers
-    divided by the scale of each channel. What quantisation does to the inputs of a layer, rounding them too, no kernel
-    can say.
+    With LoRA this is the kernel plus the product of the two low-rank factors. After `quantize("int8")` it is the
+    integer kernel divided by the scale of each channel. An int8 layer also rounds its inputs; a kernel cannot represent
+    that.
 
     Args:
         layer: A built layer with a kernel.
 
     Returns:
-        A variable, or an object with its `shape`.
+        A variable, or an object with the `shape` of the kernel.
 
     Raises:
-        ValueError: If the layer is quantised in another way.
+        ValueError: If the layer is quantised in another mode.
     """
     mode = getattr(layer, "quantization_mode", None)
     if mode not in (None, "int8"):
@@ -31,6 +31,8 @@ def kernel_of(layer):
 
 
 class _Computed:
+    """A kernel that is computed when it is converted to a tensor."""
+
     def __init__(self, layer, mode):
         self.layer, self.mode, self.shape = layer, mode, layer._kernel.shape
 

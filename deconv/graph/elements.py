@@ -1,4 +1,4 @@
-"""What a data set gives, element by element: which part is the image, which the label, which the id."""
+"""Split the elements of a data set into images, labels and ids, and check them."""
 
 from contextlib import closing
 from typing import NamedTuple
@@ -12,13 +12,13 @@ NOT_THESE = (
 
 
 class Batch(NamedTuple):
-    """Some images, in the order of their data set.
+    """A batch of images, in the order of their data set.
 
     Attributes:
-        images: `(n, height, width, channels)`, as the data set gives them.
-        labels: int64 `(n,)`; -1 where it has none.
-        ids: int64 `(n,)`; where it has none, how many images come before each.
-        stop: How many images have come by the end of this batch.
+        images: `(n, height, width, channels)`, as the data set yields them.
+        labels: int64 `(n,)`; -1 where the data set has no labels.
+        ids: int64 `(n,)`; the position in the data set, from 0, where it has no ids.
+        stop: Number of images up to the end of this batch.
     """
 
     images: np.ndarray
@@ -28,13 +28,17 @@ class Batch(NamedTuple):
 
 
 def parts_of(element):
-    """Images, labels and ids of what a data set gives; None for what it does not give, and for sample weights.
+    """Split an element of a data set into images, labels and ids.
 
     Args:
-        element: Images, a tuple or list of one to three parts, or a dict. The parts have a `dtype`, or are numbers.
+        element: Images, a tuple or list of one to three parts, or a dict. The parts have a `dtype` or are numbers.
+
+    Returns:
+        List `[images, labels, ids]`, None for missing parts. A floating-point third part holds sample weights and
+        counts as missing.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If the element has another form.
     """
     if isinstance(element, dict):
         known = {name.removesuffix("s"): part for name, part in element.items() if isinstance(name, str)}
@@ -55,7 +59,7 @@ def parts_of(element):
 
 
 def _kind(part):
-    """The kind of a part's numbers, as NumPy's dtypes have it; of a `TensorSpec` or a tensor too."""
+    """NumPy's dtype kind of an array; of a tensor or `TensorSpec`, "f" for floating point and "other" for the rest."""
     dtype = part.dtype if hasattr(part, "dtype") else np.asarray(part).dtype
     if isinstance(dtype, np.dtype):
         return dtype.kind
@@ -63,10 +67,15 @@ def _kind(part):
 
 
 def whole_numbers(name, numbers, count=None):
-    """Labels or ids as int64 `(n,)`.
+    """Convert labels or ids to int64 `(n,)`.
+
+    Args:
+        name: "labels" or "ids", for the message.
+        numbers: Integers `(n,)` of any dtype.
+        count: Expected n; None for any.
 
     Raises:
-        ValueError: If they are something else, or not `count` of them.
+        ValueError: If they are not integers of that shape.
     """
     numbers = np.asarray(numbers)
     count = numbers.size if count is None else count
@@ -79,10 +88,14 @@ def whole_numbers(name, numbers, count=None):
 
 
 def class_numbers(labels, count):
-    """Labels as int64 `(n,)`: whole numbers of any dtype, in one column too, or one-hot rows.
+    """Convert labels to int64 `(n,)`.
+
+    Args:
+        labels: Whole numbers of any dtype, `(n,)` or `(n, 1)`, or one-hot rows `(n, classes)`.
+        count: Expected n.
 
     Raises:
-        ValueError: If they are something else, or not `count` of them.
+        ValueError: If they have another form.
     """
     labels = np.asarray(labels)
     if labels.shape == (count, 1):
@@ -96,7 +109,7 @@ def class_numbers(labels, count):
 
 
 def batch_of(before, images, labels=None, ids=None):
-    """A `Batch` of arrays, `before` images having come already."""
+    """Return a `Batch` of arrays; `before` is the number of images in the batches before it."""
     count = len(images)
     labels = np.full(count, -1) if labels is None else class_numbers(labels, count)
     ids = np.arange(before, before + count) if ids is None else whole_numbers("ids", ids, count)
@@ -109,11 +122,11 @@ def batch_of(before, images, labels=None, ids=None):
 
 
 def later(batches, after):
-    """Of some batches what comes after the first so many images."""
+    """Yield the batches after the first `after` images; the generator `batches` is closed at the end."""
     with closing(batches):
         for batch in batches:
             new = max(0, batch.stop - after)
             if new >= len(batch.images):
                 yield batch
-            elif new:  # the batches were of another size when the first ones were taken
+            elif new:  # the first `after` images were read with another batch size
                 yield Batch(*(part[-new:] for part in batch[:3]), batch.stop)

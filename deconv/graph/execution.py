@@ -1,4 +1,4 @@
-"""Run a model graph in inference mode, step by step."""
+"""Run a model graph step by step in inference mode."""
 
 import keras
 
@@ -6,12 +6,12 @@ from deconv.graph.model_graph import Edge
 
 
 def run(graph, images, call=None):
-    """Run the graph on a batch, in inference mode.
+    """Run the graph on a batch in inference mode.
 
     Args:
         graph: A `Graph` with one input.
         images: Tensor `(batch, *input shape)`.
-        call: `call(step, *args, **kwargs)`, asked instead of the layer itself.
+        call: Function `call(step, *args, **kwargs)` that replaces the call of the layer; None for `call_layer`.
 
     Returns:
         `{edge: tensor}` for every edge of the graph.
@@ -34,16 +34,19 @@ def run(graph, images, call=None):
 
 
 def call_layer(step, *args, **kwargs):
-    """Call the step's own layer without leaving a trace in it: no losses, no updated state."""
-    if "training" in kwargs:  # the graph says so, and as in `predict` it does not count
+    """Call the layer of a step without side effects on it: no losses are recorded, no state is updated."""
+    if "training" in kwargs:  # `predict` ignores the recorded value too
         kwargs = {**kwargs, "training": False}
     with keras.StatelessScope():
         return step.layer(*args, **kwargs)
 
 
 class _Inference(keras.layers.Layer):
-    """The layer inside whose call all others run: it tells them that nobody trains, and keeps Keras from taking each
-    of them for the start of a new step, at which it would clear the losses that they hold."""
+    """Outer layer inside whose call all other layers run.
+
+    It sets `training` to False for them. It also keeps Keras from treating each of them as the start of a new call,
+    which would clear the losses that they hold.
+    """
 
     def __init__(self, forward):
         super().__init__(autocast=False, name="inference")

@@ -1,4 +1,4 @@
-"""What a result was made of, in hashes short enough to keep beside it: model, preprocessing, images."""
+"""Provenance of a result: hashes and names of its model, preprocessing function and images."""
 
 import functools
 import hashlib
@@ -14,21 +14,22 @@ import tensorflow as tf
 from deconv.graph.model_graph import Edge
 
 WHOLE = 2**26
-"""Arrays of more bytes than this are known by a sample of so many, taken evenly from all of their length."""
+"""Size in bytes above which arrays (`of_array`) and sets of files (`of_files`) are hashed by samples."""
 HASHED = ("architecture", "weights", "images", "labels", "ids", "first image", "content", "preprocess arguments")
-"""Aspects that are known by a hash, which says nothing to a reader."""
+"""Aspects whose value is a hash, which is not shown to the reader."""
 _CODE = "preprocess code"
 _IDLE = ("name", "trainable", "build_config")
 _IDLE_ENDINGS = ("_initializer", "_regularizer", "_constraint")
 
 
 class Source(NamedTuple):
-    """A data set of which something has been made.
+    """A data set from which results have been computed.
 
     Attributes:
-        identity: What it is, `{aspect: value}`, as JSON holds it. "numbered" is whether it gives ids itself.
-        images: How many of its images have been seen, from the first on.
-        complete: Whether these are all.
+        identity: `{aspect: value}` that identifies it, serialisable as JSON. "numbered" is whether it yields ids
+            itself.
+        images: Number of its images that have been processed, from the first on.
+        complete: Whether these are all of its images.
     """
 
     identity: dict
@@ -37,11 +38,14 @@ class Source(NamedTuple):
 
 
 def of_model(model_graph, layers):
-    """What a model is, up to the layers to which a graph has been cut: `{aspect: value}`.
+    """Compute the provenance of a model up to given layers.
 
     Args:
-        model_graph: A `Graph` with one input (`graph.below`).
+        model_graph: A `Graph` with one input, cut to these layers (`graph.below`).
         layers: Names of these layers.
+
+    Returns:
+        `{aspect: value}`.
     """
     return {
         "model": model_graph.name,
@@ -51,10 +55,10 @@ def of_model(model_graph, layers):
 
 
 def architecture(model_graph, layers):
-    """SHA-256 over the steps in their order: layer types, what feeds what, configurations, which are called `layers`.
+    """Compute SHA-256 over the steps in their order: layer classes, edges, configurations, and the names in `layers`.
 
-    What has no part in the way up is left out: the names of other layers, which Keras counts up when a model is built
-    again; initializers, regularizers, constraints, `trainable`.
+    Left out is what does not affect the forward pass: the names of other layers, in which Keras counts up when a model
+    is built again; initializers, regularizers, constraints, `trainable`.
     """
     places = {edge: place for place, edge in enumerate(model_graph.inputs)}
     described = [[[int(size) for size in edge.shape], str(edge.dtype)] for edge in model_graph.inputs]
@@ -68,18 +72,18 @@ def architecture(model_graph, layers):
 
 
 def weights(model_graph):
-    """SHA-256 over dtypes, shapes and bytes of all weights of the graph's layers."""
+    """Compute SHA-256 over dtypes, shapes and bytes of all weights of the graph's layers."""
     digest, met = hashlib.sha256(), set()
     for step in model_graph.steps:
         for weight in getattr(step.layer, "weights", ()):
-            if id(weight) not in met:  # a shared layer counts once
+            if id(weight) not in met:  # weights of a shared layer count once
                 met.add(id(weight))
                 _update(digest, weight.numpy())
     return digest.hexdigest()
 
 
 def of_function(function):
-    """Module and qualified name of a function, "none" for None; for what else is known see `of_arguments`."""
+    """Return the module and qualified name of a function, "none" for None; see also `of_arguments`."""
     if function is None:
         return "none"
     while isinstance(function, functools.partial):
@@ -89,11 +93,11 @@ def of_function(function):
 
 
 def of_arguments(function):
-    """What the name of a function does not say: `{aspect: hash}`.
+    """Compute `{aspect: hash}` of what the name of a function does not identify.
 
-    The arguments of a `functools.partial`; and of a lambda, whose name says nothing, its code and the values that it
-    closes over. Code is that of one version of Python, which is part of the aspect's name: under another it is not
-    compared. Of a function with a name of its own the code may be edited unnoticed.
+    These are the arguments of a `functools.partial` and, for a lambda, its code, defaults and the values that it closes
+    over. Bytecode is specific to a Python version, so the version is part of the aspect's name and code of another
+    version is not compared. Changes to the code of a named function are not detected.
     """
     arguments, found = [], {}
     while isinstance(function, functools.partial):
@@ -110,13 +114,13 @@ def of_arguments(function):
 
 
 def _code(code):
-    """What a piece of code does, without where it stands."""
+    """Content of a code object, without its position in the source."""
     consts = [_code(const) if isinstance(const, types.CodeType) else repr(const) for const in code.co_consts]
     return [code.co_code.hex(), consts, list(code.co_names), list(code.co_varnames)]
 
 
 def of_array(array):
-    """SHA-256 over dtype, shape and content; beyond 64 MB over evenly spaced rows of that size together.
+    """Compute SHA-256 over dtype, shape and content; above 64 MB over evenly spaced rows of at most that size together.
 
     Args:
         array: Anything with `shape`, `dtype` and slices along its first axis. It is never copied as a whole.
@@ -132,11 +136,14 @@ def of_array(array):
 
 
 def met(image, expected=None):
-    """Hash of the first image of a data set, once it is seen to be the one expected.
+    """Hash the first image of a data set and check that it is the expected one.
 
     Args:
         image: That image, as an array `(1, height, width, channels)`.
-        expected: What `met` gave at the pass before; None for anything.
+        expected: Hash returned by the previous pass; None for no check.
+
+    Returns:
+        The hash.
 
     Raises:
         ValueError: If it is another image.
@@ -152,12 +159,12 @@ def met(image, expected=None):
 
 
 def of_files(files):
-    """SHA-256 over names, sizes and content of files, in their order; where they lie and when has no part in it.
+    """Compute SHA-256 over relative names, sizes and content of files, in their order; folder and time do not matter.
 
-    Of files that are together larger than 64 MB three pieces of 4 KB each are read: the first, the middle, the last.
+    If the files are larger than 64 MB together, three pieces of 4 KB of each are read: at the start, middle and end.
 
     Raises:
-        OSError: If one cannot be read.
+        OSError: If a file cannot be read.
     """
     digest = hashlib.sha256()
     sizes = [os.stat(file).st_size for file in files]
@@ -173,14 +180,14 @@ def of_files(files):
 
 
 def changes(one, other, in_one, in_other):
-    """In which aspects two fingerprints `{aspect: value}` differ, as texts; what one of them lacks is left out.
+    """List the aspects in which two fingerprints differ, as texts.
 
     Args:
-        one, other: The two.
-        in_one, in_other: Words for where each is, such as "there" and "here".
+        one, other: `{aspect: value}`. Aspects that are missing in one of the two are not compared.
+        in_one, in_other: Words for where each comes from, such as "there" and "here".
     """
     names = [name for name in one if name in other and one[name] != other[name]]
-    names = ["kind"] if "kind" in names else names  # of two kinds there is nothing else to compare
+    names = ["kind"] if "kind" in names else names  # other aspects of different kinds are not comparable
     return [
         name if name in HASHED or name.startswith(_CODE) else f"{name} ({one[name]} {in_one}, {other[name]} {in_other})"
         for name in names
@@ -188,7 +195,10 @@ def changes(one, other, in_one, in_other):
 
 
 def united(sources):
-    """Sources, each data set once, with the most that has been seen of it; in an order that depends on nothing else."""
+    """Merge sources so that each data set occurs once, with the largest number of images processed.
+
+    The order of the result depends only on the identities.
+    """
     found = {}
     for source in sources:
         name = json.dumps(source.identity, sort_keys=True)
@@ -203,25 +213,25 @@ def _update(digest, array):
 
 
 def _bytes(array):
-    """The content of an array, without a copy if it lies in one piece; bfloat16 too, which knows no buffers."""
+    """Content of an array as uint8, without a copy if contiguous; also for bfloat16, which has no buffer interface."""
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
 def _config(layer):
     try:
         config = layer.get_config()
-    except NotImplementedError:  # an operation, or a layer, that cannot be saved
+    except NotImplementedError:  # a layer or operation that cannot be serialised
         return None
     kept = {name: value for name, value in config.items() if name not in _IDLE and not name.endswith(_IDLE_ENDINGS)}
     return _plain(kept, {})
 
 
 def _plain(value, places):
-    """What JSON can hold: edges by their place, arrays by their content, functions by their name."""
+    """Convert to JSON types: edges by their index, arrays by their hash, functions by their name."""
     if isinstance(value, Edge):
         return f"edge {places[value]}"
     if isinstance(value, dict):
-        if value.get("class_name") == "__lambda__":  # its bytes hold the path of the file that it was written in
+        if value.get("class_name") == "__lambda__":  # its bytecode holds the path of its source file
             return "a lambda"
         return {str(name): _plain(part, places) for name, part in value.items()}
     if isinstance(value, list | tuple):

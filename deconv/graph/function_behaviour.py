@@ -1,7 +1,7 @@
-"""What a function of maps computes, found out by calling it on values.
+"""Determine what a function of maps computes by calling it on test values.
 
-It is called on a few hundred numbers, of both signs and many sizes: what changes when one cell changes says what it
-sees, and its values say whether it is one of those that have a name.
+The function is called on a few hundred values of both signs and many magnitudes. Changing one value at a time shows
+which inputs an output depends on; the output values show whether it is one of the named functions.
 """
 
 from typing import NamedTuple
@@ -17,15 +17,15 @@ class Behaviour(NamedTuple):
     """What a function of maps computes.
 
     Attributes:
-        kind: "identity", "rectifier" (`max(0, x)`, or the same with an upper end), "sigmoid", "softmax" (over any
+        kind: "identity", "rectifier" (`max(0, x)`, with or without an upper limit), "sigmoid", "softmax" (over any
             axes), or "other".
-        sees: What an output value depends on: the value in the same cell (`CELL`), all channels of the same position
-            (`POSITION`), or more (`EVERYTHING`).
+        sees: Which inputs an output value depends on: the value in the same cell (`CELL`), all channels of the same
+            position (`POSITION`), or more (`EVERYTHING`).
         alike: Whether it computes the same at every position.
-        end: Where a rectifier stops rising; None for one that does not.
-        keeps_sign: Whether f(0) = 0, and every value has the sign of what it is computed from, or is 0.
-        hides_rectifier: Whether it may contain a rectifier in another form: it is constant over a stretch, mixes values
-            in a way that is not known, or could not be called.
+        end: Upper limit of a rectifier; None if it has none.
+        keeps_sign: Whether f(0) = 0, and every other value has the sign of its input or is 0.
+        hides_rectifier: Whether it may contain a rectifier in another form: it is constant over an interval, mixes
+            values in an unknown way, or could not be called.
     """
 
     kind: str = "other"
@@ -43,11 +43,19 @@ UNKNOWN = Behaviour()
 _FIRST = np.array([2.0**-10, 2.0**-6, 5, 5.5, 6, 6.5, 7, 8, 64, 1024, 2.0**15, 2.0**100], np.float32)
 _NEAR = np.arange(-16, 17, dtype=np.float32) / 8
 _VALUES = np.concatenate([_NEAR, [-3, 3, -4, 4], -_FIRST, _FIRST]).astype(np.float32)
-"""Exact in every floating-point type, but for the largest."""
+"""Exact in every floating-point type, except for the largest values."""
 
 
 def tried(call, shape) -> Behaviour:
-    """The `Behaviour` of a function `call(maps)` of float32 tensors `(n, *shape)`; `UNKNOWN` if it fails."""
+    """Determine the `Behaviour` of a function.
+
+    Args:
+        call: Function of float32 tensors `(n, *shape)`.
+        shape: Shape of the maps, without the batch.
+
+    Returns:
+        A `Behaviour`; `UNKNOWN` if the function raises or returns another shape or dtype kind.
+    """
 
     def values(maps):
         found = np.asarray(keras.ops.convert_to_numpy(call(tf.constant(maps, tf.float32))))
@@ -58,7 +66,7 @@ def tried(call, shape) -> Behaviour:
     with np.errstate(all="ignore"):
         try:
             return _judged(values, shape)
-        except Exception:  # a function of the user's may raise anything
+        except Exception:  # a user's function may raise any exception
             return UNKNOWN
 
 
@@ -94,7 +102,7 @@ def _judged(values, shape):
 
 
 def _what_it_sees(values, maps):
-    """Change one cell after another and look at what else changes."""
+    """Change one cell at a time and return which outputs change: `CELL`, `POSITION` or `EVERYTHING`."""
     before, again = values(maps)[0], values(maps)[0]
     if not np.array_equal(before, again, equal_nan=True):
         return EVERYTHING  # it is random
@@ -122,7 +130,7 @@ def _what_it_sees(values, maps):
 
 
 def _is_softmax(values, maps):
-    """Whether a function is a softmax over some of the axes."""
+    """Whether a function is a softmax over a subset of the axes."""
     found = values(maps)
     count = maps.ndim - 1
     subsets = [[axis + 1 for axis in range(count) if number >> axis & 1] for number in range(1, 2**count)]
@@ -131,13 +139,13 @@ def _is_softmax(values, maps):
 
 
 def _adds(values, maps):
-    """Whether a function of maps is linear, but for a constant."""
+    """Whether a function of maps is affine."""
     one, two = 3 * maps, 3 * maps[..., ::-1] + 1
     return adds_up(*values(np.concatenate([0 * one, one, two, one + two, -one])))
 
 
 def _equal(found, expected):
-    """Equal up to what another order of the same operations changes."""
+    """Equal up to rounding differences of another order of operations."""
     return np.allclose(found, expected, rtol=1e-5, atol=1e-6, equal_nan=True)
 
 
@@ -147,7 +155,7 @@ def _same(found, expected):
 
 
 def adds_up(nothing, one, two, both, minus):
-    """Whether values at 0, x, y, x + y and -x are those of a linear function and a constant, but for rounding."""
+    """Return whether values at 0, x, y, x + y and -x are those of an affine function, up to rounding."""
     size = max(np.abs(one - nothing).max(), np.abs(two - nothing).max(), np.finfo(np.float32).tiny)
     errors = np.abs(one + two - nothing - both).max(), np.abs(one + minus - 2 * nothing).max()
     return bool(max(errors) <= 0.02 * size)

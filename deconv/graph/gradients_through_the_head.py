@@ -1,4 +1,4 @@
-"""A network that takes whole numbers, continued to all numbers between them: only there it has a derivative."""
+"""Continue a model with integer input to floating-point input, so that gradients with respect to the image exist."""
 
 import tensorflow as tf
 
@@ -8,20 +8,20 @@ from deconv.runtime.dtypes import is_floating
 
 
 def continued(model_graph):
-    """The same graph with a floating-point input, if its own is of whole numbers.
+    """Return the same graph with a floating-point input if its own input is of integers.
 
-    Such networks turn their pixels into floating point themselves, by a `Rescaling`, a `Normalization` or a cast. Given
-    the same numbers in floating point, every layer up to there does what it did, and has a derivative.
+    Such models convert their pixels to floating point themselves, with a `Rescaling`, a `Normalization` or a cast.
+    Given the same values in floating point, the layers up to the conversion compute the same and have a derivative.
 
     Args:
         model_graph: A `Graph` with one input.
 
     Returns:
-        A `Graph` whose edges are all floating point: float64 at the input if one of its edges was, else float32. The
+        A `Graph` whose edges are all floating point; the input is float64 if one of the edges was, else float32. The
         same graph if its input is floating point already.
 
     Raises:
-        ValueError: If a layer computes with whole numbers as such, as an `Embedding` does.
+        ValueError: If a layer computes with integers as such, as an `Embedding` does.
     """
     image = model_graph.inputs[0]
     if is_floating(image.dtype) or not model_graph.steps:

@@ -1,16 +1,17 @@
-"""What Keras records of a model: its inputs and outputs, the calls of layers between them, and whether that is all."""
+"""Read the graph that Keras records of a model: inputs, outputs, and the layer calls between them."""
 
 import keras
 
 KERNELS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
-"""Layers whose filters are looked at."""
+"""Layers whose filters are analysed."""
 
 
 def ends(model):
-    """Symbolic inputs and outputs of a model, two lists.
+    """Return the symbolic inputs and outputs of a model as two lists.
 
     Raises:
-        ValueError: If it is no model, has no graph, or computes something else than its graph says.
+        ValueError: If it is not a model, has no graph, or overrides `call` or `__call__`, so that its graph may be
+            incomplete.
     """
     if not isinstance(model, keras.Model):
         raise ValueError(f"A keras.Model is needed; received {type(model).__name__}.")
@@ -37,21 +38,21 @@ _WAYS_OUT = {
 
 
 def _is_own(model, method):
-    """Whether a model's method is not Keras's: of its class, of one between it and Keras, or of the object itself."""
+    """Whether a model's method is not Keras's but that of its class, of an intermediate class, or of the instance."""
     owner = next(base for base in type(model).__mro__ if method in vars(base))
     return method in vars(model) or owner.__module__.split(".")[0] != "keras"
 
 
 def has_graph(model):
-    """Whether a model has symbolic inputs and outputs."""
+    """Return whether a model has symbolic inputs and outputs."""
     try:
         return bool(model.inputs) and bool(model.outputs)
-    except (AttributeError, ValueError):  # Keras raises one or the other for a model that was never built
+    except (AttributeError, ValueError):  # Keras raises either for a model that was never built
         return False
 
 
 def nodes(model):
-    """The calls inside a model, each after those that it needs."""
+    """Return the layer calls in a model in topological order."""
     inputs, outputs = ends(model)
     ready = {id(tensor) for tensor in inputs}
     order, waiting = [], [(node, False) for node in reversed([_maker(tensor) for tensor in outputs])]
@@ -75,5 +76,5 @@ def _maker(tensor):
 
 
 def label(name):
-    """A path as a Keras name, which may hold no slash."""
+    """Convert a path to a valid Keras name, which must not contain a slash."""
     return name.replace("/", ".").replace(":", ".")

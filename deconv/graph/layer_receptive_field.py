@@ -1,7 +1,7 @@
-"""Which cells of a map a position behind a filter sees: the arithmetic of one layer and of chains of layers.
+"""Receptive fields of single layers and of chains of layers.
 
-A position `r` behind a filter of `k` cells with stride `s` and `p` cells of padding before the map sees the cells
-`r * s - p` to `r * s - p + k`; `ReceptiveField` is that `(k, s, p)`.
+Output position `r` of a filter of `k` cells with stride `s` and `p` cells of padding before the map depends on the
+input cells `r * s - p` to `r * s - p + k`, the end exclusive. `ReceptiveField` is that `(k, s, p)`.
 """
 
 from typing import NamedTuple
@@ -10,29 +10,29 @@ import numpy as np
 
 
 class ReceptiveField(NamedTuple):
-    """Which cells a position sees: `cells` of them from `position * strides - before` on, each `(rows, columns)`."""
+    """`cells` input cells from `position * strides - before` on; each field is `(rows, columns)`."""
 
     cells: tuple[int, int]
     strides: tuple[int, int]
     before: tuple[int, int]
 
     def seen(self, windows):
-        """Downwards: the cells that windows of positions `(n, 4)` see."""
+        """Return the input windows on which output windows `(n, 4)` depend."""
         first, last = windows[:, :2] * self.strides, (windows[:, 2:] - 1) * self.strides
         return np.concatenate([first - self.before, last - self.before + self.cells], axis=1)
 
     def touched(self, windows):
-        """Upwards: the positions that see a cell of windows `(n, 4)`."""
+        """Return the output windows (projective field) that depend on input windows `(n, 4)`."""
         first, last = windows[:, :2] + self.before, windows[:, 2:] - 1 + self.before
         return np.concatenate([(first - self.cells) // self.strides + 1, last // self.strides + 1], axis=1)
 
     def through(self, below):
-        """The reach of a position behind this one and, further down, `below`."""
+        """Return the receptive field of this layer composed with `below`, that of the layer before it."""
         cells, strides, before = map(np.array, below)
         return of((np.array(self.cells) - 1) * strides + cells, self.strides * strides, self.before * strides + before)
 
     def union(self, other):
-        """What either sees, as one window; None if they move at different strides, so that no window has one size."""
+        """Return the smallest receptive field that contains both; None if their strides differ."""
         if self.strides != other.strides:
             return None
         before = np.maximum(self.before, other.before)
@@ -41,8 +41,9 @@ class ReceptiveField(NamedTuple):
 
 
 def of(cells, strides, before):
+    """Return a `ReceptiveField` of pairs of any type."""
     return ReceptiveField(*(tuple(int(length) for length in side) for side in (cells, strides, before)))
 
 
 ONE = ReceptiveField((1, 1), (1, 1), (0, 0))
-"""A position and the cell at the same place."""
+"""The receptive field of a pointwise layer: the cell at the same position."""

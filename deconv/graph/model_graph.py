@@ -1,7 +1,7 @@
-"""A model as a list of steps from the input up, with nested models laid open.
+"""The model graph: a Keras model as a list of steps in execution order, with nested models flattened.
 
-Keras keeps models inside models; a deconvnet walks one flat chain downwards. `walk` makes it: each call of a layer is a
-`Step`, every tensor an `Edge`. Layers in nested models are named "base/conv5", the second call of one "conv5:2".
+`walk` builds it: each call of a layer is a `Step`, each tensor between steps an `Edge`. Layers in nested models are
+named "base/conv5", the second call of a layer "conv5:2".
 """
 
 import difflib
@@ -34,27 +34,30 @@ IDLE = (
     keras.layers.ActivityRegularization,
     *(getattr(keras.layers, name) for name in _AUGMENTATIONS.split() if hasattr(keras.layers, name)),
 )
-"""Layers that do nothing at inference. `RandomCrop` is none: its output has another shape."""
+"""Layers that are the identity at inference. `RandomCrop` is not among them: its output has another shape."""
 
 _COMPUTES = ("__call__", "call", "convolution_op", "_merge_function")
-"""Methods that say what a layer computes; a subclass that replaces one computes something else."""
+"""Methods that define what a layer computes; a subclass that overrides one computes something else."""
 
 
 def kind(layer):
-    """The Keras class by whose rule a layer goes: its own, or the one that its class names as `mirrored_as`.
+    """Return the Keras class whose rules apply to a layer: its own, or the one its class declares as `mirrored_as`.
 
-    A layer class of any package can say so if it sees of its input, and leads signals down, what a Keras layer does:
+    A layer class of any package can declare that it has the receptive field, and the backward rule, of a Keras layer:
 
         class LocalResponseNormalization(keras.layers.Layer):
             mirrored_as = keras.layers.Identity
 
-    Only its own word counts, not that of a class above it: a subclass may compute something else.
+    The declaration is not inherited: a subclass may compute something else.
     """
     return vars(type(layer)).get("mirrored_as", type(layer))
 
 
 def computes_as(layer, classes) -> bool:
-    """Whether a layer computes what one of some Keras classes does: its class, or one above it with the same `call`."""
+    """Return whether a layer computes the same as one of several Keras classes.
+
+    True if its class (see `kind`) is one of `classes`, or a subclass that overrides none of the methods that compute.
+    """
     own = kind(layer)
     return any(
         issubclass(own, known) and all(getattr(own, name, None) is getattr(known, name, None) for name in _COMPUTES)
@@ -63,14 +66,21 @@ def computes_as(layer, classes) -> bool:
 
 
 class Edge:
-    """A tensor between two steps: its static `shape` without the batch, and its `dtype`."""
+    """A tensor between two steps: its static `shape`, without the batch, and its `dtype`."""
 
     def __init__(self, shape, dtype):
         self.shape, self.dtype = tuple(shape), dtype
 
 
 class Step(NamedTuple):
-    """One call of one layer."""
+    """One call of one layer.
+
+    Attributes:
+        name: Name or path, unique in the graph.
+        layer: The layer or operation.
+        inputs, outputs: Its edges.
+        args, kwargs: Arguments of the call, with edges in place of tensors.
+    """
 
     name: str
     layer: keras.layers.Layer
@@ -85,30 +95,31 @@ class Step(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """A model's steps in the order in which they can run."""
+    """A model as steps in an order in which they can be executed."""
 
     name: str
     inputs: tuple[Edge, ...]
     steps: tuple[Step, ...]
     outputs: tuple[Edge, ...] = ()
     layers: tuple[str, ...] = ()
-    """The model's own layers in Keras's order, for those who count them."""
+    """Names of the model's own layers in Keras's order, for access by index."""
     aliases: dict[str, str] | None = None
-    """The step that makes the output of each nested model."""
+    """`{name of a nested model: name of the step that computes its output}`."""
 
 
 def walk(model, input_shape=None):
-    """Lay a functional or Sequential model open, nested models included.
+    """Build the model graph of a functional or Sequential model, nested models included.
 
     Args:
         model: A built `keras.Model` with a graph.
-        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+        input_shape: `(height, width, channels)` for a model with an undefined input size.
 
     Returns:
         A `Graph`.
 
     Raises:
-        ValueError: If the model has no graph, or a `call` of its own, or no fixed input size and none is given.
+        ValueError: If the model has no graph or overrides `call`, if `input_shape` does not fit the model, or if the
+            input size is undefined and not given.
     """
     forks.check()
     inputs, outputs = keras_model.ends(model)
@@ -136,12 +147,15 @@ def walk(model, input_shape=None):
 
 
 def find(graph, layer):
-    """The step that is called `layer`: a name, a path, or an index into `model.layers`.
+    """Return the step of a layer.
 
-    Of a step with several outputs the first is meant; a keras.layers.Identity behind another gives it a name.
+    Args:
+        graph: A `Graph`.
+        layer: Name, path, or index into `model.layers`. A step with several outputs stands for its first output; a
+            keras.layers.Identity after another output gives that one a name.
 
     Raises:
-        ValueError: If there is none; the message names the nearest and lists all.
+        ValueError: If there is no such layer; the message names the most similar one and lists all.
     """
     names = [step.name for step in graph.steps]
     known = ", ".join(names)
@@ -165,7 +179,11 @@ def find(graph, layer):
 
 
 def find_all(graph, layers):
-    """The steps of one layer or of a sequence of them: `(layers as a list, steps)`."""
+    """Return `(layers as a list, their steps)` for one layer or a sequence of layers.
+
+    Raises:
+        ValueError: If there is no such layer, or the sequence is empty.
+    """
     layers = list(layers) if isinstance(layers, list | tuple | range) else [layers]
     if not layers:
         raise ValueError(f"Name at least one layer of model '{graph.name}'; received none.")
@@ -173,10 +191,10 @@ def find_all(graph, layers):
 
 
 def below(graph, *tops):
-    """The part of the graph that the steps `tops` need; the last of them comes last.
+    """Return the part of the graph on which the steps `tops` depend; it ends with the last of them.
 
     Raises:
-        ValueError: If they depend on more than one input of the model: there must be one image to go down to.
+        ValueError: If that part does not have exactly one input of the model.
     """
     wanted = {edge for step in tops for edge in step.outputs}
     steps = []
@@ -195,7 +213,7 @@ def below(graph, *tops):
 
 
 def with_edges(graph, edges):
-    """The same steps between other edges, `{edge: its successor}` for all of the inputs and steps of a graph."""
+    """Return the graph with its edges replaced; `edges` maps every edge of its inputs and steps to the new one."""
 
     def moved(tree):
         return keras.tree.map_structure(lambda leaf: edges[leaf] if isinstance(leaf, Edge) else leaf, tree)
@@ -210,7 +228,7 @@ def with_edges(graph, edges):
 
 
 def _append_steps(model, edges, path, model_graph, names, resize):
-    """Append the steps of `model`; `edges` maps the ids of its tensors to edges and is filled on the way."""
+    """Append the steps of `model`; `edges` maps the ids of its tensors to edges and is filled in the process."""
     for node in keras_model.nodes(model):
         args, kwargs = keras.tree.map_structure(
             lambda leaf: edges[id(leaf)] if isinstance(leaf, keras.KerasTensor) else leaf,
@@ -235,7 +253,7 @@ def _append_steps(model, edges, path, model_graph, names, resize):
 
 
 def _output_shapes(node, args, kwargs):
-    """Shapes for an input size that the model itself leaves open, the batch first."""
+    """Output shapes, batch first, for an input size that the model leaves undefined."""
     args, kwargs = keras.tree.map_structure(
         lambda leaf: keras.KerasTensor((None, *leaf.shape), leaf.dtype) if isinstance(leaf, Edge) else leaf,
         (args, kwargs),
@@ -249,5 +267,5 @@ def _unique(name, names):
 
 
 def maker_of(model_graph, step):
-    """The step that makes what `step` takes first; None if that is the image itself."""
+    """Return the step that computes the first input of `step`; None if that is the image itself."""
     return next((maker for maker in model_graph.steps if step.inputs[0] in maker.outputs), None)

@@ -1,4 +1,4 @@
-"""What a model puts out: which step makes it, and whether its numbers are probabilities."""
+"""The output of a model: the step that computes it, and whether its values are probabilities."""
 
 from typing import Literal
 
@@ -13,26 +13,29 @@ Kind = Literal["probability", "score (logit)", "output"]
 _RESHAPING = (keras.layers.Flatten, keras.layers.Reshape, keras.layers.Permute)
 _PROBABILITIES = ("softmax", "sigmoid")
 _CLASSES = 5
-"""Values per row at which an unknown function is tried."""
+"""Values per row on which an unknown function is tested."""
 
 
 def output_step(model_graph):
-    """The step of a `Graph` that makes the model's first output.
+    """Return the step of a `Graph` that computes the model's first output.
 
-    The last step need not be it: a model may have several outputs, and make the first of them first.
+    With several outputs this need not be the last step.
     """
     return next(step for step in model_graph.steps if model_graph.outputs[0] in step.outputs)
 
 
 def output_kind(model_graph) -> Kind:
-    """What the numbers of the model's first output are to be called.
+    """Classify the values of the model's first output.
 
-    The last activation decides: `"probability"` for softmax and sigmoid, and for any other function that turns numbers
-    from -30 to 30 into numbers from 0 to 1; `"score (logit)"` for several numbers without an activation; else
-    `"output"`. Layers that only reshape or do nothing at inference are looked through.
+    The last activation decides: `"probability"` for softmax and sigmoid, and for any other function that maps values
+    from -30 to 30 to values from 0 to 1; `"score (logit)"` for several values without an activation; `"output"`
+    otherwise. Layers that only reshape, or are the identity at inference, are skipped.
 
     Args:
-        model_graph: A `Graph` with `outputs`, as `graph.walk` makes it.
+        model_graph: A `Graph` with `outputs`, as `graph.walk` returns it.
+
+    Returns:
+        The name of the kind.
     """
     makers = {edge: step for step in model_graph.steps for edge in step.outputs}
     step = output_step(model_graph)
@@ -54,22 +57,22 @@ def output_kind(model_graph) -> Kind:
 
 
 def is_probability(model_graph):
-    """Whether the model's first output is between 0 and 1 by its last activation."""
+    """Return whether the last activation bounds the model's first output to the range 0 to 1."""
     return output_kind(model_graph) == "probability"
 
 
 def _stays_within_one(function):
-    """Whether a function of tensors turns numbers of any size into numbers from 0 to 1; False if it fails."""
+    """Whether a function of tensors maps values of any size to values from 0 to 1; False if it fails."""
     values = np.random.default_rng(0).uniform(-30, 30, (64, _CLASSES)).astype(np.float32)
     try:
         found = np.asarray(function(tf.constant(values)))
-    except Exception:  # a function of anybody's, which may take other shapes only
+    except Exception:  # a user's function, which may accept other shapes only
         return False
     return bool(found.size and np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1)
 
 
 def _called(step, values):
-    """What a step without weights makes of values in the place of its only input."""
+    """Output of a step without weights, with `values` in place of its only input."""
     if len(step.inputs) != 1:
         raise ValueError("It has several inputs.")
     args, kwargs = keras.tree.map_structure(

@@ -1,18 +1,18 @@
-"""The way down by differentiation: forward passes whose rectifiers pass signals down by a rule (section 2.1).
+"""Projection by differentiation: forward passes whose rectifiers have a modified gradient (section 2.1).
 
-Three methods differ in nothing but this rule, with f the value that a rectifier saw and R the signal from above:
+Three methods differ only in this rule, with f the input of a rectifier and R the signal from the layer above:
 
-| rule        | what a rectifier passes down | source                                                        |
+| rule        | signal to the layer below    | source                                                        |
 |-------------|------------------------------|---------------------------------------------------------------|
 | `gradient`  | R where f > 0                | Simonyan et al., arXiv:1312.6034                              |
 | `deconvnet` | R where R > 0                | Zeiler & Fergus, arXiv:1311.2901, section 2.1                 |
 | `guided`    | R where f > 0 and R > 0      | Springenberg et al., arXiv:1412.6806, section 3.4             |
 
-A rectifier is max(0, x), or the same with an upper end, however it is written (`activation_functions`). Every other
-activation keeps its own derivative: leaky ReLU, GELU, sigmoid. A layer that may hide a rectifier is refused by name by
-the lower two rules.
+A rectifier is max(0, x), with or without an upper limit, however it is written (`deconv.graph.activation_functions`).
+All other activations keep their own derivative: leaky ReLU, GELU, sigmoid. `deconvnet` and `guided` reject, by name,
+layers that may hide a rectifier.
 
-The models are not changed: a layer is called through a twin that shares its weights and lacks its activation.
+The model is not changed: a layer is called through a copy that shares its weights and lacks its activation.
 """
 
 import keras
@@ -28,12 +28,12 @@ RECTIFIERS = {
     "deconvnet": lambda signal, seen: tf.nn.relu(signal),
     "guided": lambda signal, seen: tf.where(seen > 0, tf.nn.relu(signal), 0),
 }
-"""{name: rule}; a rule takes the signal from above and what the rectifier saw, which counts as zero beyond the end of a
-rectifier that has one, as ReLU6 has; it returns what goes down."""
+"""{name: rule}. A rule maps the signal from above and the input of the rectifier to the signal for the layer below.
+Inputs beyond the upper limit of a rectifier such as ReLU6 are given as zero."""
 
 
 class StepActivation:
-    """The activation that a step is, as a function of maps alone: `keras.ops.maximum(maps, 0)` has another argument."""
+    """The activation that a step computes, as a function of one tensor with all other arguments bound."""
 
     def __init__(self, step):
         self.step, self.__name__ = step, type(step.layer).__name__
@@ -46,9 +46,9 @@ class StepActivation:
 
 
 def activation_of(step):
-    """The activation that a step ends with, or is; None where it has none, or a linear one.
+    """Return the activation that a step ends with, or is; None if it has none or a linear one.
 
-    Of a layer of unknown class, and of an operation, it counts if calling it shows a rectifier, a sigmoid or a softmax.
+    Layers of unknown class and operations count if calling them shows a rectifier, a sigmoid or a softmax.
     """
     found = activation_functions.of(step)
     if found is None or found.kind == "identity":
@@ -61,20 +61,20 @@ def activation_of(step):
 
 
 def rectifies(step):
-    """Whether a step ends with a rectifier without slope, or is one: max(0, x), or the same with an upper end."""
+    """Return whether a step ends with, or is, a rectifier without slope: max(0, x), with or without an upper limit."""
     found = activation_functions.of(step)
     return found is not None and found.kind == "rectifier"
 
 
 def passes(step):
-    """Whether a layer computes something and yet says that signals pass it as they are: contrast normalisation."""
+    """Return whether a layer is not the identity but declares it as its backward rule (contrast normalisation)."""
     return issubclass(graph.kind(step.layer), graph.IDLE) and not isinstance(step.layer, graph.IDLE)
 
 
 def call_without_activation(step, *args, **kwargs):
-    """What a step's activation sees: the layer on a twin that shares its weights; for an activation, its input.
+    """Compute the input of a step's activation: the layer's output without it or, for an activation layer, its input.
 
-    An activation layer casts its input to its own dtype, so that is what it sees.
+    An activation layer casts its input to its own dtype, so the result has that dtype.
     """
     if graph.kind(step.layer) in ACTIVATED:
         return graph.call_layer(without_activation(step), *args, **kwargs)
@@ -83,26 +83,26 @@ def call_without_activation(step, *args, **kwargs):
 
 
 def without_activation(step):
-    """The same step of a layer that ends with an activation, its layer a twin that shares its weights and lacks it."""
+    """Return a step with a copy of its layer that shares the weights and lacks the activation."""
     twin = object.__new__(type(step.layer))
     vars(twin).update(vars(step.layer), activation=None)
     return step._replace(layer=twin)
 
 
 def run(model_graph, images, rectify=None, *, norms_pass=False, heads=True):
-    """Run a graph on a batch, such that TensorFlow differentiates it by a rule.
+    """Run a graph on a batch so that TensorFlow differentiates it by a rule.
 
     Args:
         model_graph: A `Graph` with one input.
         images: Tensor `(batch, *input shape)`.
-        rectify: Rule of its rectifiers, as in `RECTIFIERS`; None for their own derivative.
-        norms_pass: Whether contrast normalisation passes signals down as they are, as the mirror has it; False for its
-            own derivative.
-        heads: Whether activations that are no rectifiers, such as softmax, are applied.
+        rectify: Rule for the rectifiers, as in `RECTIFIERS`; None for their own derivative.
+        norms_pass: Whether contrast normalisation has the identity as its gradient, as its mirror layer does; False for
+            its own derivative.
+        heads: Whether activations other than rectifiers, such as softmax, are applied.
 
     Returns:
-        `(values, before)`: `{edge: tensor}` of all outputs, and `{step name: tensor}` of what every step put out before
-        its activation; for a step without one that is its output.
+        `(values, before)`: `{edge: tensor}` of all outputs, and `{step name: tensor}` of the output of every step
+        before its activation; for a step without one, its output.
     """
     before = {}
 
@@ -123,12 +123,12 @@ def run(model_graph, images, rectify=None, *, norms_pass=False, heads=True):
 
 
 def gradients(model_graph, rectify=None, *, norms_pass=False, before=True):
-    """Compile the gradient of the last step of a graph, under a rule.
+    """Compile the gradient of the last step of a graph under a rule.
 
     Args:
         model_graph: A `Graph` with one input, cut with `graph.below`.
         rectify, norms_pass: As for `run`.
-        before: Whether it starts before the activation of the last step (of a softmax, at the logits).
+        before: Whether it starts before the activation of the last step (for a softmax, at the logits).
 
     Returns:
         A function of images `(n, height, width, channels)` and a signal shaped like the output of the last step, traced
@@ -136,7 +136,7 @@ def gradients(model_graph, rectify=None, *, norms_pass=False, before=True):
         the images.
 
     Raises:
-        ValueError: If the rule is another than the derivative's, and a layer may hide a rectifier from it
+        ValueError: If the rule is not the true derivative and a layer may hide a rectifier
             (`activation_functions.check_seen`).
     """
     image, top = model_graph.inputs[0], model_graph.steps[-1]
@@ -161,20 +161,20 @@ def _is_inside(step):
 
 
 def _ruled(step, activation, rectify):
-    """The activation with another derivative."""
+    """The activation with the gradient of a rule."""
 
     end = activation_functions.of(step).end
 
     @tf.custom_gradient
     def ruled(maps):
-        seen = maps if end is None else tf.where(maps < end, maps, 0)  # beyond its end it is off too
+        seen = maps if end is None else tf.where(maps < end, maps, 0)  # inputs beyond the limit count as zero
         return tf.convert_to_tensor(activation(maps)), lambda above: rectify(above, seen)
 
     return ruled
 
 
 def _pool_to_first(step, *args, **kwargs):
-    """Call a layer; of equal maxima, the gradient of a global max pooling goes to the first alone."""
+    """Call a layer; of equal maxima, only the first receives the gradient of a global max pooling."""
     if graph.kind(step.layer) is keras.layers.GlobalMaxPooling2D:
         pooled = tf.nn.max_pool2d(args[0], args[0].shape[1:3], 1, "VALID")
         return pooled if step.layer.keepdims else pooled[:, 0, 0]

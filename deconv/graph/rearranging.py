@@ -1,7 +1,7 @@
-"""Layers that only move, drop, repeat or mix numbers by constants, and their transpose.
+"""Linear and affine layers that move, drop, repeat or mix values, and their transposes.
 
-There are many of them and each has settings of its own, so no transpose is written down for one: the layer itself is
-differentiated, which for a linear layer gives its transpose exactly as the layer computes.
+There are many such layers with different settings, so no transpose is implemented individually: the layer itself is
+differentiated, which gives the exact transpose of a linear layer.
 """
 
 import itertools
@@ -25,7 +25,7 @@ COPIES = (
     keras.layers.UpSampling2D,
     keras.layers.UpSampling3D,
 )
-"""Layers each of whose outputs is one of its inputs, or zero; `UpSampling2D` only by nearest neighbours."""
+"""Layers each of whose outputs is one of the inputs or zero; `UpSampling2D` only with nearest neighbours."""
 
 COPY_OPERATIONS = (
     "ArraySplit",
@@ -48,14 +48,14 @@ COPY_OPERATIONS = (
 """Class names of such operations: `keras.ops.split(maps, 2)`, `maps[..., ::-1]`."""
 
 AFFINE_OPERATIONS = ("Add", "Cast", "ConvertToTensor", "Divide", "Multiply", "Negative", "Subtract", "TrueDivide")
-"""Class names of operations that scale and shift maps, as `maps / 255`, or add them up."""
+"""Class names of operations that scale, shift or add maps, such as `maps / 255`."""
 
 LINEAR = (keras.layers.UpSampling2D, keras.layers.Resizing, keras.layers.CenterCrop)
 """Layers whose outputs are sums of inputs with constant weights."""
 
 
 def is_copy(step):
-    """Whether each output of a step is one of its inputs, or zero."""
+    """Return whether each output of a step is one of its inputs or zero."""
     layer = step.layer
     if not isinstance(layer, keras.layers.Layer):
         return type(layer).__name__ in COPY_OPERATIONS
@@ -67,7 +67,7 @@ def forward(operation, given, maps):
 
     Args:
         operation: A Keras layer or operation without variables.
-        given: `(args, kwargs)` of its call, with `place(number)` where its inputs go.
+        given: `(args, kwargs)` of its call, with `place(number)` in place of its inputs.
         maps: Tensors, its inputs.
 
     Returns:
@@ -77,11 +77,11 @@ def forward(operation, given, maps):
     args, kwargs = keras.tree.map_structure(
         lambda leaf: places.get(leaf, leaf) if isinstance(leaf, str) else leaf, given
     )
-    return keras.tree.flatten(operation.call(*args, **kwargs))  # not called itself: that would leave traces in it
+    return keras.tree.flatten(operation.call(*args, **kwargs))  # calling the operation itself would change its state
 
 
 def transpose(operation, given, shapes, signals):
-    """Lead signals down through a linear layer.
+    """Apply the transpose of a linear layer.
 
     Args:
         operation, given: As for `forward`.
@@ -100,7 +100,7 @@ def transpose(operation, given, shapes, signals):
 
 
 def call_of(step):
-    """Operation and arguments of a step, as `forward` takes them."""
+    """Return the operation and the arguments of a step, as `forward` takes them."""
     numbers = itertools.count()
     given = keras.tree.map_structure(
         lambda leaf: place(next(numbers)) if isinstance(leaf, graph.Edge) else leaf, (step.args, step.kwargs)
@@ -109,5 +109,5 @@ def call_of(step):
 
 
 def place(number):
-    """What stands for an input in the arguments of a call."""
+    """Return the placeholder of an input in the arguments of a call."""
     return f"__input_{number}__"

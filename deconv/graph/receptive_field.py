@@ -1,8 +1,9 @@
-"""Receptive-field arithmetic on the graph, downwards and upwards: what a unit sees, what a pixel touches.
+"""Receptive fields and projective fields on the model graph.
 
-A window is `(top, left, bottom, right)`, bottom and right exclusive. What one position sees is a `Reach`. Downwards, a
-window of positions sees from its first cell's first to its last cell's last; upwards, a window of cells touches every
-position that sees one of them. What lies outside a map is padding and is cut off.
+A window is `(top, left, bottom, right)`, bottom and right exclusive. The receptive field of one position is a
+`ReceptiveField`. The receptive field of a window of positions reaches from the first cell of the first position to the
+last cell of the last; the projective field of a window of cells holds every position that depends on one of them. The
+part outside of a map is padding and is clipped.
 """
 
 import math
@@ -41,27 +42,29 @@ POINTWISE = (
     keras.layers.Maximum,
     keras.layers.Minimum,
 )
-"""Layers each of whose units sees one position of each map below, if its activation does. An activation that is not
-known to is tried (`activation_functions`). What is in no list is taken to see everything."""
+"""Layers each of whose units depends on one position of each input, if its activation does too. Unknown activations
+are classified by calling them (`activation_functions`). Layers in no list are taken to depend on the whole input."""
 ALONG_AN_AXIS = ("LayerNormalization", "UnitNormalization", "RMSNormalization", "Concatenate", "Flip", "Roll", "Split")
-"""Layers and operations whose units see one position if their axis is that of the channels, else everything."""
+"""Layers and operations that are pointwise if their axis is the channel axis, and depend on the whole input
+otherwise."""
 
 
 def receptive_windows(model, layer, positions, *, input_shape=None):
-    """The window of the image that each unit of a layer sees, clipped to the image.
+    """Compute the receptive field of units of a layer in the image, clipped to the image.
 
     Args:
         model: A functional or Sequential `keras.Model`.
         layer: Name, path or index.
-        positions: Ints `(..., 2)`, row and column of each unit. For a dense layer they do not matter.
-        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+        positions: Ints `(..., 2)`, row and column of each unit. They have no effect for a dense layer.
+        input_shape: `(height, width, channels)` for a model with an undefined input size.
 
     Returns:
         int64 array `(..., 4)`: top, left, bottom, right. No pixel outside of its window changes a unit. A unit that
-        sees nothing but padding has an empty window: bottom is top, or right is left.
+        depends on padding only has an empty window: bottom equals top, or right equals left.
 
     Raises:
-        ValueError: If there is no such layer, a position lies outside its map, or the model takes no images.
+        ValueError: If there is no such layer, a position lies outside its map, or the input of the model is not an
+            image.
     """
     model_graph, step = _cut(model, layer, input_shape)
     positions = any_array(positions)
@@ -81,20 +84,23 @@ def receptive_windows(model, layer, positions, *, input_shape=None):
 
 
 def touched_windows(model, layer, rectangles, *, input_shape=None):
-    """The window of a layer's map that a rectangle of the image touches: no unit outside of it sees the rectangle.
+    """Compute the projective field of rectangles of the image in a layer.
+
+    No unit outside of the projective field depends on the rectangle.
 
     Args:
         model: A functional or Sequential `keras.Model`.
         layer: Name, path or index.
         rectangles: Ints `(..., 4)`: top, left, bottom, right of parts of the image, not empty.
-        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+        input_shape: `(height, width, channels)` for a model with an undefined input size.
 
     Returns:
         int64 array `(..., 4)`: top, left, bottom, right in rows and columns of the map, `[0, 0, 1, 1]` for a dense
-        layer; zeros where no unit sees any of the rectangle, as between windows whose stride exceeds their size.
+        layer; zeros where no unit depends on the rectangle, as between windows whose stride exceeds their size.
 
     Raises:
-        ValueError: If there is no such layer, a rectangle is empty or leaves the image, or the model takes no images.
+        ValueError: If there is no such layer, a rectangle is empty or leaves the image, or the input of the model is
+            not an image.
     """
     model_graph, step = _cut(model, layer, input_shape)
     rectangles = any_array(rectangles)
@@ -115,7 +121,10 @@ def touched_windows(model, layer, rectangles, *, input_shape=None):
 
 
 def windows_below(model_graph, positions):
-    """For units of the last step of a graph, the window of every edge below: `{edge: (n, 4) ints}`, clipped."""
+    """Compute the receptive fields of units of the last step on every edge below it: `{edge: (n, 4) ints}`, clipped.
+
+    `positions` are ints `(n, 2)`, row and column of each unit.
+    """
     top = model_graph.steps[-1].output
     windows = {top: np.concatenate([positions, positions + 1], axis=1)}
     if len(top.shape) != 3:
@@ -131,10 +140,10 @@ def windows_below(model_graph, positions):
 
 
 def windows_above(model_graph, rectangles, growth=None):
-    """For rectangles of the image, the window of every edge above that they touch: `{edge: (n, 4) ints}`, clipped.
+    """Compute the projective fields of rectangles of the image on every edge: `{edge: (n, 4) ints}`, clipped.
 
-    With `growth`, a share, each window is cut down to that share of the rows and columns of its map, around its middle,
-    before the next is found (the projective field threshold of Krypton, Nakandala et al., SIGMOD 2019).
+    With `growth`, a share, each window is cut around its centre to that share of the rows and columns of its map before
+    the next is computed (the projective field threshold of Krypton, Nakandala et al., SIGMOD 2019).
     """
     windows = {model_graph.inputs[0]: rectangles}
     for step in model_graph.steps:
@@ -151,9 +160,10 @@ def windows_above(model_graph, rectangles, growth=None):
 
 
 def reaches_below(model_graph):
-    """What a unit of the last step sees of every edge below it, not clipped: `{edge: Reach}`.
+    """Compute the receptive field of a unit of the last step on all edges below: `{edge: ReceptiveField}`, not clipped.
 
-    None for an edge of which it sees everything, or windows of more than one size; `{}` if it has no place in a map.
+    None for an edge on whose whole map the unit depends, or if the size of its receptive field varies with the
+    position; `{}` if the output of the last step has no spatial positions.
     """
     top = model_graph.steps[-1].output
     if len(top.shape) != 3:
@@ -171,11 +181,14 @@ def reaches_below(model_graph):
 
 
 def receptive_fields(step, output=None):
-    """What a position of an output of a step sees of each of its inputs: a `Reach`, or None for everything.
+    """Return the receptive field of one output position of a step on each of its inputs.
 
     Args:
         step: A `Step`.
         output: Edge, one of its outputs; None for the first.
+
+    Returns:
+        List with a `ReceptiveField` for each input, None where the position depends on the whole input.
     """
     return [_reach(step, edge, step.output if output is None else output) for edge in step.inputs]
 
@@ -207,7 +220,7 @@ def _reach(step, edge, output):
     activation = activation_functions.of(step)
     if activation_functions.of_step(step) is not None:
         tells = not isinstance(layer, keras.layers.Layer) or isinstance(layer, (*POINTWISE, keras.layers.Lambda))
-        # A layer whose class says nothing sees everything, unless it computes what has a name.
+        # Layers of unknown class depend on the whole input, unless they compute a named function.
         pointwise = activation.sees != EVERYTHING and (tells or activation.kind != "other")
     else:
         pointwise = graph.computes_as(layer, POINTWISE) or _is_along_channels(step)
@@ -218,7 +231,7 @@ def _reach(step, edge, output):
 
 
 def _is_along_channels(step):
-    """Whether a layer or operation with an axis works along the channels, or an index, as in `maps[..., ::-1]`."""
+    """Whether a layer or operation works along the channel axis only, or indexes it only (`maps[..., ::-1]`)."""
     layer, name = step.layer, type(step.layer).__name__
     if name in ALONG_AN_AXIS and type(layer).__module__.split(".")[0] == "keras":
         axes = np.atleast_1d(np.asarray(layer.axis, object))
@@ -243,7 +256,7 @@ def _cut(model, layer, input_shape):
 
 
 def _is_empty(windows):
-    """`(n, 1)` bools: a unit that sees nothing but padding, from below; a rectangle between windows, from above."""
+    """`(n, 1)` bools: receptive fields that hold only padding, or projective fields that hold no unit."""
     return (windows[:, 2:] <= windows[:, :2]).any(axis=1, keepdims=True)
 
 
@@ -252,7 +265,7 @@ def _clip(windows, edge):
 
 
 def _capped(windows, largest):
-    """Windows of at most a size, around the same middle."""
+    """Windows cut to at most a size, around the same centre."""
     first, size = windows[:, :2], windows[:, 2:] - windows[:, :2]
     kept = np.minimum(size, largest)
     first = first + (size - kept) // 2
@@ -274,5 +287,5 @@ def _plane(edge):
 
 
 def plane(shape):
-    """Rows and columns of a map: a layer with one axis of space is one row, a dense layer one cell."""
+    """Return rows and columns of a map; a map with one spatial axis is one row, a vector one cell."""
     return tuple(shape[:2]) if len(shape) == 3 else (1, math.prod(shape[:-1]))

@@ -1,7 +1,7 @@
-"""What layers, models and functions are set to, as flat lists that are compared to notice a change.
+"""Settings of layers, models and functions as flat lists, which are compared to detect changes.
 
-A layer is set by its attributes, a function of the user's by its defaults, the variables of the functions around it and
-the globals that it names, an object by its attributes. The values of weights do not count.
+The settings of a layer are its attributes; those of a user's function are its defaults, closure variables and the
+globals that it names; those of an object are its attributes. The values of weights are not included.
 """
 
 import contextlib
@@ -15,32 +15,35 @@ import keras
 from deconv.graph import keras_model
 
 _VALUES = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), slice)
-"""Types that are compared by value, all others by identity."""
+"""Types that are compared by value; all others are compared by identity."""
 _BOOKKEEPING = frozenset(vars(keras.layers.Layer(name="bare"))) - {"name", "_dtype_policy"}
-"""Attributes that say nothing about what a layer computes, `trainable` among them."""
+"""Attributes that do not affect what a layer computes, `trainable` among them."""
 _LIBRARIES = frozenset(["builtins", "functools", "keras", "numpy", "tensorflow", "torch", "types"])
-"""Packages whose functions and objects have no settings of the user's but what they are called with."""
+"""Packages whose functions and objects are not examined: they have no settings beyond their arguments."""
 _CLOSED = set(_VALUES)
-"""Types of these packages that have been seen, no functions: most of what a layer holds is of these."""
+"""Cache of types of these packages, functions excluded; most values that a layer holds are of these types."""
 _DEPTH = 4
-"""How deep objects inside objects are looked into."""
+"""Maximum depth to which nested objects are examined."""
 _MOST = 100
-"""The largest list or dict that is looked into, of those that functions refer to."""
+"""Largest list or dict whose contents are compared, for those that functions refer to."""
 _ALL: list = []
 """All `Settings`."""
 _ANY = object()
-"""Stands for a setting that does not count."""
+"""Placeholder for an ignored setting."""
 
 
 class _Contents(list):
-    """What a list or dict holds: one setting, so that a longer list moves no other."""
+    """Contents of a list or dict as one setting, so that a change of its length shifts no other setting."""
 
 
 def settings(thing):
-    """What a layer, model or function is set to, for `same`. It keeps nothing of it alive.
+    """List the settings of a layer, model or function, for `same`, without keeping it alive.
 
     Args:
-        thing: A layer, an operation or a model, or any function.
+        thing: A layer, an operation, a model, or any function.
+
+    Returns:
+        A flat list.
 
     Raises:
         ValueError: If it is a model that has no graph to walk.
@@ -59,10 +62,10 @@ def same(one, other):
 
 
 class Settings:
-    """Settings of many things, each in a list as of `settings`, without those that change when layers are called.
+    """Track the settings of objects, without those that change when layers are called.
 
-    A layer may count its calls, or note down what it sees: that changes nothing that it computes. So whatever calls
-    layers in this package does so in `calls()`; what is another value afterwards does not count from then on.
+    A layer may count its calls or record its inputs, which does not change what it computes. This package therefore calls
+    layers inside `calls()`. Settings that differ afterwards are ignored from then on.
     """
 
     def __init__(self, look):
@@ -70,10 +73,10 @@ class Settings:
         _ALL.append(self)
 
     def version(self, thing) -> int:
-        """A number that is another one after a thing has been set otherwise.
+        """Return a number that increases when the settings of an object change.
 
         Raises:
-            TypeError: If it cannot be referred to weakly, or has no hash.
+            TypeError: If the object supports no weak references or is not hashable.
         """
         now = self._look(thing)
         known = self._known.get(thing)
@@ -83,7 +86,7 @@ class Settings:
         return known.version
 
     def looks(self):
-        """`{id: (thing, its settings now)}` of all things that may change when they are called."""
+        """Return `{id: (object, its current settings)}` of all objects that may change when they are called."""
         found = {}
         for thing, known in list(self._known.items()):
             with contextlib.suppress(ValueError):  # a model that has lost its graph
@@ -92,7 +95,7 @@ class Settings:
         return found
 
     def leave_out_changes(self, since):
-        """Let what is not as in an earlier result of `looks` count no more."""
+        """Ignore from now on all settings that differ from an earlier result of `looks`."""
         for key, (thing, now) in self.looks().items():
             known, (_, before) = self._known[thing], since.get(key, (thing, ()))
             if len(known.settings) == len(before) == len(now):
@@ -102,7 +105,7 @@ class Settings:
 
 
 class _Known(NamedTuple):
-    """The settings of a thing, how often they have changed, and whether they may change when it is called."""
+    """Settings of an object, the number of their changes, and whether calls may change them."""
 
     settings: list
     version: int
@@ -110,14 +113,14 @@ class _Known(NamedTuple):
 
 
 def _notes(thing):
-    """Whether a thing is, or holds, a layer or function of the user's."""
+    """Whether an object is, or contains, a layer or function of the user."""
     layers = thing._flatten_layers() if isinstance(thing, keras.Model) else [thing]
     return not all(isinstance(layer, keras.layers.Layer) and _library(layer) for layer in layers)
 
 
 @contextlib.contextmanager
 def calls():
-    """Inside of it layers are called, which may change what they note down."""
+    """Context in which layers are called, so that the changes they make to themselves are ignored."""
     before = [(settings, settings.looks()) for settings in _ALL]
     try:
         yield
@@ -135,7 +138,7 @@ def _equal(a, b):
 
 
 def describe_graph(model, found, seen):
-    """Add to a list what a model is set to: its calls of layers, and the attributes of each layer."""
+    """Append the settings of a model to the list `found`: its layer calls, and the attributes of each layer."""
     inputs, outputs = keras_model.ends(model)
     found += [model.name, len(inputs), *inputs, *outputs]
     for node in keras_model.nodes(model):
@@ -144,8 +147,8 @@ def describe_graph(model, found, seen):
 
 
 def describe(operation, found, seen):
-    """The same for a layer; `seen` is a set of the ids of those that have been described."""
-    if id(operation) in seen:  # a shared layer, or one that a layer refers to in a circle
+    """Append the settings of a layer to the list `found`; `seen` holds the ids of the layers described so far."""
+    if id(operation) in seen:  # a shared layer, or a circular reference
         return
     seen.add(id(operation))
     found += [operation, operation.name]
@@ -177,7 +180,7 @@ def _flatten(value, found):
 
 
 def _inside(thing, found, depth=_DEPTH, seen=()):
-    """Add what a function or object of the user's refers to, itself left out."""
+    """Append what a user's function or object refers to, without the object itself."""
     if depth == 0 or id(thing) in seen or isinstance(thing, _VALUES):
         return
     if isinstance(thing, types.MethodType):
@@ -202,24 +205,24 @@ def _add(part, found, depth, seen):
             _add(value, contents, depth - 1, seen)
         found.append(contents)
         return
-    if not isinstance(part, types.MethodType):  # of which each look makes a new one
+    if not isinstance(part, types.MethodType):  # each access to a method makes a new object
         found.append(_held(part))
     _inside(part, found, depth - 1, seen)
 
 
 def _around(function):
-    """What a function has beside its arguments: `{name: value}`."""
+    """`{name: value}` of the values that a function depends on besides its arguments."""
     code, cells = function.__code__, function.__closure__ or ()
     found = {"defaults": function.__defaults__, "keywords": function.__kwdefaults__}
     found.update({name: function.__globals__[name] for name in code.co_names if name in function.__globals__})
     for name, cell in zip(code.co_freevars, cells, strict=True):
-        with contextlib.suppress(ValueError):  # which has no value yet
+        with contextlib.suppress(ValueError):  # the cell has no value yet
             found[name] = cell.cell_contents
     return found
 
 
 def _library(thing):
-    """Whether a function or object is of a package that is no user's."""
+    """Whether a function or object belongs to one of the packages in `_LIBRARIES`."""
     is_function = isinstance(thing, types.FunctionType)
     owner = thing if is_function or isinstance(thing, type) else type(thing)
     found = (getattr(owner, "__module__", None) or "builtins").split(".")[0] in _LIBRARIES
@@ -233,7 +236,7 @@ def _all_held(values):
 
 
 def _held(value):
-    """A value itself, or a weak reference: the same one for the same object, as long as it lives."""
+    """The value itself or a weak reference to it; the reference is the same object as long as the value lives."""
     if isinstance(value, _VALUES):
         return value
     try:

@@ -1,7 +1,7 @@
-"""A step of the graph on windows of its maps instead of on whole maps: the same numbers, without the rest.
+"""Run a step of the model graph on windows of its input instead of the whole maps, with the same results.
 
-A filter or a pool runs without padding on windows that already have the border that it would add: cells outside of the
-map are set to what the padding holds. What treats every position alike runs as it is.
+Filters and pooling run without padding on windows that include the border: cells outside of the map are set to the
+padding value. Pointwise layers run unchanged.
 """
 
 import math
@@ -18,15 +18,15 @@ CONVS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Separab
 
 
 def is_translation_equivariant(step):
-    """Whether a step computes the same at every position, so that it can be run on windows.
+    """Return whether a step computes the same at every position, so that it can be run on windows.
 
-    Layers that hold a number for each position of the map cannot, nor layers that see all of it at once.
+    False for layers with a parameter per position, and for layers that depend on the whole map.
     """
     layer = step.layer
     if len(step.outputs) > 1 or any(field is None for field in receptive_fields(step)):
         return False
     if isinstance(layer, FILTERS + POOLS):
-        # Average pooling with a border divides by the cells inside the map, which are not the same everywhere.
+        # Average pooling with a border divides by the number of cells inside the map, which depends on the position.
         same_average = graph.kind(layer) is keras.layers.AveragePooling2D and layer.padding != "valid"
         return graph.kind(layer) in (*FILTERS, *POOLS) and not same_average and _is_alike(step)
     if isinstance(layer, keras.layers.BatchNormalization):
@@ -35,7 +35,7 @@ def is_translation_equivariant(step):
         return False
     if isinstance(layer, keras.layers.Normalization):
         return layer.axis in ((), (-1,), (3,))
-    if not isinstance(layer, keras.layers.Layer):  # an operation, as `a + b`, may hold a constant map
+    if not isinstance(layer, keras.layers.Layer):  # an operation such as `a + b` may hold a constant map
         leaves = keras.tree.flatten((step.args, step.kwargs))
         return all(isinstance(leaf, graph.Edge | int | float | str | bool | None) for leaf in leaves)
     if isinstance(layer, keras.layers.PReLU):
@@ -50,7 +50,7 @@ def _is_alike(step):
 
 
 def outside(step):
-    """What lies outside of the maps of a step: zero, or minus infinity before max pooling; None if it never asks."""
+    """Return the padding value of a step: 0, minus infinity for max pooling, None if it does not pad."""
     layer = step.layer
     if isinstance(layer, keras.layers.ZeroPadding2D):
         return 0.0
@@ -60,9 +60,9 @@ def outside(step):
 
 
 def call(step, *args, **kwargs):
-    """Run a translation-equivariant step on windows which have their border: `(n, rows, columns, channels)` each."""
+    """Run a translation-equivariant step on windows `(n, rows, columns, channels)` that include their border."""
     layer = step.layer
-    if isinstance(layer, keras.layers.ZeroPadding2D | keras.layers.Cropping2D):  # the window is cut as it will be
+    if isinstance(layer, keras.layers.ZeroPadding2D | keras.layers.Cropping2D):  # the window already has its final size
         return args[0]
     if isinstance(layer, keras.layers.MaxPooling2D):
         return tf.nn.max_pool2d(args[0], layer.pool_size, layer.strides, "VALID")
