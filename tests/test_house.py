@@ -73,3 +73,15 @@ def test_the_readme_has_the_two_commands_and_ci_finds_the_second():
     assert [name for name, _ in commands] == ["figures", "test"]
     assert "scripts/make_figures.py" in commands[0][1] and "pytest" in commands[1][1]
     assert "the test command" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_packages_are_loaded_when_they_are_used():
+    code = (
+        "import sys, deconv\n"
+        "assert 'tensorflow' not in sys.modules\n"
+        "print(*[getattr(deconv, name).__name__ for name in ('attribution', 'datasets', 'embedding', 'plotting')])\n"
+        "print(deconv.attribution.lrp.__module__)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    names = "deconv.attribution deconv.datasets deconv.embedding deconv.plotting"
+    assert result.stdout.split("\n")[:2] == [names, "deconv.attribution.relevance_propagation"], result.stderr
