@@ -1,6 +1,6 @@
-"""Filters and their transposes as pure functions of tensors (Zeiler & Fergus, arXiv:1311.2901, section 2.1).
+"""Convolutions and their transposes as pure functions of tensors (Zeiler & Fergus, arXiv:1311.2901, section 2.1).
 
-Every function takes and returns NHWC tensors of any float dtype and keeps that dtype. Those named `transpose_*` are
+All functions take and return NHWC tensors of any float dtype and preserve that dtype. The `transpose_*` functions are
 exact adjoints: `<conv(x), y> == <x, transpose_conv(y)>` up to rounding.
 """
 
@@ -12,12 +12,16 @@ from deconv.ops.pooling import pair, window_padding
 
 
 def conv(maps, kernel, strides=1, dilation=1, groups=1):
-    """A convolution without padding or bias; its transpose is `transpose_conv`.
+    """Convolve maps without padding or bias; the transpose is `transpose_conv`.
 
     Args:
         maps: Tensor `(batch, height, width, channels)`.
         kernel: `(kernel rows, kernel columns, channels / groups, filters)`.
-        strides, dilation, groups: Of the convolution.
+        strides, dilation: Int or pair.
+        groups: Int.
+
+    Returns:
+        Tensor `(batch, rows, columns, filters)`.
     """
     # One group at a time, as in `transpose_conv`.
     parts = zip(tf.split(maps, groups, axis=-1), tf.split(kernel, groups, axis=-1), strict=True)
@@ -26,8 +30,8 @@ def conv(maps, kernel, strides=1, dilation=1, groups=1):
 
 
 def depthwise_conv(maps, kernel, strides=1, dilation=1):
-    """A depthwise convolution without padding or bias; as `conv`, with a kernel `(.., .., channels, multiplier)`."""
-    # TensorFlow takes one stride for both directions, and none together with dilation.
+    """Convolve each channel without padding or bias; as `conv`, with a kernel `(.., .., channels, multiplier)`."""
+    # TensorFlow supports only equal strides in both directions, and no strides together with dilation.
     (down, right), step = pair(strides), [1, 1, 1, 1]
     if down == right and pair(dilation) == (1, 1):
         return tf.nn.depthwise_conv2d(maps, kernel, [1, down, right, 1], "VALID")
@@ -35,12 +39,12 @@ def depthwise_conv(maps, kernel, strides=1, dilation=1):
 
 
 def transpose_conv(maps, kernel, input_shape, strides=1, padding="valid", dilation=1, groups=1):
-    """The transpose of a convolution: the same filters, flipped, lead back down (section 2.1). Biases have no part.
+    """Apply the transpose of a convolution, that is the same filters flipped (section 2.1). Biases are not used.
 
     Args:
         maps: Tensor `(batch, rows, columns, filters)`.
         kernel: `(kernel rows, kernel columns, channels / groups, filters)`, as the convolution holds it.
-        input_shape: `(height, width, channels)` before the convolution, as ints.
+        input_shape: `(height, width, channels)` of the input of the convolution, as ints.
         strides, padding, dilation, groups: Those of the convolution.
 
     Returns:
@@ -60,7 +64,7 @@ def transpose_conv(maps, kernel, input_shape, strides=1, padding="valid", dilati
 
 
 def transpose_depthwise_conv(maps, kernel, input_shape, strides=1, padding="valid", dilation=1):
-    """The transpose of a depthwise convolution; as `transpose_conv`, with a kernel `(.., .., channels, multiplier)`."""
+    """Transpose a depthwise convolution; as `transpose_conv`, with a kernel `(.., .., channels, multiplier)`."""
     kernel = _dilate(kernel, pair(dilation))
     shape = tf.stack([tf.shape(maps)[0], *input_shape])
     strides = [1, *pair(strides), 1]
@@ -69,11 +73,11 @@ def transpose_depthwise_conv(maps, kernel, input_shape, strides=1, padding="vali
 
 
 def _transpose_strided_conv(maps, kernel, input_shape, strides, padding, groups):
-    """The transpose of a convolution with strides as one without: the same sums in another order.
+    """Compute the transpose of a strided convolution as a convolution without strides: the same sums in another order.
 
-    A cell of the result in row `i * stride + phase` gets what every `stride`-th row of a filter spreads, so each phase
-    is a convolution of its own, and all are one with `stride` times as many channels. TensorFlow's own transpose is
-    several times slower where the channels below are few, as in a first layer.
+    Row `i * stride + phase` of the result depends on every `stride`-th row of a filter only. Each phase is therefore a
+    separate convolution, and all phases together are one convolution with `stride` times as many channels per axis.
+    TensorFlow's own transpose is several times slower if the input has few channels, as in a first layer.
     """
     height, width, channels = input_shape
     (down, right), taps = strides, kernel.shape[:2]
@@ -91,7 +95,7 @@ def _transpose_strided_conv(maps, kernel, input_shape, strides, padding, groups)
     parts = [tf.reshape(part, [-1, rows, columns, down, right, channels // groups]) for part in parts]
     below = parts[0] if groups == 1 else tf.concat(parts, axis=-1)
     below = tf.reshape(tf.transpose(below, [0, 1, 3, 2, 4, 5]), [-1, rows * down, columns * right, channels])
-    # What padding has added is dropped; rows and columns that no filter reached stay zero.
+    # Crop the padding; rows and columns that no filter covers are zero.
     top, left = (
         window_padding(size, tap, stride, padding)[0]
         for size, tap, stride in zip((height, width), taps, strides, strict=True)
@@ -102,7 +106,7 @@ def _transpose_strided_conv(maps, kernel, input_shape, strides, padding, groups)
 
 
 def _dilate(kernel, dilation):
-    """The kernel with zeros between its taps: a dilated convolution as an ordinary one."""
+    """Insert zeros between the taps of a kernel, which turns a dilated convolution into an ordinary one."""
     if dilation == (1, 1):
         return kernel
     for axis, rate in enumerate(dilation):

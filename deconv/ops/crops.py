@@ -1,7 +1,8 @@
-"""Windows of maps, each at a place of its own, as pure functions of tensors.
+"""Cut, paste and pad windows of maps at individual positions, as pure functions of tensors.
 
-A window has a *corner* `(row, column)`, its first cell in the map. It may reach over the edge of the map, where a layer
-would pad; all windows of a batch have one size. Sizes may be tensors, so that one trace serves windows of any size.
+The *corner* `(row, column)` of a window is its first cell in the map. A window may extend beyond the edge of the map,
+where a layer would pad. All windows of a batch have the same size; sizes may be tensors, so that one trace serves all
+sizes.
 """
 
 import tensorflow as tf
@@ -12,12 +13,12 @@ def cut(maps, numbers, corners, size):
 
     Args:
         maps: Tensor `(m, height, width, channels)`.
-        numbers: int32 `(n,)`, from which map each window is.
+        numbers: int32 `(n,)`, index of the map for each window.
         corners: int32 `(n, 2)`.
         size: `(rows, columns)` of every window.
 
     Returns:
-        Tensor `(n, rows, columns, channels)`. Cells outside of the map repeat its edge; `blank` them where they count.
+        Tensor `(n, rows, columns, channels)`. Cells outside of the map repeat its edge; use `blank` to set them.
     """
     shape = tf.shape(maps)
     rows, columns = (
@@ -28,19 +29,19 @@ def cut(maps, numbers, corners, size):
 
 
 def paste(windows, corners, below, numbers, below_corners, size):
-    """Windows of maps of which a part has changed.
+    """Cut windows out of maps in which a part of each has been replaced.
 
     Args:
-        windows: `(n, k, l, channels)`, the changed part of each.
-        corners: int32 `(n, 2)`, where it is.
-        below: `(m, height, width, channels)`, the maps as they were.
-        numbers: int32 `(n,)`, which of them has changed.
-        below_corners: int32 `(n, 2)`, where the windows that are wanted begin.
-        size: `(rows, columns)` of them.
+        windows: `(n, k, l, channels)`, the replaced parts.
+        corners: int32 `(n, 2)`, their corners.
+        below: `(m, height, width, channels)`, the original maps.
+        numbers: int32 `(n,)`, index of the original map for each window.
+        below_corners: int32 `(n, 2)`, corners of the windows to cut out.
+        size: `(rows, columns)` of the windows to cut out.
 
     Returns:
-        Tensor `(n, rows, columns, channels)`: the changed part where it is, else the map as it was; outside of the map
-        its edge is repeated.
+        Tensor `(n, rows, columns, channels)`: the replaced part where there is one, the original map elsewhere; cells
+        outside of the map repeat its edge.
     """
     shape, part = tf.shape(below), tf.shape(windows)
     cells = _cells(below_corners, size)
@@ -56,13 +57,16 @@ def paste(windows, corners, below, numbers, below_corners, size):
 
 
 def blank(windows, corners, shape, value=0.0):
-    """Set what lies outside of the map to a value: zero, as before filters, or minus infinity, as before max pooling.
+    """Set the cells outside of the map to the padding value: zero for filters, minus infinity for max pooling.
 
     Args:
         windows: Float tensor `(n, rows, columns, channels)` of finite values.
         corners: int32 `(n, 2)`.
         shape: `(height, width)` of the map.
         value: 0 or `-math.inf`.
+
+    Returns:
+        Tensor of the same shape and dtype.
     """
     cells = _cells(corners, tf.shape(windows)[1:3])
     rows, columns = ((axis >= 0) & (axis < side) for axis, side in zip(cells, shape[:2], strict=True))

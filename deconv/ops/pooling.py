@@ -1,6 +1,6 @@
-"""The deconvnet's pooling and unpooling as pure functions of tensors (Zeiler & Fergus, arXiv:1311.2901, section 2.1).
+"""Pooling and unpooling of the deconvnet as pure functions of tensors (Zeiler & Fergus, arXiv:1311.2901, section 2.1).
 
-Every function takes and returns NHWC tensors of any float dtype and keeps that dtype.
+All functions take and return NHWC tensors of any float dtype and preserve that dtype.
 """
 
 import contextlib
@@ -17,23 +17,23 @@ COLLISIONS = ("sum", "last", "max")
 
 
 def rectify(maps):
-    """Set what is negative to zero: feature maps are positive, so their reconstructions should be too (section 2.1)."""
+    """Set negative values to zero: feature maps are positive, so their reconstructions should be too (section 2.1)."""
     return tf.nn.relu(maps)
 
 
 def max_pool_with_switches(maps, pool_size, strides=None, padding="valid"):
-    """Max pooling that also says where each maximum came from.
+    """Compute max pooling and the position of each maximum.
 
-    Switches are positions in the map that was pooled, counted row by row (`row * width + column`), without batch,
-    channel or padding. Where a window holds its maximum several times, as in dead regions that are zero
-    everywhere, the first cell in row-major order wins. A padded cell never wins.
+    Switches are positions in the input map in row-major order (`row * width + column`), without batch, channel or
+    padding. Among several equal maxima of a window, as in regions that are zero everywhere, the first in row-major
+    order is selected. A padded cell is never selected.
 
     Args:
         maps: Float tensor `(batch, height, width, channels)` of finite values; height and width must be static.
         pool_size: Int or `(rows, columns)` of a window.
         strides: Int or pair, by default `pool_size`.
-        padding: `"valid"` or `"same"`, TensorFlow's convention; or `"ceil"`, Caffe's, where the last window may reach
-            over the bottom and right edges.
+        padding: `"valid"` or `"same"`, TensorFlow's conventions; or `"ceil"`, Caffe's, where the last window may extend
+            beyond the bottom and right edges.
 
     Returns:
         `(pooled, switches)`, both `(batch, rows, columns, channels)`; `switches` is int32.
@@ -54,7 +54,7 @@ def max_pool_with_switches(maps, pool_size, strides=None, padding="valid"):
 
 
 def max_pool_with_argmax(maps, pool_size, strides):
-    """Max pooling without padding that says which cell of its window each maximum is.
+    """Compute max pooling without padding, and the index of each maximum in its window.
 
     Args:
         maps: Float tensor `(batch, height, width, channels)`; height and width must be static.
@@ -62,13 +62,13 @@ def max_pool_with_argmax(maps, pool_size, strides):
 
     Returns:
         `(pooled, winners)`, both `(batch, rows, columns, channels)`; `winners` is int32, `row * columns + column` in
-        the window, the first in row-major order of several.
+        the window, the first in row-major order of equal maxima.
     """
     count = pool_size[0] * pool_size[1]
     if tuple(maps.shape[1:3]) == tuple(pool_size):
         cells = tf.reshape(maps, [-1, 1, count, maps.shape[-1]])
         pooled = tf.reduce_max(cells, axis=2, keepdims=True)
-        # tf.argmax leaves open which of several maxima it finds, and GPUs differ from CPUs there.
+        # tf.argmax does not define which of several equal maxima it returns; GPUs and CPUs differ.
         winners = tf.reduce_min(tf.where(cells == pooled, tf.range(count)[:, None], count - 1), axis=2, keepdims=True)
         return pooled, winners
     pooled = tf.nn.max_pool2d(maps, pool_size, strides, "VALID")
@@ -83,30 +83,30 @@ def max_pool_with_argmax(maps, pool_size, strides):
 
 
 def unpool(pooled, switches, input_shape, collisions="sum", *, pool_size=None, strides=None, padding="valid"):
-    """Return every pooled value to the place its maximum came from.
+    """Place every pooled value at the position of its maximum.
 
-    The unpooling of Zeiler & Fergus (arXiv:1311.2901, section 2.1): values go where the switches point, zeros go
-    everywhere else. Where windows overlap, two of them may share one maximum; their values are then summed, which
-    makes `unpool` the exact transpose of pooling with the switches held fixed. The paper does not say which it does.
+    This is the unpooling of Zeiler & Fergus (arXiv:1311.2901, section 2.1): values are placed where the switches point,
+    all other cells are zero. Overlapping windows may share a maximum; by default their values are summed, which makes
+    `unpool` the exact transpose of pooling with fixed switches. The paper does not specify this case.
 
-    The result does not differ from run to run, on any device. On a GPU it is computed there if the windows are given,
-    else on the CPU: TensorFlow has no deterministic scatter for GPUs.
+    The result is deterministic on every device. With a GPU it is computed there if the windows are given, otherwise on
+    the CPU: TensorFlow has no deterministic scatter for GPUs.
 
     Args:
-        pooled: Tensor `(batch, rows, columns, channels)`, what to place.
+        pooled: Tensor `(batch, rows, columns, channels)`, the values.
         switches: Integer tensor of the same shape, from `max_pool_with_switches`.
-        input_shape: `(height, width, channels)` before pooling, as ints.
-        collisions: `"sum"`; or, to measure what that choice changes, `"last"` (the later window in row-major order
-            overwrites) or `"max"` (the larger value stays).
-        pool_size, strides, padding: The windows that the switches were found in, as for `max_pool_with_switches`. They
-            change no number.
+        input_shape: `(height, width, channels)` of the input of the pooling, as ints.
+        collisions: `"sum"`; or, to measure the effect of that choice, `"last"` (the later window in row-major order
+            overwrites) or `"max"` (the larger value is kept).
+        pool_size, strides, padding: Those of the pooling, as for `max_pool_with_switches`. They do not affect the
+            values.
 
     Returns:
         Tensor `(batch, height, width, channels)`, with the dtype of `pooled`.
 
     Raises:
-        ValueError: If `pooled` and `switches` differ in shape, `collisions` is not one of the three, or the windows are
-            not as many as the values.
+        ValueError: If `pooled` and `switches` differ in shape, `collisions` is not one of the three, or the number of
+            windows differs from the number of values.
     """
     if collisions not in COLLISIONS:
         raise ValueError(f"collisions must be one of {', '.join(COLLISIONS)}; received {collisions!r}.")
@@ -143,13 +143,16 @@ def unpool(pooled, switches, input_shape, collisions="sum", *, pool_size=None, s
 
 
 def scatter(values, places, shape, windows=None):
-    """Add values up at places in maps that are zero elsewhere: `unpool` for places that are known to be inside.
+    """Sum values at positions in maps that are zero elsewhere: `unpool` without checks of the positions.
 
     Args:
         values: Tensor `(batch, rows, columns, channels)`.
         places: Integer tensor of the same shape, `row * width + column` of a map; one outside of it ends the process.
         shape: `(height, width, channels)` of the maps, as ints.
-        windows: The `Windows` of the pooling that each place lies in, if they are known: what a GPU needs.
+        windows: The `Windows` of the pooling that contain the positions, None if unknown; needed to compute on a GPU.
+
+    Returns:
+        Tensor `(batch, height, width, channels)`.
     """
     if windows is not None and devices.on_gpu():
         return unpooling.place(values, unpooling.cells_of(places, shape[1], windows), shape, windows)
@@ -158,19 +161,19 @@ def scatter(values, places, shape, windows=None):
 
 
 def pooling_windows(size, pool_size, strides=None, padding="valid"):
-    """The `Windows` of a pooling of maps of `size`; the other arguments as for `max_pool_with_switches`."""
+    """Return the `Windows` of a pooling of maps of `size`; other arguments as for `max_pool_with_switches`."""
     pool, strides = pair(pool_size), pair(pool_size if strides is None else strides)
     before = (window_padding(*axis, padding)[0] for axis in zip(size, pool, strides, strict=True))
     return Windows(pool, strides, tuple(before))
 
 
 def _scatter(values, places, shape, collisions):
-    """On a CPU: there it is several times as fast as masked additions."""
+    """Scatter values on a CPU, where this is several times as fast as masked additions."""
     height, width, channels = shape
     if collisions == "sum":
         places = tf.cast(places, tf.int64) * channels + tf.range(channels, dtype=tf.int64)
-        # TensorFlow's gradient of max pooling adds up where the maxima were, several times as fast as a segment sum.
-        # The pool itself does not matter to it, as long as it makes maps of the size of `values`.
+        # TensorFlow's gradient of max pooling sums at the maxima, several times as fast as a segment sum. The window
+        # size has no effect, as long as the pooled maps have the size of `values`.
         rows, columns = values.shape[1:3]
         maps = tf.raw_ops.MaxPoolGradWithArgmax(
             input=tf.zeros(tf.stack([tf.shape(values)[0], height, width, channels]), values.dtype),
@@ -196,14 +199,22 @@ def _scatter(values, places, shape, collisions):
 
 
 def _on_cpu():
-    """Where TensorFlow has no deterministic kernel for a GPU, the one for the CPU."""
+    """Device scope of the CPU if there is a GPU, for operations without a deterministic GPU kernel."""
     return tf.device("CPU:0") if devices.on_gpu() else contextlib.nullcontext()
 
 
 def transpose_average_pool(maps, input_shape, pool_size, strides=None, padding="valid"):
-    """The transpose of average pooling: every cell of a window gets its share of the value.
+    """Apply the transpose of average pooling: each cell of a window receives its share of the value.
 
-    With `"same"` padding TensorFlow averages over the cells inside the map only, and so does this.
+    With `"same"` padding the average is over the cells inside the map only, as in TensorFlow.
+
+    Args:
+        maps: Tensor `(batch, rows, columns, channels)`.
+        input_shape: `(height, width, channels)` of the input of the pooling, as ints.
+        pool_size, strides, padding: Those of the pooling; `padding` is `"valid"` or `"same"`.
+
+    Returns:
+        Tensor `(batch, height, width, channels)`.
     """
     shape = tf.stack([tf.shape(maps)[0], *input_shape])
     pool, strides = pair(pool_size), pair(strides or pool_size)
@@ -218,10 +229,13 @@ def transpose_average_pool(maps, input_shape, pool_size, strides=None, padding="
 
 
 def window_padding(size, kernel, stride, padding):
-    """Cells added `(before, after)` one axis of length `size`.
+    """Compute the padding `(before, after)` along one axis of length `size`, in cells.
 
-    `"valid"` and `"same"` are TensorFlow's conventions; `"ceil"` adds at the end what the last window lacks, so that
-    the number of windows is rounded up, as in Caffe and cuda-convnet.
+    `"valid"` and `"same"` are TensorFlow's conventions. `"ceil"` pads at the end so that the number of windows is
+    rounded up, as in Caffe and cuda-convnet.
+
+    Raises:
+        ValueError: If `padding` is none of these.
     """
     if padding not in ("valid", "same", "ceil"):
         raise ValueError(f"padding must be 'valid', 'same' or 'ceil'; received {padding!r}.")
@@ -244,15 +258,15 @@ def _is_hit(place, places):
 
 
 def pair(value):
-    """One number for both axes, or one for each."""
+    """Return a pair of ints from one int or a pair."""
     return (value, value) if isinstance(value, int) else tuple(int(part) for part in value)
 
 
 def check_collisions(collisions):
-    """One of the policies of `ops.unpool`.
+    """Check that a value is one of `COLLISIONS`, the policies of `unpool`.
 
     Raises:
-        ValueError: If it is none of them.
+        ValueError: If it is not.
     """
     if collisions not in COLLISIONS:
         raise ValueError(f"collisions must be one of {', '.join(COLLISIONS)}; received {collisions!r}.")

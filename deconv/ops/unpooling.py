@@ -1,9 +1,9 @@
-"""Unpooling as masked, shifted additions: the same on every device, without a scatter or an atomic operation.
+"""Unpooling as masked, shifted additions: deterministic on every device, without scatter or atomic operations.
 
-A GPU adds up colliding values of a scatter in an order that differs from run to run, and TensorFlow refuses the
-gradient of max pooling by switches there under `enable_op_determinism`. Where the pooling windows are known nothing has
-to be scattered: a cell of the map is the cell `(i, j)` of one window for each block of strides that the windows reach
-over, and gets the value of that window if its switch says `(i, j)`.
+On a GPU a scatter sums colliding values in an order that differs from run to run, and TensorFlow refuses the gradient
+of max pooling by switches there under `enable_op_determinism`. If the pooling windows are known, no scatter is needed:
+for each block of strides that the windows cover, a cell of the map is the cell `(i, j)` of one window. It receives the
+value of that window if its switch is `(i, j)`.
 """
 
 import math
@@ -14,7 +14,13 @@ import tensorflow as tf
 
 
 class Windows(NamedTuple):
-    """The windows of a pooling: pairs (down, right). `before` is how far the first begins outside of the map."""
+    """The windows of a pooling, as pairs (down, right).
+
+    Attributes:
+        size: Rows and columns of a window.
+        strides: Distance between neighbouring windows.
+        before: Number of cells by which the first window extends beyond the top and left edges.
+    """
 
     size: tuple[int, int]
     strides: tuple[int, int]
@@ -22,53 +28,53 @@ class Windows(NamedTuple):
 
 
 def cells_of(switches, width, windows):
-    """Row and column, in the window of each unit, of the cells that switches point at.
+    """Convert switches to rows and columns within their windows.
 
     Args:
         switches: Integer tensor `(batch, rows, columns, channels)`, `row * width + column` of the map.
-        width: Of the map.
+        width: Width of the map.
         windows: `Windows`.
 
     Returns:
-        Two int64 tensors like `switches`. A switch that points outside of its window gives a cell outside of it.
+        Two int64 tensors shaped like `switches`. A switch outside of its window gives a cell outside of the window.
     """
     rows, columns = (
         np.arange(count) * stride - before
         for count, stride, before in zip(switches.shape[1:3], windows.strides, windows.before, strict=True)
     )
-    switches = tf.cast(switches, tf.int64)  # a GPU computes int32 on the CPU
+    switches = tf.cast(switches, tf.int64)  # TensorFlow computes int32 on the CPU even with a GPU
     row = switches // width
     return row - rows[:, None, None], switches - row * width - columns[:, None]
 
 
 def place(values, cells, shape, windows, collisions="sum"):
-    """Put pooled values at cells of their windows, in maps that are zero elsewhere.
+    """Place pooled values at cells of their windows, in maps that are zero elsewhere.
 
     Args:
         values: Tensor `(batch, rows, columns, channels)`.
         cells: From `cells_of`.
         shape: `(height, width, channels)` of the maps, as ints.
         windows: `Windows`.
-        collisions: As for `ops.unpool`. Windows are visited in row-major order, which is that of a scatter on a CPU, so
-            that sums are equal to the last bit.
+        collisions: As for `deconv.ops.pooling.unpool`. Windows are visited in row-major order, as in a scatter on a
+            CPU, so that sums are equal to the last bit.
 
     Returns:
         Tensor `(batch, height, width, channels)`.
     """
     height, width, channels = shape
     counts, size = values.shape[1:3], windows.size
-    # A single window overlaps no other, whatever its stride.
+    # A single window overlaps no other, so its stride can be enlarged to its size.
     strides = [
         max(stride, cells) if count == 1 else stride
         for count, stride, cells in zip(counts, windows.strides, size, strict=True)
     ]
-    # (batch, window row, row in a stride, window column, column in a stride, channel): a reshape makes maps of it.
+    # (batch, window row, row in a stride, window column, column in a stride, channel), to be reshaped to maps.
     apart = [-1, counts[0], 1, counts[1], 1, channels]
     together = [-1, counts[0] * strides[0], counts[1] * strides[1], channels]
     winners, values = tf.reshape(cells[0] * size[1] + cells[1], apart), tf.reshape(values, apart)
     blocks = [math.ceil(cells / stride) for cells, stride in zip(size, strides, strict=True)]
     found = hit = None
-    # The last block belongs to the first window, since it lies furthest up or left of the cell.
+    # Reversed, because the last block of strides belongs to the first window in row-major order.
     for down, right in ((row, column) for row in reversed(range(blocks[0])) for column in reversed(range(blocks[1]))):
         row, column = (block * stride + np.arange(stride) for block, stride in zip((down, right), strides, strict=True))
         inside = (row < size[0])[:, None] & (column < size[1])
@@ -98,7 +104,7 @@ def place(values, cells, shape, windows, collisions="sum"):
 
 
 def _on_map(maps, corner, size):
-    """Maps laid with their first cell at `corner` of maps of another size: cropped, and zero elsewhere."""
+    """Place maps with their first cell at `corner` of maps of another size: cropped, and zero elsewhere."""
     starts, ends, borders = [0], [None], [[0, 0]]
     for length, first, cells in zip(maps.shape[1:3], corner, size, strict=True):
         start, end = max(-first, 0), max(min(length, cells - first), 0)
