@@ -1,4 +1,4 @@
-"""See what every layer of a convolutional network looks for (Zeiler & Fergus, arXiv:1311.2901).
+"""Visualise what every layer of a convolutional network responds to (Zeiler & Fergus, arXiv:1311.2901).
 
 model = models.LeNet5(weights="mnist")
 net = deconv.Deconvnet(model)
@@ -11,8 +11,8 @@ from deconv.runtime import keras_backend
 
 __version__ = "0.1.0"
 
-# Names are loaded when they are first used, so that `python -m deconv --help` answers before TensorFlow has taken its
-# seconds. `__init__.pyi` says where each stands.
+# Names are imported on first use, so that `python -m deconv --help` does not wait for TensorFlow, which takes seconds
+# to import. `__init__.pyi` lists the module of each name.
 _load, __dir__, _offered = lazy_loader.attach_stub(__name__, __file__)
 _PACKAGES = ("attribution", "datasets", "embedding", "features", "figures", "plotting")
 __all__ = sorted(set(_offered) - set(_PACKAGES))

@@ -1,10 +1,10 @@
-"""`python -m deconv`."""
+"""Entry point of `python -m deconv`."""
 
 import sys
 
 
 def main():
-    """Run a command; Ctrl-C ends it with one line and status 130 from the first import on."""
+    """Run the command line; Ctrl-C at any time ends it with one line and exit status 130."""
     output = None
     try:
         from deconv.cli import app, output
@@ -13,7 +13,7 @@ def main():
     except KeyboardInterrupt:
         _interrupted()
     except SystemExit as end:
-        if end.code == 130 and not output.said:  # Typer was interrupted before the command had begun
+        if end.code == 130 and not output.said:  # Typer was interrupted before the command started
             _interrupted()
         raise
 

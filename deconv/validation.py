@@ -1,4 +1,4 @@
-"""What a caller may pass: each check fails at the door and says what to do instead."""
+"""Checks of user input, with messages that say how to correct it."""
 
 import importlib
 from numbers import Integral, Real
@@ -10,18 +10,20 @@ from deconv.runtime.dtypes import any_array, array_of, as_dtype, is_floating
 
 
 def check_images(images, shape, dtype="float32"):
-    """Images as an array of the model's own dtype.
+    """Check images and convert them to the model's dtype.
 
     Args:
-        images: Array or tensor `(n, *shape)`, preprocessed as the model expects: floating point, or, for a model that
-            takes whole numbers, whole numbers that its dtype can hold, of whatever dtype they are. Nothing is rounded
-            and nothing wraps around.
+        images: Array or tensor `(n, *shape)`, preprocessed as the model expects: floating point or, for a model with
+            integer input, whole numbers of any dtype within the range of the model's dtype. Values are never rounded or
+            wrapped around.
         shape: Shape of the model's input without the batch, such as `(height, width, channels)`.
         dtype: Dtype of the model's input.
 
+    Returns:
+        Array `(n, *shape)` of that dtype.
+
     Raises:
-        ValueError: If the images have another rank, shape or dtype, are none at all, are not finite, or do not fit into
-            the dtype.
+        ValueError: If the images have another rank, shape or dtype, are empty or not finite, or exceed the dtype.
     """
     images = array_of("images", images)
     floating = is_floating(dtype)
@@ -55,15 +57,15 @@ def check_images(images, shape, dtype="float32"):
 
 
 def check_pixels(name, images, axes=("height", "width", "channels")):
-    """Images in pixel units, or one, as a float32 array.
+    """Check one image or several in pixel units and convert them to float32.
 
     Args:
-        name: What they are called.
+        name: Their name in messages.
         images: Numbers from 0 to 255.
         axes: Names of their axes.
 
     Raises:
-        ValueError: If they have another rank, or are not of numbers from 0 to 255.
+        ValueError: If they have another rank, or are not numbers from 0 to 255.
     """
     images = array_of(name, images)
     if images.ndim != len(axes) or not images.size or images.dtype.kind == "b":
@@ -80,18 +82,18 @@ def check_pixels(name, images, axes=("height", "width", "channels")):
 
 
 def preprocessed(images, preprocess, *, spare=False):
-    """What a user's preprocessing makes of images. Nothing else in this package calls one.
+    """Apply the user's preprocessing function. It is called nowhere else in this package.
 
-    Some change an array in place, as `keras.applications.mobilenet_v2.preprocess_input` does to one of floats. So it
-    gets a copy. TensorFlow's tensors cannot be changed, and are handed on as they are.
+    Some preprocessing functions modify an array in place, such as `keras.applications.mobilenet_v2.preprocess_input`
+    with floats. The function therefore receives a copy. TensorFlow's tensors are immutable and are not copied.
 
     Args:
         images: Array or tensor `(n, ...)`.
-        preprocess: The function; None for none, which gives the images as they are.
-        spare: Whether the array is of no more use to the caller, so that no copy is needed.
+        preprocess: The function; None returns the images unchanged.
+        spare: Whether the caller no longer needs the array, so that no copy is made.
 
     Raises:
-        ValueError: If `preprocess` is no function.
+        ValueError: If `preprocess` is not callable.
     """
     if preprocess is None:
         return images
@@ -101,10 +103,10 @@ def preprocessed(images, preprocess, *, spare=False):
 
 
 def check_image_shape(method, model_graph):
-    """Fail for a network that takes something else than images with channels.
+    """Check that the input of a model is an image with channels.
 
     Args:
-        method: Name of what needs them.
+        method: Name of the method that requires it.
         model_graph: A `Graph` with one input.
 
     Raises:
@@ -120,10 +122,10 @@ def check_image_shape(method, model_graph):
 
 
 def prepare(images, preprocess, shape, dtype, *, spare=False):
-    """Preprocess a batch and check what comes out.
+    """Preprocess a batch and check the result; arguments as for `preprocessed` and `check_images`.
 
     Raises:
-        ValueError: As `check_images`, or if the images are not as many as before.
+        ValueError: As `check_images`, or if the number of images changes.
     """
     prepared = preprocessed(images, preprocess, spare=spare)
     if np.ndim(prepared) and len(prepared) != len(images):
@@ -134,10 +136,10 @@ def prepare(images, preprocess, shape, dtype, *, spare=False):
 
 
 def check_finite(maps, layer):
-    """Activations as they are.
+    """Return activation maps unchanged.
 
     Raises:
-        ValueError: If one is NaN or infinite.
+        ValueError: If a value is NaN or infinite.
     """
     if not np.isfinite(maps).all():
         raise ValueError(
@@ -148,10 +150,10 @@ def check_finite(maps, layer):
 
 
 def check_target(target, count):
-    """One class number; negative ones count from the end.
+    """Check a class index from `-count` to `count - 1` and return it as a non-negative int.
 
     Raises:
-        ValueError: If it is no single whole number, or out of range.
+        ValueError: If it is not an integer, or out of range.
     """
     if not isinstance(target, Integral) or isinstance(target, bool) or not -count <= target < count:
         raise ValueError(f"target must be one of the classes 0 to {count - 1}; received {target!r}.")
@@ -159,17 +161,22 @@ def check_target(target, count):
 
 
 def check_channel(channel, count, layer):
-    """One channel number, as `check_channels`."""
+    """Check one channel index and return it as an int, as `check_channels`."""
     if any_array(channel).ndim:
         raise ValueError(f"channel must be one whole number; received {channel!r}.")
     return int(check_channels(channel, count, layer)[0])
 
 
 def check_fill(fill, image_shape, name="fill"):
-    """What covers or moves in: a number, one per channel, or an image, as a float64 array.
+    """Check a fill value and convert it to a float64 array.
+
+    Args:
+        fill: A number, one per channel, or an image.
+        image_shape: `(height, width, channels)`.
+        name: Its name in messages.
 
     Raises:
-        ValueError: If it has another shape, or is not made of finite real numbers.
+        ValueError: If it has another shape, or values that are not finite real numbers.
     """
     expected = (
         f"a finite number, one number per channel ({image_shape[-1]},) or an image {tuple(int(s) for s in image_shape)}"
@@ -182,10 +189,10 @@ def check_fill(fill, image_shape, name="fill"):
 
 
 def check_channels(channels, count, layer):
-    """Channel numbers as an int array; negative ones count from the end.
+    """Check channel indices from `-count` to `count - 1` and return them as a non-negative int array.
 
     Raises:
-        ValueError: If one is no integer or out of range.
+        ValueError: If one is not an integer, or out of range.
     """
     given, channels = channels, np.atleast_1d(any_array(channels))
     if channels.ndim != 1 or not len(channels) or not np.issubdtype(channels.dtype, np.integer):
@@ -197,10 +204,10 @@ def check_channels(channels, count, layer):
 
 
 def check_numbers(numbers, count):
-    """Numbers of images as an int array.
+    """Check image indices from 0 to `count - 1` and return them as an int array.
 
     Raises:
-        ValueError: If one is no integer or out of range.
+        ValueError: If one is not an integer, or out of range.
     """
     found = any_array(numbers)
     if found.ndim != 1 or not len(found) or found.dtype.kind not in "iu" or (found < 0).any() or (found >= count).any():
@@ -211,7 +218,7 @@ def check_numbers(numbers, count):
 
 
 def check_channels_last(step):
-    """A step whose layer takes maps as `(height, width, channels)`.
+    """Check that the layer of a step takes maps as `(height, width, channels)`.
 
     Raises:
         ValueError: If it takes the channels first.
@@ -224,7 +231,7 @@ def check_channels_last(step):
 
 
 def check_seed(seed):
-    """A whole number of at least 0.
+    """Check a seed, an integer of at least 0, and return it as an int.
 
     Raises:
         ValueError: If it is anything else.
@@ -235,7 +242,7 @@ def check_seed(seed):
 
 
 def check_positive(name, value):
-    """A whole number above zero.
+    """Check an integer of at least 1 and return it as an int.
 
     Raises:
         ValueError: If it is anything else.
@@ -246,7 +253,7 @@ def check_positive(name, value):
 
 
 def check_real(name, value, low=-np.inf):
-    """A finite number of at least `low`.
+    """Check a finite number of at least `low` and return it as a float.
 
     Raises:
         ValueError: If it is anything else.
@@ -258,7 +265,7 @@ def check_real(name, value, low=-np.inf):
 
 
 def check_pair(name, value):
-    """A size or stride as `(rows, columns)`, both whole numbers above zero."""
+    """Check a size or stride, an integer of at least 1 or a pair of them, and return it as `(rows, columns)`."""
     if any_array(value).ndim == 0 and not isinstance(value, list | tuple):
         return (check_positive(name, value),) * 2
     if any_array(value).shape != (2,):
@@ -271,14 +278,14 @@ def _sizes(shape):
 
 
 def require_sklearn(what, *modules):
-    """That modules of scikit-learn are there.
+    """Check that modules of scikit-learn can be imported.
 
     Args:
-        what: What is scikit-learn's, in words: "Embeddings".
+        what: Description, in the plural, of the feature that needs them: "Embeddings".
         modules: Their names.
 
     Raises:
-        ImportError: If not; it says how to install it.
+        ImportError: If not; the message says how to install it.
     """
     try:
         for module in modules:
