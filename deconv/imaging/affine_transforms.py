@@ -1,4 +1,4 @@
-"""Images moved, scaled and turned: what Fig. 5 does to a picture before the network sees it."""
+"""Translate, scale and rotate images, as for Fig. 5 of Zeiler & Fergus (arXiv:1311.2901)."""
 
 import numpy as np
 
@@ -10,20 +10,20 @@ INTERPOLATIONS = ("bilinear", "nearest")
 
 
 def transform(images, kind, values, *, fill="edge", interpolation="bilinear"):
-    """Move, scale or turn each image by a value of its own.
+    """Translate, scale or rotate each image by a value of its own.
 
-    Every pixel of the result asks where it came from and reads the image there (inverse mapping), in float64. A
-    translation by whole pixels, a scale of 1 and turns by 90 degrees of a square image give the pixels themselves,
-    exactly. What is made smaller is not smoothed first. The paper says neither how it interpolates nor what it fills
-    with.
+    Each pixel of the result is interpolated at its position of origin in the image (inverse mapping), in float64.
+    Translations by whole pixels, a scale of 1 and rotations of a square image by multiples of 90 degrees reproduce
+    pixels exactly. Images are not smoothed before they are scaled down. The paper specifies neither interpolation nor
+    fill.
 
     Args:
         images: `(n, height, width, channels)`.
-        kind: `"translation"`: vertically, by pixels, down if positive; `"scale"`: about the middle, by a factor, larger
-            above 1; `"rotation"`: about the middle, by degrees, against the clock if positive.
+        kind: `"translation"`: vertical, in pixels, down if positive; `"scale"`: about the centre, by a factor, larger
+            above 1; `"rotation"`: about the centre, in degrees, counter-clockwise if positive.
         values: `(n,)`, one for each image, or one for all.
-        fill: What comes in from outside: `"edge"` for the nearest pixel of the border, which brings in no border of its
-            own; or, in the units of `images`, a number, one per channel, or a whole image.
+        fill: Value of pixels from outside of the image: `"edge"` for the nearest pixel of the border, which introduces
+            no edge; or, in the units of `images`, a number, one per channel, or a whole image.
         interpolation: `"bilinear"` or `"nearest"`.
 
     Returns:
@@ -50,7 +50,7 @@ def transform(images, kind, values, *, fill="edge", interpolation="bilinear"):
 
 
 def check_values(kind, values):
-    """Values of a kind of transform, as a float64 array.
+    """Check the values of a kind of transform and convert them to a float64 array.
 
     Raises:
         ValueError: If the kind is unknown, they are not finite real numbers, or a scale is not above zero.
@@ -66,10 +66,10 @@ def check_values(kind, values):
 
 
 def check_interpolation(interpolation):
-    """One of `INTERPOLATIONS`.
+    """Check that a value is one of `INTERPOLATIONS`.
 
     Raises:
-        ValueError: If it is none of them.
+        ValueError: If it is not.
     """
     if interpolation not in INTERPOLATIONS:
         raise ValueError(f"interpolation must be one of {', '.join(INTERPOLATIONS)}; received {interpolation!r}.")
@@ -82,7 +82,7 @@ def _is_edge(fill):
 
 
 def _origins(kind, values, height, width):
-    """Row and column, `(n, height, width)` or what broadcasts to it, that each pixel of the result comes from."""
+    """Rows and columns of origin of the pixels of the result, `(n, height, width)` or broadcastable to it."""
     value = values[:, None, None]
     row, column = np.arange(height, dtype=np.float64)[:, None], np.arange(width, dtype=np.float64)
     if kind == "translation":
@@ -94,12 +94,12 @@ def _origins(kind, values, height, width):
     cosine, sine = np.cos(np.deg2rad(value)), np.sin(np.deg2rad(value))
     rows = middle_row + cosine * down + sine * right
     columns = middle_column + cosine * right - sine * down
-    # The sine of 180 degrees is not quite 0: without this a half turn would mix neighbours, if only by 1e-13.
+    # sin(180 degrees) is not exactly 0: without rounding a half turn would mix neighbours by about 1e-13.
     return rows.round(10), columns.round(10)
 
 
 def _read(images, rows, columns, background):
-    """The images at fractional places, between the four pixels around each; outside, `background` or the border."""
+    """Images interpolated bilinearly at fractional positions; outside, `background` or the nearest border pixel."""
     count, height, width, channels = images.shape
     if background is None:
         rows, columns = rows.clip(0, height - 1), columns.clip(0, width - 1)
@@ -117,12 +117,15 @@ def _read(images, rows, columns, background):
 
 
 def move(images, down, right, fill=0.0):
-    """Images moved by whole pixels; `fill` moves in at the border.
+    """Translate images by whole pixels.
 
     Args:
         images: `(n, height, width, channels)`.
         down, right: Pixels; negative for up and left.
-        fill: Number, one per channel, or an image of the same size.
+        fill: Value of the pixels that become free: a number, one per channel, or an image of the same size.
+
+    Returns:
+        Array of the same shape and dtype.
     """
     height, width = images.shape[1:3]
     moved = np.empty_like(images)

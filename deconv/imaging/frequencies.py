@@ -1,22 +1,22 @@
-"""Which frequencies filters and pictures hold, in cycles per pixel (arXiv:1311.2901, section 4.1 and Fig. 6)."""
+"""Spatial frequencies of filters and projections, in cycles per pixel (arXiv:1311.2901, section 4.1 and Fig. 6)."""
 
 import numpy as np
 
 LOW, HIGH = 1 / 8, 1 / 4
-"""Where the middle frequencies begin and end: periods of eight and of four pixels."""
+"""Lower and upper limit of the middle frequencies: periods of eight and of four pixels."""
 
 
 def aliased(filters, strides):
-    """Share of each filter's energy at frequencies that maps of such strides cannot hold.
+    """Compute the share of each filter's energy at frequencies that are aliased by the given strides.
 
-    A map that is sampled every `s` pixels holds frequencies up to `1 / (2 s)` cycles per pixel along that direction.
-    What the filter lets through above them is folded down and taken for something else: it is aliased. By Parseval's
-    theorem this share is the share of a filtered image's variance that is aliased, where the image is white noise; in a
-    photograph, whose energy falls with frequency, less is. It is computed without a grid of frequencies: the energy in
-    the band is a quadratic form of the weights, whose matrix holds the values of a sinc. A filter of one weight, which
-    passes everything, has `1 - 1 / (s s')`; stride 1 aliases nothing.
+    A map that is sampled every `s` pixels represents frequencies up to `1 / (2 s)` cycles per pixel along that
+    direction. Higher frequencies that the filter passes are aliased to lower ones. By Parseval's theorem the result is
+    the aliased share of the variance of filtered white noise; for photographs, whose energy falls with frequency, it is
+    smaller. The energy in the band is computed without a frequency grid, as a quadratic form of the weights whose
+    matrix holds values of a sinc. A filter with one weight, which passes all frequencies, has `1 - 1 / (s s')`; stride
+    1 aliases nothing.
 
-    The paper sees aliasing in its pictures and gives no number. This one is ours.
+    The paper observes aliasing in its figures but gives no number; this measure is not from the paper.
 
     Args:
         filters: `(filters, rows, columns, channels)`.
@@ -37,10 +37,10 @@ def aliased(filters, strides):
 
 
 def mean_frequency(filters):
-    """The centroid of each filter's power spectrum, all channels together, over all directions.
+    """Compute the centroid of each filter's power spectrum over all channels and directions.
 
-    A window of `n` pixels blurs a spectrum by about `1 / n`: a constant has 0.07 in an 11x11 filter, 0.10 in 7x7 and
-    0.13 in 5x5. White noise has 0.38.
+    A window of `n` pixels widens a spectrum by about `1 / n`: a constant 11x11 filter has 0.07, 7x7 has 0.10 and 5x5
+    has 0.13. White noise has 0.38.
 
     Args:
         filters: `(filters, rows, columns, channels)`.
@@ -50,7 +50,7 @@ def mean_frequency(filters):
     """
     filters = np.asarray(filters, np.float64)
     count, rows, columns, _ = filters.shape
-    # The centroid is a quadratic form of the weights too: its matrix holds the Fourier coefficients of the frequency.
+    # The centroid is a quadratic form of the weights whose matrix holds the Fourier coefficients of |frequency|.
     size = max(64, 4 * rows, 4 * columns)
     along = np.fft.fftfreq(size)
     coefficients = np.fft.ifft2(np.hypot(along[:, None], along)).real
@@ -63,13 +63,13 @@ def mean_frequency(filters):
 
 
 def bands(frequencies):
-    """The shares of low, middle and high frequencies: below 1/8, up to 1/4, and above.
+    """Compute the shares of low, middle and high frequencies: below 1/8, up to 1/4, and above.
 
     Args:
-        frequencies: Floats of any shape; NaN is left out.
+        frequencies: Floats of any shape, in cycles per pixel; NaN is ignored.
 
     Returns:
-        float64 `(3,)`, which sum to 1; NaN where no frequency is known.
+        float64 `(3,)` with sum 1; NaN if all frequencies are NaN.
     """
     known = np.ravel(frequencies)[~np.isnan(np.ravel(frequencies))]
     if not len(known):
@@ -78,22 +78,22 @@ def bands(frequencies):
 
 
 def grid_excess(pictures, strides):
-    """How far pictures hold more at the frequencies of a grid than beside them: 1 is no more, 2 twice as much.
+    """Compute the power of projections at the frequencies of the stride grid, relative to neighbouring frequencies.
 
-    A first layer that moves by `s` pixels lays its filters on a grid of that period on the way down, and where they do
-    not overlap enough the grid is seen. It has the frequencies `1/s`, `2/s` ... up to 1/2. Along each direction the
-    power per frequency within `1/n` of such a frequency is divided by that between `2/n` and `4/n` from it, `n` being
-    the length of the picture, which a Hann window fades out at its ends; the geometric mean over frequencies and
-    directions is the result. A spectrum that falls with frequency gives somewhat less than 1, and so do photographs:
-    compare with what the images themselves have.
+    1 is no excess, 2 twice the power. In a projection, a first layer with stride `s` places its filters on a grid of
+    period `s`, which becomes visible if they overlap too little. The grid has the frequencies `1/s`, `2/s` ... up to
+    1/2. Along each direction the power per frequency within `1/n` of such a frequency is divided by that between `2/n`
+    and `4/n` from it, where `n` is the side of the projection, tapered by a Hann window. The result is the geometric
+    mean over frequencies and directions. A spectrum that falls with frequency, such as that of photographs, gives
+    slightly less than 1: compare with the value of the images themselves.
 
     Args:
-        pictures: `(n, height, width, channels)`, signed.
+        pictures: Projections `(n, height, width, channels)`, signed.
         strides: `(down, right)`, the periods of the grid in pixels.
 
     Returns:
-        float64 `(n,)`; NaN for strides of 1, for a picture of zeros, and for one too small to tell: below about six
-        periods of the grid.
+        float64 `(n,)`; NaN for strides of 1, for a projection of zeros, and for sides below about six periods of the
+        grid.
     """
     pictures = np.asarray(pictures, np.float64)
     ratios = []

@@ -1,10 +1,10 @@
-"""Images under a Gaussian: what is left of them from afar."""
+"""Gaussian blur of images."""
 
 import numpy as np
 
 
 def blurred(images, width):
-    """Blur images; the border is continued with its nearest pixel, and weights beyond four widths are left out.
+    """Blur images with a Gaussian, truncated at four standard deviations; the border is extended by its nearest pixel.
 
     Args:
         images: Float array `(..., height, width, channels)`.

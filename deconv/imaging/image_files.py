@@ -1,19 +1,18 @@
-"""One picture file as an array of 8-bit pixels, upright; and what is wrong with a file, in one line that names it.
+"""Read an image file as an upright array of 8-bit pixels; errors are one line that names the file.
 
-Pillow decodes. Only the formats in `FORMATS` are tried, whatever a file is called: an EPS file named `.png` would be a
-program for Ghostscript. NumPy and Pillow are loaded when they are needed, TensorFlow for PNG files of 16 bits alone.
+Pillow decodes. Only the formats in `FORMATS` are tried, whatever the file's suffix: an EPS file named `.png` would be a
+program for Ghostscript. NumPy and Pillow are imported when needed, TensorFlow only for 16-bit PNG files.
 
-What becomes of the pixels:
+Conversion of the pixels:
 
-- The EXIF orientation is applied, as every viewer does.
-- 16 bits become 8 by `round(value * 255 / white)`. White is 65535 (so a value is divided by 257) or, for fewer bits in
-  16-bit samples, `2**bits - 1`: where TIFF's BitsPerSample or MaxSampleValue says so; where a PNG's sBIT chunk says so
-  and the values lie in the lower bits; and 4095 where nothing says so and no value of the picture is above 4095, for
-  such a picture is nearly black otherwise. TIFF files of colour with 16 bits are read by Pillow, which keeps the upper
-  8 of them.
-- Transparency is dropped, as Keras's `load_img` does: a transparent pixel shows the colour that is stored for it.
-- CMYK, YCbCr, palettes and single bits become RGB or grey as Pillow's `convert` makes them, without colour profiles.
-- Of several frames or pages the first is taken.
+- The EXIF orientation is applied, as in every viewer.
+- 16 bits are converted to 8 by `round(value * 255 / white)`. White is 65535 (that is, values are divided by 257) or,
+  for fewer bits in 16-bit samples, `2**bits - 1`: if TIFF's BitsPerSample or MaxSampleValue says so; if a PNG's sBIT
+  chunk says so and the values use the lower bits; and 4095 if nothing says so and no value exceeds 4095, because such
+  an image would otherwise be nearly black. 16-bit colour TIFF files are read by Pillow, which keeps the upper 8 bits.
+- Transparency is dropped, as by Keras's `load_img`: a transparent pixel has its stored colour.
+- CMYK, YCbCr, palettes and single bits are converted to RGB or grey by Pillow's `convert`, without colour profiles.
+- Of several frames or pages the first is read.
 """
 
 import contextlib
@@ -34,15 +33,15 @@ FORMATS = {
     "WEBP": (".webp",),
     "TIFF": (".tif", ".tiff"),
 }
-"""Pillow's names of the formats that are read, and the endings of their files."""
+"""Pillow's names of the supported formats, and their file suffixes."""
 SUFFIXES = tuple(suffix for endings in FORMATS.values() for suffix in endings)
 OTHER_SUFFIXES = (
     *(".avif", ".heic", ".heif", ".jp2", ".jpe", ".jfif", ".jxl", ".tga", ".ppm", ".pgm", ".pbm", ".pnm", ".ico"),
     *(".svg", ".psd", ".eps", ".dng", ".cr2", ".nef", ".arw", ".raw"),
 )
-"""Endings of other pictures, which are not read."""
+"""Suffixes of other image formats, which are not supported."""
 MOST_PIXELS = 178_956_970
-"""Larger pictures are refused: Pillow's own limit, twice its `MAX_IMAGE_PIXELS`."""
+"""Maximum number of pixels: Pillow's own limit, twice its `MAX_IMAGE_PIXELS`."""
 
 _ORIENTATION = 0x0112
 _WIDTH, _HEIGHT, _BITS_PER_SAMPLE, _PHOTOMETRIC, _MAX_SAMPLE_VALUE = 256, 257, 258, 262, 281
@@ -51,9 +50,9 @@ _TWELVE_BITS = 4095
 
 
 def printable(path: str | os.PathLike) -> str:
-    """A path or name as text that every terminal, file and figure takes.
+    """Return a path or name as text that any terminal, file or figure can show.
 
-    What cannot be shown (bytes that are not UTF-8, line breaks, control characters) is written as an escape, `\\xe9`.
+    Bytes that are not UTF-8, line breaks and control characters are written as escapes, `\\xe9`.
     """
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(
@@ -62,14 +61,14 @@ def printable(path: str | os.PathLike) -> str:
 
 
 def header(file: str | os.PathLike) -> tuple[tuple[int, int], bool]:
-    """`(height, width)` of a picture as it stands upright, and whether it is grey; its pixels are not decoded.
+    """Return `(height, width)` of an upright image, and whether it is grey, without decoding its pixels.
 
     Raises:
-        ValueError: If it is no picture that can be read, in one line.
+        ValueError: If it is not a readable image; the message is one line.
     """
     with _opened(file) as (stream, picture):
         width, height = picture.size
-        if picture.format == "TIFF":  # of which newer versions of Pillow give the size after turning
+        if picture.format == "TIFF":  # newer versions of Pillow report the size after turning
             width, height = picture.tag_v2[_WIDTH], picture.tag_v2[_HEIGHT]
         turned = _orientation(picture, stream) >= 5
         grey = picture.mode in _GREY_MODES or picture.mode.startswith("I")
@@ -77,10 +76,17 @@ def header(file: str | os.PathLike) -> tuple[tuple[int, int], bool]:
 
 
 def read(file: str | os.PathLike, grey: bool = False) -> "np.ndarray":
-    """The pixels of a picture, uint8 `(height, width, 3)`, or `(height, width, 1)` where grey is wanted.
+    """Read the pixels of an image file.
+
+    Args:
+        file: Path.
+        grey: Whether to convert to one channel.
+
+    Returns:
+        uint8 `(height, width, 3)`, or `(height, width, 1)` if `grey`.
 
     Raises:
-        ValueError: If it is no picture that can be read, in one line.
+        ValueError: If it is not a readable image; the message is one line.
     """
     import numpy as np
     from PIL import Image
@@ -94,17 +100,17 @@ def read(file: str | os.PathLike, grey: bool = False) -> "np.ndarray":
 
 
 def check(file: str | os.PathLike) -> None:
-    """Fail if a file is no picture that can be read to its end.
+    """Check that a file is an image that can be decoded completely.
 
     Raises:
-        ValueError: In one line.
+        ValueError: If not; the message is one line.
     """
     with _opened(file) as (_, picture):
         picture.load()
 
 
 def to_eight_bits(values: "np.ndarray", bits: int = 16) -> "np.ndarray":
-    """`round(values * 255 / (2**bits - 1))` of whole numbers in that range, uint8."""
+    """Compute `round(values * 255 / (2**bits - 1))` of integers in that range, as uint8."""
     import numpy as np
 
     white = 2**bits - 1
@@ -113,7 +119,7 @@ def to_eight_bits(values: "np.ndarray", bits: int = 16) -> "np.ndarray":
 
 @contextlib.contextmanager
 def _opened(file) -> Iterator[tuple[IO[bytes], Any]]:
-    """An open file and its picture, of which only the header is read; whatever fails inside is told in one line."""
+    """Open a file and the header of its image; all errors inside are converted to one line."""
     from PIL import Image
 
     _accept_large(Image)
@@ -140,17 +146,17 @@ def _opened(file) -> Iterator[tuple[IO[bytes], Any]]:
     except OSError as error:
         why = error.strerror or str(error)
         raise ValueError(f"The picture '{name}' cannot be read: {why}. Save it anew, or take it away.") from error
-    except Exception as error:  # the decoders raise all kinds at damaged data
+    except Exception as error:  # the decoders raise various exceptions for damaged data
         why = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"The picture '{name}' cannot be read: {why}. Save it anew, or take it away.") from error
 
 
 class _NotRegular(Exception):
-    """A path at which there is no file with content."""
+    """Raised for a path that is not a regular file."""
 
 
 def _open_regular(path, flags):
-    """Open a file; a folder, a pipe (which would be waited for), a device or a link to nothing is refused."""
+    """Open a regular file; a folder, a pipe (which would block), a device or a broken link is refused."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -163,25 +169,25 @@ def _open_regular(path, flags):
 
 
 def _accept_large(Image):
-    """Let Pillow keep silent of pictures up to `MOST_PIXELS`, unless the user's own filters say otherwise."""
+    """Suppress Pillow's warning about images up to `MOST_PIXELS`, unless the user has set filters for it."""
     wanted = Image.DecompressionBombWarning
     if not any(action == "ignore" and category is wanted for action, _, category, *_ in warnings.filters):
         warnings.filterwarnings("ignore", category=wanted, append=True)
 
 
 def _orientation(picture, stream):
-    """The EXIF orientation, 1 to 8; 1, upright, where there is none or what stands there is damaged."""
+    """The EXIF orientation, 1 to 8; 1 (upright) if it is missing or damaged."""
     if picture.format == "PNG" and not _may_hold_exif(stream):
-        return 1  # Pillow would decode the whole picture to see whether something comes after it
+        return 1  # Pillow would decode the whole image to search for data after it
     try:
         found = picture.getexif().get(_ORIENTATION, 1)
-    except Exception:  # the picture may be whole where its EXIF data are not
+    except Exception:  # the pixels may be intact even if the EXIF data are not
         return 1
     return found if found in range(1, 9) else 1
 
 
 def _upright(pixels, orientation):
-    """Turn pixels `(rows, columns, ...)` as an EXIF orientation says: where its row 0 and column 0 lie."""
+    """Turn pixels `(rows, columns, ...)` upright, given the EXIF orientation."""
     turned = pixels.swapaxes(0, 1) if orientation >= 5 else pixels
     rows = -1 if orientation in (3, 4, 7, 8) else 1
     columns = -1 if orientation in (2, 3, 6, 7) else 1
@@ -189,7 +195,7 @@ def _upright(pixels, orientation):
 
 
 def _deep(picture, stream):
-    """A picture with more than 8 bits per sample in 8: `(height, width)` or `(height, width, 3)`; None for others."""
+    """Convert an image with more than 8 bits per sample: `(height, width)` or `(height, width, 3)`; None for others."""
     import numpy as np
 
     if picture.format == "PNG":
@@ -237,14 +243,14 @@ def _deep_png(stream):
     values = tf.io.decode_png(stream.read(), channels=3 if colour else 1, dtype=tf.uint16).numpy()
     bits = 12 if values.max() <= _TWELVE_BITS else 16
     if said is not None:
-        # The standard scales to all 16 bits, and then the lowest ones of dark values are zero.
+        # The PNG standard scales samples to 16 bits; the lowest bits of dark values are then zero.
         in_lower_bits = 0 < said < 16 and values.max() < 2**said and np.any(values & (2 ** (16 - said) - 1))
         bits = said if in_lower_bits else 16
     return to_eight_bits(values if colour else values[..., 0], bits)
 
 
 def _may_hold_exif(stream):
-    """Whether a PNG has a chunk in which EXIF data or XMP may stand."""
+    """Whether a PNG has a chunk that may contain EXIF data or XMP."""
     for kind, start, length in _chunks(stream):
         if kind == b"eXIf":
             return True
@@ -256,7 +262,7 @@ def _may_hold_exif(stream):
 
 
 def _chunks(stream):
-    """`(type, where its content begins, length)` of every chunk of a PNG file; their contents are not read."""
+    """Yield `(type, start of its content, length)` of every chunk of a PNG file, without reading the contents."""
     place = 8
     while True:
         stream.seek(place)

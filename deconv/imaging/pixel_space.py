@@ -1,4 +1,4 @@
-"""From what a network takes to the pixels that it was made from: the last step down, through the preprocessing."""
+"""Map projections from the space of the network's input to pixel space, by the transpose of the preprocessing."""
 
 import numpy as np
 
@@ -7,30 +7,31 @@ from deconv.validation import check_positive, preprocessed
 
 
 def to_pixel_space(pictures, preprocess, channels=None):
-    """Lead projections through the transpose of a preprocessing.
+    """Apply the transpose of a preprocessing function to projections.
 
-    A projection lies in the space of the network's input, where channels may be in another order (Caffe's networks take
-    blue first) and of another scale than in the image. A preprocessing that treats every pixel alone,
-    `x -> A x + b`, has the transpose `A'`, which leads on to the image's own colours; `b` has no part in it, as biases
-    have none on the way down. A and b may differ from pixel to pixel, as with a mean image.
+    A projection lies in the space of the network's input, where the order of the channels (Caffe's networks take blue
+    first) and their scale may differ from the image. A preprocessing function that is affine in each pixel,
+    `x -> A x + b`, has the transpose `A'`, which maps to the colours of the image; `b` is not used, as biases are not
+    used in projections. A and b may differ between pixels, as with a mean image.
 
     Args:
-        pictures: Float array `(n, height, width, channels of the network's input)`, signed, as `project` gives them.
-        preprocess: Function from uint8 images `(n, height, width, channels)` to what the model takes.
-        channels: Channels of the image; None for as many as the input has.
+        pictures: Projections, float array `(n, height, width, channels of the network's input)`, signed, as returned by
+            `project`.
+        preprocess: Function from uint8 images `(n, height, width, channels)` to the input of the model.
+        channels: Number of channels of the image; None for that of the input.
 
     Returns:
         float32 array `(n, height, width, channels of the image)`.
 
     Raises:
-        ValueError: If `preprocess` makes something of another shape than `pictures` have, or is not of that form.
+        ValueError: If the output of `preprocess` has not the shape of `pictures`, or `preprocess` is not of that form.
     """
     pictures = array_of("pictures", pictures).astype(np.float32)
     if pictures.ndim != 4:
         raise ValueError(f"pictures must have shape (n, height, width, channels); received {pictures.shape}.")
     _, height, width, inputs = pictures.shape
     channels = inputs if channels is None else check_positive("channels", channels)
-    # Black, full strength of one channel each, and noise to try on what was found: whole numbers, as pixels are.
+    # Black, each channel alone at 255, and noise to verify the result; integers, as pixels are.
     probes = np.zeros((channels + 2, height, width, channels), np.uint8)
     for channel in range(channels):
         probes[channel + 1, ..., channel] = 255
@@ -45,7 +46,7 @@ def to_pixel_space(pictures, preprocess, channels=None):
     black, *full, tried = seen
     matrices = (np.stack(full) - black) / 255  # (channels of the image, height, width, channels of the input)
     error = np.abs(black + np.einsum("hwc,chwo->hwo", noise, matrices) - tried).max()
-    if not error <= 0.01 * np.abs(seen - black).max():  # NaN is no answer either
+    if not error <= 0.01 * np.abs(seen - black).max():  # `not <=` also rejects NaN
         raise ValueError(
             "preprocess must change every pixel on its own, by a matrix and a constant, to have a transpose; this one "
             "does not. Show the projections as they are instead."

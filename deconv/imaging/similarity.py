@@ -1,9 +1,9 @@
-"""How alike two pictures are, by four numbers, and how strongly a picture follows the edges of an image.
+"""Similarity of two projections or maps, by four measures, and the edge strength of images.
 
-Rank correlation and structural similarity are those of the sanity checks of Adebayo et al. (arXiv:1810.03292), which
-compare maps before and after a change. Pearson's correlation hears the signs of single pixels; the same of pictures
-under a blur hears which colour is roughly where. Every function takes a batch of pairs, and none minds if a picture is
-multiplied with a positive number.
+Rank correlation and structural similarity follow the sanity checks of Adebayo et al. (arXiv:1810.03292), which compare
+maps before and after a change. Pearson's correlation depends on the signs of single pixels; after a blur it compares the
+coarse distribution of colours. All measures take batches of pairs, and are invariant to multiplication of a map by a
+positive number.
 """
 
 import numpy as np
@@ -11,18 +11,18 @@ import numpy as np
 from deconv.imaging.gaussian_blur import blurred
 
 _SIDE = 7
-"""Side of the windows of `ssim`."""
+"""Side of the windows of `ssim`, in pixels."""
 
 _COARSE = 30
-"""The Gaussian of `coarse` is as wide as the shorter side, by this."""
+"""The standard deviation of the Gaussian of `coarse` is the shorter side divided by this."""
 
 
 def similarity(first, second, inside=None):
-    """All measures, of signed values but for ranks, which are of magnitudes.
+    """Compute all measures, of signed values except for the rank correlation, which is of magnitudes.
 
     Args:
         first, second: `(n, height, width, channels)`.
-        inside: Bools `(n, height, width)`, the pixels that count; None for all.
+        inside: Bools `(n, height, width)`, the pixels that are compared; None for all.
 
     Returns:
         `{"pearson", "coarse", "spearman", "ssim": (n,) float64}`.
@@ -36,14 +36,14 @@ def similarity(first, second, inside=None):
 
 
 def pearson(first, second, inside=None):
-    """Pearson's correlation over pixels and channels.
+    """Compute Pearson's correlation over pixels and channels.
 
     Args:
         first, second: `(n, height, width, channels)`.
-        inside: Bools `(n, height, width)`, the pixels that count; None for all.
+        inside: Bools `(n, height, width)`, the pixels that are compared; None for all.
 
     Returns:
-        float64 `(n,)`, from -1 to 1; NaN where one of the two is constant.
+        float64 `(n,)`, from -1 to 1; NaN if one of the two is constant.
     """
     first, second, weight = _flat(first, second, inside)
     first, second = _centred(first, weight), _centred(second, weight)
@@ -53,16 +53,16 @@ def pearson(first, second, inside=None):
 
 
 def coarse(first, second, inside=None):
-    """Pearson's correlation of pictures under a Gaussian of a thirtieth of their shorter side. As `pearson`.
+    """Compute Pearson's correlation after a Gaussian blur of a thirtieth of the shorter side; arguments as `pearson`.
 
-    Strokes that lie a few pixels beside each other are no longer opposites, so this compares layout and colour.
+    Strokes that are displaced by a few pixels are no longer anticorrelated, so this compares layout and colour.
     """
     width = min(np.shape(first)[1:3]) / _COARSE
     return pearson(*(blurred(np.asarray(pictures, np.float64), width) for pictures in (first, second)), inside)
 
 
 def spearman(first, second, inside=None):
-    """Spearman's rank correlation: Pearson's of the ranks, equal values having their mean rank. As `pearson`."""
+    """Compute Spearman's rank correlation; equal values have their mean rank. Arguments as `pearson`."""
     first, second, weight = _flat(first, second, inside)
     ranks = [_ranks(np.where(weight, values, np.inf))[:, None, :, None] for values in (first, second)]
     unknown = np.isnan(np.where(weight, first + second, 0)).any(axis=1)
@@ -70,18 +70,18 @@ def spearman(first, second, inside=None):
 
 
 def ssim(first, second, inside=None):
-    """Structural similarity (Wang et al. 2004) of signed pictures, each divided by its own largest magnitude.
+    """Compute the structural similarity (Wang et al. 2004) of signed maps, each divided by its own largest magnitude.
 
-    So it compares what `plotting.signed` draws, in a range of 2. Windows are 7x7, all their pixels weigh the same, and
-    beyond the border there is zero, as around a projection; Wang has Gaussian weights and leaves the border out. The
-    constants are his, K1 = 0.01 and K2 = 0.03. Channels are averaged.
+    It thus compares what `deconv.plotting.signed` draws, with a dynamic range of 2. Windows are 7x7 with uniform
+    weights and zero padding, as around a projection; Wang uses Gaussian weights and omits the border. The constants are
+    those of the paper, K1 = 0.01 and K2 = 0.03. Channels are averaged.
 
     Args:
         first, second: `(n, height, width, channels)`.
         inside: Bools `(n, height, width)`, the pixels whose windows are averaged; None for all.
 
     Returns:
-        float64 `(n,)`, at most 1, and 1 for the same picture; NaN where one of the two is zero everywhere.
+        float64 `(n,)`, at most 1, and 1 for identical maps; NaN if one of the two is zero everywhere.
     """
     first, second = (np.asarray(pictures, np.float64) for pictures in (first, second))
     sizes = [np.abs(pictures).max(axis=(1, 2, 3)) for pictures in (first, second)]
@@ -103,13 +103,13 @@ def ssim(first, second, inside=None):
 
 
 def edges(images):
-    """How steep an image is: the length of its Sobel gradient, of the channel that is steepest.
+    """Compute the edge strength of images: the norm of the Sobel gradient, maximum over channels.
 
     Args:
         images: `(n, height, width, channels)`.
 
     Returns:
-        float64 `(n, height, width, 1)`, in units of the image per pixel; the border repeats the nearest pixel.
+        float64 `(n, height, width, 1)`, in units of the image per pixel; the border is extended by its nearest pixel.
     """
     padded = np.pad(np.asarray(images, np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)), "edge")
     smooth_down = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
@@ -120,12 +120,12 @@ def edges(images):
 
 
 def magnitude(pictures):
-    """How much of a picture is at each pixel: the sum of magnitudes over the channels, `(n, height, width, 1)`."""
+    """Compute the sum of magnitudes over the channels, `(n, height, width, 1)`."""
     return np.abs(np.asarray(pictures, np.float64)).sum(axis=3, keepdims=True)
 
 
 def _flat(first, second, inside):
-    """Two batches as `(n, values)`, and which of the values count."""
+    """Two batches as `(n, values)`, and a mask of the values that are compared."""
     first, second = (np.asarray(pictures, np.float64) for pictures in (first, second))
     if first.shape != second.shape or first.ndim != 4:
         raise ValueError(
@@ -138,20 +138,20 @@ def _flat(first, second, inside):
 
 
 def _mean(values, weight):
-    """`(n, 1)`, the mean of what counts."""
+    """Mean of the values in the mask, `(n, 1)`."""
     with np.errstate(invalid="ignore"):
         return np.where(weight, values, 0).sum(axis=1, keepdims=True) / weight.sum(axis=1, keepdims=True)
 
 
 def _centred(values, weight):
-    """What counts less its mean, all else zero; a constant is zero, whatever the rounding of its mean."""
+    """Values in the mask minus their mean, zero elsewhere; exactly zero for constants, despite rounding of the mean."""
     centred = np.where(weight, values - _mean(values, weight), 0)
     largest = np.where(weight, np.abs(values), 0).max(axis=1, keepdims=True)
     return np.where(np.abs(centred).max(axis=1, keepdims=True) > 1e-12 * largest, centred, 0)
 
 
 def _ranks(values):
-    """Ranks from 0 along each row of `(n, values)`, equal values sharing their mean rank."""
+    """Ranks from 0 along each row of `(n, values)`; equal values have their mean rank."""
     order = np.argsort(values, axis=1, kind="stable")
     ordered = np.take_along_axis(values, order, axis=1)
     new = np.ones(values.shape, bool)
@@ -165,7 +165,7 @@ def _ranks(values):
 
 
 def _window_means(maps):
-    """The mean over the window around each pixel, zero beyond the border."""
+    """Mean over the window around each pixel, with zero padding."""
     before = _SIDE // 2 + 1
     sums = np.pad(maps, ((0, 0), (before, _SIDE // 2), (before, _SIDE // 2), (0, 0))).cumsum(axis=1).cumsum(axis=2)
     down = sums[:, _SIDE:] - sums[:, :-_SIDE]
