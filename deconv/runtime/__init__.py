@@ -1,1 +1,1 @@
-"""What every part stands on: files written whole, devices, dtypes, messages of errors."""
+"""Utilities that all packages use: atomic files, devices, dtypes, error messages."""

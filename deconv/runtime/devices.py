@@ -1,11 +1,11 @@
-"""What depends on the device: the formulation that a GPU can run, and the precision of float32 on it.
+"""Device-dependent choices: implementations that run on a GPU, and the precision of float32.
 
-TensorFlow computes float32 products on newer NVIDIA GPUs in TF32 by default, with 10 bits of mantissa instead of 23.
-The error of 1e-3 is enough to move a maximum to another unit, and a projection with it. Everything that this package
-promises "up to rounding" is meant for float32, so that TF32 is off while one of its functions computes, and what the
-user has set comes back afterwards (`full_float32`). On a CPU the setting has no effect. The setting holds for the whole
-process: another thread that computes at the same time computes without TF32 too. What users call themselves, such as
-`net.mirror(layer).predict`, computes as they have set it: `tf.config.experimental.enable_tensor_float_32_execution`.
+On newer NVIDIA GPUs, TensorFlow by default computes float32 products in TF32, with 10 bits of mantissa instead of 23.
+The error of 1e-3 is enough to move a maximum to another unit and so to change a projection. Whatever this package
+guarantees "up to rounding" refers to float32. TF32 is therefore off while its functions compute, and the user's setting
+is restored afterwards (`full_float32`). On a CPU the setting has no effect. The setting is global to the process: other
+threads that compute at the same time do so without TF32 too. Models that users call themselves, such as
+`net.mirror(layer).predict`, use the user's setting: `tf.config.experimental.enable_tensor_float_32_execution`.
 """
 
 import contextlib
@@ -17,13 +17,13 @@ _pretended = False
 
 
 def on_gpu():
-    """Whether TensorFlow has a GPU, so that what is traced or computed now may run there."""
+    """Return whether TensorFlow has a GPU, so that operations traced or computed now may run on it."""
     return _pretended or bool(tf.config.list_logical_devices("GPU"))
 
 
 @contextlib.contextmanager
 def as_on_gpu():
-    """`with as_on_gpu():` what is traced inside is formulated as for a GPU, wherever it runs. For tests."""
+    """Trace everything in a `with` block as for a GPU, whatever device it runs on. For tests."""
     global _pretended
     before, _pretended = _pretended, True
     try:
@@ -58,5 +58,5 @@ full_float32 = _FullFloat32()
 
 
 def uses_tf32():
-    """Whether float32 products may be computed in TF32 now; without effect where no GPU has it."""
+    """Return whether float32 products may currently be computed in TF32; without effect on devices that lack it."""
     return tf.config.experimental.tensor_float_32_execution_enabled()

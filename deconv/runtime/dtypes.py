@@ -1,4 +1,4 @@
-"""Numbers as the dtype of an image holds them: what is floating point, what fits, and what would wrap around."""
+"""Checked conversion of numbers to arrays and to the dtype of an image."""
 
 from numbers import Integral
 
@@ -6,16 +6,21 @@ import numpy as np
 
 
 def is_floating(dtype):
-    """Whether a dtype is one of floating-point numbers, those of `ml_dtypes` (bfloat16, float8) included."""
+    """Return whether a dtype is floating point, including those of `ml_dtypes` (bfloat16, float8)."""
     dtype = np.dtype(dtype)
     return dtype.kind == "f" or (dtype.kind == "V" and "float" in dtype.name)
 
 
 def array_of(name, values, expected="an array of numbers"):
-    """Numbers as an array. `expected` is what an error says that they must be.
+    """Convert numbers to an array.
+
+    Args:
+        name: Their name in messages.
+        values: Anything that NumPy converts.
+        expected: Description in messages of what they must be.
 
     Raises:
-        ValueError: If they are no array of numbers: text, lists of unequal lengths, objects.
+        ValueError: If they are not an array of numbers but text, lists of unequal lengths or objects.
     """
     try:
         found = np.asarray(values)
@@ -27,7 +32,10 @@ def array_of(name, values, expected="an array of numbers"):
 
 
 def any_array(values):
-    """Anything as an array, lists of unequal lengths as an object: for a check that says itself what it expects."""
+    """Convert anything to an array, without an error.
+
+    Lists of unequal lengths become an array that holds None, for callers with a check and message of their own.
+    """
     try:
         return np.asarray(values)
     except (ValueError, TypeError):
@@ -35,10 +43,15 @@ def any_array(values):
 
 
 def as_dtype(name, values, dtype):
-    """Numbers in the dtype of an image. In one of whole numbers nothing is rounded and nothing wraps around.
+    """Convert numbers to the dtype of an image, without rounding or wrapping around for integer dtypes.
+
+    Args:
+        name: Their name in messages.
+        values: Numbers.
+        dtype: The dtype.
 
     Raises:
-        ValueError: If the dtype is of whole numbers (or of truth values) and one of the numbers is not, or exceeds it.
+        ValueError: If the dtype is integer or boolean, and a number is not whole or out of its range.
     """
     values = np.asarray(values)
     if is_floating(dtype) or np.can_cast(values.dtype, dtype):
@@ -56,14 +69,14 @@ def as_dtype(name, values, dtype):
 
 
 def check_shape(input_shape, wanted=(None, None, None)):
-    """A shape of images without the batch.
+    """Check a shape of images without the batch.
 
     Args:
-        input_shape: What was given.
-        wanted: That of the model's input, with None for sides that are open.
+        input_shape: The value to check.
+        wanted: Shape of the model's input, with None for undefined sides.
 
     Raises:
-        ValueError: If it is no sequence of as many whole numbers.
+        ValueError: If it is not a sequence of as many integers above zero.
     """
     whole = isinstance(input_shape, tuple | list | np.ndarray) and len(input_shape) == len(wanted)
     if not whole or not all(isinstance(size, Integral) and size > 0 for size in input_shape):
@@ -73,7 +86,7 @@ def check_shape(input_shape, wanted=(None, None, None)):
 
 
 def _range(dtype):
-    """`(least, largest)` of a dtype of whole numbers, as ints."""
+    """`(minimum, maximum)` of an integer or boolean dtype, as ints."""
     if np.dtype(dtype).kind == "b":
         return 0, 1
     limits = np.iinfo(dtype)

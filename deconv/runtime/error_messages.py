@@ -1,7 +1,7 @@
-"""The line of an error that says what is wrong.
+"""Extract the line of an error message that states the cause.
 
-TensorFlow and Keras wrap errors: the first line of theirs is "Graph execution error:" or "Exception encountered when
-calling Unpool.call()." and the cause stands below it, between traces, node names and arguments.
+TensorFlow and Keras wrap errors: the first line of the message is "Graph execution error:" or "Exception encountered
+when calling Unpool.call()." and the cause follows, between traces, node names and arguments.
 """
 
 import re
@@ -25,7 +25,7 @@ _EMPTY = re.compile(
     """,
     re.VERBOSE,
 )
-"""Lines, or beginnings of lines, that say nothing of the cause."""
+"""Lines, or beginnings of lines, that do not state the cause."""
 _CODES = (
     "UNIMPLEMENTED",
     "INVALID_ARGUMENT",
@@ -40,14 +40,14 @@ _AFTER = re.compile(r"\s*(?:\[\[\{\{node .*|\[Op:[^\]]*\].*)$")
 
 
 def reason(error):
-    """What is wrong, in one line: the first line of an error's message that says something.
+    """Return the cause of an error in one line: the first informative line of its message.
 
     Args:
-        error: Any exception. Where a sentence of ours is inside an error that TensorFlow has wrapped, as of a dataset
-            that comes to a picture which it cannot give, it is that sentence.
+        error: Any exception. If TensorFlow has wrapped a `ValueError` of this package, such as that of a data set which
+            reads a damaged image, the result is the message of that `ValueError`.
 
     Returns:
-        A string that is not empty: if no line says anything, the name of the error's type.
+        A non-empty string; the name of the error's type if no line is informative.
     """
     text = _COLOURS.sub("", str(error))
     asserted = _ASSERTED.search(text)
@@ -64,18 +64,19 @@ def reason(error):
 
 
 def is_wrapped(error):
-    """Whether Keras, or TensorFlow in a compiled function, has put its own text around the message of an error."""
+    """Return whether Keras, or TensorFlow in a compiled function, has added its own text to the message of an error."""
     return str(error).lstrip().startswith(("in user code:", "Exception encountered when calling "))
 
 
 def _told(lines):
-    """The lines that say something, without what TensorFlow writes around them."""
+    """Yield the informative lines, without the text that TensorFlow adds to them."""
     trace = False
     for line in lines:
         indented, bare = line[:1].isspace(), line.strip()
         if bare.startswith(("Arguments received by ", "Call arguments received by ")):
             return
-        trace = bool(bare) and (bare.startswith("File ") or (trace and indented))  # a line of code follows its place
+        # An indented line of code follows each location.
+        trace = bool(bare) and (bare.startswith("File ") or (trace and indented))
         while bare and not trace:
             shorter = _BEFORE.sub("", bare, count=1) if _BEFORE.match(bare) else bare
             if shorter == bare:

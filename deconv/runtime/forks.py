@@ -1,4 +1,4 @@
-"""TensorFlow's threads do not survive a fork: what would hang in the new process is refused there."""
+"""Refuse to use TensorFlow in forked processes, where it would hang because its threads do not survive a fork."""
 
 import os
 import sys
@@ -7,10 +7,10 @@ _forked = False
 
 
 def check():
-    """Refuse to compute in a process that was forked after TensorFlow had been used, where it would wait for ever.
+    """Fail in a process that was forked after TensorFlow had been used; computing there would block forever.
 
     Raises:
-        RuntimeError: With the way out.
+        RuntimeError: In such a process; the message says how to start processes instead.
     """
     if _forked:
         raise RuntimeError(
@@ -21,12 +21,12 @@ def check():
 
 
 def _note():
-    """Runs in every new process that Python forks."""
+    """Record whether TensorFlow had been used; runs in every process that Python forks."""
     global _forked
     eager = sys.modules.get("tensorflow.python.eager.context")
     context = getattr(eager, "_context", None)
     _forked = _forked or (context is not None and bool(getattr(context, "_initialized", True)))
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+if hasattr(os, "register_at_fork"):  # Windows has no fork
     os.register_at_fork(after_in_child=_note)

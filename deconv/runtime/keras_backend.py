@@ -1,14 +1,14 @@
-"""Keras must run on TensorFlow, whose operations this package is written in."""
+"""Check that Keras runs on TensorFlow, whose operations this package uses."""
 
 import os
 import sys
 
 
 def check():
-    """Fail if Keras runs on another backend, or the environment says that it will when it is imported.
+    """Fail if Keras runs on another backend, or is configured by the environment to do so when it is imported.
 
     Raises:
-        ImportError: With the way out.
+        ImportError: If so; the message says how to select the backend.
     """
     keras = sys.modules.get("keras")
     loaded = getattr(getattr(keras, "backend", None), "backend", None)  # absent while Keras itself is being imported
