@@ -1,9 +1,9 @@
 """Similarity of two projections or maps, by four measures, and the edge strength of images.
 
 Rank correlation and structural similarity follow the sanity checks of Adebayo et al. (arXiv:1810.03292), which compare
-maps before and after a change. Pearson's correlation depends on the signs of single pixels; after a blur it compares the
-coarse distribution of colours. All measures take batches of pairs, and are invariant to multiplication of a map by a
-positive number.
+maps before and after a change. Pearson's correlation depends on the signs of single pixels; after a blur it compares
+the coarse distribution of colours. All measures take batches of pairs, and are invariant to multiplication of a map by
+a positive number.
 """
 
 import numpy as np
