@@ -1,4 +1,4 @@
-"""Images made to order: what maximises a unit, what a layer knows of a picture, dreams and styles."""
+"""Feature visualization by optimisation: activation maximisation, inversion, DeepDream and style transfer."""
 
 from deconv.features.dreaming import dream
 from deconv.features.frequencies import high_frequency_share

@@ -1,4 +1,4 @@
-"""DeepDream: an image changed until a layer sees more of what it sees already (Mordvintsev, Olah & Tyka, 2015)."""
+"""DeepDream: amplify in an image what already activates a layer (Mordvintsev, Olah & Tyka, 2015)."""
 
 from numbers import Real
 
@@ -27,33 +27,33 @@ def dream(
     seed=0,
     progress=False,
 ):
-    """Let a network exaggerate what it sees in an image.
+    """Amplify in an image the patterns that activate layers of a network.
 
-    The method of "Inceptionism" (Google Research blog, 2015) with the constants of its published notebook. It climbs
-    the mean square of the layers, at several sizes of the image: first the smallest, whose result is laid over the next
-    larger one, so that large shapes come first and details are drawn into them. At each step the image is moved
-    around a random way, and changes by `rate` times its gradient over the mean magnitude of that gradient; pixels stay
-    between 0 and 255.
+    The method of "Inceptionism" (Google Research blog, 2015) with the constants of its published notebook. It maximises
+    the mean squared activation of the layers at several sizes of the image. It starts with the smallest; the changes
+    are resized and added to the image of the next larger size, so that large shapes are formed first and details are
+    added to them. At each step the image is shifted cyclically by random offsets, and changes by `rate` times the
+    gradient divided by its mean magnitude. Pixels are clipped to 0 to 255.
 
-    We differ in three things: the image is made smaller with its frequencies cut off (Keras's and TensorFlow's
-    antialiased bilinear resizing), not interpolated; several layers count by the mean of their squares, not the sum, so
-    that a large map does not outweigh a deep one; and the layers of a model that is made for one image size run at any
-    other, dense layers excepted.
+    There are three differences from the notebook. The image is downsampled with antialiasing (the bilinear resizing of
+    Keras and TensorFlow), not interpolated. Several layers are combined by the mean of their squared activations, not
+    the sum, so that a large map does not outweigh a deep one. The layers of a model for one image size run at any
+    other, except for dense layers.
 
     Args:
         model: A functional or Sequential `keras.Model`. It is not changed.
         image: `(height, width, channels)`, in pixel units [0, 255].
-        layers: What to see more of: a layer (name, path or index) or several, behind their activation as in the
+        layers: The layers to maximise: one (name, path or index) or several, after their activation function as in the
             original; or an `Objective` for one image, such as `deconv.features.channel("conv5", 7)`.
-        octaves: At how many sizes, the largest being the image's own. The smallest must leave the layer a unit.
+        octaves: Number of sizes, the largest being that of the image. The smallest must be large enough for the layer.
         octave_scale: Ratio of a size to the next smaller one, above 1.
-        steps: Steps of ascent at each size.
-        rate: How far pixels move in a step, on average, in pixel units.
-        jitter: How far the image is moved around before a step, at most, in pixels down or up and right or left; what
-            leaves on one side comes in on the other.
-        preprocess: From pixels to what the model takes, a function of tensors, such as
+        steps: Number of ascent steps at each size.
+        rate: Mean change of a pixel in a step, in pixel units.
+        jitter: Largest shift of the image before a step, in pixels, vertically and horizontally; pixels that leave on
+            one side enter on the other.
+        preprocess: Preprocessing function of tensors, from pixels to the model's input, such as
             `models.alexnet.preprocess_input`; None for a model that takes pixels.
-        seed: Of the movements.
+        seed: Seed of the shifts.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -87,7 +87,7 @@ def octave_sizes(size, octaves, octave_scale):
 
 
 def _objective(layers):
-    """What is climbed: an objective for one image, or the mean square of layers, one or several."""
+    """The objective for one image: as given, or the mean squared activation of one or several layers."""
     if not isinstance(layers, Objective):
         named = list(layers) if isinstance(layers, list | tuple | range) else [layers]
         if not named:
@@ -99,14 +99,14 @@ def _objective(layers):
 
 
 def _shifts(jitter, octaves, steps, seed):
-    """`(octaves, steps, 2)` ints, how far down and to the right the image moves before each step."""
+    """Shifts of the image before each step, down and to the right: `(octaves, steps, 2)` ints."""
     if jitter != 0:
         check_positive("jitter", jitter)
     return np.random.default_rng(check_seed(seed)).integers(-jitter, jitter + 1, (octaves, steps, 2))
 
 
 def _climb(model, objective, shape, preprocess, rate):
-    """Compile the ascent at one size: of an image, and a movement for each step."""
+    """Compile the ascent at one size: a function of an image and a shift for each step."""
     model_graph = for_pixels(model, [target.layer for target in objective.layers], shape, preprocess)
     sight = ForwardPass(model_graph, objective.layers, None, shape[-1], preprocess, None, None, None)
 

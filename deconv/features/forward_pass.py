@@ -1,4 +1,4 @@
-"""How pixels reach a network: sizes, preprocessing, and the colours that count as nothing."""
+"""Compute outputs of layers from pixels, and the colours that count as zero."""
 
 import numpy as np
 import tensorflow as tf
@@ -12,19 +12,19 @@ from deconv.validation import check_fill, check_pair, check_positive, preprocess
 
 
 class ForwardPass:
-    """What some layers of a network put out for pixels.
+    """A forward pass from pixels to the outputs of some layers.
 
     Args:
-        model: A functional or Sequential `keras.Model`, or a `Graph`, which is taken as it is.
-        targets: `Target`s, the layers to look at.
+        model: A functional or Sequential `keras.Model`, or a `Graph`, which is used as it is.
+        targets: `Target`s, the layers whose outputs are computed.
         size, image_channels, preprocess, centre, fill, input_shape: As for `optimize`.
 
     Attributes:
         shape: `(height, width, channels)` of the images.
-        centre, fill: float32 `(channels,)` tensors.
+        centre, fill: float32 `(channels,)` tensors, see `optimize`.
 
     Raises:
-        ValueError: If they do not fit each other.
+        ValueError: If the arguments are inconsistent.
     """
 
     def __init__(self, model, targets, size, image_channels, preprocess, centre, fill, input_shape):
@@ -58,11 +58,14 @@ class ForwardPass:
         self.fill = self.centre if fill is None else tf.constant(_colour("fill", fill, self.shape), tf.float32)
 
     def look(self, images, rectify=None):
-        """What the layers put out for a tensor of pixels: `{Target: float32 tensor}`.
+        """Compute the outputs of the layers for a tensor of pixels: `{Target: float32 tensor}`.
 
         Args:
             images: Tensor `(n, *shape)`.
-            rectify: Rule of the rectifiers' gradient, as for `backward.run`.
+            rectify: Gradient rule of the rectifiers, as for `deconv.graph.modified_gradients.run`.
+
+        Raises:
+            ValueError: If `preprocess` fails, or its output does not have the shape of the model's input.
         """
         prepared = images if self._preprocess is None else self._prepared(images)
         if tuple(prepared.shape[1:]) != self._wanted.shape:
@@ -79,7 +82,7 @@ class ForwardPass:
     def _prepared(self, images):
         try:
             return tf.convert_to_tensor(preprocessed(images, self._preprocess))
-        except Exception as error:  # it may be anything
+        except Exception as error:  # user code can raise anything
             raise ValueError(
                 "preprocess must be a function of tensors here, since images are made by following gradients: compute "
                 f"with keras.ops or tf, not NumPy. It failed: {type(error).__name__}: {reason(error)[:200]}"
@@ -87,7 +90,10 @@ class ForwardPass:
 
 
 def zero_of(preprocess, shape):
-    """The colour that a preprocessing makes zero of, `(channels,)`; mid-grey if it does not treat pixels alone."""
+    """The colour that a preprocessing function maps to zero, `(channels,)`.
+
+    Mid-grey if the function is not affine and the same for each pixel.
+    """
     if preprocess is None:
         return np.zeros(shape[-1:])
     probes = np.zeros((shape[-1] + 2, *shape), np.float32)  # black, full strength of one channel each, and noise
@@ -105,10 +111,10 @@ def zero_of(preprocess, shape):
 
 
 def _colour(name, colour, shape):
-    """One number per channel.
+    """A colour as one number per channel.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If it is of another form.
     """
     found = check_fill(colour, shape, name)
     if found.ndim == 3:

@@ -1,4 +1,4 @@
-"""How much of a picture is high frequencies: what regularisers of feature visualization are there to hold down."""
+"""Measure the high-frequency energy of images, which the regularisers of feature visualization suppress."""
 
 import numpy as np
 
@@ -7,19 +7,22 @@ from deconv.validation import check_real
 
 
 def high_frequency_share(images, above=0.25):
-    """Share of each picture's spectral energy above a frequency, by default half of Nyquist's.
+    """Compute the share of the spectral energy of each image above a frequency, by default half the Nyquist frequency.
 
-    The energy is that of the discrete Fourier transform, all channels together, without the mean colour; a frequency
-    `(down, right)` counts by its length `hypot`, whose largest is 0.71, on the diagonal. White noise has 0.80 above
-    0.25: a disc of that radius covers `pi / 16` of the square of frequencies. What is cut at the border adds to it, the
-    same for pictures of one size.
+    The energy is that of the discrete Fourier transform, summed over the channels, without the mean colour. The
+    frequency of a component `(down, right)` is its norm, at most 0.71, on the diagonal. White noise has a share of 0.80
+    above 0.25, as a disc of that radius covers `pi / 16` of the square of frequencies. Discontinuities at the border
+    add to the share, equally for images of one size.
 
     Args:
         images: `(n, height, width, channels)`.
-        above: In cycles per pixel.
+        above: Frequency in cycles per pixel.
 
     Returns:
-        float64 `(n,)`, 0 to 1; NaN for a picture of one colour.
+        float64 `(n,)`, 0 to 1; NaN for an image of one colour.
+
+    Raises:
+        ValueError: If the images have another shape or `above` is not a number.
     """
     images = array_of("images", images).astype(np.float64)
     check_real("above", above)

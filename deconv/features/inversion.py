@@ -1,4 +1,4 @@
-"""Inversion: which images does a layer take for this one? What it has kept of an image, and what it has lost."""
+"""Inversion of a layer: images with the same output of a layer as given ones, which show what it has kept and lost."""
 
 from numbers import Real
 from typing import NamedTuple
@@ -16,21 +16,21 @@ from deconv.graph.compilation import traced
 from deconv.validation import check_finite, check_pixels, check_positive
 
 _SPREAD = 64.0
-"""How far pixels of photographs lie from their mean, about, in pixel units."""
+"""Approximate standard deviation of the pixels of photographs, in pixel units."""
 
 _SIDE = 227
-"""The side of Mahendran & Vedaldi's images."""
+"""Side length of the images of Mahendran & Vedaldi, in pixels."""
 
 
 class Inversion(NamedTuple):
-    """Images that a layer takes for others.
+    """Images reconstructed from the output of a layer.
 
     Attributes:
         images: float32 `(n, height, width, channels)`, pixels from 0 to 255.
-        errors: float32 `(n,)`, `|f(x) - f(x0)|² / |f(x0)|²` for the outputs f of the layer: 0 if it cannot tell them
-            apart. The square root is the distance in units of the length of f(x0).
-        history: float32 `(n, steps)`, the same before each step.
-        variation_weight: What the roughness of the images was weighed by.
+        errors: float32 `(n,)`, `|f(x) - f(x0)|² / |f(x0)|²` for the outputs f of the layer: 0 if they are equal. The
+            square root is the distance in units of the norm of f(x0).
+        history: float32 `(n, steps)`, the error before each step.
+        variation_weight: The weight of the total variation.
     """
 
     images: np.ndarray
@@ -54,50 +54,52 @@ def invert(
     seed=0,
     progress=False,
 ):
-    """Find images that a layer takes for given ones, from noise, by what it puts out for them alone.
+    """Reconstruct images from the output of a layer, starting from noise.
 
-    The method of Mahendran & Vedaldi (arXiv:1412.0035, section 2). What becomes small is
+    The method of Mahendran & Vedaldi (arXiv:1412.0035, section 2). The loss is
 
         |f(x) - f(x0)|² / |f(x0)|²  +  norm_weight * mean(z⁶)  +  variation_weight * V(x)
 
-    with z the pixels less the colour that `preprocess` makes zero of, over 255, and V the sum of the squared
-    differences of neighbouring pixels (their total variation with beta = 2), halved, and over what a photograph of
-    227 x 227 pixels has of energy, `64² * 227² * channels`. Where we differ:
+    where z is the pixels minus the colour that `preprocess` maps to zero, divided by 255. V is half the sum of the
+    squared differences of neighbouring pixels (the total variation with beta = 2), divided by the energy of a
+    photograph of 227 x 227 pixels, `64² * 227² * channels`. Differences from the paper:
 
-    - That sum is not divided by the number of pixels of the image at hand. It hardly changes when a picture is given in
-      more pixels, so that one weight fits digits and photographs.
+    - The sum is not divided by the number of pixels of the image. It hardly depends on the resolution of an image, so
+      one weight fits digits and photographs.
     - Their weights are 1, 10 and 100 for the lower, middle and upper third of CaffeNet's layers. Smoothness has to
-      make up for what a layer has lost, so ours is twice the ratio of the image's numbers to the layer's, 100 at most:
-      1.1 for AlexNet's conv1, 4.8 for conv3, 7 for conv5, 100 for ten classes; 0.3 for LeNet-5's conv1, 13 for fc3.
-    - Their norm keeps pixels in their range, by a weight which comes to about 27 here. Ours cannot leave it; the norm
-      only draws what the layer does not see to the colour of nothing.
-    - Adam takes the steps (`deconv.features.optimization`), not momentum with three rates.
+      replace the information that a layer has lost, so the default here is twice the ratio of the number of values of
+      the image to that of the layer, at most 100: 1.1 for AlexNet's conv1, 4.8 for conv3, 7 for conv5, 100 for ten
+      classes; 0.3 for LeNet-5's conv1, 13 for fc3.
+    - Their norm keeps pixels in their range, with a weight equivalent to about 27 here. Here pixels are clipped to
+      their range; the norm only pulls pixels that do not affect the layer towards zero.
+    - The optimiser is Adam (`deconv.features.optimization`), not momentum with three learning rates.
 
-    What a layer has lost shows in the images, not in the errors alone: a layer of few numbers is easily satisfied. Of
-    LeNet-5's layers conv1 gives digits back (a relative distance, the root of the error, of 1 %, and a correlation of
-    1.00 with their pixels), pool2 what looks like them (about 22 %, 0.75), fc4 hardly anything (15 %, 0 to 0.2).
+    The errors alone do not measure what a layer has lost: the output of a layer with few values is easily matched. For
+    LeNet-5, conv1 reproduces the digits (a relative distance, the root of the error, of 1 %, and a correlation of 1.00
+    with their pixels), pool2 gives similar digits (about 22 %, 0.75), fc4 hardly any resemblance (15 %, 0 to 0.2).
 
     Args:
         model: A functional or Sequential `keras.Model`. It is not changed.
-        images: `(n, height, width, channels)` in pixel units [0, 255]; of another size than the model's, too, for
-            layers that can take it.
+        images: `(n, height, width, channels)` in pixel units [0, 255]; also of another size than the model's, if the
+            layers support it.
         layer: Name, path or index.
-        steps: How many steps.
-        variation_weight: How much smoothness counts; None for twice the ratio of numbers in an image to numbers that
-            the layer puts out, at most 100.
-        norm_weight: How much the sixth powers count.
-        learning_rate: Of Adam, in pixel units.
-        before: Whether to invert what the layer puts out before its activation; the paper takes each layer as it is.
-        preprocess: From pixels to what the model takes, a function of tensors; None for a model that takes pixels.
-        batch_size: How many images are computed at a time.
-        seed: Of the noise.
+        steps: Number of update steps.
+        variation_weight: Weight of the total variation; None for twice the ratio of the number of values of an image to
+            that of the layer's output, at most 100.
+        norm_weight: Weight of the sixth powers.
+        learning_rate: Learning rate of Adam, in pixel units.
+        before: Whether to invert the output before the activation function; the paper takes each layer as it is.
+        preprocess: Preprocessing function of tensors, from pixels to the model's input; None for a model that takes
+            pixels.
+        batch_size: Number of images computed at a time.
+        seed: Seed of the noise.
         progress: Whether to show a progress bar.
 
     Returns:
         `Inversion`.
 
     Raises:
-        ValueError: If something does not fit the model, or the layer puts out nothing but zeros for an image.
+        ValueError: If an argument does not fit the model, or the output of the layer is all zeros for an image.
     """
     images = check_pixels("images", images, ("n", "height", "width", "channels"))
     for name, weight in (("variation_weight", variation_weight or 0), ("norm_weight", norm_weight)):
@@ -142,12 +144,12 @@ def invert(
 
 
 def sixth_powers(weight):
-    """Subtracts `weight` times the mean of the sixth powers of an image: an alpha-norm with alpha = 6."""
+    """Subtract `weight` times the mean of the sixth powers of an image: an alpha-norm with alpha = 6."""
     return Regularizer(f"norm {weight:g}", penalty=lambda images: weight * tf.reduce_mean(images**6, axis=[1, 2, 3]))
 
 
 def roughness(weight):
-    """Subtracts `weight` times the total variation of an image, in the units of `invert`."""
+    """Subtract `weight` times the total variation of an image, in the units of `invert`."""
 
     def penalty(images):
         energy = (_SPREAD / 255 * _SIDE) ** 2 * images.shape[-1]
@@ -157,7 +159,7 @@ def roughness(weight):
 
 
 def _codes(sight, images, layer, batch_size):
-    """What the layer puts out for images, as a tensor `(n, numbers)`."""
+    """The output of the layer for images, as a tensor `(n, values)`."""
 
     def see(some):
         (values,) = sight.look(some).values()

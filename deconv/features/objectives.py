@@ -1,12 +1,13 @@
-"""What an image is made to maximise: a unit, a channel, a layer, a direction, a class, and sums of them.
+"""Objectives of an optimised image: a unit, a channel, a layer, a direction, a class, and their sums and products.
 
-The first of the four nouns of Lucid (Olah, Mordvintsev & Schubert, "Feature Visualization", Distill 2017). An objective
-scores images by what layers put out for them, and objectives can be added, subtracted and multiplied:
+Objectives are the first of Lucid's four components (Olah, Mordvintsev & Schubert, "Feature Visualization", Distill
+2017). An objective computes a score for each image from the outputs of layers. Objectives can be added, subtracted and
+multiplied:
 
     neuron("conv2", 3) - 0.5 * neuron("conv2", 4)
 
-Targets are taken before the activation of their layer, if nothing else is said: behind a rectifier that is off there is
-no gradient to follow. (In Lucid the name of the layer decides.)
+By default the values are taken before the activation function of the layer, because a rectifier that is off has no
+gradient. (In Lucid the name of the layer determines this.)
 """
 
 import re
@@ -23,24 +24,29 @@ from deconv.validation import check_channels, check_positive
 
 
 class Target(NamedTuple):
-    """A layer to look at: by name, path or index, None for what the model puts out; before its activation or after."""
+    """A layer whose output an objective uses.
+
+    Attributes:
+        layer: Name, path or index; None for the model's output.
+        before: Whether the output is taken before the activation function.
+    """
 
     layer: str | int | None
     before: bool = True
 
 
 class Objective(NamedTuple):
-    """What some images are to make large, each image its own number.
+    """A score to maximise, one number for each of some images.
 
-    With another objective of as many images, or of one, which then counts for all, or with a number:
+    Objectives combine with numbers, and with objectives of as many images or of one image, which is then broadcast:
     `a + b`, `a - b`, `a * b`, `-a`, `2 * a`, `a / 2`, `sum([a, b])`.
 
     Attributes:
-        labels: A text for each image.
-        layers: Which `Target`s it looks at.
+        labels: One label for each image.
+        layers: The `Target`s that the score is computed from.
         score: `score(values, numbers)` of `{Target: tensor (n, rows, columns, channels) or (n, channels)}` and int32
-            `(n,)`, which of the images these are; it returns floats `(n,)`.
-        together: Whether an image's score depends on the others, so that they must be computed in one batch.
+            `(n,)`, the numbers of the images in the batch; returns floats `(n,)`.
+        together: Whether the score of an image depends on the others, so that all must be computed in one batch.
     """
 
     labels: tuple[str, ...]
@@ -48,7 +54,7 @@ class Objective(NamedTuple):
     score: Callable
     together: bool = False
 
-    __array_ufunc__ = None  # so that a number of NumPy's leaves its product with an objective to the objective
+    __array_ufunc__ = None  # NumPy scalars then defer to `__rmul__` and the like
 
     def __add__(self, other):
         return _combined(self, other, lambda one, two: one + two, "{} + {}")
@@ -70,7 +76,7 @@ class Objective(NamedTuple):
         return -1 * self
 
     def __radd__(self, other):
-        return self if isinstance(other, Real) and other == 0 else self + other  # `sum` begins with 0
+        return self if isinstance(other, Real) and other == 0 else self + other  # `sum` starts with 0
 
     def __rsub__(self, other):
         return -self + other
@@ -80,13 +86,13 @@ class Objective(NamedTuple):
 
 
 def neuron(layer, channel, position=None, before=True):
-    """Single units: the activation of a channel at a position.
+    """The activation of single units: a channel at a position.
 
     Args:
         layer: Name, path or index; None for the model's output.
-        channel: One channel, or a sequence of them: one image for each.
-        position: `(row, column)`, or one for each channel; None for the middle, row `rows // 2`, of the map.
-        before: Whether before the layer's activation.
+        channel: One channel, or a sequence of channels with one image for each.
+        position: `(row, column)`, or one for each channel; None for the centre of the map, `(rows // 2, columns // 2)`.
+        before: Whether to take the activation before the activation function.
     """
     target, channels = Target(layer, before), _channels(channel)
     if position is not None and any_array(position).dtype.kind not in "iu":
@@ -105,7 +111,7 @@ def neuron(layer, channel, position=None, before=True):
 
 
 def channel(layer, channel, before=True):
-    """Whole maps: the mean of a channel over its positions. Arguments as for `neuron`."""
+    """The mean activation of a channel over its positions. Arguments as for `neuron`."""
     target, channels = Target(layer, before), _channels(channel)
 
     def score(values, numbers):
@@ -117,7 +123,7 @@ def channel(layer, channel, before=True):
 
 
 def layer(layer, before=True):
-    """A whole layer: the mean of all its activations."""
+    """The mean of all activations of a layer."""
     target = Target(layer, before)
     return Objective(
         (f"mean of {_name(layer)}",),
@@ -127,7 +133,7 @@ def layer(layer, before=True):
 
 
 def deepdream(layer, before=True):
-    """Whatever a layer sees already: the mean of its squared activations, which is Lucid's objective of a layer."""
+    """The mean squared activation of a layer, which is Lucid's objective of a layer."""
     target = Target(layer, before)
     return Objective(
         (f"dream of {layer}",),
@@ -137,16 +143,19 @@ def deepdream(layer, before=True):
 
 
 def direction(layer, vector, cosine_power=0, before=True):
-    """A direction in the space of a layer's channels: the mean over positions of the product of the two.
+    """The dot product of the channels with a vector, averaged over the positions.
 
-    With a power it is multiplied by `max(0.1, cosine) ** cosine_power`, position by position, which asks for that
-    direction and little else (the `cossim_pow` of Lucid's `direction`).
+    With `cosine_power`, the product at each position is multiplied by `max(0.1, cosine) ** cosine_power`, which favours
+    activations parallel to the vector (`cossim_pow` of Lucid's `direction`).
 
     Args:
         layer: Name, path or index.
-        vector: `(channels,)`, or `(n, channels)`: one image for each.
+        vector: `(channels,)`, or `(n, channels)` with one image for each row.
         cosine_power: A number of at least 0.
-        before: Whether before the layer's activation.
+        before: Whether to take the activations before the activation function.
+
+    Raises:
+        ValueError: If `vector` or `cosine_power` is not of this form.
     """
     target, vectors = Target(layer, before), np.atleast_2d(array_of("vector", vector).astype(np.float32))
     if vectors.ndim != 2 or not vectors.size or not np.isfinite(vectors).all():
@@ -174,33 +183,36 @@ def direction(layer, vector, cosine_power=0, before=True):
 
 
 def class_logit(target):
-    """Classes: the model's outputs before their softmax (Simonyan et al., arXiv:1312.6034, section 2).
+    """Class logits: the model's outputs before the softmax (Simonyan et al., arXiv:1312.6034, section 2).
 
-    A softmax could be raised by making the other classes less likely.
+    Maximising the softmax itself could succeed by lowering the logits of the other classes.
 
     Args:
-        target: One class number, or a sequence of them: one image for each.
+        target: One class number, or a sequence of them with one image for each.
     """
     classes = _channels(target, "target")
     return neuron(None, classes)._replace(labels=tuple(f"class {number}" for number in classes))
 
 
 def diversity(layer, copies, before=True):
-    """Several images that differ: each is scored by how little its texture looks like that of the others.
+    """The negative similarity of the textures of several images, so that they differ.
 
-    The texture of an image is the Gram matrix of its channels, divided by its length; an image's score is minus the sum
-    of its inner products with those of the other images, divided by their number; the sum of all scores is minus the
-    number that Lucid makes small. To be added to another objective with a weight:
+    The texture of an image is the Gram matrix of its channels, normalised to length 1. The score of an image is minus
+    the sum of its inner products with the textures of the other images, divided by the number of images. The sum of all
+    scores is minus Lucid's diversity loss. Add it to another objective with a weight:
 
         neuron("conv5", 7) + 10 * diversity("conv5", copies=4)
 
-    Here the scores of all images are added up; in Lucid the other objective is a mean over them, to which the diversity
-    of them all is added. So for the same balance a weight is `copies` times Lucid's.
+    The scores of all images are added here. Lucid adds its diversity loss to the mean of the other objective over the
+    images, so an equivalent weight here is `copies` times Lucid's.
 
     Args:
         layer: Name, path or index.
-        copies: How many images, at least 2; all are computed in one batch.
-        before: Whether before the layer's activation.
+        copies: Number of images, at least 2; all are computed in one batch.
+        before: Whether to take the activations before the activation function.
+
+    Raises:
+        ValueError: If `copies` is not an integer of at least 2.
     """
     target = Target(layer, before)
     if check_positive("copies", copies) < 2:
@@ -219,7 +231,7 @@ def diversity(layer, copies, before=True):
 
 
 def _combined(one, two, operation, name, strong=False):
-    """Two objectives, or one and a number, under an operation; one image counts for all of the other."""
+    """Combine two objectives, or an objective and a number, by an operation; a single image is broadcast."""
     if not isinstance(two, Objective):
         two = _constant(_check_number(two))
     counts = len(one.labels), len(two.labels)
@@ -253,7 +265,7 @@ def _check_number(number):
 
 
 def _named(name, pair, strong):
-    """The label of a combination, with brackets where they are needed."""
+    """The label of a combination, with brackets where necessary."""
     outside = [re.sub(r"\(.*\)", "", text) for text in pair]
     sums = [" + " in text or " - " in text for text in outside]
     brackets = [sums[0] and "×" in name, sums[1] and strong]
@@ -261,7 +273,7 @@ def _named(name, pair, strong):
 
 
 def _channels(channel, name="channel"):
-    """Channel numbers, as many as there are images; whether a layer has them is seen when it is known."""
+    """Channel numbers as an array, one for each image; their range is checked when the layer is known."""
     channels = np.atleast_1d(any_array(channel))
     if channels.ndim != 1 or not len(channels) or channels.dtype.kind not in "iu":
         raise ValueError(f"{name} must be a whole number or a sequence of them; received {channel!r}.")
@@ -277,7 +289,7 @@ def _name(layer):
 
 
 def _maps(values):
-    """What a layer puts out as `(n, rows, columns, channels)`; a vector is one position."""
+    """The output of a layer as `(n, rows, columns, channels)`; a vector becomes one position."""
     if values.shape.rank == 2:
         return values[:, None, None]
     return values if values.shape.rank == 4 else tf.reshape(values, [tf.shape(values)[0], -1, 1, values.shape[-1]])

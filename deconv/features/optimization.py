@@ -1,8 +1,8 @@
-"""Images that maximise an objective, found by following its gradient: compiled once, many images at a time.
+"""Optimise images by gradient ascent on an objective, compiled once and run on batches of images.
 
-The fourth of the four nouns of Lucid, there `render` (Olah, Mordvintsev & Schubert, "Feature Visualization", Distill
-2017): an image is made of parameters, transformed, shown to the network, and the parameters follow the gradient of the
-objective.
+This corresponds to `render`, the last of Lucid's four components (Olah, Mordvintsev & Schubert, "Feature
+Visualization", Distill 2017): an image is computed from parameters, transformed and passed through the network, and the
+parameters are updated by the gradient of the objective.
 """
 
 from numbers import Real
@@ -22,7 +22,7 @@ from deconv.validation import check_positive, check_seed
 
 METHODS = ("adam", "gradient", "normalized", "momentum")
 _TOLD = 8
-"""After how many steps a progress bar moves."""
+"""Number of steps between updates of the progress bar."""
 
 
 class Visualization(NamedTuple):
@@ -30,9 +30,9 @@ class Visualization(NamedTuple):
 
     Attributes:
         images: float32 `(n, height, width, channels)`, pixels from 0 to 255.
-        scores: float32 `(n,)`, the objective of each image, not transformed, without penalties.
-        history: float32 `(n, steps)`, the objective before each step, of the transformed image.
-        labels: A text for each image.
+        scores: float32 `(n,)`, the objective of each final image, without transforms and penalties.
+        history: float32 `(n, steps)`, the objective of the transformed image before each step.
+        labels: One label for each image.
     """
 
     images: np.ndarray
@@ -63,49 +63,51 @@ def optimize(
     input_shape=None,
     progress=False,
 ):
-    """Make images that an objective is large for.
+    """Optimise images that maximise an objective.
 
-    All of it, with the gradient, is compiled once for each objective, and `batch_size` images move at a time; which
-    images these are is data, not program. What chance does to an image depends on `seed` and its place among the labels
-    of the objective, not on the batch it is in.
+    The update step, with its gradient, is compiled once for each objective and runs on `batch_size` images at a time.
+    The numbers of the images are an input of the compiled function. The random numbers of an image depend on `seed` and
+    its place among the labels of the objective, not on the batch.
 
-    In the first steps rectifiers through which no gradient comes let it pass, as in Lucid, or an image that leaves them
-    all off could never leave its place. With R the gradient from above, and for one image of the batch: if R is zero
-    wherever the rectifier is on, R goes down wherever it is on, or R is positive, which would raise what is off; else,
-    and after `helped_steps` steps, R goes down where the rectifier is on. (Lucid does so for its first 16 steps too.)
+    In the first steps the gradient also passes rectifiers that would block all of it, as in Lucid; otherwise an image
+    for which all of them are off could not change. Let R be the gradient from above, for one image of the batch. If R
+    is zero wherever the rectifier is on, R is passed where the rectifier is on or R is positive, which increases units
+    that are off. Otherwise, and after `helped_steps` steps, R is passed where the rectifier is on. (Lucid does this for
+    its first 16 steps.)
 
     Args:
         model: A functional or Sequential `keras.Model`, or a `deconv.graph.model_graph.Graph`.
-        objective: An `Objective`, or a list of them, whose images are made one objective after the other.
-        steps: How many steps.
+        objective: An `Objective`, or a list of them that are optimised one after the other.
+        steps: Number of update steps.
         parametrization: `"fourier"`, `"pixels"`, or a `Parametrization`.
-        transforms: `Transform`s, the first first; another draw for each image and step. The middle of what comes out is
-            cut, or filled around, to what the model takes.
-        regularizers: `Regularizer`s: penalties, and operations on the image, in this order.
-        learning_rate: Of Adam, in the units of the parameters. For `"normalized"`, how far the parameters move on
-            average; for the others, what the gradient is multiplied by.
+        transforms: `Transform`s, applied in this order, drawn anew for each image and step. The result is cropped, or
+            padded, around its centre to the input size of the model.
+        regularizers: `Regularizer`s, penalties and operations on the image, applied in this order.
+        learning_rate: Learning rate of Adam, in the units of the parameters. For `"normalized"` the mean change of the
+            parameters in a step; for the other methods the factor of the gradient.
         method: `"adam"` with its usual constants; `"gradient"`; `"normalized"`, the gradient of each image divided by
-            its mean magnitude, as in DeepDream; or `"momentum"`, 0.9 of the last step added.
-        size: `(height, width)` of the images, if the layers can take another than the model's: convolutions and pools.
-        image_channels: How many channels images have, if not as many as the model takes; `preprocess` then makes these.
-        preprocess: Function from pixels, 0 to 255, to what the model takes, of tensors, as those of `models` are; None
-            for a model that takes pixels.
-        start: Images in pixels to start from, `(height, width, channels)` or one for each label; None for the noise of
-            the parametrization.
-        centre: Which colour regularisers take for nothing, a pixel value or one per channel; None for what
-            `preprocess` makes zero of, mid-grey if it treats pixels together.
-        fill: What transforms bring in from outside, a pixel value or one per channel; None for `centre`.
-        helped_steps: For how many steps rectifiers are helped; 0 for none.
-        batch_size: How many images are computed at a time.
-        seed: Of the start and of the transforms.
-        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+            its mean magnitude, as in DeepDream; or `"momentum"`, with momentum 0.9.
+        size: `(height, width)` of the images, if other than the model's; only convolutions and poolings support this.
+        image_channels: Number of channels of the images, if `preprocess` converts them to another number for the model.
+        preprocess: Preprocessing function of tensors, from pixels, 0 to 255, to the model's input, as those of
+            `models`; None for a model that takes pixels.
+        start: Initial images in pixels, `(height, width, channels)` or one for each label; None for the noise of the
+            parametrization.
+        centre: The colour that regularisers treat as zero, a pixel value or one per channel; None for the colour that
+            `preprocess` maps to zero, or mid-grey if it does not treat pixels one by one.
+        fill: The colour of pixels that transforms bring in from outside the image, a pixel value or one per channel;
+            None for `centre`.
+        helped_steps: Number of first steps in which rectifiers pass more of the gradient, as above; 0 for none.
+        batch_size: Number of images computed at a time.
+        seed: Seed of the initial noise and of the transforms.
+        input_shape: `(height, width, channels)` for a model with an undefined input size.
         progress: Whether to show a progress bar.
 
     Returns:
         `Visualization`.
 
     Raises:
-        ValueError: If something does not fit the model, or the objective is not finite.
+        ValueError: If an argument is invalid or does not fit the model, or the objective becomes NaN or infinite.
     """
     objectives = list(objective) if type(objective) in (list, tuple) else [objective]
     for one in objectives:
@@ -147,7 +149,7 @@ def optimize(
 
 
 class _Ascent:
-    """One objective, compiled."""
+    """The compiled ascent of one objective."""
 
     def __init__(self, sight, objective, parametrization, transforms, regularizers, rule, seed):
         self._sight, self._objective, self._made = sight, objective, parametrization
@@ -158,7 +160,7 @@ class _Ascent:
         self._advance = self._look = None
 
     def climb(self, steps, batch_size, starts, random, bar):
-        """Batch after batch: yields `(images, scores, history)`."""
+        """Optimise the images batch by batch; yields `(images, scores, history)` of each."""
         count = len(self._objective.labels)
         for first in range(0, count, batch_size):
             numbers = np.arange(first, min(first + batch_size, count), dtype=np.int32)
@@ -200,7 +202,7 @@ class _Ascent:
         return self._objective.score(self._sight.look(images, rectify), numbers)
 
     def _steps(self, parameters, first, second, numbers, step, count):
-        """So many steps: the state behind them, and `(count, n)` scores."""
+        """Take `count` steps; returns the new state, and `(count, n)` scores."""
 
         def body(done, parameters, first, second, scores):
             found, *state = self._one_step(parameters, first, second, numbers, step + done)
@@ -234,12 +236,12 @@ class _Ascent:
         return scores, self._made.bounded(parameters), first, second
 
     def _uniforms(self, numbers, step):
-        """What chance has it for these images at this step, whatever batch they are in: `(n, transforms, 2)`."""
+        """Random numbers of the transforms at this step, `(n, transforms, 2)`, independent of the batch."""
         size = (len(self._objective.labels), len(self._transforms), 2)
         return tf.gather(tf.random.stateless_uniform(size, [self._seed, step]), numbers)
 
     def _moved(self, parameters, gradient, first, second, step):
-        """The parameters a step up, and the state of the method."""
+        """Update the parameters by one step of the method; returns them and the state of the method."""
         if self._method == "adam":
             first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * tf.square(gradient)
             steps = tf.cast(step + 1, tf.float32)
@@ -254,7 +256,7 @@ class _Ascent:
 
 
 def _helping(helped):
-    """The gradient of a rectifier, which passes more in the steps that are helped: see `optimize`."""
+    """The gradient rule of rectifiers, which passes more in the first steps: see `optimize`."""
 
     def rule(signal, seen):
         plain = tf.where(seen > 0, signal, 0)
@@ -265,7 +267,7 @@ def _helping(helped):
 
 
 def _starts(start, count, shape):
-    """Images to start from, one for each label, or None for each."""
+    """Initial images, one for each label; None for each if none are given."""
     if start is None:
         return np.full(count, None)
     start = np.asarray(start, np.float32)

@@ -1,9 +1,9 @@
-"""What an image is made of while it is optimised: pixels, or the waves of its Fourier transform.
+"""Parametrizations of an optimised image: by its pixels or by its Fourier transform.
 
-The second of the four nouns of Lucid (Olah, Mordvintsev & Schubert, "Feature Visualization", Distill 2017, section
-"Preconditioning and Parameterization"). All make images in pixel units, 0 to 255. The way an image is written down
-decides which way is steepest: waves that are scaled by their length, and colours as photographs have them, keep high
-frequencies from running ahead.
+Parametrizations are the second of Lucid's four components (Olah, Mordvintsev & Schubert, "Feature Visualization",
+Distill 2017, section "Preconditioning and Parameterization"). All produce images in pixel units, 0 to 255. The
+parametrization determines the direction of steepest ascent: Fourier coefficients scaled by their wavelength, and
+decorrelated colours, keep high frequencies from dominating.
 """
 
 from collections.abc import Callable
@@ -16,22 +16,22 @@ from deconv.runtime.dtypes import array_of
 from deconv.validation import check_real
 
 COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], np.float32)
-"""Lucid's root of the correlation of red, green and blue over ImageNet: rows are colours, columns what is independent:
-brightness, red against blue, green against both."""
+"""Lucid's root of the correlation matrix of red, green and blue over ImageNet. Rows are colours, columns the
+independent components: brightness, red against blue, green against both."""
 
 _MIX = COLOURS / np.linalg.norm(COLOURS, axis=0).max()
 
 
 class Parametrization(NamedTuple):
-    """How images `(n, height, width, channels)` are made of parameters `(n, ...)`, which Adam or a gradient changes.
+    """A map from parameters `(n, ...)`, which the optimiser changes, to images `(n, height, width, channels)`.
 
     Attributes:
-        name: What it is called.
-        start: `start(random, shape, centre)` of a NumPy generator, the shape of the images and the colour that counts
-            as nothing (see `optimize`): float32 parameters to begin with.
-        images: `images(parameters, shape)` of a tensor and `(height, width, channels)`: pixels 0 to 255.
-        parameters: `parameters(images)` of an array or tensor: those that make these images.
-        bounded: `bounded(parameters)`: the nearest whose images lie within 0 to 255.
+        name: Its name.
+        start: `start(random, shape, centre)` of a NumPy generator, the shape of the images and the `centre` of
+            `optimize` returns initial float32 parameters.
+        images: `images(parameters, shape)` of a tensor and `(height, width, channels)` returns pixels, 0 to 255.
+        parameters: `parameters(images)` of an array or tensor returns the parameters of these images.
+        bounded: `bounded(parameters)` returns the nearest parameters whose images lie within 0 to 255.
     """
 
     name: str
@@ -42,13 +42,12 @@ class Parametrization(NamedTuple):
 
 
 def pixels(base=None, spread=10.0, squash=False):
-    """An image as its own parameters.
+    """Parametrize an image by its pixels.
 
     Args:
-        base: Around which value the noise lies that it starts from, a number or one per channel; None for the colour
-            that counts as nothing.
-        spread: The standard deviation of that noise.
-        squash: Whether a sigmoid keeps pixels within 0 to 255; else they are clipped after each step.
+        base: The mean of the initial noise, a number or one per channel; None for the `centre` of `optimize`.
+        spread: The standard deviation of the initial noise.
+        squash: Whether a sigmoid keeps pixels within 0 to 255; otherwise they are clipped after each step.
     """
     check_real("spread", spread, 0)
     base = base if base is None else _check_base(base)
@@ -65,19 +64,19 @@ def pixels(base=None, spread=10.0, squash=False):
 
 
 def fourier(base=127.5, spread=0.01, decay=1.0):
-    """An image as the sum of waves, whose amplitudes are the parameters, squashed into 0 to 255 by a sigmoid.
+    """Parametrize an image by its Fourier coefficients; a sigmoid maps their sum to 0 to 255.
 
-    With f the frequency of a wave in cycles per pixel, its amplitude is divided by `max(f, 1 / max(w, h)) ** decay`, so
-    that a step of one size changes an image as photographs differ, whose spectra fall so. Three channels are mixed so
-    that one step changes colours as they vary together in photographs. All of it, the factors `sqrt(w h)` and 1 / 4
-    included, is Lucid's; ours differs where `base` is not mid-grey, in widths that are odd, where Lucid has one more
-    column of waves, and in one channel, which Lucid does not know.
+    With f the frequency of a coefficient in cycles per pixel, its amplitude is divided by `max(f, 1 / max(w, h)) **
+    decay`, so that equal steps change an image with the spectrum of photographs. Three channels are mixed so that steps
+    have the colour correlations of photographs. All of this, with the factors `sqrt(w h)` and 1 / 4, is Lucid's. It
+    differs for a `base` other than mid-grey, for odd widths, where Lucid has one more column of coefficients, and for
+    one channel, which Lucid does not support.
 
     Args:
-        base: The pixel value of an image whose amplitudes are zero, a number or one per channel: mid-grey, or for
-            digits near their background.
-        spread: The standard deviation of the amplitudes that it starts from.
-        decay: 0 treats all waves alike.
+        base: The pixel value of an image whose coefficients are zero, a number or one per channel: mid-grey, or for
+            digits a value near their background.
+        spread: The standard deviation of the initial coefficients.
+        decay: Exponent of the frequency scaling; 0 scales all frequencies alike.
     """
     check_real("spread", spread, 0), check_real("decay", decay)
     base = _check_base(base)
@@ -106,11 +105,11 @@ def fourier(base=127.5, spread=0.01, decay=1.0):
 
 
 PARAMETRIZATIONS = {"fourier": fourier, "pixels": pixels}
-"""{name: function that makes a `Parametrization`}."""
+"""{name: function that returns a `Parametrization`}."""
 
 
 def parametrization_of(given):
-    """A `Parametrization`, or the one of a name, with its own defaults.
+    """The given `Parametrization`, or the one of this name with its defaults.
 
     Raises:
         ValueError: If it is neither.
@@ -124,7 +123,7 @@ def parametrization_of(given):
 
 
 def _scale(height, width, decay):
-    """What amplitudes are multiplied by, `(height, width // 2 + 1)` complex64."""
+    """Factors of the Fourier coefficients, `(height, width // 2 + 1)` complex64."""
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
     scale = np.sqrt(width * height) / np.maximum(frequency, 1 / max(width, height)) ** decay
     return tf.constant(scale, tf.complex64)
@@ -135,7 +134,7 @@ def _sigmoid(values):
 
 
 def _logit(images):
-    """The inverse of the sigmoid; black and white, which it reaches nowhere, move in by a thousandth of a level."""
+    """The inverse of the sigmoid; black and white, where it is infinite, are moved inwards by 0.001 levels."""
     share = tf.clip_by_value(tf.cast(images, tf.float32), 1e-3, 255 - 1e-3) / 255
     return tf.math.log(share) - tf.math.log1p(-share)
 

@@ -1,14 +1,14 @@
-"""Settings that work out of the box, by name, and `visualize`, which uses them.
+"""Presets of `optimize`, by name, and `visualize`, which applies them.
 
-| preset        | images                   | what keeps them smooth                           | source          |
-|---------------|--------------------------|--------------------------------------------------|-----------------|
-| `digits`      | waves, from near black   | small transforms, weak L2 and variation          | ours            |
-| `photographs` | waves in natural colours | transforms                                       | Olah et al.     |
-| `yosinski-1`  | pixels, from noise       | blur 0.5 every 4 steps, pixel norms above 50 %   | Yosinski et al. |
-| `yosinski-2`  | the same                 | decay 0.3, pixel norms above 20 %                | the same        |
-| `yosinski-3`  | the same                 | decay 0.0001, blur 1 every 4 steps               | the same        |
-| `yosinski-4`  | the same                 | blur 0.5 every 4 steps, contributions above 90 % | the same        |
-| `erhan`       | the same                 | a norm like that of real images                  | Erhan et al.    |
+| preset        | images                        | regularisation                                   | source          |
+|---------------|-------------------------------|--------------------------------------------------|-----------------|
+| `digits`      | Fourier, starting near black  | small transforms, weak L2 and total variation    | this project    |
+| `photographs` | Fourier, decorrelated colours | transforms                                       | Olah et al.     |
+| `yosinski-1`  | pixels, starting from noise   | blur 0.5 every 4 steps, pixel norms above 50 %   | Yosinski et al. |
+| `yosinski-2`  | the same                      | decay 0.3, pixel norms above 20 %                | the same        |
+| `yosinski-3`  | the same                      | decay 0.0001, blur 1 every 4 steps               | the same        |
+| `yosinski-4`  | the same                      | blur 0.5 every 4 steps, contributions above 90 % | the same        |
+| `erhan`       | the same                      | fixed norm, that of real images                  | Erhan et al.    |
 
 Olah, Mordvintsev & Schubert, "Feature Visualization", Distill 2017; Yosinski et al., arXiv:1506.06579, section 3 and
 Table 1; Erhan et al., "Visualizing Higher-Layer Features of a Deep Network", 2009.
@@ -37,9 +37,10 @@ KINDS = ("neuron", "channel")
 
 
 def digits(shape):
-    """For light strokes on black, one channel: waves that start near black, moved and turned a little.
+    """Settings for light strokes on black with one channel: a Fourier image that starts near black, with small
+    transforms.
 
-    The penalties are ours, just strong enough to leave black what a unit does not need.
+    The weights of the penalties are this project's: just large enough to keep pixels black that do not affect the unit.
     """
     border = max(1, min(shape[:2]) // 14)
     return {
@@ -52,7 +53,7 @@ def digits(shape):
 
 
 def photographs(shape):
-    """Olah et al.'s transforms, their lengths for 224 pixels, and learning rate; they go on for 2560 steps."""
+    """The transforms, with lengths for 224 pixels, and the learning rate of Olah et al.; they take 2560 steps."""
     border = max(1, min(shape[:2]) // 14)
     return {
         "steps": 128,
@@ -70,9 +71,11 @@ def photographs(shape):
 
 
 def _yosinski(*regularizers, rate):
-    """Gradient ascent from noise about the mean. The authors multiply the gradient of a Caffe network by 1, whose
-    size is that network's own; ours is divided by its mean magnitude, so that `rate` is in pixel units: more for
-    regularisers that take more away."""
+    """Settings of gradient ascent from noise around the mean.
+
+    The authors multiply the gradient of a Caffe network by 1, a scale that is specific to that network. Here the
+    gradient is divided by its mean magnitude, so `rate` is in pixel units, and larger for stronger regularisers.
+    """
 
     def settings(shape):
         return {
@@ -87,10 +90,10 @@ def _yosinski(*regularizers, rate):
 
 
 def erhan(shape):
-    """Activation maximisation: gradient ascent on a sphere.
+    """Settings of activation maximisation by gradient ascent on a sphere.
 
-    Its radius is that of a typical image's distance from the mean: a third of the range for each pixel of a digit, and
-    a quarter in photographs, which is what MNIST's digits and photographs of ImageNet classes have.
+    The radius is the distance of a typical image from the mean: a third of the range per pixel for digits (measured on
+    MNIST), and a quarter for photographs (measured on images of ImageNet classes).
     """
     share = 1 / 3 if shape[-1] == 1 else 1 / 4
     return {
@@ -111,7 +114,7 @@ PRESETS = {
     "yosinski-4": _yosinski(blur(0.5, 4), clip_contributions(90), rate=12.0),
     "erhan": erhan,
 }
-"""{name: function of the images' `(height, width, channels)` that returns arguments for `optimize`}."""
+"""{name: function from the images' `(height, width, channels)` to arguments of `optimize`}."""
 
 
 def visualize(
@@ -126,7 +129,7 @@ def visualize(
     input_shape=None,
     **settings,
 ):
-    """Make for each channel of a layer an image that maximises it.
+    """Optimise for each channel of a layer an image that maximises it.
 
     Args:
         model: A functional or Sequential `keras.Model`.
@@ -135,17 +138,17 @@ def visualize(
         preset: A name in `PRESETS`; None for `"digits"` where images have one channel, else `"photographs"`.
         kind: `"neuron"` for the unit at a position, `"channel"` for the mean of the map.
         position: `(row, column)` of the neuron, or one for each channel; None for the middle.
-        preprocess: Function from pixels, 0 to 255, to what the model takes, of tensors; None for a model that takes
-            pixels.
-        input_shape: `(height, width, channels)` for a model that leaves its input size open.
-        **settings: Whatever else `optimize` takes: `steps`, `seed`, `batch_size`, `progress`, `size` ..., or in place
-            of the preset's own.
+        preprocess: Preprocessing function of tensors, from pixels, 0 to 255, to the model's input; None for a model
+            that takes pixels.
+        input_shape: `(height, width, channels)` for a model with an undefined input size.
+        **settings: Other arguments of `optimize`: `steps`, `seed`, `batch_size`, `progress`, `size` and so on. They
+            take precedence over those of the preset.
 
     Returns:
         `Visualization`, in the order of `channels`.
 
     Raises:
-        ValueError: If a name is unknown or a channel out of range, or as `optimize`.
+        ValueError: If a name is unknown or a channel out of range, or as for `optimize`.
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be 'neuron' or 'channel'; received {kind!r}.")

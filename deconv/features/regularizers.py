@@ -1,8 +1,8 @@
-"""What holds high frequencies and single pixels down while an image is optimised.
+"""Regularisers that suppress high frequencies and isolated pixels while an image is optimised.
 
-Two kinds: penalties are subtracted from the objective; operations change the image after a step. Both see images as
-`optimize` hands them over, less the colour that counts as nothing (its `centre`), in pixel units divided by 255: a
-network's own mean colour for photographs, black for digits.
+There are two kinds: penalties are subtracted from the objective; operations change the image after a step. Both receive
+the images of `optimize` minus its `centre`, in pixel units divided by 255. For photographs the centre is the mean
+colour of the network, for digits black.
 
 | regulariser               | kind      | source                                                                     |
 |---------------------------|-----------|----------------------------------------------------------------------------|
@@ -26,14 +26,14 @@ from deconv.validation import check_positive
 
 
 class Regularizer(NamedTuple):
-    """One of them.
+    """A penalty or an operation.
 
     Attributes:
-        name: What it does, with its numbers.
-        penalty: `penalty(images)`, floats `(n,)`; None for none.
-        operation: `operation(images, gradient, step)`: the images as they go on, of the images behind step number
-            `step`, counted from 0, and the gradient of the objective, less the penalties, before it, `(n, height,
-            width, channels)`. None for none.
+        name: Its name, with the parameters.
+        penalty: `penalty(images)` returns floats `(n,)`; None for an operation.
+        operation: `operation(images, gradient, step)` returns the changed images, given the images after step number
+            `step`, counted from 0, and the gradient before it of the objective minus the penalties, `(n, height, width,
+            channels)`. None for a penalty.
     """
 
     name: str
@@ -42,26 +42,26 @@ class Regularizer(NamedTuple):
 
 
 def l2(weight):
-    """Subtracts `weight * ||x||²`, the sum over all pixels and channels."""
+    """Subtract `weight * ||x||²`, the sum of squares over all pixels and channels."""
     _check_number("weight", weight, 0)
     return Regularizer(f"L2 {weight:g}", penalty=lambda images: weight * tf.reduce_sum(tf.square(images), [1, 2, 3]))
 
 
 def variation(weight, beta=2.0):
-    """Subtracts `weight * total_variation(x, beta)`."""
+    """Subtract `weight * total_variation(x, beta)`."""
     _check_number("weight", weight, 0)
     _check_number("beta", beta, 0)
     return Regularizer(f"variation {weight:g}", penalty=lambda images: weight * total_variation(images, beta))
 
 
 def decay(rate):
-    """Takes a share of the image away at every step: `x <- (1 - rate) x`."""
+    """Shrink the image at every step: `x <- (1 - rate) x`."""
     _check_number("rate", rate, 0, 1)
     return Regularizer(f"decay {rate:g}", operation=lambda images, gradient, step: (1 - rate) * images)
 
 
 def blur(width, every=1):
-    """Blurs by a Gaussian of standard deviation `width` in pixels, after every so many steps: see `blurred`."""
+    """Blur with a Gaussian of standard deviation `width` in pixels, every `every` steps: see `blurred`."""
     _check_number("width", width, 0)
     check_positive("every", every)
 
@@ -72,7 +72,7 @@ def blur(width, every=1):
 
 
 def clip_norms(percentile):
-    """Sets small pixels to nothing at every step: see `without_small_norms`."""
+    """Set pixels of small norm to zero at every step: see `without_small_norms`."""
     _check_number("percentile", percentile, 0, 100)
     return Regularizer(
         f"norms above {percentile:g} %",
@@ -81,7 +81,7 @@ def clip_norms(percentile):
 
 
 def clip_contributions(percentile):
-    """Sets pixels to nothing that contribute little, at every step: see `without_small_contributions`."""
+    """Set pixels of small contribution to zero at every step: see `without_small_contributions`."""
     _check_number("percentile", percentile, 0, 100)
     return Regularizer(
         f"contributions above {percentile:g} %",
@@ -90,20 +90,20 @@ def clip_contributions(percentile):
 
 
 def norm_ball(norm, sphere=False):
-    """Keeps images within a distance of nothing, at every step: see `within_ball`."""
+    """Project the images to a ball around zero at every step: see `within_ball`."""
     _check_number("norm", norm, 0)
     return Regularizer(f"norm {norm:g}", operation=lambda images, gradient, step: within_ball(images, norm, sphere))
 
 
 def total_variation(images, beta=2.0):
-    """How rough images are: the sum over pixels and channels of `(dx² + dy²) ** (beta / 2)`.
+    """Compute the total variation: the sum over pixels and channels of `(dx² + dy²) ** (beta / 2)`.
 
-    dx and dy are the differences to the next pixel to the right and below, nothing at the last column and row. With a
-    beta below 2 a thousandth of a millionth stands below the root, so that it has a slope where an image is even.
+    dx and dy are the differences to the next pixel to the right and below, zero at the last column and row. For beta
+    other than 2, 1e-9 is added to the squares, so that the derivative is finite where the image is constant.
 
     Args:
         images: Tensor `(n, height, width, channels)`.
-        beta: 2 for squares; 1 for edges, which are not smoothed away.
+        beta: 2 for the sum of squares; 1 preserves edges.
 
     Returns:
         Floats `(n,)`.
@@ -115,38 +115,38 @@ def total_variation(images, beta=2.0):
 
 
 def blurred(images, width):
-    """Images under a Gaussian of standard deviation `width` in pixels, which ends at four of them.
+    """Convolve images with a Gaussian of standard deviation `width` in pixels, truncated at four standard deviations.
 
-    At the border the image is continued by its mirror image, as `scipy.ndimage.gaussian_filter` does, which Yosinski's
-    toolbox uses; colours are not mixed.
+    The border is continued by reflection, as in `scipy.ndimage.gaussian_filter`, which Yosinski's toolbox uses.
+    Channels are not mixed.
     """
     rows, columns = (tf.constant(_gaussian(size, width), images.dtype) for size in images.shape[1:3])
     return tf.einsum("ri,nijc,sj->nrsc", rows, images, columns)
 
 
 def without_small_norms(images, percentile):
-    """Images whose pixels are zero where their norm over the colours is below a percentile of those of the image."""
+    """Set the pixels to zero whose norm over the channels is below a percentile of the norms in the same image."""
     return _above(images, tf.norm(images, axis=-1), percentile)
 
 
 def without_small_contributions(images, gradient, percentile):
-    """Images whose pixels are zero where they contribute little to the objective.
+    """Set the pixels to zero that contribute little to the objective.
 
-    What a pixel contributes is `|sum over colours of x * gradient|`, to first order the change of the objective if the
-    pixel is set to nothing; pixels below a percentile of those of the image go.
+    The contribution of a pixel is `|sum over channels of x * gradient|`, the change of the objective, to first order,
+    if the pixel is set to zero. Pixels below a percentile of the contributions in the same image are set to zero.
     """
     return _above(images, tf.abs(tf.reduce_sum(images * gradient, axis=-1)), percentile)
 
 
 def within_ball(images, norm, sphere=False):
-    """Images no longer than `norm`, the root of the sum of squares; on a sphere, exactly that long, but for zeros."""
+    """Scale images to a Euclidean norm of at most `norm`, or exactly `norm` for a sphere; zero images stay zero."""
     lengths = tf.sqrt(tf.reduce_sum(tf.square(images), axis=[1, 2, 3], keepdims=True))
     factors = norm / tf.maximum(lengths, 1e-12)
     return images * (factors if sphere else tf.minimum(factors, 1))
 
 
 def _above(images, sizes, percentile):
-    """Pixels whose size is not below a percentile of their image, as `np.percentile` has it."""
+    """Set the pixels to zero whose size is below a percentile (as of `np.percentile`) of their image."""
     ordered = tf.sort(tf.reshape(sizes, [-1, sizes.shape[1] * sizes.shape[2]]), axis=1)
     place = percentile / 100 * (ordered.shape[1] - 1)
     low, high = ordered[:, int(np.floor(place))], ordered[:, int(np.ceil(place))]
@@ -155,7 +155,7 @@ def _above(images, sizes, percentile):
 
 
 def _gaussian(size, width):
-    """A blur along an axis of so many pixels as a matrix, continued by mirroring."""
+    """The matrix of a Gaussian blur along an axis of length `size`, with reflection at the border."""
     if width == 0:
         return np.eye(size)
     field = int(4 * width + 0.5)

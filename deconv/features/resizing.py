@@ -1,4 +1,4 @@
-"""A model's lower layers at another image size: filters and poolings slide over images of any size."""
+"""Run the lower layers of a model at another image size, which convolutions and poolings support."""
 
 import keras
 import tensorflow as tf
@@ -11,24 +11,24 @@ from deconv.validation import preprocessed
 
 
 def at_size(model, layers, shape, *, average_pooling=False):
-    """Lay open the part of a model that some layers need, for images of another size than its own.
+    """Cut a model to the layers that are needed, for images of another size than its own.
 
-    The model itself is not changed, and its weights are shared. What stands on convolutions, poolings, normalisations
-    and activations works at any size; so does a dense layer behind a global pooling, but not one behind a `Flatten`.
+    The model is not changed, and its weights are shared. Convolutions, poolings, normalisations, activations, and dense
+    layers after a global pooling work at any size; a dense layer after a `Flatten` does not.
 
     Args:
         model: A functional or Sequential `keras.Model`.
-        layers: One layer or a sequence of them: names, paths or indices; None is what the model puts out.
-        shape: `(height, width, channels)` of the images; None for the size that the model has.
-        average_pooling: Whether max poolings are replaced by average poolings of the same windows, as Gatys et al.
-            (arXiv:1508.06576) do for smoother gradients. Cells outside of a map do not count. Global ones
-            stay.
+        layers: One layer or a sequence of them: names, paths or indices; None for the model's output.
+        shape: `(height, width, channels)` of the images; None for the size of the model.
+        average_pooling: Whether to replace max poolings by average poolings of the same windows, as Gatys et al.
+            (arXiv:1508.06576) do for smoother gradients. Cells in the padding are not counted. Global poolings are
+            kept.
 
     Returns:
-        A `Graph` cut to what the layers need; they are found in it as in the model's own.
+        A `Graph` of the steps that the layers need; `find` finds them by the same names as in the model.
 
     Raises:
-        ValueError: If a layer is unknown, or one that is needed does not work at this size.
+        ValueError: If a layer is unknown, or a needed layer does not work at this size.
     """
     if shape is not None:
         check_shape(shape)
@@ -49,21 +49,21 @@ def at_size(model, layers, shape, *, average_pooling=False):
 
 
 def for_pixels(model, layers, shape, preprocess=None, *, average_pooling=False):
-    """As `at_size`, for what a preprocessing makes of pixels of this shape `(height, width, channels)`."""
+    """As `at_size`, for the output of a preprocessing function of pixels with shape `(height, width, channels)`."""
     if preprocess is not None:
         shape = tuple(tf.convert_to_tensor(preprocessed(tf.zeros((1, *shape)), preprocess)).shape[1:])
     return at_size(model, layers, shape, average_pooling=average_pooling)
 
 
 def find(model_graph, layer):
-    """The step of a layer, as `graph.find`; None is the one that makes the model's first output."""
+    """The step of a layer, as `graph.find`; for None the step that computes the model's first output."""
     if layer is not None:
         return graph.find(model_graph, layer)
     return next(step for step in model_graph.steps if model_graph.outputs[0] in step.outputs)
 
 
 class AveragePooling(keras.layers.Layer):
-    """Average pooling over the windows of a max pooling, of whatever padding; padded cells do not count."""
+    """Average pooling over the windows of a max pooling, with any padding; padded cells are not counted."""
 
     def __init__(self, pool_size, strides, padding, **kwargs):
         super().__init__(**kwargs)
@@ -84,10 +84,10 @@ class AveragePooling(keras.layers.Layer):
 
 
 def at_own_size(model, shape):
-    """The whole model, sides that it leaves open set to those of `shape`."""
+    """The graph of the whole model; undefined sides of its input take the values of `shape`."""
     try:
         own = model.inputs[0].shape[1:]
-    except (AttributeError, ValueError, TypeError, IndexError):  # no model, or none with a graph: `walk` says so
+    except (AttributeError, ValueError, TypeError, IndexError):  # not a model with a graph: `walk` raises the error
         return graph.walk(model)
     if shape is None or None not in own:
         return graph.walk(model)
@@ -97,7 +97,7 @@ def at_own_size(model, shape):
 
 
 def _averaging(step):
-    """The step with its max pooling made an average pooling; any other as it is."""
+    """Replace a max pooling step by an average pooling; return any other step as it is."""
     if not issubclass(graph.kind(step.layer), keras.layers.MaxPooling2D):
         return step
     pool = step.layer
@@ -105,7 +105,7 @@ def _averaging(step):
 
 
 def _resized(model_graph, shape):
-    """The same steps between edges of other shapes, which a symbolic run finds out."""
+    """The same steps with edges of other shapes, which are found by a symbolic forward pass."""
     image, shapes, reached = model_graph.inputs[0], {}, []
 
     def call(step, *args, **kwargs):

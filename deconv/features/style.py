@@ -1,4 +1,4 @@
-"""Style transfer: what one image shows, painted as another one is (Gatys, Ecker & Bethge, arXiv:1508.06576)."""
+"""Style transfer: the content of one image in the style of another (Gatys, Ecker & Bethge, arXiv:1508.06576)."""
 
 import os
 from numbers import Real
@@ -21,17 +21,17 @@ from deconv.validation import check_pair, check_pixels, check_positive
 STARTS = ("content", "noise")
 
 _WORKABLE = 32, 223
-"""The pixels of a start: a sigmoid hardly moves what it has made black or white."""
+"""Range of pixels of the initial image: the gradient of a sigmoid vanishes at black and white."""
 
 
 class StyleTransfer(NamedTuple):
-    """What has been painted.
+    """The result of a style transfer.
 
     Attributes:
         image: float32 `(height, width, channels)`, pixels from 0 to 255.
-        content_losses, style_losses: `{layer: float}`, how far it is from the content and from the style, relative: 0
-            if they are equal, 1 for an image that the layer is silent for.
-        history: float32 `(steps,)`, the weighted sum before each step.
+        content_losses, style_losses: `{layer: float}`, relative squared errors against the content and the style: 0 if
+            they are equal, 1 for an image for which the output of the layer is zero.
+        history: float32 `(steps,)`, the weighted sum of the losses before each step.
     """
 
     image: np.ndarray
@@ -61,44 +61,46 @@ def transfer_style(
     seed=0,
     progress=False,
 ):
-    """Paint what one image shows in the style of another.
+    """Compute an image with the content of one image and the style of another.
 
-    What becomes small is the content's relative error in some layers plus that of the style in others, each averaged
-    over its layers, and a little roughness:
+    The loss is the relative error of the content in some layers plus that of the style in other layers, each averaged
+    over its layers, plus a small penalty on roughness:
 
         content_weight * |F - P|² / |P|²  +  style_weight * |G - A|² / |A|²
 
-    with F and P what a layer puts out for the image and for the content, behind its activation; G and A the Gram
-    matrices of what it puts out for the image and for the style, see `gram`. Where we differ from Gatys et al.:
+    F and P are the outputs of a layer for the image and for the content, after its activation function. G and A are the
+    Gram matrices of the outputs for the image and for the style, see `gram`. Differences from Gatys et al.:
 
-    - They divide the squared errors by constants, and scale the weights of their network so that every filter's mean
-      activation is 1. We divide by what is to be reached, which asks the same of layers of any scale: in AlexNet, whose
-      layers differ by orders of magnitude, no weight has to be found for each layer.
-    - They start from white noise; we start from the content, and share Adam with all of `deconv.features`. The weights
-      are relative, so that they are of another kind than theirs.
-    - AlexNet's first filters move by 4 pixels at a time and leave a grid behind, which VGG's do not. An image made of
-      waves, a little jitter and a penalty on roughness (as of `invert`) take it away.
+    - They divide the squared errors by constants, and scale the weights of their network so that the mean activation of
+      every filter is 1. Here the errors are divided by the squared norm of the target values, which is independent of
+      the scale of a layer. The layers of AlexNet differ by orders of magnitude, and need no weights of their own.
+    - They start from white noise. Here the optimisation starts from the content and uses Adam, as all of
+      `deconv.features`. The weights are relative and do not compare with theirs.
+    - The first filters of AlexNet have a stride of 4 pixels and leave a grid in the image, which those of VGG do not. A
+      Fourier parametrization, a small jitter and a penalty on roughness (as in `invert`) remove it.
 
     Args:
-        model: A functional or Sequential `keras.Model`. It is not changed. One that is made for another image size is
-            run at this one, as far as its layers can.
+        model: A functional or Sequential `keras.Model`. It is not changed. A model for another image size is run at
+            this size, as far as its layers support it.
         content, style: The images: paths of png, jpg, bmp or gif files, or arrays `(height, width, channels)` in pixel
             units [0, 255].
-        content_layers, style_layers: Names, paths or indices, one or several. None for the style stands for all
-            convolutions, of more than five for the first, the last and three between; None for the content for the last
-            but one of these. In AlexNet these are conv1 to conv5, and conv4.
-        content_weight, style_weight, roughness_weight: How much each counts, at least 0.
-        size: `(height, width)` to which both are brought, or one number for both: the shorter side is resized, then the
-            centre is cut out. None leaves them as they are; they may then differ.
+        content_layers, style_layers: Names, paths or indices, one or several. None for the style means all
+            convolutions, or five of them (the first, the last and three between) if there are more; None for the
+            content means the last but one of these. In AlexNet these are conv1 to conv5, and conv4.
+        content_weight, style_weight, roughness_weight: Weights of the losses, at least 0.
+        size: `(height, width)` of both images, or one number for both sides: the images are resized to cover this size
+            and cropped at the centre. None keeps their sizes, which may differ.
         start: `"content"` or `"noise"`.
-        steps: How many steps.
-        learning_rate: Of Adam, in the units of the parametrization: about 4 for `"pixels"`.
+        steps: Number of update steps.
+        learning_rate: Learning rate of Adam, in the units of the parametrization: about 4 for `"pixels"`.
         parametrization: As for `optimize`.
-        largest_jitter: How many pixels the image is moved at each step, at most half of it to each side; 0 for none.
-        average_pooling: Whether max poolings are replaced by average poolings while this goes on, which Gatys et al.
-            found to look better.
-        preprocess: From pixels to what the model takes, a function of tensors; None for a model that takes pixels.
-        seed: Of the jitter and of the noise.
+        largest_jitter: By how many pixels the image can be shifted at each step, at most half of them to each side; 0
+            for none.
+        average_pooling: Whether max poolings are replaced by average poolings during the optimisation, which gave
+            better images for Gatys et al.
+        preprocess: Preprocessing function of tensors, from pixels to the model's input; None for a model that takes
+            pixels.
+        seed: Seed of the jitter and of the noise.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -164,9 +166,9 @@ def transfer_style(
 
 
 def gram(maps):
-    """Which channels are active together, wherever in the image: the Gram matrix of the maps over their positions.
+    """Compute the Gram matrices of activation maps over their positions, divided by the number of positions.
 
-    It is divided by the number of positions, so that images of different sizes compare.
+    They hold the correlations of the channels irrespective of the position. Images of different sizes compare.
 
     Args:
         maps: Tensor `(n, rows, columns, channels)`, or `(n, channels)` for a layer without positions.
@@ -179,7 +181,7 @@ def gram(maps):
 
 
 def relative(values, wanted):
-    """`|values - wanted|² / |wanted|²`, a number for each of the first axis."""
+    """`|values - wanted|² / |wanted|²`, for each entry of the first axis."""
     axes = list(range(1, values.shape.rank))
     return tf.reduce_sum(tf.square(values - wanted), axes) / tf.reduce_sum(tf.square(wanted), axes)
 
@@ -196,7 +198,7 @@ def _targets(name, layers):
 
 
 def _wanted(name, values, targets):
-    """What is to be reached in each layer; none may be silent."""
+    """The target values of each layer; an error if they are all zero."""
     for target in targets:
         if not np.any(values[target]):
             raise ValueError(f"Layer {target.layer!r} puts out nothing but zeros for the {name}. Take another layer.")
@@ -204,7 +206,7 @@ def _wanted(name, values, targets):
 
 
 def _filters(model, shape):
-    """Names of a model's convolutions, five of them at most, from the image up."""
+    """Names of at most five of the model's convolutions, from the lowest to the highest."""
     steps = at_own_size(model, shape).steps
     names = [step.name for step in steps if issubclass(graph.kind(step.layer), keras.layers.Conv2D)]
     if not names:
@@ -213,7 +215,7 @@ def _filters(model, shape):
 
 
 def _image(name, given, size, model):
-    """An image as float32 pixels, read if it is a path, resized and cut if there is a size."""
+    """An image as float32 pixels, read if it is a path, resized and cropped if a size is given."""
     if isinstance(given, str | os.PathLike):
         given = _read(name, os.fspath(given), model.inputs[0].shape[-1])
     image = check_pixels(name, given)
@@ -229,7 +231,7 @@ def _image(name, given, size, model):
 
 
 def _read(name, path, channels):
-    """The pixels of an image file, with as many channels as the model takes if these are 1 or 3."""
+    """Read an image file, with as many channels as the model takes if these are 1 or 3."""
     try:
         content = tf.io.read_file(path)
         return tf.io.decode_image(content, channels if channels in (1, 3) else 0, expand_animations=False).numpy()

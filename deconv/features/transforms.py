@@ -1,9 +1,9 @@
-"""Images moved, scaled and turned a little before each look, so that what is found does not hang on single pixels.
+"""Random shifts, scalings and rotations of an image at each step, so that it does not depend on single pixels.
 
-The third of the four nouns of Lucid (Olah, Mordvintsev & Schubert, "Feature Visualization", Distill 2017, section
-"Transformation Robustness"). A transform says, for each image on its own, where every pixel of the result comes from.
-Those of a sequence are put together and the image is read once, between the four pixels around each place, so that it
-is not blurred over and over; Lucid interpolates again for each transform.
+Transforms are the third of Lucid's four components (Olah, Mordvintsev & Schubert, "Feature Visualization", Distill
+2017, section "Transformation Robustness"). A transform maps each pixel of the result to a position in its input,
+separately for each image. The maps of a sequence are composed and the image is interpolated once, bilinearly, to avoid
+repeated blurring; Lucid interpolates for each transform.
 
     robust = (pad(16), jitter(16), scale(0.95, 1.05), rotate(-5, 5), jitter(8), crop(4))
 """
@@ -19,14 +19,14 @@ from deconv.validation import check_positive
 
 
 class Transform(NamedTuple):
-    """One change of the plane.
+    """A random affine map of image coordinates.
 
     Attributes:
-        name: What it does, with its numbers.
-        size: `size(height, width)` of what goes in: that of what comes out.
-        draw: `draw(uniform)` of floats `(n, 2)` from 0 to 1: `(matrices (n, 2, 2), shifts (n, 2))`. A place
-            `(down, right)` from the middle of the result comes from `matrix @ place + shift` from the middle of what
-            goes in.
+        name: Its name, with the parameters.
+        size: `size(height, width)` of the input returns those of the result.
+        draw: `draw(uniform)` of floats `(n, 2)` from 0 to 1 returns `(matrices (n, 2, 2), shifts (n, 2))`. The position
+            `(down, right)` from the centre of the result is read from `matrix @ position + shift` from the centre of
+            the input.
     """
 
     name: str
@@ -35,19 +35,19 @@ class Transform(NamedTuple):
 
 
 def pad(border):
-    """A border on every side, of the colour that `optimize` is given as `fill`."""
+    """Add a border on every side, of the colour `fill` of `optimize`."""
     check_positive("border", border)
     return Transform(f"pad {border}", lambda height, width: (height + 2 * border, width + 2 * border), _stay)
 
 
 def crop(border):
-    """Cuts a border off every side."""
+    """Remove a border on every side."""
     check_positive("border", border)
     return Transform(f"crop {border}", lambda height, width: (height - 2 * border, width - 2 * border), _stay)
 
 
 def jitter(pixels):
-    """Cuts `pixels` rows and columns off, as many of them before the image as chance has it, the rest behind it."""
+    """Crop `pixels` rows and columns, a random number of them before the image and the rest behind it."""
     check_positive("pixels", pixels)
 
     def draw(uniform):
@@ -58,7 +58,7 @@ def jitter(pixels):
 
 
 def scale(smallest, largest):
-    """Scales about the middle, by any factor between the two; Lucid draws one of several."""
+    """Scale about the centre by a random factor between the two; Lucid draws one of several factors."""
     low, high = _range("scale", smallest, largest)
     if low <= 0:
         raise ValueError(f"A scale is a factor above zero, 1 for the image as it is; received {smallest!r}.")
@@ -71,7 +71,7 @@ def scale(smallest, largest):
 
 
 def rotate(smallest, largest):
-    """Turns about the middle, by any angle between the two, in degrees, against the clock if positive."""
+    """Rotate about the centre by a random angle between the two, in degrees, counter-clockwise if positive."""
     low, high = _range("rotate", smallest, largest)
 
     def draw(uniform):
@@ -84,27 +84,27 @@ def rotate(smallest, largest):
 
 
 def apply(transforms, images, uniforms, size, fill=0.0):
-    """Read images through a sequence of transforms.
+    """Apply a sequence of transforms to images.
 
     Args:
-        transforms: Sequence of `Transform`s, the first first.
+        transforms: Sequence of `Transform`s, applied in this order.
         images: Tensor `(n, height, width, channels)`.
-        uniforms: Floats `(n, len(transforms), 2)` from 0 to 1, what chance has it for each image and transform.
-        size: `(height, width)` of what is wanted: the middle of what comes out, or that with a border around it.
-        fill: What comes in from outside: a number, or one per channel.
+        uniforms: Floats `(n, len(transforms), 2)`, uniform random numbers from 0 to 1 for each image and transform.
+        size: `(height, width)` of the result: cropped, or padded, around the centre of the transformed image.
+        fill: Value of pixels outside the image: a number, or one per channel.
 
     Returns:
-        float32 tensor `(n, *size, channels)`.
+        float32 tensor `(n, *size, channels)`; without transforms, the images as they are.
 
     Raises:
-        ValueError: If the transforms leave nothing of the images.
+        ValueError: If the transforms leave an empty image.
     """
     if not transforms:
         return images
     before = tuple(images.shape[1:3])
     sizes = check_sizes(transforms, before)
     down, right = (tf.range(cells, dtype=tf.float32) for cells in size)
-    # Whole pixels go to whole pixels: an odd row more than the result has is cut off below it, not half on each side.
+    # Keep pixel centres aligned: an odd surplus row is cropped below, not half of it on each side.
     middles = [(a - 1) / 2 - (a - b) // 2 for a, b in zip(sizes[-1], size, strict=True)]
     places = tf.stack(tf.meshgrid(down - middles[0], right - middles[1], indexing="ij"), axis=-1)[None]
     for number in reversed(range(len(transforms))):
@@ -115,10 +115,10 @@ def apply(transforms, images, uniforms, size, fill=0.0):
 
 
 def check_sizes(transforms, size):
-    """The sizes of images behind each transform.
+    """The image sizes after each transform.
 
     Raises:
-        ValueError: If one is no transform, or leaves nothing.
+        ValueError: If an entry is not a `Transform`, or a transform leaves an empty image.
     """
     sizes = []
     if not isinstance(transforms, tuple | list):
@@ -134,7 +134,7 @@ def check_sizes(transforms, size):
 
 
 def _read(images, rows, columns, fill):
-    """The images at fractional places `(n, height, width)`; outside lies `fill`."""
+    """Interpolate images bilinearly at positions `(n, height, width)`; outside, the value is `fill`."""
     height, width, channels = images.shape[1:]
     pixels = tf.reshape(images, [-1, channels])
     first = tf.range(tf.shape(images)[0])[:, None, None] * (height * width)
