@@ -1,4 +1,4 @@
-"""Which pixels a unit owes its value to: signed maps of the size of the image, one method beside the other."""
+"""Attribution of a unit to the pixels: signed maps of the size of the image, by several methods with one interface."""
 
 from deconv.attribution.gradient_cam import grad_cam, grad_cam_map
 from deconv.attribution.path_integrals import completeness, integrated_gradients
@@ -16,7 +16,7 @@ METHODS = {
     "grad_cam": grad_cam,
     "lrp": lrp,
 }
-"""{name: function}; all are called alike: `method(model, images, target=None, layer=None, *, unit="max", ...)`."""
+"""{name: function}, all with the signature `method(model, images, target=None, layer=None, *, unit="max", ...)`."""
 
 __all__ = [
     "METHODS",

@@ -1,4 +1,4 @@
-"""A model up to one of its layers, and what has been compiled for it, kept as long as the model lives."""
+"""A model cut at a layer, with its compiled functions, cached for the lifetime of the model."""
 
 import tensorflow as tf
 
@@ -10,13 +10,13 @@ from deconv.runtime.dtypes import is_floating
 
 
 class Network:
-    """A `Graph` and its compiled passes.
+    """A `Graph` and its compiled functions.
 
     Attributes:
         graph: The `Graph` up to a layer, which is its last step.
-        given: Dtype of the images that the model takes. That of the graph's input is another one, floating point,
-            where the graph has been `continued`.
-        whole: The `Network` of the model as it is, where the graph has been `continued`; else None.
+        given: Dtype of the images that the model takes. Where the graph has been `continued`, the dtype of its input is
+            another one, floating point.
+        whole: The `Network` of the unchanged model, where the graph has been `continued`; else None.
     """
 
     def __init__(self, model_graph, whole=None):
@@ -25,7 +25,7 @@ class Network:
         self._compiled = {}
 
     def compiled(self, build, *options):
-        """What `build(graph, *options)` returns, built when it is first asked for; `options` are hashable."""
+        """The result of `build(graph, *options)`, cached; `options` must be hashable."""
         key = (build, *options)
         if key not in self._compiled:
             self._compiled[key] = build(self.graph, *options)
@@ -33,7 +33,7 @@ class Network:
 
 
 def forward(model_graph):
-    """Compile images to what the last layer puts out before its activation."""
+    """Compile the function from images to the output of the last layer before its activation function."""
     image, top = model_graph.inputs[0], model_graph.steps[-1].name
     return traced(
         lambda images: modified_gradients.run(model_graph, images)[1][top],
@@ -42,18 +42,18 @@ def forward(model_graph):
 
 
 def gradients(model_graph, rule, norms_pass):
-    """`backward.gradients` under a rule by its name; None for the derivative itself."""
+    """`deconv.graph.modified_gradients.gradients` under a rule given by name; None for the derivative itself."""
     return modified_gradients.gradients(
         model_graph, rule and modified_gradients.RECTIFIERS[rule], norms_pass=norms_pass
     )
 
 
 def network_of(model, layer, input_shape, real=True):
-    """The `Network` up to a layer, or the model's output for None.
+    """The `Network` up to a layer, or up to the model's output for None.
 
     Args:
         model, layer, input_shape: As for `graph.walk` and `graph.find`.
-        real: Whether a model of whole numbers is `continued`, so that it can be differentiated.
+        real: Whether a model of integer input is `continued` to real numbers, so that it can be differentiated.
     """
 
     def make():

@@ -1,4 +1,4 @@
-"""Which rule of LRP goes for which layer: composites, that choose by a layer's place or kind."""
+"""Composites of LRP, which assign a rule to each layer by its place or kind."""
 
 from typing import NamedTuple
 
@@ -10,13 +10,13 @@ from deconv.attribution.lrp_linear import is_filter
 
 
 class Place(NamedTuple):
-    """Where a layer with weights is.
+    """The place of a layer with weights.
 
     Attributes:
         step: Its `Step`.
-        pixels: Whether nothing but scaling, borders and reshaping is between it and the image.
-        third: 0, 1 or 2: in which third of the other layers with weights it is, from the lowest up, where the upper
-            thirds have the odd ones. None for a layer that pixels feed.
+        pixels: Whether only scaling, padding and reshaping are between the image and the layer.
+        third: 0, 1 or 2: the third of the other layers with weights to which it belongs, from the lowest up; a
+            remainder goes to the upper thirds. None for a layer with `pixels`.
     """
 
     step: graph.Step
@@ -25,12 +25,14 @@ class Place(NamedTuple):
 
 
 def by_third(place):
-    """Montavon et al. 2019: `z_box` at the pixels, above it `gamma`, `epsilon`, and at the top `zero`, a third each.
+    """The composite of Montavon et al. 2019: `z_box` at the pixels, then `gamma`, `epsilon` and `zero` for a third
+    each.
 
-    The constants are those of their tutorial for VGG-16, 0.25 and 0.25. There they choose the layers by hand, gamma for
-    the lower convolutions, epsilon for the upper ones, zero for the dense layers; in AlexNet thirds come to the same.
-    Their reasons: at the top, layers serve many classes at once and need the rule nearest to the function; in between,
-    weights are shared and gradients noisy, of which epsilon keeps the main part; below, gamma spreads relevance evenly.
+    The constants, 0.25 and 0.25, are those of their tutorial for VGG-16. There the layers are chosen by hand: gamma for
+    the lower convolutions, epsilon for the upper ones, zero for the dense layers. For AlexNet, thirds give the same
+    choice. Their reasons: the upper layers serve many classes at once and need the rule closest to the function; the
+    middle layers have shared weights and noisy gradients, of which epsilon keeps the main part; in the lower layers
+    gamma spreads relevance evenly.
     """
     if place.pixels:
         return rules.z_box()
@@ -42,7 +44,7 @@ def _everywhere(rule):
 
 
 def _by_kind(pixels, filters, dense):
-    """A rule for layers that pixels feed, one for other convolutions, one for dense layers."""
+    """A composite of one rule for layers that pixels feed, one for other convolutions and one for dense layers."""
 
     def choose(place):
         if place.pixels and pixels is not None:
@@ -53,7 +55,7 @@ def _by_kind(pixels, filters, dense):
 
 
 _SMALL = rules.epsilon(1e-6, relative=False)
-"""What keeps a division finite, and no more."""
+"""Only avoids divisions by zero."""
 
 COMPOSITES = {
     "auto": by_third,
@@ -66,26 +68,26 @@ COMPOSITES = {
     "epsilon_plus_flat": _by_kind(rules.flat(), rules.alpha_beta(1, 0), _SMALL),
     "epsilon_alpha2_beta1_flat": _by_kind(rules.flat(), rules.alpha_beta(2, 1), _SMALL),
 }
-"""{name: function of a `Place` that returns its rule}. The last three are after Kohlbrenner et al., arXiv:1910.09840,
-and as in Zennit: the epsilon of their dense layers is 1e-6, which only keeps divisions finite, so that nearly all of
-the value goes on. The epsilon of `"epsilon"` and `"auto"`, Montavon's, keeps a large part of it."""
+"""{name: function from a `Place` to its rule}. The last three follow Kohlbrenner et al., arXiv:1910.09840, with the
+constants of Zennit: the epsilon of their dense layers is 1e-6, which only avoids divisions by zero, so that nearly
+all relevance is passed on. The epsilon of `"epsilon"` and `"auto"`, Montavon's, absorbs a large part of it."""
 
 
 def choose(composite, places, others, whole):
-    """A rule for each layer that needs one.
+    """Choose a rule for each layer that needs one.
 
     Args:
-        composite: A name in `COMPOSITES`; a `Rule`, for all layers with weights; or `{layer name, path or type: Rule}`,
-            where names come before types, and what is not named goes by `"auto"`.
+        composite: A name in `COMPOSITES`; a `Rule` for all layers with weights; or `{layer name, path or type: Rule}`,
+            where names take precedence over types, and other layers follow `"auto"`.
         places: List of `Place`, the layers with weights.
-        others: The other steps, of which a dict may name some. Sums and averages go by `zero` unless they are.
-        whole: The `Graph` of the whole model, which has the layers that a dict may name.
+        others: The other steps. Only a dict assigns rules to these; sums and averages otherwise follow `zero`.
+        whole: The `Graph` of the whole model, in which the names of a dict must exist.
 
     Returns:
-        `{step name: Rule}` for `places` and for the others that are named.
+        `{step name: Rule}` for `places` and for the other steps that a dict names.
 
     Raises:
-        ValueError: If the composite is unknown, names a layer that is not there, or has something else than rules.
+        ValueError: If the composite is unknown, names a layer that does not exist, or has values that are not rules.
     """
     named = {}
     if isinstance(composite, rules.Rule):
@@ -108,7 +110,7 @@ def choose(composite, places, others, whole):
 
 
 def places_of(steps, fed_by_pixels):
-    """The layers with weights among steps, from the lowest up, as `Place`; `fed_by_pixels` is a set of edges."""
+    """The layers with weights among steps as `Place`, from the lowest up; `fed_by_pixels` is a set of edges."""
     found = [step for step in steps if is_filter(step)]
     above = [step.name for step in found if step.inputs[0] not in fed_by_pixels]
     thirds = {name: (3 * number + 2) // len(above) for number, name in enumerate(above)}
@@ -116,7 +118,7 @@ def places_of(steps, fed_by_pixels):
 
 
 def _named(named, step):
-    """The rule that a dict has for a step: by its name, its type, or the kind that it goes by."""
+    """The rule of a dict for a step, by its name, its type, or its kind; None if there is none."""
     return next((named[key] for key in (step.name, type(step.layer), graph.kind(step.layer)) if key in named), None)
 
 
@@ -129,5 +131,5 @@ def _checked(composite, whole):
                 "composite must have names or types of layers as keys, and rules such as "
                 f"deconv.attribution.rules.epsilon() as values; received {key!r}: {rule!r}."
             )
-    # A model inside the model stands for the step that makes its output, as everywhere.
+    # A nested model stands for the step that computes its output, as in the other modules.
     return {graph.find(whole, key).name if isinstance(key, str) else key: r for key, r in composite.items()}

@@ -1,22 +1,22 @@
-"""The mean of gradients at many points around each image, in batches of any images' points."""
+"""Averages of gradients at many points around each image, in batches across images."""
 
 import numpy as np
 
 
 def average(down, signal, points, weights, batch_size):
-    """Sum gradients with weights, for each image over its own points.
+    """Compute a weighted sum of gradients at several points for each image.
 
     Args:
-        down: Function of images and a signal that returns the values of a layer and the gradient (see
-            `backward.gradients`).
-        signal: `(n, ...)`, what goes down for each image, at all its points.
-        points: Function of two int arrays `(m,)`, numbers of images and numbers of points, that gives `(m, *shape)`. It
-            is asked for each image in turn for its first point, its second, and so on.
+        down: Function from images and a signal to the values of a layer and the gradient (see
+            `deconv.graph.modified_gradients.gradients`).
+        signal: `(n, ...)`, the gradient at the layer for each image, used at all its points.
+        points: Function from two int arrays `(m,)`, image numbers and point numbers, to points `(m, *shape)`. It is
+            called with the points in order: all of the first image, then all of the second, and so on.
         weights: `(points,)`.
-        batch_size: How many points are computed at a time; memory holds no more of them.
+        batch_size: Number of points computed, and held in memory, at a time.
 
     Returns:
-        float64 `(n, *shape)`, shaped like the images, of whatever rank.
+        float64 `(n, *shape)`, shaped like the images, of any rank.
     """
     total, weights = None, np.asarray(weights)
     everything = np.arange(len(signal) * len(weights))
@@ -30,5 +30,5 @@ def average(down, signal, points, weights, batch_size):
 
 
 def along(values, images):
-    """Values, `(n,)`, one for each image, in a shape that is multiplied with images of any rank."""
+    """Reshape values `(n,)`, one for each image, for multiplication with images of any rank."""
     return values.reshape(-1, *(1,) * (images.ndim - 1))

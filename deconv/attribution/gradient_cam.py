@@ -1,4 +1,4 @@
-"""Where in the maps of a filter layer a class is decided: the maps, weighed by their mean gradient."""
+"""Grad-CAM: activation maps weighted by their mean gradient, which localise the evidence for a class."""
 
 import keras
 import numpy as np
@@ -24,7 +24,7 @@ _PLACES = (
     keras.layers.Reshape,
     keras.layers.InputLayer,
 )
-"""Layers that only move or blur what the maps below them hold."""
+"""Layers that only move or smooth the maps below them."""
 
 
 def grad_cam(
@@ -39,24 +39,23 @@ def grad_cam(
     batch_size=32,
     input_shape=None,
 ):
-    """`grad_cam_map`, resized to the image bilinearly, as Selvaraju et al. do.
+    """Compute `grad_cam_map` and resize it bilinearly to the image, as Selvaraju et al. do.
 
-    A place has no colour: every channel of the result holds the same numbers, so that its shape is that of all other
-    methods. The cells of the map are laid over the image side by side; what a unit sees is larger than its cell, and at
-    the border of maps without padding it lies further in. The map of a sequence or a volume is resized linearly along
-    each axis.
+    All channels of the result are equal, so that its shape is that of the other methods. The cells of the map are
+    spread over the image as equal tiles. The receptive field of a unit is larger than its tile and, at the border of
+    maps without padding, lies further inside. The map of a sequence or a volume is resized linearly along each axis.
 
     Args and Raises: As for `grad_cam_map`.
 
     Returns:
-        Array shaped like `images`, at least zero with `rectify`.
+        Array shaped like `images`, non-negative with `rectify`.
     """
     maps = grad_cam_map(
         model, images, target, layer, unit=unit, at=at, rectify=rectify, batch_size=batch_size, input_shape=input_shape
     )
     shape, axes = np.shape(images)[1:], maps.ndim - 2
     edges = [edge.shape for step in network_of(model, layer, input_shape).graph.steps for edge in step.outputs]
-    grey = len(shape) == axes and (*shape, 1) in edges  # a network that gives its images their channel itself
+    grey = len(shape) == axes and (*shape, 1) in edges  # a network that adds the channel axis itself
     if not grey and len(shape) != axes + 1:
         raise ValueError(
             f"grad_cam lays its map, here of {axes} axes, over the image, which must have as many, and channels; model "
@@ -78,16 +77,16 @@ def grad_cam_map(
     batch_size=32,
     input_shape=None,
 ):
-    """The maps of a layer, summed with their mean gradients for weights.
+    """Compute the sum of the activation maps of a layer, weighted by their mean gradients.
 
     Selvaraju et al., arXiv:1610.02391, section 3.
 
     Args:
         model, images, target, layer, unit, batch_size, input_shape: As for `gradient`.
-        at: Name, path or index of the layer whose maps are weighed, after its activation. None for the last one below
-            `layer` that has a map of more than one cell and is no pooling: theirs is the last convolution, which is the
-            same unless branches or normalisations follow it.
-        rectify: Whether what speaks against the unit is set to zero, as theirs is.
+        at: Name, path or index of the layer whose activation maps are used, after its activation function. None for the
+            last layer below `layer` with maps of more than one cell that is not a pooling. The paper uses the last
+            convolution, which is the same layer unless branches or normalisations follow it.
+        rectify: Whether negative values, which are evidence against the unit, are set to zero, as in the paper.
 
     Returns:
         Array `(n, rows, columns, 1)` with the size of the maps of `at`, in the dtype of the model's input. Maps of a
@@ -123,9 +122,9 @@ def _weighed(model_graph, name):
 
 
 def _with_maps(model_graph):
-    """The steps below the last one that put out maps: of rows and columns, or as many axes as the images have.
+    """The steps below the last one with maps: of rows and columns, or of as many axes as the images have.
 
-    Where nothing has two axes, as in a network of sequences, maps of one count.
+    If no step has two axes, as in a network of sequences, maps with one axis are taken.
     """
     ranks = (len(model_graph.inputs[0].shape),) if len(model_graph.inputs[0].shape) > 3 else (3, 2)
     for rank in ranks:
@@ -137,7 +136,7 @@ def _with_maps(model_graph):
 
 
 def _resized(maps, space):
-    """Maps `(n, *axes, 1)` resized linearly to `(n, *space, 1)`, pixels having an area."""
+    """Resize maps `(n, *axes, 1)` linearly to `(n, *space, 1)`, with pixels as areas, not points."""
     if len(space) == 2:
         return tf.image.resize(maps, space).numpy().astype(maps.dtype)
     found = maps
@@ -149,7 +148,7 @@ def _resized(maps, space):
 
 
 def _last_maps(model_graph):
-    """The step that is weighed where none is named."""
+    """The step whose maps are used if no layer is named."""
     for step in reversed(_with_maps(model_graph)):
         if not issubclass(graph.kind(step.layer), _PLACES):
             return step
@@ -160,7 +159,7 @@ def _last_maps(model_graph):
 
 
 def _maps_at(whole, model_graph, at):
-    """The step that is called `at`."""
+    """The step with the name `at`, which must have maps."""
     step = graph.find(whole, at)
     known = [below.name for below in _with_maps(model_graph)]
     if step.name not in known:

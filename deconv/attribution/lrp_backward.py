@@ -1,4 +1,6 @@
-"""The way down of LRP, layer by layer; `lrp.py` says what each layer does."""
+"""Propagate relevance from a unit to the pixels; see `deconv.attribution.relevance_propagation` for the rule of each
+layer.
+"""
 
 import keras
 import tensorflow as tf
@@ -12,18 +14,18 @@ from deconv.ops import pooling
 
 
 def descend(plan, images, signal, low, high):
-    """Lead the value of units down to the pixels.
+    """Propagate the value of units to the pixels by LRP.
 
     Args:
         plan: A `Plan`.
         images: Tensor `(n, height, width, channels)`.
-        signal: Tensor shaped like the output of the last step, one at the units and zero elsewhere.
-        low, high: Tensors shaped like the images, their bounds.
+        signal: Tensor shaped like the output of the last step, one at the explained units and zero elsewhere.
+        low, high: Tensors shaped like the images, the bounds of the pixels.
 
     Returns:
-        `(relevance of the images, {step name: relevance of its output}, {step name: (n,) sums})`, where the sums are
-        four: what reached its output, its inputs, its biases, and what was lost. In float32, or float64 for images
-        that are.
+        `(relevance of the images, {step name: relevance of its output}, {step name: sums})`, where the sums are four
+        tensors `(n,)`: the relevance of the outputs, of the inputs, of the biases, and the lost relevance. The dtype is
+        float64 if the images are float64, else float32.
     """
     dtype = tf.float64 if images.dtype == tf.float64 else tf.float32
     model_graph, top = plan.graph, plan.graph.steps[-1]
@@ -52,7 +54,7 @@ def descend(plan, images, signal, low, high):
 
 
 def _arrived(step, above, values, dtype):
-    """The relevance of each output of a step: zeros for one that nothing above uses."""
+    """The relevance of each output of a step; zeros for an output that no step above uses."""
     arrived = [above.pop(edge, None) for edge in step.outputs]
     if len(arrived) == 1:
         return arrived
@@ -63,7 +65,7 @@ def _arrived(step, above, values, dtype):
 
 
 def _share(step, plan, arrays, relevance, where):
-    """A layer that shares out: a list of the relevances of its inputs; `(n,)` of its biases; `(n,)` that are lost."""
+    """Apply a rule to a layer: a list of the relevances of its inputs, that of its biases and the loss, `(n,)` each."""
     rule, dtype = plan.rules[step.name], relevance.dtype
     lowest, *others = linears(step, dtype, plan.norms.get(step.name))
     maps = tf.stack(arrays) if is_sum(step) and len(arrays) > 1 else arrays[0]
@@ -80,7 +82,7 @@ def _share(step, plan, arrays, relevance, where):
 
 
 def _lead(step, values, relevances):
-    """A layer that shares nothing out: a list of the relevances of its inputs."""
+    """Pass relevance through a layer without a rule: a list of the relevances of its inputs."""
     relevance = relevances[0]
     kind, shape = graph.kind(step.layer), step.inputs[0].shape
     if kind in POOLS:
@@ -104,7 +106,7 @@ def _lead(step, values, relevances):
 
 
 def _bounds(plan, low, high, dtype):
-    """`{edge: (low, high)}` of the image and of what the entrance makes of it."""
+    """`{edge: (low, high)}` of the image and of the steps before the lowest filters."""
     image = plan.graph.inputs[0]
     ends = [graph.run(plan.entrance, end) if plan.entrance.steps else {image: end} for end in (low, high)]
     both = {edge: [tf.cast(end[edge], dtype) for end in ends] for edge in ends[0]}
@@ -112,7 +114,7 @@ def _bounds(plan, low, high, dtype):
 
 
 def _inside(model_graph, dtype):
-    """`{edge: ones, and zeros in borders}` of what zero padding has widened, as far up as maps keep their shape."""
+    """`{edge: ones, and zeros in the border}` of zero-padded maps and of the steps above that keep their shape."""
     found = {}
     for step in model_graph.steps:
         cells, shape = found.get(step.inputs[0]), step.inputs[0].shape

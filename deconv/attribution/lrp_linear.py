@@ -1,7 +1,7 @@
-"""Layers that put out sums of what comes in, each input with its weight, as pairs of functions of the weights.
+"""Linear layers as pairs of functions of their weights, for the rules of LRP.
 
-A rule of LRP needs a layer with weights other than its own: their positive part, their squares, ones. So a layer is
-taken apart here into its weights, the way up and its transpose, both of which take any weights of that shape.
+A rule of LRP evaluates a layer with other weights than its own: their positive part, their squares, or ones. So a layer
+is decomposed into its weights, its linear map and the transpose; both maps accept any weights of that shape.
 """
 
 from collections.abc import Callable
@@ -17,16 +17,16 @@ from deconv.validation import check_channels_last
 
 
 class Linear(NamedTuple):
-    """Sums of contributions `a_j w_jk`, and a bias.
+    """A linear layer: sums of contributions `a_j w_jk`, and a bias.
 
     Attributes:
         kernel: Tensor of weights.
-        bias: Tensor that fits the sums, or 0.
-        up: `up(maps, kernel)`, the sums, without bias.
-        down: `down(signal, kernel)`, its transpose.
+        bias: Tensor that broadcasts to the sums, or 0.
+        up: `up(maps, kernel)` computes the sums without bias.
+        down: `down(signal, kernel)`, the transpose of `up`.
         signed: Whether an input may be negative.
-        inside: Ones where an input is a cell of a map, zeros where it is a border that a layer below has added.
-        bounds: `(low, high)` of the inputs, if pixels feed it; else None.
+        inside: Ones where an input is a cell of a map, zeros where it is padding added by a layer below.
+        bounds: `(low, high)` of the inputs for a layer that pixels feed; else None.
     """
 
     kernel: Any
@@ -39,12 +39,12 @@ class Linear(NamedTuple):
 
 
 def linears(step, dtype, norm=None):
-    """A layer as `Linear` parts, the lowest first: two for a separable convolution, one for any other.
+    """Decompose a layer into `Linear` parts, the lowest first: two for a separable convolution, one for any other.
 
     Args:
-        step: A `Step` that `is_filter` or `is_sum`.
-        dtype: What its weights are cast to.
-        norm: The batch normalisation, a layer, that alone takes its output: it is merged into its weights and bias.
+        step: A `Step` for which `is_filter` or `is_sum` holds.
+        dtype: Dtype to which its weights are cast.
+        norm: A batch normalisation layer that is the only user of its output; it is merged into the weights and bias.
     """
     kind = graph.kind(step.layer)
     parts = (FILTERS.get(kind) or SUMS.get(kind, add))(step, dtype)
@@ -70,7 +70,7 @@ def depthwise_conv(step, dtype):
 
 
 def separable_conv(step, dtype):
-    """A depthwise convolution and one of 1x1 above it."""
+    """A depthwise convolution followed by a 1x1 convolution."""
     depthwise, pointwise = (_weights(step.layer.depthwise_kernel, dtype), _weights(step.layer.pointwise_kernel, dtype))
     between = (*step.output.shape[:2], pointwise.shape[2])
 
@@ -116,7 +116,11 @@ def global_average(step, dtype):
 
 
 def add(step, dtype):
-    """A sum or average of maps, which come stacked along a first axis."""
+    """A sum or average of maps, which are stacked along a first axis.
+
+    Raises:
+        ValueError: If the maps have different shapes.
+    """
     if len({edge.shape for edge in step.inputs}) > 1:
         raise ValueError(
             f"Layer '{step.name}' ({type(step.layer).__name__}) adds maps of different shapes, "
@@ -137,7 +141,7 @@ FILTERS = {
     keras.layers.SeparableConv2D: separable_conv,
     keras.layers.Dense: dense,
 }
-"""{kind of a layer with weights of its own: its parts}"""
+"""{kind of a layer with weights: function that returns its parts}"""
 
 SUMS = {
     keras.layers.AveragePooling2D: average_pool,
@@ -145,7 +149,7 @@ SUMS = {
     keras.layers.Add: add,
     keras.layers.Average: add,
 }
-"""{kind of a layer that sums or averages: its parts}"""
+"""{kind of a layer that sums or averages: function that returns its parts}"""
 
 
 def is_filter(step):
@@ -154,7 +158,7 @@ def is_filter(step):
 
 
 def is_sum(step):
-    """Whether a step sums or averages. `a + b` does, and is no layer."""
+    """Whether a step sums or averages; this includes the operation `a + b`, which is not a layer."""
     return graph.kind(step.layer) in SUMS or (type(step.layer).__name__ == "Add" and len(step.inputs) > 1)
 
 
@@ -177,7 +181,7 @@ def _filter(step, kernel, dtype, up, down, **settings):
 
 
 def _plain(up, down, dtype):
-    """Equal weights, as one number."""
+    """A linear map with equal weights, given by a single number."""
     return Linear(tf.ones([], dtype), 0.0, up, down)
 
 

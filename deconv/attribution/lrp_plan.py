@@ -1,4 +1,4 @@
-"""What LRP does in every layer of a network: which rule, which batch normalisation goes with which filter."""
+"""Plan of LRP for a network: the rule of each layer, and which batch normalisations are merged into which filters."""
 
 from typing import NamedTuple
 
@@ -24,14 +24,14 @@ _ACTIVATIONS = (
 
 
 class Plan(NamedTuple):
-    """What LRP does in each layer.
+    """The treatment of each layer by LRP.
 
     Attributes:
         graph: The `Graph` up to the layer whose unit is explained.
-        rules: `{step name: Rule}`, of the layers that share out and of those that the composite names.
+        rules: `{step name: Rule}`, of the layers that redistribute relevance and of those that the composite names.
         norms: `{name of a filter: the batch normalisation that is merged into it}`.
         entrance: The `Graph` of the steps between the image and the lowest filters.
-        signed: Names of the filters whose inputs may be negative.
+        signed: Names of the steps whose inputs may be negative.
     """
 
     graph: graph.Graph
@@ -42,7 +42,7 @@ class Plan(NamedTuple):
 
 
 def rules_for(model_graph, whole, composite):
-    """A rule for each layer that shares relevance out.
+    """Choose a rule for each layer that redistributes relevance.
 
     Args:
         model_graph: `Graph` of a model, cut at the layer whose unit is explained.
@@ -50,7 +50,7 @@ def rules_for(model_graph, whole, composite):
         composite: See `composites.choose`.
 
     Returns:
-        `{step name: Rule}`; also of steps that share nothing out, but that the composite names.
+        `{step name: Rule}`, including steps that only pass relevance on but are named in the composite.
 
     Raises:
         ValueError: If a layer has no rule, or one that does not fit it.
@@ -65,14 +65,14 @@ def rules_for(model_graph, whole, composite):
 
 
 def plan(model_graph, chosen):
-    """What LRP does in each layer of a graph with the rules that were chosen."""
+    """The `Plan` of a graph with the given rules."""
     entrance, positive = model_graph._replace(steps=tuple(_entrance(model_graph))), _positive(model_graph)
     signed = frozenset(step.name for step in model_graph.steps if not positive.issuperset(step.inputs))
     return Plan(model_graph, chosen, _norms(model_graph), entrance, signed)
 
 
 def _check(step, rule, is_top, fed_by_pixels):
-    """Refuse a layer that has no rule, or not that one."""
+    """Raise an error if a layer has no rule, or one that does not fit it."""
     kind, layer = graph.kind(step.layer), f"Layer '{step.name}' ({type(step.layer).__name__})"
     keeps_shape = len(step.inputs) == 1 and step.inputs[0].shape == step.output.shape
     if rule is not None and rule.shares is None and not keeps_shape:
@@ -106,7 +106,7 @@ def _check(step, rule, is_top, fed_by_pixels):
 
 
 def _is_known(step, kind):
-    found = activation_functions.of_step(step)  # not what ends a layer with weights, which a rule must share out
+    found = activation_functions.of_step(step)  # excludes activations of layers with weights, which need a rule
     if found is not None and (found.keeps_sign or modified_gradients.activation_of(step) is not None):
         return True
     if not isinstance(step.layer, keras.layers.Layer):  # `a + 1`
@@ -116,7 +116,7 @@ def _is_known(step, kind):
 
 
 def is_affine(step):
-    """Whether a step is an operation that scales or shifts one map by a constant, as `maps / 255`."""
+    """Whether a step is an operation that scales or shifts one map by a constant, such as `maps / 255`."""
     name = type(step.layer).__name__
     if isinstance(step.layer, keras.layers.Layer) or len(step.inputs) != 1 or name not in AFFINE_OPERATIONS:
         return False
@@ -124,7 +124,7 @@ def is_affine(step):
 
 
 def _keeps_zero(step):
-    """Whether a step has an activation, or is one, with f(0) = 0 and values of the sign of what it sees."""
+    """Whether the activation function of a step has f(0) = 0 and preserves the sign."""
     found = activation_functions.of(step)
     return found is not None and found.keeps_sign
 
@@ -134,7 +134,7 @@ def _name_of(activation):
 
 
 def _norms(model_graph):
-    """Batch normalisations that alone take the output of a filter without activation: `{its name: layer}`."""
+    """`{name of a filter: batch normalisation}`, where it is the only user of a filter without activation function."""
     makers = {step.output: step for step in model_graph.steps}
     found = {}
     for step in model_graph.steps:
@@ -149,7 +149,7 @@ def _norms(model_graph):
 
 
 def _entrance(model_graph):
-    """Steps between the image and the lowest filters, which take bounds to bounds."""
+    """The steps between the image and the lowest filters, which map bounds to bounds."""
     fed, found = set(model_graph.inputs), []
     for step in model_graph.steps:
         activation = activation_functions.of_step(step)
@@ -163,7 +163,7 @@ def _entrance(model_graph):
 
 
 def _positive(model_graph):
-    """Edges that hold nothing below zero, as far as that can be told without looking."""
+    """Edges that are known, from the graph alone, to hold no negative values."""
     kept = (*graph.IDLE, *POOLS, *SUMS, keras.layers.ZeroPadding2D, keras.layers.Concatenate)
     found = set()
     for step in model_graph.steps:

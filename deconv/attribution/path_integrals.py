@@ -1,4 +1,4 @@
-"""What every pixel adds to a unit on the way from a baseline to the image."""
+"""Integrated gradients: the contribution of each pixel along the straight line from a baseline to the image."""
 
 from numbers import Real
 
@@ -24,24 +24,24 @@ def integrated_gradients(
     batch_size=32,
     input_shape=None,
 ):
-    """The mean gradient on the straight line from a baseline to the image, times their difference.
+    """Compute the mean gradient on the straight line from a baseline to the image, times their difference.
 
-    Sundararajan, Taly & Yan, arXiv:1703.01365, section 3. The maps sum to what the unit gains on that line, which they
-    call completeness, as closely as the integral is computed. They advise to look at the sum and take more steps where
-    it is off; here that is done, image by image. The integral is by Gauss and Legendre, theirs a sum of equal steps.
-    The unit is chosen in the image, and is the same all along.
+    Sundararajan, Taly & Yan, arXiv:1703.01365, section 3. The maps sum to the increase of the unit along the line (the
+    completeness axiom) as accurately as the integral is computed. The paper advises checking the sum and taking more
+    steps where it is inaccurate; this is done here for each image. The integral is computed by Gauss-Legendre
+    quadrature, in the paper by a sum of equal steps. The unit is chosen in the image and kept along the line.
 
     Args:
         model, images, target, layer, unit, input_shape: As for `gradient`.
-        baseline: Where the line starts, as the model sees it: a number, `(channels,)`, one image, or one for each. Zero
-            is black for digits, and the mean for photographs, as `models` preprocess them.
-        steps: At how many points of the line the gradient is taken.
+        baseline: Start of the line, in the units of the model's input: a number, `(channels,)`, one image, or one for
+            each. For images preprocessed as in `models`, zero is black for digits and the mean for photographs.
+        steps: Number of points on the line at which the gradient is computed.
         tolerance: Largest relative error of the sum (see `completeness`). Images that exceed it are computed again with
-            four times as many steps; None keeps to `steps`.
-        most_steps: With how many steps an image is computed at most, whatever its error. A unit that ends nearly where
-            it began, after going up and down on the way, may need them all and more: the error of the sum falls as one
-            over the steps, and what it is compared with is small.
-        batch_size: How many points, of one or several images, are computed at a time.
+            four times as many steps; None computes all with `steps`.
+        most_steps: Largest number of steps for an image, whatever its error. A unit whose values at both ends are
+            nearly equal, but which varies between them, may need more: the error of the sum is proportional to one over
+            the steps, and is divided by a small number.
+        batch_size: Number of points, of one or several images, computed at a time.
 
     Returns:
         Array shaped like `images`, signed, in the units of the layer.
@@ -69,15 +69,16 @@ def integrated_gradients(
 def completeness(
     model, images, maps, target=None, layer=None, *, unit="max", baseline=0.0, batch_size=32, input_shape=None
 ):
-    """How far maps are from summing to what the unit gains from the baseline to the image.
+    """Compute the relative error of the completeness axiom: that maps sum to the increase of the unit from the
+    baseline.
 
     Args:
         maps: Array shaped like `images`, of `integrated_gradients` or any other method.
         model, images, target, layer, unit, baseline, batch_size, input_shape: As for `integrated_gradients`.
 
     Returns:
-        `(n,)` floats, `|sum of the map - (f(image) - f(baseline))| / |f(image) - f(baseline)|`; infinite, or NaN if the
-        map sums to zero too, where nothing is gained.
+        `(n,)` floats, `|sum of the map - (f(image) - f(baseline))| / |f(image) - f(baseline)|`. Where the denominator
+        is zero, infinite, or NaN if the map sums to zero too.
 
     Raises:
         ValueError: If `maps` are not shaped like `images`, or anything does not fit the model.
@@ -90,8 +91,8 @@ def completeness(
 
 
 def _integrals(down, images, starts, signal, steps, batch_size):
-    """Maps from gradients at `steps` points on the line between each start and its image."""
-    places, weights = np.polynomial.legendre.leggauss(steps)  # of -1 to 1
+    """Compute the maps with gradients at `steps` points on the line between each start and its image."""
+    places, weights = np.polynomial.legendre.leggauss(steps)  # on [-1, 1]
     shares, ways = along((places + 1) / 2, images), images - starts
 
     def between(numbers, places):
@@ -101,7 +102,7 @@ def _integrals(down, images, starts, signal, steps, batch_size):
 
 
 def _relative_error(maps, gains):
-    """`(n,)`, how far each map is from summing to its gain, as a share of it."""
+    """The difference of the sum of each map from its gain, relative to the gain, `(n,)`."""
     sums = maps.reshape(len(maps), -1).sum(axis=1, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.abs(sums - gains) / np.abs(gains)
@@ -111,7 +112,7 @@ def _baselines(baseline, images):
     """A baseline for each image, in their dtype.
 
     Raises:
-        ValueError: If it has another shape, or is not made of finite real numbers.
+        ValueError: If it has another shape, or is not finite and real.
     """
     given = array_of("baseline", baseline)
     shapes = (), images.shape[-1:], images.shape[1:], images.shape

@@ -1,22 +1,22 @@
-"""Layer-wise relevance propagation: a unit's value, shared out downwards until it has reached the pixels.
+"""Layer-wise relevance propagation (LRP): redistribute the value of a unit layer by layer down to the pixels.
 
 Bach et al., "On pixel-wise explanations for non-linear classifier decisions by layer-wise relevance propagation", PLOS
-ONE 2015; the rules by layer as in Montavon et al., "Layer-wise relevance propagation: an overview", 2019. What each
-layer does with the relevance R that reaches its output:
+ONE 2015; the rules by layer as in Montavon et al., "Layer-wise relevance propagation: an overview", 2019. The relevance
+R of the output of each layer is redistributed as follows:
 
-| layer                                             | what goes to its inputs                                          |
+| layer                                             | relevance of its inputs                                          |
 |---------------------------------------------------|------------------------------------------------------------------|
 | convolutions, dense layers                        | R by the rule that the composite has for the layer               |
-| average pooling, Add, Average                     | R in proportion to what each input contributes (rule `zero`)     |
+| average pooling, Add, Average                     | R in proportion to the contribution of each input (rule `zero`)  |
 | batch normalisation right after a filter          | R; it is merged into the filter, and its shift into the bias     |
 | other batch normalisation, Rescaling, `maps / 2`  | R: each output has one input, and its shift gets nothing         |
 | activations with f(0) = 0 that keep the sign      | R                                                                |
-| max pooling                                       | all of R to the winner of each window; shared winners sum        |
-| Concatenate, ZeroPadding2D, and what only copies  | R, to the inputs that were copied                                |
+| max pooling                                       | all of R to the argmax of each window; overlapping windows add   |
+| Concatenate, ZeroPadding2D, other copying layers  | R, to the inputs that were copied                                |
 | dropout, contrast normalisation                   | R                                                                |
 
-An activation is known by what it computes, also where it is a lambda, an operation or a layer of unknown class
-(`deconv.graph.activation_functions`). Any other layer of unknown class is refused by name.
+An activation function is recognised by its values, also in a lambda, an operation or a layer of unknown class
+(`deconv.graph.activation_functions`). Any other layer of unknown class raises an error with its name.
 """
 
 from typing import NamedTuple
@@ -32,19 +32,20 @@ from deconv.graph.compilation import traced
 
 
 class Relevances(NamedTuple):
-    """What every layer has of a unit's value, for n images.
+    """Relevances of every layer for the explained units of n images.
 
-    Of what reaches the output of a layer its inputs have one share, its biases another, and a third is lost: what
-    `epsilon` keeps, and what outputs had to which a rule finds no contributions. The three sum to what came.
+    The relevance of the output of a layer is the sum of three parts: that of its inputs, that of its biases, and the
+    lost part. The lost part is absorbed by `epsilon`, or belongs to outputs without contributions under the rule.
 
     Attributes:
-        values: float64 `(n,)`, what is shared out: the explained unit before its activation.
+        values: float64 `(n,)`, the redistributed value: the explained unit before its activation function.
         input: `(n, height, width, channels)`, the relevance of the pixels.
-        maps: `{layer: (n, rows, columns, channels) or (n, channels)}`, of the output of each layer, from the top down.
-        rules: `{layer: name of its rule}`, for the layers that share out.
+        maps: `{layer: (n, rows, columns, channels) or (n, channels)}`, relevance of the output of each layer, from the
+            top.
+        rules: `{layer: name of its rule}`, for the layers that redistribute relevance.
         residuals: `{layer: float64 (n,)}`, |sum at its inputs - sum at its output| / |value|. NaN where the value is 0.
-        biases: `{layer: float64 (n,)}`, what its biases have, divided by the value.
-        lost: `{layer: float64 (n,)}`, what is lost in it, divided by the value.
+        biases: `{layer: float64 (n,)}`, the relevance of its biases, divided by the value.
+        lost: `{layer: float64 (n,)}`, the relevance lost in it, divided by the value.
     """
 
     values: np.ndarray
@@ -74,39 +75,41 @@ def lrp(
     input_shape=None,
     return_arrived=False,
 ):
-    """Share a unit's value out among the pixels, layer by layer.
+    """Compute the relevance of the pixels for a unit by layer-wise relevance propagation.
 
-    The pixels of an image sum to the value, less what biases and epsilons have kept on the way: `return_arrived` says
-    how much has arrived, `relevances` where the rest is. What comes out depends on the rules: with `composite="zero"`,
-    and nothing but filters, rectifiers and pooling on the way, it is the gradient times the image.
+    The relevance of the pixels sums to the value of the unit minus what biases and epsilons have absorbed.
+    `return_arrived` gives the fraction that reaches the pixels, `relevances` where the rest is. The result depends on
+    the rules: with `composite="zero"`, in a network of filters, rectifiers and pooling only, it is the gradient times
+    the image.
 
     Args:
         model: A functional or Sequential `keras.Model`. It is not changed.
         images: Float array `(n, height, width, channels)`, preprocessed as the model expects.
         target: Channel of the layer, for dense layers the class: an int; `(n,)` ints, one for each image;
             `(n, channels)` rows of zeros with a single one; or None for the strongest of each image.
-        layer: Name, path or index of any layer, taken before its activation; None for the model's output.
-        composite: Which rule goes for which layer. `"auto"`: `z_box` at the pixels, above it a third each of `gamma`,
-            `epsilon` and `zero`, for all layers with weights (see `composites.COMPOSITES` for this and other names). A
-            rule of `deconv.attribution.rules`, for all of them. Or `{layer name or type: rule}`, names before types;
-            what is not named goes by `"auto"`.
+        layer: Name, path or index of any layer, taken before its activation function; None for the model's output.
+        composite: The rule of each layer. `"auto"`: `z_box` at the pixels, then `gamma`, `epsilon` and `zero` for a
+            third each of the layers with weights (see `composites.COMPOSITES` for this and other names). A rule of
+            `deconv.attribution.rules`, for all layers with weights. Or `{layer name or type: rule}`, where names take
+            precedence over types; other layers follow `"auto"`.
         unit: Which units of the channel: `"max"`, the strongest; a position `(row, column)`; or `"map"`, their sum.
-        bounds: `(low, high)`, between which the pixels may be for the rule `z_box`, as the model takes them: numbers,
-            `(channels,)` or images. For a `preprocess` of pixels of 0 to 255 these are
-            `(preprocess(np.zeros(shape)), preprocess(np.full(shape, 255)))`. None for the smallest and largest value in
-            each channel of each image, so that no picture depends on the others of the call; of images of one or two
-            axes, the last of which need not be channels, in the image as a whole.
-        batch_size: How many images are computed at a time.
-        input_shape: `(height, width, channels)` for a model that leaves its input size open.
-        return_arrived: Whether to return also how much of the value has arrived at the pixels.
+        bounds: `(low, high)`, the range of the pixels for the rule `z_box`, in the units of the model's input: numbers,
+            `(channels,)` or images. For a `preprocess` of pixels from 0 to 255 they are `(preprocess(np.zeros(shape)),
+            preprocess(np.full(shape, 255)))`. None for the smallest and largest value in each channel of each image, so
+            that the result for an image does not depend on the others. Images of one or two axes, whose last need not
+            be channels, use the range of the whole image.
+        batch_size: Number of images computed at a time.
+        input_shape: `(height, width, channels)` for a model with an undefined input size.
+        return_arrived: Whether to return also the fraction of the value that reaches the pixels.
 
     Returns:
-        Array shaped like `images`, float32 (float64 if the model is): signed, positive where a pixel speaks for the
-        unit; in the units of the layer. With `return_arrived`, `(array, arrived)`: float64 `(n,)`, the sum of each
-        image's pixels divided by the value of its unit, 1 if all has arrived, NaN where the value is 0.
+        Array shaped like `images`, float32 (float64 if the model is): signed, positive where a pixel is evidence for
+        the unit; in the units of the layer. With `return_arrived`, `(array, arrived)`: float64 `(n,)`, the sum of each
+        image's pixels divided by the value of its unit, 1 if all relevance reaches the pixels, NaN where the value is
+        0.
 
     Raises:
-        ValueError: If an argument does not fit the model; or a layer on the way has no rule, by name, with the way out.
+        ValueError: If an argument does not fit the model, or a layer has no rule; the message names it and a remedy.
     """
     asked = chosen(model, images, target, layer, unit, batch_size=batch_size, input_shape=input_shape)
     whole = graph.walk(model, input_shape)
@@ -126,12 +129,12 @@ def relevances(
     batch_size=32,
     input_shape=None,
 ):
-    """The same with all that is on the way: relevance of every layer, and where it stays behind.
+    """Compute the relevance of every layer, and the parts absorbed by biases or lost.
 
     Args and Raises: As for `lrp`.
 
     Returns:
-        `Relevances`, which for n images are as large as all activations of the model for them.
+        `Relevances`. For n images their size is that of all activations of the model.
     """
     asked = chosen(model, images, target, layer, unit, batch_size=batch_size, input_shape=input_shape)
     by_layer = rules_for(asked.graph, graph.walk(model, input_shape), composite)
@@ -150,7 +153,7 @@ def relevances(
 
 
 def _arrived(maps, values):
-    """What pixels sum to, as a share of a value: float64 `(n,)`."""
+    """The sum of the pixels' relevance as a fraction of the value: float64 `(n,)`."""
     return maps.sum(axis=tuple(range(1, maps.ndim)), dtype=np.float64) / np.where(values == 0, np.nan, values)
 
 
@@ -163,7 +166,7 @@ def _everything(plan, *given):
 
 
 def _descend(asked, by_layer, bounds, batch_size, walk):
-    """What a walk finds for all images, in batches. It is compiled once for a layer of a model and its rules."""
+    """Propagate in batches by `walk`, compiled once for a layer of a model and its rules."""
     images, (lowest, highest) = asked.images, _check_bounds(bounds, asked.images)
     down = asked.network.compiled(_compile, walk, tuple(by_layer.items()))
     parts = [
@@ -182,7 +185,7 @@ def _compile(model_graph, walk, by_layer):
 
 
 def _check_bounds(bounds, images):
-    """Two functions of a slice of the images, that return bounds shaped like it."""
+    """Two functions from a slice of the images to its lower and upper bounds, shaped like it."""
     if bounds is None:
         axes = tuple(range(1, images.ndim - 1 if images.ndim > 3 else images.ndim))
         found = images.min(axis=axes, keepdims=True), images.max(axis=axes, keepdims=True)

@@ -1,7 +1,7 @@
-"""How a layer shares relevance out among its inputs: the rules of layer-wise relevance propagation (LRP).
+"""Rules of layer-wise relevance propagation (LRP), which redistribute the relevance of a layer to its inputs.
 
-Output k of a layer is a sum of contributions, `z_k = sum_j c_jk` with `c_jk = a_j w_jk`, and of its bias. A rule says
-in which proportion the inputs j get the relevance of k; c+ and c- are the positive and negative part of c:
+Output k of a layer is a sum of contributions, `z_k = sum_j c_jk` with `c_jk = a_j w_jk`, plus its bias. A rule
+determines the share of each input j in the relevance of k; c+ and c- are the positive and negative part of c:
 
 | rule         | share of input j in output k                                  | source                              |
 |--------------|---------------------------------------------------------------|-------------------------------------|
@@ -13,9 +13,9 @@ in which proportion the inputs j get the relevance of k; c+ and c- are the posit
 | `flat`       | 1 / number of inputs                                          | Lapuschkin et al., arXiv:1902.10178 |
 | `z_box`      | (a w - low w+ - high w-) / sum of all (a w - low w+ - high w-)| Montavon et al., arXiv:1512.02479   |
 
-In the first four the bias takes part in the sums, as one more input, and keeps its share; in the others it has no
-part. An output whose sum is zero gives nothing to anyone. Montavon et al. 2019 is "Layer-wise relevance propagation:
-an overview", with the tutorial that belongs to it.
+In the first four rules the bias is included in the sums as one more input, and absorbs its share; the others ignore it.
+The relevance of an output whose sum is zero is lost. Montavon et al. 2019 is "Layer-wise relevance propagation: an
+overview", with its tutorial.
 """
 
 from collections.abc import Callable
@@ -30,14 +30,14 @@ class Rule(NamedTuple):
     """A rule of LRP.
 
     Attributes:
-        name: With its constants.
-        shares: `shares(linear, maps, *constants)`, for `maps` that a `Linear` takes, returns a list of
-            `(factor, parts)`: every factor times the relevance is shared out in proportion to the contributions of its
-            parts. None if what an output has passes to the input at its place.
-        constants: Numbers for it.
-        epsilon: Added to every sum, away from zero.
-        relative: Whether that is in units of the root mean square of the sums of an image.
-        needs_bounds: Whether it is for layers that pixels feed, and for no other.
+        name: Its name, with its constants.
+        shares: `shares(linear, maps, *constants)`, for the inputs `maps` of a `Linear`, returns a list of `(factor,
+            parts)`: the factor times the relevance is redistributed in proportion to the contributions of the parts.
+            None if relevance passes unchanged from each output to the input at the same place.
+        constants: Further arguments of `shares`.
+        epsilon: Stabiliser that is added to every sum, away from zero.
+        relative: Whether `epsilon` is in units of the root mean square of the sums of an image.
+        needs_bounds: Whether the rule is only for layers that pixels feed.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Rule(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Contributions: what stands for the inputs, for the weights and for the bias."""
+    """Substitutes for the inputs, the weights and the bias, whose products are the contributions."""
 
     maps: Any
     kernel: Any
@@ -60,30 +60,30 @@ class Part(NamedTuple):
 
 
 def zero():
-    """LRP-0: in proportion to the contributions. All through a net of ReLUs it is the input times the gradient."""
+    """LRP-0: in proportion to the contributions. In a network of ReLUs only, this is the input times the gradient."""
     return Rule("zero", _contributions)
 
 
 def epsilon(size=0.25, relative=True):
-    """LRP-epsilon: as `zero`, but an epsilon keeps a part, the larger the more the contributions cancel.
+    """LRP-epsilon: as `zero`, with an epsilon that absorbs more relevance the more the contributions cancel.
 
     Args:
         size: Number of at least 0.
-        relative: Whether epsilon is `size` times the root mean square of z over the layer, image by image, so that no
-            map depends on the others of a batch. The code of Montavon's tutorial does so with all that it is given,
-            one image for VGG-16, where it takes 0.25 (0.1 for digits); its text says standard deviation. False for
-            `size` itself, as in Bach et al.
+        relative: Whether epsilon is `size` times the root mean square of z over the layer, for each image, so that no
+            map depends on the others of a batch. The code of Montavon's tutorial takes it over the whole batch, which
+            is one image for VGG-16, with 0.25 (0.1 for digits); its text says standard deviation. False for `size`
+            itself, as in Bach et al.
     """
     size = _check("epsilon: size", size)
     return Rule(f"epsilon {size:g}{' rms' if relative else ''}", _contributions, epsilon=size, relative=relative)
 
 
 def gamma(share=0.25):
-    """LRP-gamma: contributions for an output count more than those against it.
+    """LRP-gamma: contributions with the sign of the output have more weight.
 
-    Montavon's formula is for inputs of at least zero and outputs above zero, and there ours is the same. Elsewhere we
-    favour the contributions that have the sign of the output, so that no sum of them cancels, as Zennit does.
-    Bias included. His tutorial has 0.1 for digits and 0.25 for VGG-16.
+    Montavon's formula is for non-negative inputs and positive outputs, for which this rule is equal to it. Elsewhere
+    the contributions with the sign of the output are favoured, so that their sum does not cancel, as in Zennit. The
+    bias is included. The tutorial uses 0.1 for digits and 0.25 for VGG-16.
     """
     share = _check("gamma: share", share)
 
@@ -91,10 +91,10 @@ def gamma(share=0.25):
 
 
 def alpha_beta(alpha=2.0, beta=1.0):
-    """LRP-alpha-beta: what speaks for an output and what speaks against it, each by itself.
+    """LRP-alpha-beta: positive and negative contributions are normalised separately.
 
-    `alpha_beta(1, 0)` is the z+ rule, which looks at what speaks for it only. An output that has contributions of one
-    sign only gives away that side's part, alpha or -beta of its relevance, and so does not conserve it.
+    `alpha_beta(1, 0)` is the z+ rule, which uses positive contributions only. An output with contributions of one sign
+    only redistributes the part of that sign, alpha or -beta times its relevance, so relevance is not conserved there.
 
     Raises:
         ValueError: If they are negative, or `alpha - beta` is not 1.
@@ -110,46 +110,46 @@ def alpha_beta(alpha=2.0, beta=1.0):
 
 
 def w2():
-    """The squares of the weights alone: for inputs of any size, whatever their value."""
+    """LRP-w²: in proportion to the squared weights, regardless of the input values."""
     return Rule("w2", _squares)
 
 
 def flat():
-    """All inputs that an output sees alike, weights of zero included; a border of padding gets nothing."""
+    """LRP-flat: the same share for all inputs of an output, including those of zero weight; padding gets nothing."""
     return Rule("flat", _alike)
 
 
 def z_box():
-    """The z-B rule, for pixels between two bounds: what an input adds over the worst that it could be.
+    """LRP-z^B, for bounded pixels: the contribution of an input minus its smallest possible value.
 
-    Bounds come from the call (`bounds=` of `lrp`). A border of padding gets nothing.
+    The bounds are an argument of the call (`bounds=` of `lrp`). Padding gets nothing.
     """
 
     return Rule("z_box", _above_the_worst, needs_bounds=True)
 
 
 def passes():
-    """What an output has goes to the input at its place, unchanged: for layers of one input, of its shape."""
+    """Relevance passes unchanged to the input at the same place: for layers with one input of the output's shape."""
     return Rule("passes", None)
 
 
 RULES = {rule.__name__: rule for rule in (zero, epsilon, gamma, alpha_beta, w2, flat, z_box, passes)}
-"""{name: function that makes the rule}"""
+"""{name: function that returns the rule}"""
 
 
 def share_out(rule, linear, maps, relevance):
-    """Lead relevance from the outputs of a layer to its inputs.
+    """Redistribute relevance from the outputs of a layer to its inputs.
 
     Args:
-        rule: A `Rule` that shares out.
+        rule: A `Rule` with `shares`.
         linear: A `Linear`.
         maps: Tensor, its inputs.
         relevance: Tensor shaped like its sums.
 
     Returns:
-        `(below, biases, lost)`: the relevance of the inputs, shaped like `maps`; and `(n,)` what the biases and what
-        nobody got, because a rule has an epsilon, an output has no contributions, or both signs do not occur. What came
-        in is the sum of the three.
+        `(below, biases, lost)`: the relevance of the inputs, shaped like `maps`; that of the biases, `(n,)`; and the
+        lost relevance, `(n,)`, due to an epsilon, an output without contributions, or contributions of one sign only.
+        The given relevance is the sum of the three.
     """
     below, biases, given = 0.0, 0.0, 0.0
     for factor, parts in rule.shares(linear, maps, *rule.constants):
@@ -203,7 +203,7 @@ def _above_the_worst(linear, maps):
 
 
 def _by_sign(linear, maps):
-    """Parts whose contributions are the positive ones, and parts with the negative ones."""
+    """Parts with the positive contributions, and parts with the negative contributions."""
     up, down = tf.nn.relu(linear.kernel), -tf.nn.relu(-linear.kernel)
     bias = tf.convert_to_tensor(linear.bias, maps.dtype)
     positive, negative = [Part(maps, up, tf.nn.relu(bias))], [Part(maps, down, -tf.nn.relu(-bias))]
@@ -215,7 +215,7 @@ def _by_sign(linear, maps):
 
 
 def _more(linear, share, favoured):
-    """All contributions, and of the favoured ones, which are split by the sign of the inputs, `share` more."""
+    """All contributions, plus `share` times the favoured ones, which are split by the sign of the inputs."""
     return [
         Part(part.maps, linear.kernel + share * part.kernel, (0.0 if place else linear.bias) + share * part.bias)
         for place, part in enumerate(favoured)

@@ -1,4 +1,4 @@
-"""Gradients of a unit along the pixels, which differ in nothing but what a rectifier passes down."""
+"""Gradients of a unit with respect to the pixels, which differ only in the gradient rule of rectifiers."""
 
 import numpy as np
 
@@ -6,35 +6,36 @@ from deconv.attribution.targets import chosen
 
 
 def gradient(model, images, target=None, layer=None, *, unit="max", batch_size=32, input_shape=None):
-    """How much a unit would rise with every pixel (Simonyan, Vedaldi & Zisserman, arXiv:1312.6034, section 3).
+    """Compute the gradient of a unit with respect to the pixels.
 
-    Theirs is the largest magnitude among the colours, one number for each place: `channel_max` of this. Like theirs a
-    class is taken before its softmax.
+    Simonyan, Vedaldi & Zisserman, arXiv:1312.6034, section 3. They show the largest magnitude over the channels, one
+    number for each position: apply `channel_max` to the result. As in the paper, a class is taken before its softmax.
 
     Args:
         model: A functional or Sequential `keras.Model`. It is not changed.
         images: Float array `(n, height, width, channels)`, preprocessed as the model expects.
         target: Channel of the layer, for dense layers the class: an int; `(n,)` ints, one for each image; one-hot rows
             `(n, channels)`; or None for the strongest of each image.
-        layer: Name, path or index of any layer, taken before its activation; None for the model's output.
+        layer: Name, path or index of any layer, taken before its activation function; None for the model's output.
         unit: Which units of the channel: `"max"`, the strongest; a position `(row, column)`; or `"map"`, their sum.
-        batch_size: How many images are computed at a time.
-        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+        batch_size: Number of images computed at a time.
+        input_shape: `(height, width, channels)` for a model with an undefined input size.
 
     Returns:
-        Array shaped like `images`, float32 as the model's input is: signed, the derivative of the unit by every pixel.
+        Array shaped like `images`, in the dtype of the model's input, usually float32: signed, the derivative of the
+        unit with respect to every pixel.
 
     Raises:
-        ValueError: If layer, target, unit or images do not fit the model; the message says what does.
+        ValueError: If layer, target, unit or images do not fit the model; the message lists valid values.
     """
     return _slopes(model, images, target, layer, unit, batch_size, input_shape)[0]
 
 
 def input_x_gradient(model, images, target=None, layer=None, *, unit="max", batch_size=32, input_shape=None):
-    """The gradient, times the pixel: what each pixel adds to a network that is linear around the image.
+    """Compute the gradient times the pixel, its contribution to a linearisation of the network at the image.
 
-    Shrikumar et al., arXiv:1605.01713. A pixel is compared with zero as the model sees it: black for digits, the mean
-    for photographs. For a network of filters, rectifiers and max pooling without biases the maps sum to the unit.
+    Shrikumar et al., arXiv:1605.01713. The reference for a pixel is zero in the model's input: black for digits, the
+    mean for photographs. In a network of filters, rectifiers and max pooling without biases, the maps sum to the unit.
 
     Args and Raises: As for `gradient`.
 
@@ -46,13 +47,14 @@ def input_x_gradient(model, images, target=None, layer=None, *, unit="max", batc
 
 
 def guided_backprop(model, images, target=None, layer=None, *, unit="max", batch_size=32, input_shape=None):
-    """The gradient where every rectifier passes only what is positive on both ways, up and down.
+    """Compute the guided backpropagation of a unit: rectifiers pass positive gradients where their input was positive.
 
     Springenberg et al., arXiv:1412.6806, section 3.4; DeSaliNet in Mahendran & Vedaldi, ECCV 2016. Contrast
-    normalisation, which neither of them has, passes its own derivative; so does an activation that is no rectifier.
+    normalisation, which neither paper has, passes its own derivative; so does an activation function other than a
+    rectifier.
 
-    Args and Raises: As for `gradient`. Also ValueError, which names the layer and the way out, if one may hide a
-    rectifier: an activation of another form, as `2 * relu(x)`, or a layer of unknown class that is not linear.
+    Args and Raises: As for `gradient`. Also a ValueError, which names the layer and a remedy, if a layer may hide a
+    rectifier: an activation of another form, such as `2 * relu(x)`, or a layer of unknown class that is not linear.
 
     Returns:
         Array shaped like `images`, signed.
@@ -61,12 +63,13 @@ def guided_backprop(model, images, target=None, layer=None, *, unit="max", batch
 
 
 def deconvnet(model, images, target=None, layer=None, *, unit="max", batch_size=32, input_shape=None):
-    """The deconvnet as a gradient: every rectifier passes what is positive on the way down, whatever was on the way up.
+    """Compute the deconvnet projection of a unit as a gradient: rectifiers pass positive gradients, whatever their
+    input.
 
-    This is `Deconvnet.project(..., start="one")` of the same unit, up to rounding, by another derivation: TensorFlow's
-    gradient of max pooling in place of switches. Zeiler & Fergus, arXiv:1311.2901, section 2.1; that they agree,
-    Simonyan et al., section 4. Contrast normalisation passes signals as they are. A unit is chosen before its
-    activation, so that of a channel that is silent everywhere it may be another than `project` takes.
+    This equals `Deconvnet.project(..., start="one")` of the same unit up to rounding, by another derivation:
+    TensorFlow's gradient of max pooling in place of switches. Zeiler & Fergus, arXiv:1311.2901, section 2.1; for the
+    equivalence see Simonyan et al., section 4. Contrast normalisation passes signals unchanged. The unit is chosen
+    before its activation function, so in a channel that is inactive everywhere it may differ from that of `project`.
 
     Args and Raises: As for `guided_backprop`.
 
@@ -77,19 +80,19 @@ def deconvnet(model, images, target=None, layer=None, *, unit="max", batch_size=
 
 
 def channel_max(maps):
-    """The largest magnitude among the colours (Simonyan et al., section 3.1).
+    """Compute the largest magnitude over the channels (Simonyan et al., section 3.1).
 
     Args:
         maps: `(n, height, width, channels)`, signed.
 
     Returns:
-        `(n, height, width, 1)`, of the same dtype, at least zero.
+        `(n, height, width, 1)`, of the same dtype, non-negative.
     """
     return np.abs(maps).max(axis=-1, keepdims=True)
 
 
 def _slopes(model, images, target, layer, unit, batch_size, input_shape, rule=None, norms_pass=False):
-    """The gradient under a rule, and what was chosen; without one, with the rectifiers' own derivative."""
+    """The gradient under a rule, or with the rectifiers' own derivative for None, and the chosen units."""
     asked = chosen(model, images, target, layer, unit, batch_size=batch_size, input_shape=input_shape)
     down = asked.gradients(rule, norms_pass)
     parts = [down(asked.images[part], asked.signal[part])[1].numpy() for part in asked.batches(batch_size)]

@@ -1,4 +1,4 @@
-"""The gradient, averaged over images that differ by noise."""
+"""SmoothGrad: the gradient averaged over noisy copies of the image."""
 
 from numbers import Real
 
@@ -22,20 +22,20 @@ def smooth_grad(
     input_shape=None,
     seed=0,
 ):
-    """The mean gradient of an image with noise added (Smilkov et al., arXiv:1706.03825, section 2.2).
+    """Compute the mean gradient over copies of an image with noise (Smilkov et al., arXiv:1706.03825, section 2.2).
 
     The unit is chosen in the image without noise, and is the same in all its copies.
 
     Args:
         model, images, target, layer, unit, input_shape: As for `gradient`.
-        noise: Standard deviation of the noise, as a share of the range of the image from its smallest value to its
-            largest; they find 0.1 to 0.2 good.
-        samples: How many copies; they see little gain from more than 50.
-        batch_size: How many images with noise are computed at a time. It changes the result by no more than rounding.
+        noise: Standard deviation of the noise, as a fraction of the range of the image from its smallest value to its
+            largest; the paper recommends 0.1 to 0.2.
+        samples: Number of copies; the paper finds little gain above 50.
+        batch_size: Number of noisy images computed at a time. It changes the result only by rounding.
         seed: Seed of the noise.
 
     Returns:
-        Array shaped like `images`, signed, the mean derivative of the unit by every pixel.
+        Array shaped like `images`, signed, the mean derivative of the unit with respect to every pixel.
 
     Raises:
         ValueError: If `noise` is negative, or anything does not fit the model.

@@ -1,4 +1,4 @@
-"""Which units an attribution is about: a layer, a channel or class of it, a position."""
+"""Choose the units that an attribution explains: a layer, a channel or class of it, and a position."""
 
 from typing import NamedTuple
 
@@ -11,15 +11,15 @@ from deconv.validation import check_finite, check_images, check_positive
 
 
 class Chosen(NamedTuple):
-    """What is to be explained: `values` is `<signal, what the layer puts out before its activation>`.
+    """The units to explain: `values` is `<signal, output of the layer before its activation function>`.
 
     Attributes:
-        network: The `Network` up to the layer; the same one whenever the same layer of the same model is chosen.
+        network: The `Network` up to the layer, cached: the same object for the same layer of the same model.
         images: `(n, height, width, channels)`, checked, in the dtype of the model's input; in floating point where the
-            model takes whole numbers.
+            model takes integers.
         targets: `(n,)` ints, the channel, or class, of each image.
-        signal: `(n, rows, columns, channels)`, or `(n, channels)`, one at the units that are explained, else zero.
-        values: `(n,)`, the sum of these units before the activation of the layer: of a softmax, the logit.
+        signal: `(n, rows, columns, channels)`, or `(n, channels)`, one at the explained units, else zero.
+        values: `(n,)`, the sum of these units before the activation function of the layer: the logit for a softmax.
     """
 
     network: Network
@@ -34,7 +34,9 @@ class Chosen(NamedTuple):
         return self.network.graph
 
     def gradients(self, rule=None, norms_pass=False):
-        """The compiled gradient under a rule, a name of `backward.RECTIFIERS`; None for the derivative itself."""
+        """The compiled gradient under a rule, a name of `deconv.graph.modified_gradients.RECTIFIERS`; None for the
+        derivative.
+        """
         return self.network.compiled(gradients, rule, norms_pass)
 
     def batches(self, size):
@@ -42,37 +44,38 @@ class Chosen(NamedTuple):
         return _batches(len(self.images), size)
 
     def values_of(self, images, batch_size):
-        """`(n,)`, what the same units are in other images, one for each of those that they were chosen in."""
+        """`(n,)`, the values of the same units in other images, one for each of the original images."""
         parts, look = _batches(len(images), batch_size), self.network.compiled(forward)
         return np.concatenate([_total(look(images[part]).numpy(), self.signal[part]) for part in parts])
 
 
 def chosen(model, images, target=None, layer=None, unit="max", *, batch_size=32, input_shape=None, real=True):
-    """Find the units that an attribution starts from.
+    """Choose the units that an attribution explains.
 
-    Units are found, and their values taken, before the activation of the layer. Where a channel is active at all, its
-    strongest unit is the one that `Deconvnet.project` takes. What is compiled is kept for the next call as long as the
-    model lives; it follows when the model is trained, and is compiled anew when its graph changes.
+    Units are chosen, and their values taken, before the activation function of the layer. In a channel that is active
+    anywhere, the strongest unit is that of `Deconvnet.project`. Compiled functions are cached for the lifetime of the
+    model; they use its current weights, and are compiled anew when its graph changes.
 
     Args:
         model: A functional or Sequential `keras.Model`.
-        images: Array `(n, height, width, channels)`, or of whatever rank the model takes, preprocessed as it expects.
+        images: Array `(n, height, width, channels)`, or of any other rank that the model takes, preprocessed as it
+            expects.
         target: Channel of the layer, for dense layers the class: an int; `(n,)` ints, one for each image; one-hot rows
             `(n, channels)`; or None for the strongest of each image.
         layer: Name, path or index; None for the model's output, the first if there are several.
-        unit: Which units of the channel: `"max"`, the strongest (the first in row-major order if several are equal); a
-            position `(row, column)`, or of as many numbers as the map has axes; `"map"`, all of them. A dense layer has
-            one.
-        batch_size: How many images are computed at a time.
-        input_shape: `(height, width, channels)` for a model that leaves its input size open.
-        real: Whether a model that takes whole numbers is continued to those between them (see
-            `deconv.graph.gradients_through_the_head`), for all that differentiates.
+        unit: Which units of the channel: `"max"`, the strongest (the first in row-major order of equal ones); a
+            position `(row, column)`, or with as many numbers as the map has axes; `"map"`, all of them. A dense layer
+            has one.
+        batch_size: Number of images computed at a time.
+        input_shape: `(height, width, channels)` for a model with an undefined input size.
+        real: Whether a model of integer input is continued to real numbers (see
+            `deconv.graph.gradients_through_the_head`), as differentiation requires.
 
     Returns:
         `Chosen`.
 
     Raises:
-        ValueError: If anything does not fit the model, or it computes with whole numbers, which have no gradient.
+        ValueError: If anything does not fit the model, or it computes with integers, which have no gradient.
     """
     check_positive("batch_size", batch_size)
     network = network_of(model, layer, input_shape, real)
@@ -99,7 +102,7 @@ def check_targets(target, count, depth, layer):
     """A channel for each image as `(count,)` ints; negative ones count from the end.
 
     Raises:
-        ValueError: If `target` is no whole number, has another length, is out of range, or rows are not one-hot.
+        ValueError: If `target` is not an integer, has another length, is out of range, or rows are not one-hot.
     """
     given = any_array(target)
     if given.ndim == 2:
@@ -123,7 +126,7 @@ def check_targets(target, count, depth, layer):
 
 
 def _check_continued(maps, expected, name, dtype):
-    """Fail if a model computes something else with floating-point images than with the whole numbers that it takes."""
+    """Raise an error if a model computes other outputs for floating-point images than for the integers it takes."""
     scale = max(np.abs(expected).max(), np.finfo(np.float32).tiny)
     if not np.abs(maps - expected).max() <= 1e-3 * scale:
         raise ValueError(
@@ -134,14 +137,14 @@ def _check_continued(maps, expected, name, dtype):
 
 
 def _strongest(maps, unit):
-    """`(n,)` ints, the channel of the strongest unit of each image; for a position, of the strongest there."""
+    """`(n,)` ints, the channel of the strongest unit of each image; for a position, the strongest channel there."""
     if not isinstance(unit, str):
         maps = np.where(select(np.ones_like(maps), None, unit) != 0, maps, -np.inf)
     return maps.reshape(len(maps), -1).argmax(axis=1) % maps.shape[-1]
 
 
 def _total(maps, signal):
-    """`(n,)` float64, the sum of the units that a signal of ones and zeros holds."""
+    """`(n,)` float64, the sum of the units where a signal of zeros and ones is one."""
     return np.where(signal != 0, maps, 0).reshape(len(maps), -1).sum(axis=1, dtype=np.float64)
 
 
