@@ -1,1 +1,1 @@
-"""Whether an explanation can be trusted: sanity checks, deletion and insertion, methods side by side."""
+"""Evaluation of explanations: sanity checks, deletion and insertion curves, and a comparison of methods."""

@@ -1,7 +1,7 @@
-"""Destroy what a network has learnt, layer by layer from the top, and see whether its explanations notice.
+"""Cascading randomisation: compare explanations before and after the weights are randomised from the top layer down.
 
-The cascading randomisation of Adebayo et al. (arXiv:1810.03292, section 4.1). A picture that stays the same when the
-weights that it is said to explain are gone, shows something else: the image, or its edges.
+Adebayo et al., arXiv:1810.03292, section 4.1. An explanation that does not change with the weights it is meant to
+explain shows something else, such as the image or its edges.
 """
 
 from typing import NamedTuple
@@ -21,23 +21,24 @@ from deconv.imaging.similarity import similarity
 from deconv.validation import check_channels, check_image_shape, check_images, check_positive, check_seed
 
 METHODS = ("deconvnet", "gradient", "guided_backprop")
-"""What can be asked in a cascade."""
+"""The methods that `cascade` can compare."""
 
 
 class Cascade(NamedTuple):
-    """How alike pictures of the same units are to those of the trained network, as its layers lose their weights.
+    """Similarity of explanations to those of the trained network while its layers are randomised.
 
     Attributes:
         layers: Names of the layers in the order in which they are randomised, from the top down.
-        likeness: `{method: {measure: (n, layers + 1) float64}}`, see `deconv.imaging.similarity`, over the window of
-            each unit; the first column is the trained network with itself. NaN where a picture is empty.
+        likeness: `{method: {measure: (n, layers + 1) float64}}`, see `deconv.imaging.similarity`, over the receptive
+            field of each unit; the first column compares the trained network with itself. NaN where an explanation is
+            empty.
     """
 
     layers: tuple[str, ...]
     likeness: dict[str, dict[str, np.ndarray]]
 
     def table(self, measure="pearson"):
-        """`{method: (means, deviations)}` over the images, `(layers + 1,)` each; what is NaN is left out."""
+        """`{method: (means, deviations)}` over the images, `(layers + 1,)` each; NaN values are ignored."""
         return {method: known(found[measure]) for method, found in self.likeness.items()}
 
 
@@ -54,24 +55,24 @@ def cascade(
     input_shape=None,
     progress=False,
 ):
-    """Randomise the weights below and in a layer from the top down, and compare pictures of its units.
+    """Randomise the weights of a layer and of those below it from the top down, and compare explanations of its units.
 
-    The weights of a layer are randomised by shuffling the numbers within each of its variables: their distribution
-    stays that of the trained layer, so that activations keep their order of size, and all structure is gone. (Adebayo
-    draws them anew by the initialiser.) Units keep channel and position, and what is sent down is one, so that a unit
-    has a picture even where it has fallen silent. Switches and rectifiers are those of the randomised network, for the
-    same image. Layers above the unit have no part in its picture and are left out.
+    The weights of a layer are randomised by a permutation of the values within each of its variables. This keeps their
+    distribution, and thus the scale of the activations, but removes all structure. (Adebayo et al. draw new weights
+    from the initializer.) The channel and position of a unit are kept. The signal at the unit is one, so that a unit
+    has an explanation even where it has become inactive. Switches and rectifiers are those of the randomised network
+    for the same image. Layers above the unit do not affect its explanation and are not randomised.
 
     Args:
-        model: A functional or Sequential `keras.Model`. It is not changed: a copy is.
+        model: A functional or Sequential `keras.Model`. It is not changed: a copy is randomised.
         images: Float array `(n, height, width, channels)`, preprocessed as the model expects.
-        layer: Name, path or index of the layer whose units are shown.
+        layer: Name, path or index of the layer whose units are explained.
         channels: `(n,)` ints, one for each image, or one for all.
-        positions: `(n, 2)` ints, row and column of each unit; None for a layer without space.
-        methods: Some of `METHODS`.
-        seed: Of the shuffling.
-        batch_size: How many images are computed at a time.
-        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+        positions: `(n, 2)` ints, row and column of each unit; None for a layer without spatial axes.
+        methods: Names in `METHODS`, one or several.
+        seed: Seed of the permutations.
+        batch_size: Number of images computed at a time.
+        input_shape: `(height, width, channels)` for a model with an undefined input size.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -119,7 +120,7 @@ def cascade(
 
 
 def twin(model):
-    """A model of the same layers with weights of its own, equal to those of `model`."""
+    """Copy a model: the same layers with their own variables, equal to those of `model`."""
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     return copy
@@ -135,14 +136,14 @@ def with_weights(model_graph):
 
 
 def shuffle(weights, random):
-    """Shuffle the numbers within each variable, in place."""
+    """Permute the values within each variable, in place."""
     for variable in weights:
         values = variable.numpy()
         variable.assign(random.permutation(values.ravel()).reshape(values.shape))
 
 
 def known(values):
-    """Mean and standard deviation over the first axis, of what is not NaN; NaN where nothing is known."""
+    """Mean and standard deviation over the first axis, ignoring NaN; NaN where all values are NaN."""
     is_known = ~np.isnan(values)
     count = is_known.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -152,7 +153,7 @@ def known(values):
 
 
 def paint_gradients(model_graph, images, signal, rule, batch_size):
-    """A function without arguments that computes the gradients of signals under a rule, as the weights then are."""
+    """A function without arguments that computes the gradients of signals under a rule with the current weights."""
     model_graph = continued(model_graph)
     down, dtype = (
         modified_gradients.gradients(model_graph, modified_gradients.RECTIFIERS[rule]),
@@ -168,7 +169,7 @@ def paint_gradients(model_graph, images, signal, rule, batch_size):
 
 
 def _painters(net, model_graph, images, channels, positions, methods, batch_size):
-    """`{method: function without arguments}`, each gives `(n, height, width, channels)` as the weights then are."""
+    """`{method: function without arguments}`; each returns `(n, height, width, channels)` with the current weights."""
     methods = [methods] if isinstance(methods, str) else list(methods)
     if not methods or set(methods) - set(METHODS):
         raise ValueError(f"methods must be some of {', '.join(METHODS)}; received {methods!r}.")
@@ -188,7 +189,7 @@ def _painters(net, model_graph, images, channels, positions, methods, batch_size
 
 
 def at(shape, channels, positions):
-    """Signals that are one at a unit each and zero elsewhere: float32 `(n, *shape)`."""
+    """Signals that are one at a single unit each and zero elsewhere: float32 `(n, *shape)`."""
     signal = np.zeros((len(channels), *shape), np.float32)
     numbers = np.arange(len(channels))
     if len(shape) == 1:

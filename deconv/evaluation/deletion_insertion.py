@@ -1,9 +1,9 @@
-"""Take away pixels in the order that a map gives, watch the score fall; give them back, watch it rise.
+"""Deletion and insertion curves: the score of an image as its pixels are removed or restored in order of importance.
 
-Deletion and insertion after Petsiuk et al. 2018 (RISE, arXiv:1806.07421; from memory): the sooner a score
-falls and the sooner it rises, the better the order names the pixels that the network uses. They make pictures of
-different methods comparable by a number. Removed pixels make images that the network was never shown, so the areas
-compare maps of one unit and one fill with each other and with the controls, and are no absolute grade.
+After Petsiuk et al. 2018 (RISE, arXiv:1806.07421; the details are from memory). The earlier the score falls or rises,
+the better the order identifies the pixels that the network uses, so that methods compare by a number. Images with
+removed pixels are unlike the training images. The areas therefore only compare maps of one unit with one fill, with
+each other and with the controls; they are not absolute measures.
 """
 
 from typing import NamedTuple
@@ -22,14 +22,14 @@ from deconv.validation import check_fill, check_finite, check_positive, check_se
 
 
 class Curves(NamedTuple):
-    """What is left of a score as pixels go, and what has come back as they return.
+    """Scores of one image as pixels are removed, and as they are restored.
 
     Attributes:
-        shares: `(steps + 1,)` float64, from 0 to 1: the share of pixels that have been removed, or given back.
-        deletion: `{name: (steps + 1,) float64}`, the score after the most important ones have been removed.
-        insertion: `{name: (steps + 1,) float64}`, the score after the most important ones have come back.
-        target: The class, or channel, whose score it is.
-        score: That of the image as it is.
+        shares: `(steps + 1,)` float64, from 0 to 1: the share of pixels that have been removed or restored.
+        deletion: `{name: (steps + 1,) float64}`, the score after the most important pixels have been removed.
+        insertion: `{name: (steps + 1,) float64}`, the score after the most important pixels have been restored.
+        target: The class or channel of the score.
+        score: The score of the unchanged image.
     """
 
     shares: np.ndarray
@@ -40,7 +40,9 @@ class Curves(NamedTuple):
 
     @property
     def areas(self):
-        """`{name: (deletion, insertion)}`: the areas under the curves, a small and a large one for a good order."""
+        """`{name: (deletion, insertion)}`: the areas under the curves; for a good order the first is small, the second
+        large.
+        """
         return {
             name: (area(self.shares, self.deletion[name]), area(self.shares, self.insertion[name]))
             for name in self.deletion
@@ -64,37 +66,37 @@ def perturbation_curves(
     input_shape=None,
     progress=False,
 ):
-    """Deletion and insertion curves of several orders of the pixels of one image.
+    """Compute deletion and insertion curves for several orders of the pixels of one image.
 
-    The score is what the layer puts out, after its activation: the probability where that is a softmax. In a hidden
-    layer it is the activation of the unit that was strongest in the whole image, at its place; for `unit="map"` it is
-    the sum over the map. Pixels of equal importance go in random order, so that no direction of reading is favoured.
+    The score is the output of the layer after its activation function: the probability for a softmax. In a hidden layer
+    it is the activation of the unit that is strongest in the unchanged image, at its position; for `unit="map"` the sum
+    over the map. Pixels of equal importance are ordered at random, so that no scanning direction is favoured.
 
     Args:
         model: A functional or Sequential `keras.Model`.
         image: `(height, width, channels)`, in pixel units if `preprocess` is given, else as the model expects.
-        importance: `{name: (height, width) or (orders, height, width)}`, larger for what goes first; of several orders
-            under one name the mean curve is given. See `deconv.evaluation.method_comparison.importance` for what a map
-            becomes.
-        target, layer, unit: Whose score: as for the methods of `deconv.attribution`.
-        fill: What takes the place of a removed pixel, in the units of `image`: a number, one per channel, or an image.
-            None for mean grey: 128 with `preprocess`, else the mean of each channel of this image.
-        start: The image that insertion begins with: `"blur"`, the image under a Gaussian whose standard deviation is a
-            tenth of the shorter side, the border continued with its nearest pixel (Petsiuk blurs too, so that no sharp
-            edges of inserted pixels excite the network); or as `fill`. Of whole numbers, if the image without a
-            `preprocess` is, the blurred image is rounded.
-        steps: In how many equal shares of the pixels.
-        seed: Of the order of pixels of equal importance.
-        preprocess: Function applied to each batch before the model sees it.
-        batch_size: How many images are computed, and exist, at a time.
-        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+        importance: `{name: (height, width) or (orders, height, width)}`, larger for pixels that come first; for several
+            orders under one name the mean curve is returned. `deconv.evaluation.method_comparison.importance` converts
+            a map.
+        target, layer, unit: The unit of the score, as for the methods of `deconv.attribution`.
+        fill: The value of a removed pixel, in the units of `image`: a number, one per channel, or an image. None for
+            mean grey: 128 with `preprocess`, else the mean of each channel of this image.
+        start: The initial image of insertion: `"blur"`, or a value as for `fill`. `"blur"` is the image convolved with
+            a Gaussian whose standard deviation is a tenth of the shorter side, with the border continued by its nearest
+            pixel (Petsiuk et al. blur too, so that sharp edges of inserted pixels do not excite the network). It is
+            rounded if the image is of integers and there is no `preprocess`.
+        steps: Number of equal shares of the pixels.
+        seed: Seed of the order of pixels of equal importance.
+        preprocess: Preprocessing function, applied to each batch.
+        batch_size: Number of images computed, and held in memory, at a time.
+        input_shape: `(height, width, channels)` for a model with an undefined input size.
         progress: Whether to show a progress bar.
 
     Returns:
         `Curves`.
 
     Raises:
-        ValueError: If a map is of another size or not finite, or anything does not fit the model.
+        ValueError: If a map has another size or is not finite, or anything does not fit the model.
     """
     check_positive("batch_size", batch_size)
     check_positive("steps", steps)
@@ -103,7 +105,7 @@ def perturbation_curves(
     if image.ndim != 3:
         raise ValueError(f"image must have shape (height, width, channels); received {image.shape}.")
     if preprocess is not None:
-        image = image.astype(np.float32)  # so that `fill` need not be a whole number
+        image = image.astype(np.float32)  # so that `fill` need not be an integer
     names, ranks = _ranks(importance, image.shape, random)
     fill = fill_of(fill, image, in_pixels=preprocess is not None)
     begin = _start(start, image)
@@ -127,12 +129,12 @@ def perturbation_curves(
 
 
 def scorer(model, image, target=None, layer=None, unit="max", *, preprocess=None, input_shape=None, spare=False):
-    """What a unit says of changed images.
+    """Compile the score of a unit as a function of changed images.
 
     Args:
-        model, image, target, layer, unit, preprocess, input_shape: As for `perturbation_curves`; the unit, and where no
-            target is given the target, is the strongest one in this image.
-        spare: Whether the images that are scored are made for that, so that a preprocessing may change them in place.
+        model, image, target, layer, unit, preprocess, input_shape: As for `perturbation_curves`; the unit, and the
+            target if it is None, is the strongest one in this image.
+        spare: Whether the scored images are temporary, so that the preprocessing function may change them in place.
 
     Returns:
         `(score, target)`: a function from images like `image`, `(n, height, width, channels)`, to float64 `(n,)`; and
@@ -159,12 +161,12 @@ def scorer(model, image, target=None, layer=None, unit="max", *, preprocess=None
 
 
 def area(shares, curve):
-    """The area under a curve over shares from 0 to 1, by the trapezoid rule: the mean score on the way."""
+    """The area under a curve over shares from 0 to 1, by the trapezoidal rule, which is the mean score."""
     return float(np.sum(np.diff(shares) * (curve[1:] + curve[:-1]) / 2))
 
 
 def _start(start, image):
-    """What insertion begins with."""
+    """The initial image of insertion."""
     if isinstance(start, str) and start == "blur":
         width = min(image.shape[:2]) / 10
         if is_floating(image.dtype):
@@ -176,7 +178,7 @@ def _start(start, image):
 
 
 def _ranks(importance, image_shape, random):
-    """`(names, ranks)`: of each order its name, and `(orders, height, width)` ints, 0 for the pixel that goes first."""
+    """`(names, ranks)`: the name of each order, and `(orders, height, width)` ints, 0 for the most important pixel."""
     if not isinstance(importance, dict) or not importance:
         raise ValueError(f"importance must be a dict {{name: map}} with at least one map; received {importance!r}.")
     names, flat = [], []
@@ -194,6 +196,6 @@ def _ranks(importance, image_shape, random):
         flat.append(orders)
     flat = np.concatenate(flat)
     ranks = np.empty(flat.shape, np.int32)
-    for values, rank in zip(flat, ranks, strict=True):  # one by one, to hold what sorting needs for one of them only
+    for values, rank in zip(flat, ranks, strict=True):  # one by one, to limit the memory for sorting
         rank[np.lexsort((random.random(len(values)), -values))] = np.arange(len(values))
     return np.array(names), ranks.reshape(-1, *image_shape[:2])

@@ -1,4 +1,4 @@
-"""Every explanation of one unit in one image, side by side, with its time and with curves that judge it by a number."""
+"""Compare explanations of one unit in one image by several methods, with running times and perturbation curves."""
 
 import inspect
 import time
@@ -20,32 +20,33 @@ from deconv.runtime.dtypes import array_of
 from deconv.validation import check_pair, check_positive, check_seed, prepare
 
 SENSITIVITIES = ("gradient", "smooth_grad", "guided_backprop", "deconvnet")
-"""Methods that say how a unit would change with a pixel; all others say what a pixel contributes."""
+"""Methods whose maps are the sensitivity of a unit to a pixel; those of all others are contributions of the pixel."""
 
 _MOST_STEPS = 128
-"""Of integrated gradients, whose own limit lets a unit that hardly gains take minutes; `options` can say otherwise."""
+"""Limit of integrated gradients, whose default takes minutes for a unit of small increase; `options` can override it.
+"""
 
 _CONTROLS = "edges", "random"
 
 _SHARE = 5
-"""The covering square of the occlusion is this part of the shorter side, and its stride this part of the square."""
+"""The occluding patch has the shorter side of the image divided by this number, the stride that of the patch."""
 
 
 class Explanation(NamedTuple):
-    """What the methods say of one unit in one image, in the order in which they were asked for.
+    """Explanations of one unit in one image, in the order of the methods.
 
     Attributes:
         image: `(height, width, channels)`, as it was given.
         layer: Name of the layer; the last one for a class.
         target: The channel, or class.
         unit: `(row, column)` of the unit; `"map"`, or None for a layer without space.
-        maps: `{method: float32 (height, width, channels of the network's input, or 1)}`, signed. They have the last
-            axis too where the network takes `(height, width)`.
-        seconds: `{method: float}`, how long its last run took.
-        first_seconds: `{method: float}`, how long its first run took, with all that it compiles.
-        curves: `Curves` of the methods and of two controls: `"edges"`, the steepest places of the image first, and
-            `"random"`, the mean of random orders.
-        left_out: `{method: reason}`, methods that do not apply to this network, if no methods were asked for by name.
+        maps: `{method: float32 (height, width, channels of the network's input, or 1)}`, signed. The last axis is
+            present also where the network takes `(height, width)`.
+        seconds: `{method: float}`, the running time of the last run.
+        first_seconds: `{method: float}`, the running time of the first run, including compilation.
+        curves: `Curves` of the methods and of two controls: `"edges"`, pixels in order of the gradient magnitude of the
+            image, and `"random"`, the mean of random orders.
+        left_out: `{method: reason}`, methods that do not apply to this network; only if no methods were named.
     """
 
     image: np.ndarray
@@ -91,43 +92,46 @@ def explain(
     input_shape=None,
     progress=False,
 ):
-    """Ask every method about one unit, and judge their maps by deletion and insertion.
+    """Explain one unit with several methods, and evaluate their maps by deletion and insertion.
 
-    The deconvnet here is the one with explicit switches, `Deconvnet.project(start="one")`, in place of the same thing
-    as a gradient. Occlusion is the loss of score under a square, given to the pixels that it covers (`pixel_map`); the
-    score is that of the curves: the probability, or the activation of the unit. All methods explain the same unit, the
-    one that is strongest in the whole image. A map is turned into an order of pixels by `importance`.
+    The deconvnet is computed with explicit switches, `Deconvnet.project(start="one")`, not as the equivalent gradient.
+    Occlusion is the decrease of the score under an occluding patch, assigned to the pixels that it covers
+    (`pixel_map`); its score is that of the curves: the probability, or the activation of the unit. All methods explain
+    the same unit, which is the strongest in the whole image. A map is converted to an order of pixels by `importance`.
 
     Args:
         model: A functional or Sequential `keras.Model`. It is not changed.
         image: `(height, width, channels)`, in pixel units if `preprocess` is given, else as the model expects.
         target: Class, or channel of `layer`; None for the strongest.
-        layer: Name, path or index; None for the model's output, before its softmax where a method differentiates.
-        methods: Names of `deconv.attribution.METHODS` and `"occlusion"`; or `{name: function}` like those, for others
-            too; None for all that apply.
+        layer: Name, path or index; None for the model's output, which methods that differentiate take before its
+            softmax.
+        methods: Names of `deconv.attribution.METHODS` and `"occlusion"`; or `{name: function}` with the same signature,
+            for other methods too; None for all that apply.
         unit: `"max"`, the strongest unit of the channel; a position `(row, column)`; or `"map"`.
-        preprocess: Function from a batch of images to what the model takes, of the same height and width.
-        fill: What covers and what replaces removed pixels, in the units of `image`; None for mean
-            grey: see `perturbation_curves`.
-        start: What insertion begins with: `"blur"`, the image under a Gaussian of a tenth of its shorter side, or as
-            `fill`.
-        steps: In how many shares pixels are removed and given back.
-        square, stride: Of the occlusion, in pixels; None for a fifth of the shorter side, and a fifth of that.
+        preprocess: Preprocessing function from a batch of images to the model's input, of the same height and width.
+        fill: The value of occluded and of removed pixels, in the units of `image`; None for mean grey: see
+            `perturbation_curves`.
+        start: The initial image of insertion: `"blur"`, the image convolved with a Gaussian of a tenth of its shorter
+            side, or a value as for `fill`.
+        steps: Number of shares in which pixels are removed and restored.
+        square, stride: Side of the occluding patch and its stride, in pixels; None for a fifth of the shorter side, and
+            a fifth of that.
         options: `{method: {argument: value}}`, for example `{"smooth_grad": {"samples": 10}}`.
-        random_orders: How many random orders the control is the mean of.
-        runs: How often each method runs. Methods share what they compile, and the first of them pays for it, so that
-            only times of a second run compare.
-        seed: Of the random orders, of ties between pixels, and of methods that take a `seed`.
-        batch_size: How many images are computed at a time, by every method and for the curves: covered, with noise, on
-            the way from a baseline, with pixels taken away. It bounds the memory, and changes numbers by rounding only.
-        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+        random_orders: Number of random orders that the control averages.
+        runs: Number of runs of each method. Methods share compiled functions, which the first of them compiles, so that
+            only the times of a second run compare.
+        seed: Seed of the random orders, of ties between pixels, and of methods that take a `seed`.
+        batch_size: Number of images computed at a time, by every method and for the curves: occluded, noisy, between
+            the baseline and the image, or with removed pixels. It bounds the memory and changes results only by
+            rounding.
+        input_shape: `(height, width, channels)` for a model with an undefined input size.
         progress: Whether to show a progress bar for the curves.
 
     Returns:
         `Explanation`.
 
     Raises:
-        ValueError: If a method is unknown, one asked for by name does not apply, or anything does not fit the model.
+        ValueError: If a method is unknown, one that was named does not apply, or anything does not fit the model.
     """
     for name, value in (("random_orders", random_orders), ("runs", runs), ("steps", steps)):
         check_positive(name, value)
@@ -160,7 +164,7 @@ def explain(
         raise ValueError(f"options are for {', '.join(functions)}; received some for {', '.join(sorted(unknown))}.")
 
     usual = {METHODS["integrated_gradients"]: {"most_steps": _MOST_STEPS}}
-    if preprocess is not None:  # black and white are known, between which LRP's rule for pixels shares out
+    if preprocess is not None:  # black and white are known, the bounds of LRP's rule for pixels
         ends = np.stack([np.full(image.shape, end, np.float32) for end in (0, 255)])
         usual[METHODS["lrp"]] = {"bounds": np.sort(prepare(ends, preprocess, entry.shape, entry.dtype), axis=0)}
     maps, first_seconds, seconds, left_out = {}, {}, {}, {}
@@ -170,7 +174,7 @@ def explain(
         try:
             for run in range(runs):
                 began = time.perf_counter()
-                found = function(model, np.array(prepared), **settings)[0]  # a user's may change it in place
+                found = function(model, np.array(prepared), **settings)[0]  # a user's function may change it in place
                 seconds[name] = time.perf_counter() - began
                 if not run:
                     first_seconds[name] = seconds[name]
@@ -192,11 +196,11 @@ def explain(
 
 
 def importance(found, method):
-    """What each pixel counts for, by which it is removed first or last.
+    """Compute the importance of each pixel, by which pixels are ordered for deletion and insertion.
 
-    A sensitivity (`SENSITIVITIES`) says in which direction a pixel should change, not whether the one that is there
-    helps: its magnitudes are added up over the channels. A contribution has a sign that counts: what speaks for the
-    unit goes first, what speaks against it last, so channels are added up as they are.
+    The sign of a sensitivity (`SENSITIVITIES`) is the direction in which a pixel should change, not whether its present
+    value supports the unit: the magnitudes are summed over the channels. The sign of a contribution matters: evidence
+    for the unit comes first, evidence against it last, so the signed values are summed over the channels.
 
     Args:
         found: `(height, width, channels)`, a map.
@@ -211,7 +215,7 @@ def importance(found, method):
 
 
 def _functions(methods, own):
-    """`{name: function}` of the methods asked for."""
+    """`{name: function}` of the chosen methods."""
     known = {**METHODS, **own}
     if methods is None:
         return known
@@ -240,7 +244,7 @@ def _seeded(function, seed):
 
 
 def _place(signal, unit):
-    """Where the chosen unit is; `"map"` for a whole one, None in a layer without space."""
+    """The position of the chosen unit; `"map"` for a whole map, None in a layer without spatial axes."""
     if signal.ndim == 1:
         return None
     return unit if isinstance(unit, str) and unit == "map" else tuple(int(cell) for cell in np.argwhere(signal)[0][:2])
@@ -254,7 +258,9 @@ def _project(net, name):
 
 
 def _occlude(image, square, stride, look):
-    """Occlusion as a method: the loss of score, spread over the pixels of each square, `(1, height, width, 1)`."""
+    """Occlusion as a method: the decrease of the score, spread over the pixels of each patch, as `(1, height, width,
+    1)`.
+    """
     side = max(1, round(min(image.shape[:2]) / _SHARE)) if square is None else square
     size = check_pair("square", side)
     stride = check_pair("stride", max(1, min(size) // _SHARE) if stride is None else stride)

@@ -1,9 +1,9 @@
-"""How much of a deconvnet's picture is the unit, and how much are the switches?
+"""Controls that separate the contribution of the unit to a projection from that of the switches.
 
-Mahendran & Vedaldi (ECCV 2016) and Nie, Zhang & Patel (ICML 2018) doubt that pictures of the deconvnet and of guided
-backpropagation tell of the unit that they are said to show: what the switches have kept of the image may draw most of
-it. Here the two are taken apart. A picture is made of a signal, which unit, and of switches, where the maxima were;
-each of them is exchanged alone, then both, and the pictures are compared.
+Mahendran & Vedaldi (ECCV 2016) and Nie, Zhang & Patel (ICML 2018) question whether the projections of the deconvnet and
+of guided backpropagation depend on the unit: the information about the image in the switches may determine most of
+them. A projection is a function of a signal, which selects the unit, and of switches, the argmax positions of the max
+poolings. Here each of the two is exchanged alone, then both, and the projections are compared.
 """
 
 from typing import NamedTuple
@@ -38,23 +38,23 @@ CONTROLS = {
     "gradient": "the gradient of the same unit",
     "edges": "where the image is steepest, against the magnitude of the picture",
 }
-"""{name: what is compared with the picture of a unit}."""
+"""{name: what is compared with the projection of a unit}."""
 
 
 class Controls(NamedTuple):
-    """Pictures of the strongest unit of each image, and what becomes of them.
+    """Projections of the strongest unit of each image, and their similarity to the controls.
 
     Attributes:
         layer: Name of the layer.
         channels, positions: `(n,)` and `(n, 2)` ints, the units.
-        others: `(n,)` ints, the channels of `"another channel"`; -1 where no other is active there.
-        windows: `(n, 4)` ints, what each unit sees: top, left, bottom, right.
+        others: `(n,)` ints, the channels of `"another channel"`; -1 where no other channel is active at the position.
+        windows: `(n, 4)` ints, the receptive field of each unit: top, left, bottom, right.
         picture: `(n, height, width, channels of the image)`, the projections.
         pictures: `{control: (n, height, width, channels or 1)}`, see `CONTROLS`; NaN where there is none.
-        likeness: `{control: {measure: (n,) float64}}`, see `deconv.imaging.similarity`: how like the picture it is,
-            over the window of the unit. `"another unit"` sees another window; there it is over both, of which each
-            leaves one empty. Edges know no sign and are compared with the magnitude of the picture. NaN where there is
-            no picture.
+        likeness: `{control: {measure: (n,) float64}}`, see `deconv.imaging.similarity`: the similarity to the
+            projection over the receptive field of the unit. For `"another unit"`, which has another receptive field, it
+            is over the union of both; each projection is zero outside its own. Edges have no sign and
+            are compared with the magnitude of the projection. NaN where a control does not exist.
         cascade: The `Cascade` of these units, or None.
     """
 
@@ -69,7 +69,7 @@ class Controls(NamedTuple):
     cascade: Cascade | None
 
     def take(self, numbers):
-        """Those of some images, `(m,)` ints, in their order; without the cascade."""
+        """The results of the images with these numbers, `(m,)` ints, in their order; without the cascade."""
         arrays = (self.channels, self.positions, self.others, self.windows, self.picture)
         likeness = {
             control: {measure: values[numbers] for measure, values in found.items()}
@@ -79,18 +79,19 @@ class Controls(NamedTuple):
         return Controls(self.layer, *(values[numbers] for values in arrays), pictures, likeness, None)
 
     def table(self, measure="pearson"):
-        """`{control: (mean, standard deviation, images)}`; images without such a picture are left out."""
+        """`{control: (mean, standard deviation, number of images)}`; images without the control are ignored."""
         rows = {control: found[measure] for control, found in self.likeness.items()}
         return {name: (*map(float, known(row)), int((~np.isnan(row)).sum())) for name, row in rows.items()}
 
     def shares(self, measure="pearson"):
-        """What the unit adds to the likeness, and what the switches add, where the other has been exchanged.
+        """Compute how much the unit and the switches each add to the similarity while the other is exchanged.
+
+        Let s be the similarity with neither kept. "unit" is the similarity with the same unit under another image's
+        switches minus s; "switches" that of another channel under the same switches minus s; "both kept" is 1 minus s.
+        If unit and switches acted independently, the first two would add up to the third.
 
         Returns:
-            `{"unit", "switches", "both kept": (n,) float64}`: likeness with the same unit under another image's
-            switches, less the likeness with neither kept; likeness with another channel under the same switches, less
-            the same; and 1, less the same. If unit and switches acted each on its own, the first two would add up to
-            the third.
+            `{"unit", "switches", "both kept": (n,) float64}`.
         """
         one = {control: self.likeness[control][measure] for control in self.likeness}
         neither = one["both"]
@@ -102,37 +103,37 @@ class Controls(NamedTuple):
 
 
 def controls(model, images, layer, channels=None, *, randomise=True, seed=0, batch_size=32, input_shape=None):
-    """Exchange what a picture is made of, part by part, and measure how much of it stays.
+    """Exchange the unit and the switches of projections, and measure the similarity to the original projections.
 
-    Each image gives one unit: the strongest of the layer, or of a channel, which is always where `Deconvnet.project`
-    takes it. What is sent down is one for every unit, active or not, so that pictures differ by their shape alone.
+    Each image gives one unit: the strongest of the layer, or of a channel, at the position that `Deconvnet.project`
+    takes. The signal is one for every unit, active or not, so that projections differ by their shape only.
 
-    | row                        | unit    | switches            |
+    | projection                 | unit    | switches            |
     |----------------------------|---------|---------------------|
-    | the picture                | its own | its own             |
+    | the original               | its own | its own             |
     | `shuffled switches`        | its own | random              |
     | `another image's switches` | its own | of another image    |
     | `another channel`          | another | its own             |
     | `both`                     | another | of another image    |
 
-    Random switches are those of noise, which has its maximum in any cell of a window alike. Other images, channels
-    and noise are drawn with the seed; another image is the next one in a random circle of them all.
+    Random switches are those of noise, whose maximum is in each cell of a window with equal probability. Other images,
+    channels and noise are drawn with the seed; the other image of each is the next one in a random cyclic order.
 
     Args:
         model: A functional or Sequential `keras.Model`. It is not changed.
         images: Float array `(n, height, width, channels)`, at least two, preprocessed as the model expects.
         layer: Name, path or index.
         channels: `(n,)` ints, a channel for each image, or one for all; None for that of the strongest unit.
-        randomise: Whether weights are randomised too, which takes longest: see `cascade`.
-        seed: Of every random choice.
-        batch_size: How many images are computed at a time.
-        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+        randomise: Whether to randomise weights too, which takes longest: see `cascade`.
+        seed: Seed of every random choice.
+        batch_size: Number of images computed at a time.
+        input_shape: `(height, width, channels)` for a model with an undefined input size.
 
     Returns:
         `Controls`.
 
     Raises:
-        ValueError: If there is one image only, the layer has one channel only, or anything does not fit the model.
+        ValueError: If there is only one image, the layer has only one channel, or anything does not fit the model.
     """
     check_positive("batch_size", batch_size)
     random = np.random.default_rng(check_seed(seed))
@@ -148,7 +149,7 @@ def controls(model, images, layer, channels=None, *, randomise=True, seed=0, bat
         raise ValueError(f"Layer '{step.name}' has one channel, and the controls need another one to compare with it.")
     if channels is not None:
         channels = np.broadcast_to(check_channels(channels, depth, step.name), len(images))
-    net.mirror(step.name)  # a layer without a rule is refused before any work
+    net.mirror(step.name)  # raise an error for a layer without a rule before any work
     maps = activations(model, images, step.name, batch_size=batch_size, input_shape=input_shape)[step.name]
     channels, positions, others, (rivals, elsewhere) = _units(check_finite(maps, step.name), channels, random)
 
@@ -191,12 +192,12 @@ def controls(model, images, layer, channels=None, *, randomise=True, seed=0, bat
 
 
 def noise_switches(pools, numbers, seed):
-    """Switches of noise: of every window a random cell, with the padding and the overlap that the pooling has.
+    """Compute the switches of noise: a random cell of every window, with the padding and overlap of the pooling.
 
     Args:
-        pools: Steps that are max poolings.
-        numbers: Ints, the numbers of the images that they are for; each has noise of its own, whatever the batch.
-        seed: Of the noise.
+        pools: Steps of max poolings.
+        numbers: Ints, the numbers of the images; the noise of an image does not depend on the batch.
+        seed: Seed of the noise.
 
     Returns:
         A list of int32 arrays, shaped like the outputs of the pools.
@@ -210,11 +211,11 @@ def noise_switches(pools, numbers, seed):
 
 
 def _units(maps, channels, random):
-    """The unit of each image, and two others to compare it with.
+    """Choose the unit of each image, and two others to compare it with.
 
     Returns:
-        `(channels, positions, others, (channels, positions))`: the units; an active channel at the same position, -1
-        where there is none; an active channel, -1 where there is none, and where it is strongest.
+        `(channels, positions, others, (channels, positions))`: the units; another active channel at the same position,
+        -1 where there is none; another active channel, -1 where there is none, and the position of its maximum.
     """
     maps = maps.reshape(len(maps), *(1,) * (4 - maps.ndim), *maps.shape[1:])
     count, _, columns, depth = maps.shape
@@ -238,7 +239,7 @@ def _units(maps, channels, random):
 
 
 class _Exchange:
-    """The mirror of a layer, run on the signals of one thing and the switches of another."""
+    """The mirror of a layer, run on signals and switches of different origin."""
 
     def __init__(self, net, step, pools, images, random, seed, batch_size):
         self.net, self.step, self.pools, self.images, self.seed = net, step, pools, images, seed
@@ -251,7 +252,7 @@ class _Exchange:
         self._down = traced(lambda signal, switches: mirror([signal, *switches]), signal, switches)
 
     def pictures(self, jobs):
-        """`{name: pictures}` of `{name: (signals, whose switches)}`: of the image itself, another's, or noise's."""
+        """`{name: projections}` of `{name: (signals, origin of the switches)}`: `"own"`, `"another"` or `"noise"`."""
         whole = {name: [] for name in jobs}
         for first in range(0, len(self.images), self.batch_size):
             numbers = np.arange(first, min(first + self.batch_size, len(self.images)))
