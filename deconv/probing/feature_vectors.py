@@ -1,4 +1,4 @@
-"""Images of a data set as vectors, one for each: their pixels, or the activations of a layer."""
+"""Feature vectors of images: their pixels, or the activations of a layer."""
 
 import numpy as np
 
@@ -7,28 +7,29 @@ from deconv.deconvnet.recording import recorder
 from deconv.validation import check_finite, check_pair, check_positive, prepare
 
 MOST_VALUES = 75_000
-"""A layer with more values per image than this is averaged; AlexNet's pool1 has 69,984."""
+"""Largest number of values per image of a layer that is not averaged; AlexNet's pool1 has 69,984."""
 
 
 _MEMORY = 2**30
-"""Bytes of vectors that are made in one pass."""
+"""Largest size in bytes of the vectors computed in one pass."""
 
 
 def vectors(model, images, layers, *, pooled=None, preprocess=None, batch_size=64, input_shape=None):
-    """What layers put out for images, flattened, all in one pass; in several if they would take more than 1 GiB.
+    """Compute the flattened outputs of layers for images, in one pass, or several if they take more than 1 GiB.
 
     Args:
         model: A functional or Sequential `keras.Model`.
         images: `(n, height, width, channels)`, as `preprocess` takes them.
         layers: Sequence of names, paths or indices; None for the image itself, as the model takes it.
-        pooled: Average maps onto a grid of at most this side, or `(rows, columns)`; 1 is the mean of each channel. With
-            None only maps of more than 75,000 values are averaged, onto the largest grid that has no more.
-        preprocess: Function applied to each batch of images before the model sees it.
-        batch_size: How many images are computed at a time.
-        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+        pooled: Largest side, or `(rows, columns)`, of a grid onto which maps are averaged; 1 is the mean of each
+            channel. For None only maps of more than 75,000 values are averaged, onto the largest grid within this
+            limit.
+        preprocess: Preprocessing function, applied to each batch of images.
+        batch_size: Number of images computed at a time.
+        input_shape: `(height, width, channels)` for a model with an undefined input size.
 
     Yields:
-        float32 `(n, values)` for each layer, in their order; float64 for a model of that dtype.
+        float32 `(n, values)` for each layer, in their order; float64 for a layer of that dtype.
 
     Raises:
         ValueError: If a layer does not exist, or the images do not fit the model.
@@ -48,7 +49,7 @@ def vectors(model, images, layers, *, pooled=None, preprocess=None, batch_size=6
 
 
 def average(maps, grid):
-    """Maps `(n, rows, columns, channels)` averaged onto a grid, each cell of a map in one cell of the grid."""
+    """Average maps `(n, rows, columns, channels)` onto a grid; each cell of a map belongs to one cell of the grid."""
     for axis, cells in enumerate(grid, start=1):
         starts = np.arange(cells) * maps.shape[axis] // cells
         lengths = np.diff([*starts, maps.shape[axis]]).reshape(-1, *[1] * (3 - axis))
@@ -57,7 +58,7 @@ def average(maps, grid):
 
 
 def grid_of(shape, pooled=None):
-    """`(rows, columns)` to average a layer onto; None to take it as it is."""
+    """The `(rows, columns)` onto which a layer is averaged; None if it is not."""
     pooled = None if pooled is None else check_pair("pooled", pooled)
     if len(shape) != 3 or (pooled is None and np.prod(shape) <= MOST_VALUES):
         return None
@@ -70,12 +71,12 @@ def grid_of(shape, pooled=None):
 
 
 def count_of(shape, grid=None):
-    """How many values of a layer an image has, once averaged."""
+    """Number of values of a layer per image, after averaging."""
     return int(np.prod(shape if grid is None else (*grid, shape[-1])))
 
 
 def groups(counts, images):
-    """Places of layers whose vectors fit into memory together; a layer that does not fit alone goes alone."""
+    """Yield groups of layers, by their positions, whose vectors fit into memory together, or single larger ones."""
     group, free = [], _MEMORY
     for place, count in enumerate(counts):
         needed = 4 * count * images
@@ -87,14 +88,14 @@ def groups(counts, images):
 
 
 def forward_pass(model_graph, steps, grids, preprocess, image):
-    """A function from images and a batch size to the vectors `(n, values)` of some layers, in one pass.
+    """A function from images and a batch size to the vectors `(n, values)` of several layers, in one pass.
 
     Args:
         model_graph: A `Graph`.
         steps: Its layers; None for the image itself.
-        grids: What each is averaged onto, from `grid_of`.
-        preprocess: Function applied to each batch of images before the model sees it.
-        image: The edge at which images come in.
+        grids: The grid onto which each is averaged, from `grid_of`.
+        preprocess: Preprocessing function, applied to each batch of images.
+        image: The input edge.
     """
     edges = [image if step is None else step.output for step in steps]
     named = [step for step in steps if step is not None]

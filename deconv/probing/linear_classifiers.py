@@ -1,4 +1,4 @@
-"""Linear classifiers on features, and how well they do where an image is of several classes (sections 5.2, 5.3)."""
+"""Linear classifiers on features, and the average precision for images of several classes (sections 5.2, 5.3)."""
 
 from numbers import Real
 
@@ -10,22 +10,21 @@ CLASSIFIERS = ("svm", "softmax")
 SCALINGS = ("common", "each", "none")
 
 _COLUMNS = 4096
-"""Values per image that are taken to float64 at a time."""
+"""Number of values per image converted to float64 at a time."""
 
 
 def in_span(train, test, scaling="common"):
-    """Scale features by what the training images say, and turn them into the span of the training images.
+    """Scale features by statistics of the training images, and project them to the span of the training images.
 
-    The answer of a linear classifier with an L2 penalty depends on the training images' inner products alone. Given
-    their coordinates in the span of the training images, at most as many as there are images, it answers as from all
-    of the values, however many; only sooner.
+    The result of a linear classifier with an L2 penalty depends only on inner products with the training images. Given
+    the coordinates in their span, at most as many as there are images, it is the same as from all values, but faster.
 
     Args:
         train, test: `(n, values)` and `(m, values)`.
         scaling: `"common"`, `"each"` or `"none"`, see `probe`.
 
     Returns:
-        float64 `(n, rank)` and `(m, rank)`; the features themselves, scaled, if they are no more than images.
+        float64 `(n, rank)` and `(m, rank)`; the scaled features themselves if there are no more values than images.
     """
     mean, scale = _scale(train, scaling)
 
@@ -43,14 +42,14 @@ def in_span(train, test, scaling="common"):
         products[count:] += scaled(test, part) @ known.T
     energy, directions = np.linalg.eigh(products[:count])
     kept = energy > 1e-12 * max(energy[-1], 1e-300)
-    if not kept.any():  # the layer says the same of all images
+    if not kept.any():  # the features are the same for all images
         return np.zeros((count, 1)), np.zeros((len(test), 1))
     turned = products @ (directions[:, kept] / np.sqrt(energy[kept]))
     return turned[:count], turned[count:]
 
 
 def _scale(train, scaling):
-    """What is taken off each value and what it is divided by, `(values,)` each."""
+    """The offset that is subtracted from each value and its divisor, `(values,)` each."""
     if scaling == "none":
         return np.zeros(train.shape[1]), np.ones(train.shape[1])
     mean, spread = train.mean(axis=0, dtype=np.float64), np.empty(train.shape[1])
@@ -59,12 +58,12 @@ def _scale(train, scaling):
         spread[part] = np.sqrt(np.mean((train[:, part] - mean[part]) ** 2, axis=0))
     if scaling == "common":
         spread = np.full(len(spread), np.sqrt((spread**2).sum()))
-    tiny = 1e-7 * np.abs(mean)  # what is the same in all training images says nothing, whatever its rounding
+    tiny = 1e-7 * np.abs(mean)  # constant values carry no information, only rounding errors
     return mean, np.where(spread > tiny, spread, 1)
 
 
 def classifier(name, C):
-    """An untrained classifier of scikit-learn; both find the one optimum and draw no random numbers."""
+    """An untrained classifier of scikit-learn; both converge to the unique optimum and use no random numbers."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.svm import LinearSVC
 
@@ -72,19 +71,19 @@ def classifier(name, C):
 
 
 def check_sklearn():
-    """That scikit-learn is there.
+    """Check that scikit-learn is installed.
 
     Raises:
-        ImportError: If not; it says how to install it.
+        ImportError: If it is not; the message explains how to install it.
     """
     require_sklearn("Linear classifiers", "sklearn.linear_model", "sklearn.svm")
 
 
 def check_scaling(scaling, C):
-    """A way to scale features, and a weight for errors.
+    """Check a scaling of features, and the weight `C` of the training errors.
 
     Raises:
-        ValueError: If it is not known, or the weight is not above zero.
+        ValueError: If the scaling is unknown, or the weight is not above zero.
     """
     if scaling not in SCALINGS:
         raise ValueError(f"scaling must be one of {', '.join(SCALINGS)}; received {scaling!r}.")
@@ -93,20 +92,20 @@ def check_scaling(scaling, C):
 
 
 def average_precision(scores, truth):
-    """Area under the curve of precision over recall, as PASCAL VOC counts it since 2010 (Table 6).
+    """Compute the area under the precision-recall curve, as PASCAL VOC defines it since 2010 (Table 6).
 
-    At each recall the precision is the best that is reached there or at any higher recall. Of equal scores the earlier
-    image comes first.
+    The precision at each recall is the maximum over this and any higher recall. Images of equal score are ranked in the
+    given order.
 
     Args:
-        scores: `(n,)`, higher for "more likely of this class".
+        scores: `(n,)`, higher for more likely members of the class.
         truth: `(n,)` of zeros and ones, at least one of them 1.
 
     Returns:
         float, 0 to 1.
 
     Raises:
-        ValueError: If no image is of the class, or the two do not fit each other.
+        ValueError: If no image is of the class, or the shapes differ.
     """
     scores, truth = np.asarray(scores), np.asarray(truth).astype(bool)
     if scores.ndim != 1 or scores.shape != truth.shape or not truth.any():
@@ -120,21 +119,21 @@ def average_precision(scores, truth):
 
 
 def average_precisions(train, train_labels, test, test_labels, *, C=10.0, scaling="common"):
-    """A softmax over classes of which an image may have several, and its average precision for each (Table 6).
+    """Fit a softmax to images of several classes each, and compute the average precision of each class (Table 6).
 
-    A softmax tells classes apart that exclude each other. The paper's has 20 for VOC 2012, where an image may show
-    several; how it was trained on these it does not say. Here an image of m classes is shown m times, once as each of
-    them, with weight 1 / m.
+    A softmax is for mutually exclusive classes. The paper uses one with 20 classes for VOC 2012, where an image may
+    show several, and does not describe how it was trained. Here an image of m classes is used m times, once for each
+    class, with weight 1 / m.
 
     Args:
         train, test: Features `(n, values)` and `(m, values)`, such as `deconv.activations` of the last hidden layer.
-        train_labels, test_labels: `(n, classes)` and `(m, classes)` of zeros and ones; -1 where an image is neither, as
-            the "difficult" of VOC: it does not teach the class, and is left out where the class is measured.
+        train_labels, test_labels: `(n, classes)` and `(m, classes)` of zeros and ones; -1 for neither, as "difficult"
+            in VOC: such an image is not used as an example of the class, and is ignored in its average precision.
         C: Weight of the training errors against the penalty.
         scaling: As for `deconv.probe`.
 
     Returns:
-        float64 `(classes,)`, 0 to 1; NaN for a class of which no test image is.
+        float64 `(classes,)`, 0 to 1; NaN for a class without test images.
 
     Raises:
         ImportError: If scikit-learn is not installed.
@@ -164,6 +163,6 @@ def average_precisions(train, train_labels, test, test_labels, *, C=10.0, scalin
 
 
 def _of_one(scores, labels):
-    """Average precision of one class, of the images that count for it."""
+    """Average precision of one class over the images with a label for it."""
     counts, truth = labels >= 0, labels > 0
     return average_precision(scores[counts], truth[counts]) if truth.any() else np.nan

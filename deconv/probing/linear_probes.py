@@ -1,4 +1,4 @@
-"""How well classes are told apart from each layer: linear classifiers on its features (section 5.3, Table 7)."""
+"""Linear probes: the accuracy of linear classifiers on the features of each layer (section 5.3, Table 7)."""
 
 from typing import NamedTuple
 
@@ -14,16 +14,16 @@ from deconv.validation import check_positive
 
 
 class Probes(NamedTuple):
-    """What linear classifiers make of each layer.
+    """Accuracies of linear classifiers on each layer.
 
     Attributes:
         layers: Names of the layers, as they were given.
         classifiers: `"svm"`, `"softmax"`, or both.
-        per_class: `(sizes,)` ints, how many training images of each class.
-        classes: `(classes,)` ints, the labels that are told apart.
+        per_class: `(sizes,)` ints, numbers of training images of each class.
+        classes: `(classes,)` ints, the labels of the classes.
         accuracy: `(layers, classifiers, sizes, folds)`, mean of the classes' accuracies, 0 to 1.
-        tested: `(classes,)` ints, how many test images each class has in a fold.
-        values: `(layers,)` ints, how many values of each layer a classifier sees.
+        tested: `(classes,)` ints, number of test images of each class in a fold.
+        values: `(layers,)` ints, number of values of each layer that a classifier uses.
     """
 
     layers: tuple
@@ -41,7 +41,7 @@ class Probes(NamedTuple):
 
     @property
     def deviation(self):
-        """`(layers, classifiers, sizes)`, standard deviation over the folds; NaN of a single one."""
+        """`(layers, classifiers, sizes)`, standard deviation over the folds; NaN for a single fold."""
         return deviation(self.accuracy)
 
 
@@ -65,32 +65,33 @@ def probe(
 ):
     """Train linear classifiers on the features of layers, and test them on other images.
 
-    The protocol of the paper's Table 7: the network stays as it is; of each class some images are drawn for training
-    and up to 50 others for testing; the accuracy is the mean of the classes' accuracies; all of that several times. Of
-    a fold the features of all layers come from one pass, or from several if they would take more than 1 GiB.
+    This is the protocol of the paper's Table 7. The network is fixed. Of each class some images are drawn for training
+    and up to 50 others for testing; the accuracy is the mean of the classes' accuracies. This is repeated for several
+    folds. The features of all layers of a fold are computed in one pass, or in several if they take more than 1 GiB.
 
-    What the paper leaves open: "svm" is one squared-hinge SVM per class, "softmax" multinomial logistic regression,
-    both with an L2 penalty (`LinearSVC` and `LogisticRegression` of scikit-learn). The mean of the training images is
-    taken off, and what is left is divided by one number, their root mean square distance from it; so one `C` suits
-    layers of any size. Maps are flattened; only layers of more than 75,000 values per image are averaged.
+    The paper does not specify the classifiers. Here "svm" is one squared-hinge SVM per class and "softmax" multinomial
+    logistic regression, both with an L2 penalty (`LinearSVC` and `LogisticRegression` of scikit-learn). The mean of the
+    training images is subtracted, and the result is divided by one number, their root mean square distance from the
+    mean, so that one `C` suits layers of any scale. Maps are flattened; only layers of more than 75,000 values per
+    image are averaged.
 
     Args:
         model: A functional or Sequential `keras.Model`.
         dataset: An `ImageSet`, or arrays `(images, labels)`. Images with a label below zero are left out.
         layers: One layer or a sequence of them: names, paths or indices.
-        per_class: How many training images per class, or several such numbers. The smaller draws are parts of the
-            larger, and all are tested on the same images.
-        test_per_class: At most so many test images of each class.
-        folds: How many times.
+        per_class: Number of training images per class, or several such numbers. The smaller draws are subsets of the
+            larger ones, and all are tested on the same images.
+        test_per_class: Largest number of test images of each class.
+        folds: Number of folds.
         classifiers: `"svm"`, `"softmax"`, or both.
         C: Weight of the training errors against the penalty.
         scaling: `"common"`, as above; `"each"` divides each value by its own standard deviation; `"none"` leaves
-            features as they are. Only training images are asked.
-        pooled: Average maps onto a grid of at most this side, or `(rows, columns)`; None for as above.
-        preprocess: Function applied to each batch of images before the model sees it.
-        batch_size: How many images are computed at a time.
-        input_shape: `(height, width, channels)` for a model that leaves its input size open.
-        seed: Of the folds.
+            features unchanged. Only training images are used.
+        pooled: Largest side, or `(rows, columns)`, of a grid onto which maps are averaged; None as above.
+        preprocess: Preprocessing function, applied to each batch of images.
+        batch_size: Number of images computed at a time.
+        input_shape: `(height, width, channels)` for a model with an undefined input size.
+        seed: Seed of the folds.
         progress: Whether to show a progress bar.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Which images of a data set teach a classifier and which test it, several times over (section 5.2)."""
+"""Random splits of a data set into training and test images, in several folds (section 5.2)."""
 
 from typing import NamedTuple
 
@@ -9,11 +9,11 @@ from deconv.validation import check_positive, check_seed
 
 
 class Fold(NamedTuple):
-    """Which images teach and which test.
+    """Training and test images of one fold.
 
     Attributes:
-        train: `(classes, n)` ints, places in the data set; the first m of each row are the draw of m per class.
-        test: `(tests,)` ints, other places.
+        train: `(classes, n)` ints, indices in the data set; the first m of each row are the draw of m per class.
+        test: `(tests,)` ints, other indices.
     """
 
     train: np.ndarray
@@ -24,11 +24,11 @@ def draw_folds(labels, per_class, test_per_class=50, folds=5, seed=0):
     """Draw images of each class for training and others for testing, several times.
 
     Args:
-        labels: Ints `(n,)`; those below zero are of no class.
-        per_class: Training images per class; of several numbers the largest.
-        test_per_class: Test images per class; a class that has fewer left gives these.
-        folds: How many draws, each independent of the others.
-        seed: Of the draws.
+        labels: Ints `(n,)`; those below zero belong to no class.
+        per_class: Number of training images per class; of several numbers the largest.
+        test_per_class: Largest number of test images per class; a class with fewer images left uses all of them.
+        folds: Number of draws, each independent of the others.
+        seed: Seed of the draws.
 
     Returns:
         List of `Fold`.
@@ -58,18 +58,18 @@ def draw_folds(labels, per_class, test_per_class=50, folds=5, seed=0):
 
 
 def class_accuracy(labels, predicted):
-    """Mean of the classes' accuracies: every class counts alike, however many images it has."""
+    """Mean of the classes' accuracies: all classes have equal weight, whatever their numbers of images."""
     _, places = np.unique(labels, return_inverse=True)
     return float((np.bincount(places, np.equal(labels, predicted)) / np.bincount(places)).mean())
 
 
 def deviation(accuracy):
-    """Standard deviation over the last axis, the folds (n - 1 in the denominator); NaN of a single fold."""
+    """Standard deviation over the last axis, the folds (n - 1 in the denominator); NaN for a single fold."""
     if accuracy.shape[-1] == 1:
         return np.full(accuracy.shape[:-1], np.nan)
     return accuracy.std(axis=-1, ddof=1)
 
 
 def check_sizes(per_class):
-    """Numbers of images per class, in order and each once, as an int array."""
+    """Sorted distinct numbers of images per class, as an int array."""
     return np.unique([check_positive("per_class", size) for size in np.atleast_1d(any_array(per_class)).tolist()])

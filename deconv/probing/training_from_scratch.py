@@ -1,4 +1,4 @@
-"""A network like another one, trained from random weights: what the features of that one are set against."""
+"""Train a network of the same architecture from random weights, as a baseline for pretrained features."""
 
 import keras
 import numpy as np
@@ -10,27 +10,27 @@ from deconv.graph.keras_model import label
 from deconv.runtime import devices
 
 _LOOK = 20
-"""Updates, at least, between two looks at the training loss."""
+"""Smallest number of updates between evaluations of the training loss."""
 
 
 def fresh(model_graph, classes, random):
-    """The network of a graph with weights drawn anew, and a softmax for other classes on top.
+    """Build the network of a graph with new random weights, and a softmax for other classes on top.
 
     Args:
-        model_graph: A `Graph` with one input, as `graph.below` cuts it.
-        classes: How many classes the softmax tells apart.
-        random: A `np.random.Generator`, from which every initializer and every dropout takes its seed.
+        model_graph: A `Graph` with one input, as cut by `graph.below`.
+        classes: Number of classes of the softmax.
+        random: A `np.random.Generator`, from which the seeds of every initializer and dropout are drawn.
 
     Returns:
-        A functional `keras.Model` that shares nothing with the one that the graph is of.
+        A functional `keras.Model` that shares nothing with the model of the graph.
     """
     image = keras.Input(model_graph.inputs[0].shape, dtype=model_graph.inputs[0].dtype)
     values, twins = {model_graph.inputs[0]: image}, {}
     for step in model_graph.steps:
         if id(step.layer) not in twins:
-            config = _seeded(step.layer.get_config(), random) | {"name": label(step.name)}  # no two of one name
+            config = _seeded(step.layer.get_config(), random) | {"name": label(step.name)}  # names must be unique
             twins[id(step.layer)] = type(step.layer).from_config(config)
-            twins[id(step.layer)].trainable = True  # what is frozen in the model was trained once
+            twins[id(step.layer)].trainable = True  # frozen layers of the model were trained before
         twin = twins[id(step.layer)]
         args, kwargs = keras.tree.map_structure(
             lambda leaf: values[leaf] if isinstance(leaf, graph.Edge) else leaf, (step.args, step.kwargs)
@@ -43,7 +43,7 @@ def fresh(model_graph, classes, random):
 
 
 class Trainer:
-    """A network that is trained again and again, each time from other random weights; compiled once."""
+    """A network, compiled once, that is trained several times, each time from new random weights."""
 
     def __init__(self, model_graph, classes, learning_rate):
         self.model_graph, self.classes = model_graph, classes
@@ -59,7 +59,7 @@ class Trainer:
         self.predict = traced(lambda images: self.network(images, training=False), images)
 
     def train(self, images, labels, random, most_updates, enough, examples):
-        """Train from random weights: `(updates made, last mean training loss)`."""
+        """Train from random weights; returns `(number of updates, last mean training loss)`."""
         start = fresh(self.model_graph, self.classes, random)
         for variables, values in ((self.network.variables, start.variables), (self.optimizer.variables, self.begin)):
             for variable, value in zip(variables, values, strict=True):
@@ -93,7 +93,7 @@ class Trainer:
 
 
 def _order(count, updates, examples, random):
-    """Which images each update sees, `(updates, examples)`: all in a new order, then all in another, and so on."""
+    """Image numbers of each update, `(updates, examples)`: random permutations of all images, one after the other."""
     whole = count // examples
     rounds = -(-updates // whole)
     order = np.concatenate([random.permutation(count)[: whole * examples] for _ in range(rounds)])
@@ -101,7 +101,7 @@ def _order(count, updates, examples, random):
 
 
 def _seeded(config, random):
-    """A layer's configuration with a new seed wherever there is one."""
+    """The configuration of a layer with new values of every seed."""
     if isinstance(config, dict):
         return {name: _seed(random) if name == "seed" else _seeded(part, random) for name, part in config.items()}
     return [_seeded(part, random) for part in config] if isinstance(config, list) else config

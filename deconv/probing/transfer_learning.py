@@ -1,4 +1,4 @@
-"""Features learnt on one task, used on another, against learning that one from nothing (section 5.2, Tables 4, 5)."""
+"""Compare pretrained features on another task with training from random weights (section 5.2, Tables 4, 5)."""
 
 from numbers import Real
 from typing import NamedTuple
@@ -16,16 +16,16 @@ from deconv.validation import check_positive, prepare
 
 
 class Transfer(NamedTuple):
-    """Accuracy against images per class, with features that are given and with a network trained from random weights.
+    """Accuracies by images per class, with pretrained features and with a network trained from random weights.
 
     Attributes:
-        layer: Whose features the new softmax takes.
-        per_class: `(sizes,)` ints, how many training images of each class.
-        classes: `(classes,)` ints, the labels that are told apart.
+        layer: The layer whose features the new softmax takes.
+        per_class: `(sizes,)` ints, numbers of training images of each class.
+        classes: `(classes,)` ints, the labels of the classes.
         pretrained: `(sizes, folds)`, mean of the classes' accuracies, 0 to 1, of a softmax on the features.
-        scratch: The same of the whole network trained from random weights; NaN where it was not.
-        updates: `(sizes, folds)` ints, how often each such network's weights were updated; 0 where there is none.
-        loss: `(sizes, folds)`, mean training loss at the end of it; NaN where there is none.
+        scratch: The same for the whole network trained from random weights; NaN where it was not trained.
+        updates: `(sizes, folds)` ints, number of weight updates of each such network; 0 where there is none.
+        loss: `(sizes, folds)`, its mean training loss at the end; NaN where there is none.
     """
 
     layer: str
@@ -58,24 +58,25 @@ def transfer(
     seed=0,
     progress=False,
 ):
-    """Put a new softmax on a network held fixed, and beside it train the same network from random weights.
+    """Train a new softmax on a fixed network, and for comparison the same network from random weights.
 
-    Both learn from the same images and are tested on the same others, drawn as in `deconv.probe`. The network from
-    random weights has the layers of `model` up to the same place, weights drawn anew by the layers' own initializers,
-    and a softmax for the new classes. It is trained with Adam, without augmentation, until its mean training loss has
-    fallen to `enough`: no longer than that, for then it has learnt all that these images tell it; and no less, so that
-    it does not lose for want of time. The paper does not say how it trained its own.
+    Both use the same training and test images, drawn as in `deconv.probe`. The network trained from random weights has
+    the layers of `model` up to the same layer, weights drawn by the layers' initializers, and a softmax for the new
+    classes. It is trained with Adam, without augmentation, until its mean training loss has fallen to `enough`: then it
+    fits the training images, and the comparison is not limited by the training time. The paper does not describe its
+    training.
 
     Args:
         model: A functional or Sequential `keras.Model`. It is not changed.
         dataset: An `ImageSet`, or arrays `(images, labels)`. Images with a label below zero are left out.
-        layer: Whose features to use; None for what the last dense layer takes.
-        per_class: How many training images per class, or several such numbers.
-        scratch: Whether to train from random weights; or for which of the numbers of `per_class`.
-        learning_rate: Of Adam.
-        most_updates: When training ends at the latest.
-        enough: Mean training loss (cross-entropy) over the last look at all images, at least 20 updates.
-        examples: Images per update, or all of them if they are fewer.
+        layer: The layer whose features are used; None for the input of the last dense layer.
+        per_class: Number of training images per class, or several such numbers.
+        scratch: Whether to train from random weights; or the numbers of `per_class` for which to do so.
+        learning_rate: Learning rate of Adam.
+        most_updates: Largest number of updates.
+        enough: Mean training loss (cross-entropy) at which training ends, over the last pass through the images, at
+            least 20 updates.
+        examples: Number of images per update, or all of them if they are fewer.
         test_per_class, folds, C, scaling, preprocess, batch_size, input_shape, seed, progress: As for `deconv.probe`.
 
     Returns:
@@ -139,20 +140,20 @@ def transfer(
 
 
 def _prepared(images, preprocess, model_graph, batch_size):
-    """All images as the model takes them."""
+    """All images after preprocessing."""
     image, starts = model_graph.inputs[0], range(0, len(images), batch_size)
     batches = [prepare(images[start : start + batch_size], preprocess, image.shape, image.dtype) for start in starts]
     return np.concatenate(batches)
 
 
 def last_hidden(model_graph):
-    """The step that makes what a graph's last dense layer takes; None if there is no such layer."""
+    """The step that computes the input of a graph's last dense layer; None if there is no such layer."""
     heads = [step for step in model_graph.steps if isinstance(step.layer, keras.layers.Dense)]
     return next((step for step in model_graph.steps if heads and heads[-1].inputs[0] in step.outputs), None)
 
 
 def _name(model_graph, step):
-    """What a step is called by its reader: the layer that it passes on, if it does nothing itself."""
+    """The name of a step for display: for an identity layer, that of the step below it."""
     while isinstance(step.layer, graph.IDLE):
         makers = [maker for maker in model_graph.steps if step.inputs[0] in maker.outputs]
         if not makers:
