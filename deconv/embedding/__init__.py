@@ -1,1 +1,1 @@
-"""Images and units as points: t-SNE, PCA, clusters, neighbours."""
+"""Embeddings of images and of units in the plane: t-SNE, PCA, clusters, nearest neighbours."""

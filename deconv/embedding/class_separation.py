@@ -1,4 +1,4 @@
-"""How well the classes of a data set lie apart in each layer: whether an image's neighbours are of its class."""
+"""Separation of classes in each layer, measured by a nearest-neighbour classifier."""
 
 from typing import NamedTuple
 
@@ -11,18 +11,19 @@ from deconv.validation import check_positive
 
 
 class Separation(NamedTuple):
-    """How classes lie in the layers, the pixels first.
+    """Nearest-neighbour accuracies in the layers, the pixels first.
 
     Attributes:
         layers: Names, as they were given, after `"pixels"`.
-        values: `(layers,)` ints, how many values of each there are for an image.
+        values: `(layers,)` ints, number of values of each per image.
         classes: `(classes,)` ints, the labels.
-        images: `(classes,)` ints, how many images of each there are.
-        neighbours: How many neighbours have a vote.
-        accuracy: `(layers,)`, 0 to 1: how many images their neighbours tell right, the mean over the classes.
-        deviation: `(layers,)`, its standard error for as many images drawn at random.
-        per_class: `(layers, classes)`, the same for each class.
-        chance: What neighbours drawn at random would come to: one over the number of classes.
+        images: `(classes,)` ints, number of images of each class.
+        neighbours: Number of neighbours that vote.
+        accuracy: `(layers,)`, 0 to 1: the share of images whose neighbours predict the class, averaged over the
+            classes.
+        deviation: `(layers,)`, its standard error for as many randomly drawn images.
+        per_class: `(layers, classes)`, the accuracy for each class.
+        chance: The expected accuracy for random neighbours: one over the number of classes.
     """
 
     layers: tuple
@@ -49,25 +50,25 @@ def separation(
     input_shape=None,
     seed=0,
 ):
-    """Ask the nearest neighbours of each image, in each layer, for its class.
+    """Compute the accuracy of a nearest-neighbour classifier in each layer.
 
-    Every image is left out once and told by the vote of the others nearest to it by Euclidean distance (a tie goes to
-    the smaller label, as scikit-learn has it). Nothing is trained, so the measure is the geometry of the layer itself:
-    it says how classes separate as depth grows. The accuracy is the mean of the classes' accuracies.
+    The class of each image is predicted, leaving the image out, by the vote of its nearest neighbours by Euclidean
+    distance (a tie goes to the smaller label, as in scikit-learn). Nothing is trained, so this measures the geometry of
+    the layer: how classes separate with depth. The accuracy is the mean of the classes' accuracies.
 
     Args:
         model: A functional or Sequential `keras.Model`.
         dataset: An `ImageSet`, or arrays `(images, labels)`. Images with a label below zero are left out.
         layers: One layer or a sequence of them: names, paths or indices. The pixels, as the model takes them, always
             come before them.
-        neighbours: How many of the others vote.
-        images: How many images at most, the same number of each class.
-        pooled: Average maps onto a grid of at most this side, or `(rows, columns)`; None averages only layers of more
-            than 75,000 values per image.
-        preprocess: Function applied to each batch of images before the model sees it.
-        batch_size: How many images are computed at a time.
-        input_shape: `(height, width, channels)` for a model that leaves its input size open.
-        seed: Of the draw.
+        neighbours: Number of neighbours that vote.
+        images: Largest number of images, the same number of each class.
+        pooled: Largest side, or `(rows, columns)`, of a grid onto which maps are averaged; None averages only layers of
+            more than 75,000 values per image.
+        preprocess: Preprocessing function, applied to each batch of images.
+        batch_size: Number of images computed at a time.
+        input_shape: `(height, width, channels)` for a model with an undefined input size.
+        seed: Seed of the draw.
 
     Returns:
         `Separation`.
@@ -118,15 +119,15 @@ def separation(
 
 
 def told_by_neighbours(vectors, labels, neighbours=5):
-    """The class of each vector as the others nearest to it have it.
+    """Predict the class of each vector by the vote of its nearest neighbours, leaving the vector itself out.
 
     Args:
         vectors: `(n, values)`.
         labels: `(n,)` ints from 0.
-        neighbours: How many vote, fewer than n.
+        neighbours: Number of neighbours that vote, fewer than n.
 
     Returns:
-        `(n,)` ints. Of classes with as many votes it is the smallest.
+        `(n,)` ints. Of classes with equal votes it is the smallest.
     """
     from sklearn.neighbors import NearestNeighbors
 

@@ -1,4 +1,4 @@
-"""What clusters of units look for: the strongest activations of their most central units, projected (section 2.1)."""
+"""Projections of the strongest activations of the most central units of each cluster (section 2.1)."""
 
 from typing import NamedTuple
 
@@ -12,14 +12,15 @@ from deconv.validation import check_positive, prepare
 
 
 class ClusterTops(NamedTuple):
-    """The strongest activation of some units of each cluster, and its projection; an entry for each unit.
+    """The strongest activations of the most central units of each cluster, and their projections; an entry for each
+    unit.
 
     Attributes:
         clusters, units: `(m,)` ints; clusters in order, in each the most central unit first.
         values: `(m,)`, the activations.
-        ids: `(m,)` int64, the image in which each occurred.
+        ids: `(m,)` int64, the numbers of the images with these activations.
         positions: `(m, 2)` ints, row and column in the map.
-        windows: `(m, 4)` ints, what the unit sees: top, left, bottom, right.
+        windows: `(m, 4)` ints, the receptive field of the unit: top, left, bottom, right.
         images: `(m, height, width, channels)`, as the data set gives them.
         projections: `(m, height, width, channels of the model's input)`, signed.
     """
@@ -35,13 +36,13 @@ class ClusterTops(NamedTuple):
 
 
 def cluster_tops(model, dataset, found, units=4, *, preprocess=None, batch_size=64, input_shape=None):
-    """What the clusters of units look for: the strongest activations of their most central units, projected.
+    """Compute the strongest activations of the most central units of each cluster, and their projections.
 
     Args:
         model: The `keras.Model` of the embedding.
-        dataset: Where the strongest activations are looked for, in one pass: an `ImageSet`, or arrays.
+        dataset: The data set that is searched for the strongest activations, in one pass: an `ImageSet`, or arrays.
         found: The `UnitEmbedding`.
-        units: How many units of each cluster, at most.
+        units: Largest number of units of each cluster.
         preprocess, batch_size, input_shape: As for `embed_units`.
 
     Returns:

@@ -1,26 +1,28 @@
-"""Which points lie together: clusters, as many as the points themselves suggest."""
+"""Clustering by k-means, with the number of clusters chosen by the silhouette."""
 
 import numpy as np
 
 from deconv.validation import check_positive
 
 MOST_CLUSTERS = 12
-"""How many clusters are tried at most."""
+"""Largest number of clusters that is tried."""
 
 
 def clustered(points, count=None, seed=0, most=MOST_CLUSTERS):
-    """Clusters of points by k-means, the largest first.
+    """Cluster points by k-means, the largest cluster first.
 
     Args:
         points: `(n, axes)`, n at least 3.
-        count: How many clusters; None for the number from 2 to `most` with the largest mean silhouette.
-        seed: Of where k-means begins.
+        count: Number of clusters; None for the number from 2 to `most` with the largest mean silhouette.
+        seed: Seed of the initialisation of k-means.
+        most: Largest number of clusters that is tried.
 
     Returns:
-        `(clusters, silhouettes)`: `(n,)` ints from 0, and `{number: mean silhouette}` of the numbers tried.
+        `(clusters, silhouettes)`: `(n,)` ints from 0, and `{number of clusters: mean silhouette}` for the numbers
+        tried.
 
     Raises:
-        ValueError: If there are not as many different points as clusters.
+        ValueError: If there are fewer different points than clusters.
     """
     from sklearn.cluster import KMeans
     from sklearn.metrics import silhouette_score
@@ -30,7 +32,7 @@ def clustered(points, count=None, seed=0, most=MOST_CLUSTERS):
     if count is not None and check_positive("clusters", count) > different:
         raise ValueError(f"clusters must be at most {different}, as many units differ; received {count}.")
     tried, silhouettes = {}, {}
-    with threadpool_limits(1):  # sums of several threads come in any order
+    with threadpool_limits(1):  # the order of summation of several threads is not deterministic
         for number in range(2, min(most, different, len(points) - 1) + 1) if count is None else [count]:
             tried[number] = KMeans(number, n_init=10, random_state=seed).fit_predict(points)
             if 1 < number < len(points):

@@ -1,4 +1,4 @@
-"""The images of a data set in a plane, those near one another that a layer finds alike."""
+"""Embed the images of a data set in the plane, so that images with similar activations of a layer are close."""
 
 from typing import NamedTuple
 
@@ -11,20 +11,21 @@ from deconv.validation import check_positive
 
 
 class Embedding(NamedTuple):
-    """Where images lie in the plane.
+    """Positions of images in the plane.
 
     Attributes:
         points: float32 `(n, 2)`.
         labels: int64 `(n,)`, the class of each image; -1 where there is none.
-        ids: int64 `(n,)`, which images these are.
+        ids: int64 `(n,)`, the numbers of the images.
         layer: The layer as it was given; `"pixels"` for the image itself.
         method: `"tsne"` or `"pca"`.
-        perplexity: About how many neighbours count for each point; None for PCA.
-        seed: Of the draw of images.
+        perplexity: Approximate number of effective neighbours of each point; None for PCA.
+        seed: Seed of the draw of images.
         trustworthiness: 0 to 1; 1 if all five neighbours of each point in the plane are its neighbours in the layer.
-        kl: The divergence of the neighbourhoods in the plane from those in the layer, in nats; None for PCA.
-        kept: Share of the activations' variance in the components that the layout is made of.
-        values: How many values of the layer there are for each image.
+        kl: The Kullback-Leibler divergence of the neighbourhoods in the plane from those in the layer, in nats; None
+            for PCA.
+        kept: Share of the activations' variance in the principal components that the embedding uses.
+        values: Number of values of the layer per image.
     """
 
     points: np.ndarray
@@ -55,13 +56,13 @@ def embed(
     input_shape=None,
     seed=0,
 ):
-    """Lay the images of a data set out in a plane by what a layer says of them.
+    """Embed the images of a data set in the plane by the activations of a layer.
 
-    t-SNE (van der Maaten & Hinton, JMLR 2008) of the first principal components of the layer's activations, begun with
-    the first two of them, so that the layout draws no random numbers and repeats. Who is near whom means something;
-    distances between clusters, and their sizes, do not.
+    t-SNE (van der Maaten & Hinton, JMLR 2008) of the first principal components of the layer's activations, initialised
+    with the first two of them, so that the result is deterministic. Only neighbourhoods are meaningful; distances
+    between clusters, and their sizes, are not.
 
-    The activations come from one pass over the images drawn. Memory holds these images and their activations, of which
+    The activations are computed in one pass over the drawn images. Memory holds these images and their activations;
     those of layers with more than 75,000 values per image are averaged onto a grid.
 
     Args:
@@ -69,23 +70,24 @@ def embed(
         dataset: An `ImageSet`, or arrays `(images, labels)`, or images alone.
         layer: Name, path or index; None for the image itself, as the model takes it.
         method: `"tsne"`, or `"pca"` for the first two principal components.
-        images: How many images at most; they are drawn from the data set.
-        perplexity: About how many neighbours count for each image, at least 1; None for 30, or less where that is more
-            than a third of the other images.
-        pca: How many principal components t-SNE sees.
-        pooled: Average maps onto a grid of at most this side, or `(rows, columns)`; 1 is the mean of each channel.
-        preprocess: Function applied to each batch of images before the model sees it.
-        batch_size: How many images are computed at a time.
-        input_shape: `(height, width, channels)` for a model that leaves its input size open.
-        seed: Of the draw.
+        images: Largest number of images, which are drawn from the data set.
+        perplexity: Approximate number of effective neighbours of each image, at least 1; None for 30, or a third of the
+            number of other images if that is less.
+        pca: Number of principal components that t-SNE uses.
+        pooled: Largest side, or `(rows, columns)`, of a grid onto which maps are averaged; 1 is the mean of each
+            channel.
+        preprocess: Preprocessing function, applied to each batch of images.
+        batch_size: Number of images computed at a time.
+        input_shape: `(height, width, channels)` for a model with an undefined input size.
+        seed: Seed of the draw.
 
     Returns:
         `Embedding`.
 
     Raises:
         ImportError: If scikit-learn is not installed.
-        ValueError: If there are fewer than four images, the perplexity does not fit, the layer says the same of all
-            images, or anything else does not fit the model.
+        ValueError: If there are fewer than four images, the perplexity does not fit, the activations are the same for
+            all images, or anything else does not fit the model.
     """
     check_sklearn()
     check_positive("pca", pca)

@@ -1,4 +1,4 @@
-"""Vectors laid out in a plane such that neighbours stay neighbours: t-SNE, and how far it can be trusted."""
+"""Embeddings of vectors in the plane that preserve neighbourhoods, by t-SNE or PCA, with their trustworthiness."""
 
 from typing import NamedTuple
 
@@ -7,19 +7,19 @@ import numpy as np
 from deconv.validation import require_sklearn
 
 _COLUMNS = 4096
-"""Values per vector that are taken to float64 at a time."""
+"""Number of values per vector converted to float64 at a time."""
 
 
 class Layout(NamedTuple):
-    """Where vectors lie in the plane.
+    """Positions of vectors in the plane.
 
     Attributes:
         points: float32 `(n, 2)`.
-        perplexity: About how many neighbours count for each point; None for PCA.
+        perplexity: Approximate number of effective neighbours of each point; None for PCA.
         trustworthiness: 0 to 1; 1 if each point's neighbours in the plane are its neighbours among the vectors.
-        kl: The divergence that t-SNE has come down to; None for PCA.
-        kept: Share of the vectors' variance in what the layout is made of: of PCA its two components, of t-SNE those
-            that it is given.
+        kl: The final Kullback-Leibler divergence of t-SNE; None for PCA.
+        kept: Share of the vectors' variance in the principal components used: two for PCA, the input of t-SNE
+            otherwise.
     """
 
     points: np.ndarray
@@ -30,13 +30,14 @@ class Layout(NamedTuple):
 
 
 def coordinates(vectors):
-    """Vectors turned such that the axes are their principal components, the strongest first: distances stay.
+    """Rotate vectors to their principal components, the largest first; distances are preserved.
 
     Args:
         vectors: `(n, values)`.
 
     Returns:
-        float64 `(n, axes)`, at most n axes; of mean zero. The largest coordinate of each axis is positive.
+        float64 `(n, axes)`, at most n axes, with mean zero. The coordinate of largest magnitude of each axis is
+        positive.
     """
     count, values = vectors.shape
     mean = vectors.mean(axis=0, dtype=np.float64)
@@ -57,18 +58,19 @@ def coordinates(vectors):
 
 
 def layout(turned, method="tsne", *, perplexity=None, components=50, neighbours=5):
-    """Lay points out in the plane.
+    """Embed points in the plane by t-SNE or PCA.
 
-    t-SNE (van der Maaten & Hinton, JMLR 2008; scikit-learn's Barnes-Hut) of the first principal components, begun with
-    the first two. Nothing in it is drawn at random, and it runs on one thread, for sums of several come in any order:
-    the layout repeats. Distances between clusters and their sizes mean nothing: only who is near whom does.
+    t-SNE (van der Maaten & Hinton, JMLR 2008; scikit-learn's Barnes-Hut) of the first principal components, initialised
+    with the first two. It uses no random numbers and one thread, because the order of summation of several threads is
+    not deterministic; so the result is reproducible. Only neighbourhoods are meaningful, not distances between clusters
+    or their sizes.
 
     Args:
         turned: `(n, axes)`, from `coordinates`; at least 4 points.
         method: `"tsne"`, or `"pca"` for the first two components.
-        perplexity: At least 1, less than n; None for 30, or less where that is more than a third of the others.
-        components: How many principal components t-SNE sees.
-        neighbours: Of how many neighbours trustworthiness is about (Venna & Kaski 2001); of few points, fewer.
+        perplexity: At least 1, less than n; None for 30, or a third of the number of other points if that is less.
+        components: Number of principal components that t-SNE uses.
+        neighbours: Number of neighbours for the trustworthiness (Venna & Kaski 2001); fewer if there are few points.
 
     Returns:
         `Layout`.
@@ -102,10 +104,10 @@ def layout(turned, method="tsne", *, perplexity=None, components=50, neighbours=
 
 
 def check_layout(method, perplexity, count):
-    """The perplexity for so many points; None for PCA.
+    """The perplexity for this number of points; None for PCA.
 
     Raises:
-        ValueError: If the method is unknown, or the perplexity does not fit.
+        ValueError: If the method is unknown, there are fewer than 4 points, or the perplexity does not fit.
     """
     if method not in ("tsne", "pca"):
         raise ValueError(f"method must be 'tsne' or 'pca'; received {method!r}.")
@@ -127,9 +129,9 @@ def check_layout(method, perplexity, count):
 
 
 def check_sklearn():
-    """That scikit-learn is there.
+    """Check that scikit-learn is installed.
 
     Raises:
-        ImportError: If not; it says how to install it.
+        ImportError: If it is not; the message explains how to install it.
     """
     require_sklearn("Embeddings", "sklearn.manifold")

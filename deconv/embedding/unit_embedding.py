@@ -1,4 +1,4 @@
-"""The units of a layer in a plane, those near one another that respond alike, and in clusters."""
+"""Embed the units of a layer in the plane, so that units with similar responses are close, and cluster them."""
 
 from typing import NamedTuple
 
@@ -15,23 +15,23 @@ from deconv.validation import check_finite, check_positive, check_seed, prepare
 
 
 class UnitEmbedding(NamedTuple):
-    """Where the units of a layer lie; a convolution's units are its channels.
+    """Positions and clusters of the units of a layer; the units of a convolution are its channels.
 
     Attributes:
         layer: As it was given.
-        units: `(u,)` ints, the channels that are laid out: those that do not say the same of all images.
-        dead: `(d,)` ints, the others.
+        units: `(u,)` ints, the channels that are embedded: those whose responses differ between images.
+        dead: `(d,)` ints, the other channels.
         points: float32 `(u, 2)`.
         clusters: `(u,)` ints from 0, the cluster of each unit: the largest first, of equal ones that with the first
             unit.
         centrality: `(u,)`, the correlation of each unit with the mean of its cluster.
-        silhouettes: `{number of clusters: mean silhouette}`, -1 to 1, of all numbers that were tried.
+        silhouettes: `{number of clusters: mean silhouette}`, -1 to 1, for all numbers that were tried.
         classes: `(classes,)` ints, the labels of the images, if they have any.
-        preference: `(clusters, classes)`: how a cluster responds to a class: its units' mean response, in standard
-            deviations above that to all images.
-        method, perplexity, trustworthiness, kl, kept: As for `Embedding`, among units.
-        images: How many images the responses are to.
-        seed: Of their draw, and of the clusters.
+        preference: `(clusters, classes)`, the mean response of a cluster's units to a class, in standard deviations
+            above the mean response to all images.
+        method, perplexity, trustworthiness, kl, kept: As for `Embedding`, for units.
+        images: Number of images to which responses were computed.
+        seed: Seed of the draw of images and of the clusters.
     """
 
     layer: str | int
@@ -53,16 +53,16 @@ class UnitEmbedding(NamedTuple):
 
     @property
     def count(self):
-        """How many clusters there are."""
+        """Number of clusters."""
         return int(self.clusters.max()) + 1
 
     @property
     def silhouette(self):
-        """The mean silhouette of these clusters; 0 of a single one."""
+        """The mean silhouette of the clusters; 0 for a single one."""
         return self.silhouettes.get(self.count, 0.0)
 
     def central(self, units=4):
-        """The most central units of each cluster: `[(at most units,) ints, ...]`, their channels."""
+        """The channels of the most central units of each cluster: a list of int arrays of at most `units` numbers."""
         members = [np.flatnonzero(self.clusters == cluster) for cluster in range(self.count)]
         return [self.units[some[np.argsort(-self.centrality[some], kind="stable")[:units]]] for some in members]
 
@@ -82,25 +82,27 @@ def embed_units(
     input_shape=None,
     seed=0,
 ):
-    """Lay the units of a layer out in a plane such that those are near that respond to the same images.
+    """Embed the units of a layer in the plane, so that units that respond to the same images are close.
 
-    A unit is the vector of its responses to the images, of which the mean is taken off and which is scaled to length 1.
-    Half the squared Euclidean distance of two such vectors is their correlation distance, 1 - r, and t-SNE and k-means
-    use squared distances: so both go by correlation. Clusters are those of k-means; how many, the mean silhouette says.
+    A unit is represented by the vector of its responses to the images, centred and scaled to length 1. Half the squared
+    Euclidean distance of two such vectors is their correlation distance, 1 - r. t-SNE and k-means use squared
+    distances, so both are based on the correlation. Clusters are computed by k-means; their number maximises the mean
+    silhouette.
 
     Args:
         model: A functional or Sequential `keras.Model`.
         dataset: An `ImageSet`, or arrays `(images, labels)`, or images alone.
         layer: Name, path or index.
         method: `"tsne"` or `"pca"`, see `deconv.embed`.
-        response: Of a channel's map in an image, `"max"`, its strongest activation, or `"mean"`.
-        clusters: How many; None for the number from 2 to 12 with the largest mean silhouette.
-        images: How many images at most; they are drawn from the data set.
-        perplexity: About how many neighbours count for each unit; None for 30, or less of fewer units.
-        preprocess: Function applied to each batch of images before the model sees it.
-        batch_size: How many images are computed at a time.
-        input_shape: `(height, width, channels)` for a model that leaves its input size open.
-        seed: Of the draw of images, and of k-means.
+        response: The response of a channel to an image: `"max"`, the maximum of its activation map, or `"mean"`.
+        clusters: Number of clusters; None for the number from 2 to 12 with the largest mean silhouette.
+        images: Largest number of images, which are drawn from the data set.
+        perplexity: Approximate number of effective neighbours of each unit; None for 30, or a third of the number of
+            other units if that is less.
+        preprocess: Preprocessing function, applied to each batch of images.
+        batch_size: Number of images computed at a time.
+        input_shape: `(height, width, channels)` for a model with an undefined input size.
+        seed: Seed of the draw of images and of k-means.
 
     Returns:
         `UnitEmbedding`.
@@ -116,7 +118,7 @@ def embed_units(
     drawn = draw(dataset, images, seed)
     found = responses(model, drawn.images, layer, response, preprocess, batch_size, input_shape)
     spread = found.std(axis=0)
-    alive = spread > 1e-7 * np.abs(found.mean(axis=0))  # else it is rounding
+    alive = spread > 1e-7 * np.abs(found.mean(axis=0))  # smaller deviations are rounding errors
     units = np.flatnonzero(alive)
     if len(units) < 4:
         raise ValueError(
@@ -154,7 +156,11 @@ def embed_units(
 
 
 def responses(model, images, layer, response="max", preprocess=None, batch_size=64, input_shape=None):
-    """How each channel of a layer responds to each image: float64 `(n, channels)`, its maximum or mean in the image."""
+    """Compute the response of each channel of a layer to each image, the maximum or mean of its activation map.
+
+    Returns:
+        float64 `(n, channels)`.
+    """
     check_positive("batch_size", batch_size)
     model_graph = graph.walk(model, input_shape)
     step = graph.find(model_graph, layer)
