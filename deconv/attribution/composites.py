@@ -25,8 +25,7 @@ class Place(NamedTuple):
 
 
 def by_third(place):
-    """The composite of Montavon et al. 2019: `z_box` at the pixels, then `gamma`, `epsilon` and `zero` for a third
-    each.
+    """The composite of Montavon et al. 2019: `z_box` at the pixels, then thirds of `gamma`, `epsilon`, `zero`.
 
     The constants, 0.25 and 0.25, are those of their tutorial for VGG-16. There the layers are chosen by hand: gamma for
     the lower convolutions, epsilon for the upper ones, zero for the dense layers. For AlexNet, thirds give the same

@@ -1,6 +1,4 @@
-"""Propagate relevance from a unit to the pixels; see `deconv.attribution.relevance_propagation` for the rule of each
-layer.
-"""
+"""Propagate relevance from a unit to the pixels, layer by layer (rules: `deconv.attribution.relevance_propagation`)."""
 
 import keras
 import tensorflow as tf

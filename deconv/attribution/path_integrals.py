@@ -69,8 +69,7 @@ def integrated_gradients(
 def completeness(
     model, images, maps, target=None, layer=None, *, unit="max", baseline=0.0, batch_size=32, input_shape=None
 ):
-    """Compute the relative error of the completeness axiom: that maps sum to the increase of the unit from the
-    baseline.
+    """Compute the relative error of the completeness axiom: maps sum to the increase of the unit from the baseline.
 
     Args:
         maps: Array shaped like `images`, of `integrated_gradients` or any other method.

@@ -63,8 +63,7 @@ def guided_backprop(model, images, target=None, layer=None, *, unit="max", batch
 
 
 def deconvnet(model, images, target=None, layer=None, *, unit="max", batch_size=32, input_shape=None):
-    """Compute the deconvnet projection of a unit as a gradient: rectifiers pass positive gradients, whatever their
-    input.
+    """Compute the deconvnet projection of a unit as a gradient: rectifiers pass exactly the positive gradients.
 
     This equals `Deconvnet.project(..., start="one")` of the same unit up to rounding, by another derivation:
     TensorFlow's gradient of max pooling in place of switches. Zeiler & Fergus, arXiv:1311.2901, section 2.1; for the

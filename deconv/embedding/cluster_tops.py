@@ -12,11 +12,10 @@ from deconv.validation import check_positive, prepare
 
 
 class ClusterTops(NamedTuple):
-    """The strongest activations of the most central units of each cluster, and their projections; an entry for each
-    unit.
+    """The strongest activations of the most central units of each cluster, and their projections.
 
     Attributes:
-        clusters, units: `(m,)` ints; clusters in order, in each the most central unit first.
+        clusters, units: `(m,)` ints, an entry for each unit: clusters in order, in each the most central unit first.
         values: `(m,)`, the activations.
         ids: `(m,)` int64, the numbers of the images with these activations.
         positions: `(m, 2)` ints, row and column in the map.

@@ -40,9 +40,7 @@ class Curves(NamedTuple):
 
     @property
     def areas(self):
-        """`{name: (deletion, insertion)}`: the areas under the curves; for a good order the first is small, the second
-        large.
-        """
+        """`{name: (deletion, insertion)}`: areas under the curves, a small and a large one for a good order."""
         return {
             name: (area(self.shares, self.deletion[name]), area(self.shares, self.insertion[name]))
             for name in self.deletion

@@ -53,8 +53,8 @@ class Controls(NamedTuple):
         pictures: `{control: (n, height, width, channels or 1)}`, see `CONTROLS`; NaN where there is none.
         likeness: `{control: {measure: (n,) float64}}`, see `deconv.imaging.similarity`: the similarity to the
             projection over the receptive field of the unit. For `"another unit"`, which has another receptive field, it
-            is over the union of both; each projection is zero outside its own. Edges have no sign and
-            are compared with the magnitude of the projection. NaN where a control does not exist.
+            is over the union of both; each projection is zero outside its own. Edges have no sign and are
+            compared with the magnitude of the projection. NaN where a control does not exist.
         cascade: The `Cascade` of these units, or None.
     """
 

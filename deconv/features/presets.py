@@ -37,8 +37,7 @@ KINDS = ("neuron", "channel")
 
 
 def digits(shape):
-    """Settings for light strokes on black with one channel: a Fourier image that starts near black, with small
-    transforms.
+    """Settings for light strokes on black with one channel: Fourier parametrization near black, small transforms.
 
     The weights of the penalties are this project's: just large enough to keep pixels black that do not affect the unit.
     """
