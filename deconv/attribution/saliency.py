@@ -63,7 +63,9 @@ def guided_backprop(model, images, target=None, layer=None, *, unit="max", batch
 
 
 def deconvnet(model, images, target=None, layer=None, *, unit="max", batch_size=32, input_shape=None):
-    """Compute the deconvnet projection of a unit as a gradient: rectifiers pass exactly the positive gradients.
+    """Compute the deconvnet projection of a unit as a gradient: rectifiers pass all positive gradients.
+
+    The sign of a rectifier's input does not matter, unlike in `guided_backprop`.
 
     This equals `Deconvnet.project(..., start="one")` of the same unit up to rounding, by another derivation:
     TensorFlow's gradient of max pooling in place of switches. Zeiler & Fergus, arXiv:1311.2901, section 2.1; for the

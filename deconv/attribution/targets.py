@@ -34,7 +34,7 @@ class Chosen(NamedTuple):
         return self.network.graph
 
     def gradients(self, rule=None, norms_pass=False):
-        """The compiled gradient under a rule of `deconv.graph.modified_gradients.RECTIFIERS`; None for the derivative."""
+        """The compiled gradient under a rule of `deconv.graph.modified_gradients.RECTIFIERS`; None for no rule."""
         return self.network.compiled(gradients, rule, norms_pass)
 
     def batches(self, size):

@@ -258,7 +258,7 @@ def _project(net, name):
 
 
 def _occlude(image, square, stride, look):
-    """Occlusion as a method: the decrease of the score, spread over the pixels of each patch."""
+    """Occlusion as a method: the decrease of the score, spread over each patch's pixels, as `(1, height, width, 1)`."""
     side = max(1, round(min(image.shape[:2]) / _SHARE)) if square is None else square
     size = check_pair("square", side)
     stride = check_pair("stride", max(1, min(size) // _SHARE) if stride is None else stride)
