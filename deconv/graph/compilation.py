@@ -1,8 +1,8 @@
 """Cache of the functions compiled for a model, released together with the model.
 
 Compiled functions read the model's variables, so they remain valid when the model is trained. They become invalid when
-its graph changes: another layer or activation, `enable_lora`, `quantize`. The `version` of the graph is therefore compared
-at each call, and results for an older version are discarded.
+its graph changes: another layer or activation, `enable_lora`, `quantize`. The `version` of the graph is therefore
+compared at each call, and results for an older version are discarded.
 """
 
 import weakref

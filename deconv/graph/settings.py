@@ -64,8 +64,8 @@ def same(one, other):
 class Settings:
     """Track the settings of objects, without those that change when layers are called.
 
-    A layer may count its calls or record its inputs, which does not change what it computes. This package therefore calls
-    layers inside `calls()`. Settings that differ afterwards are ignored from then on.
+    A layer may count its calls or record its inputs, which does not change what it computes. This package therefore
+    calls layers inside `calls()`. Settings that differ afterwards are ignored from then on.
     """
 
     def __init__(self, look):

@@ -1,6 +1,6 @@
-"""Files that appear whole or not at all, and folders into which one process at a time writes.
+"""Write files atomically, and lock folders so that only one process at a time writes into them.
 
-`deconv` and `models` may not import each other: both have this module, word for word.
+`deconv` and `models` must not import each other, so both contain an identical copy of this module.
 """
 
 import contextlib
@@ -19,21 +19,21 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 PREFIX = ".partial-"
-"""How the names of unfinished files begin."""
+"""Prefix of the names of unfinished files."""
 _UNFINISHED = re.compile(re.escape(PREFIX) + r"([0-9a-f]{8})\.(\d+)\.(\d+)\.[0-9a-f]{8}-(.*)", re.DOTALL)
 _AGE = 24 * 3600
-"""Seconds after which an unfinished file is taken for left over, where its process cannot be looked up."""
+"""Seconds after which an unfinished file is considered abandoned if its process cannot be checked."""
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 _HELD_BY = "held by process"
 
 
 @contextlib.contextmanager
 def replacing(path):
-    """`with replacing(path) as partial:` write to `partial`; it takes the place of `path` if all went well.
+    """Write a file atomically: `with replacing(path) as partial:` writes to `partial`, which then replaces `path`.
 
-    A reader, also after this process was killed or the power failed, sees the old file or the new one. The temporary
-    name is in the same folder, ends as `path` does and belongs to this call alone, so that threads and processes that
-    write the same file do not meet. What killed processes left of the same file is removed.
+    A reader sees either the old file or the complete new one, even if this process is killed or the power fails. The
+    temporary file is in the same folder, has the same suffix and a name unique to this call, so that threads and
+    processes may write the same file. Unfinished files of the same name that killed processes left are removed.
 
     Args:
         path: The file to write.
@@ -54,7 +54,7 @@ def replacing(path):
         os.replace(partial, path)
     except OSError as error:
         if error.filename not in (None, str(partial), partial):
-            raise  # about another file, which it names
+            raise  # the error names another file
         raise _named(error, path) from error
     finally:
         with contextlib.suppress(OSError):
@@ -63,12 +63,18 @@ def replacing(path):
 
 @contextlib.contextmanager
 def unfinished_folder(folder):
-    """`with unfinished_folder(folder) as new:` a new folder inside another; it is removed at the end.
+    """Create a temporary folder inside another: `with unfinished_folder(folder) as new:`; it is removed at the end.
 
-    What killed processes left of such folders is removed.
+    Such folders that killed processes left are removed.
+
+    Args:
+        folder: The folder in which it is created.
+
+    Yields:
+        Its `Path`.
 
     Raises:
-        OSError: If it cannot be made; the message is one line that names `folder`.
+        OSError: If it cannot be created; the message is one line that names `folder`.
     """
     folder = Path(folder)
     remove_leftovers(folder, "unfinished")
@@ -84,13 +90,13 @@ def unfinished_folder(folder):
 
 
 def remove_leftovers(folder, name=None):
-    """Remove the unfinished files of processes that are no longer alive.
+    """Remove the unfinished files of processes that no longer run.
 
-    Those of other machines, whose processes cannot be looked up, are removed a day after they were last written to.
+    Those of other machines, whose processes cannot be checked, are removed a day after the last write to them.
 
     Args:
-        folder: Where they are.
-        name: The file that they were to become; None for any.
+        folder: The folder that holds them.
+        name: Name of the file that they were to replace; None for any.
     """
     end = None if name is None else _short(name)
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
@@ -107,14 +113,14 @@ def remove_leftovers(folder, name=None):
 
 @contextlib.contextmanager
 def locked(place):
-    """`with locked(place):` no other process, and no other thread, is in such a block with this place.
+    """Lock a folder or file: `with locked(place):` excludes other processes and threads from blocks with that place.
 
-    Nobody waits: who comes second is refused. The lock is the operating system's and ends with the process, however
-    that ends; the file `.lock` is only its name, and is removed at the end. Unfinished files of killed processes in
+    A second caller does not wait but fails. The lock belongs to the operating system and is released when the process
+    ends in any way; the file `.lock` only names it and is removed at the end. Unfinished files of killed processes in
     the folder are removed.
 
     Args:
-        place: A folder that is there, or a file in one.
+        place: An existing folder, or a file in one.
 
     Raises:
         ValueError: If the place is in use; the message names it and the process.
@@ -130,12 +136,15 @@ def locked(place):
 
 
 class Lock:
-    """What `locked` holds, for an object that keeps a place for as long as it lives: see there.
+    """The lock of `locked`, for an object that holds it as long as it lives.
 
     Args:
-        place: A folder that is there, or a file in one.
-        name: Name of the lock; those of other names are other locks.
-        shared: Whether objects of the same process may hold it together.
+        place: An existing folder, or a file in one.
+        name: Name of the lock; locks of different names are independent.
+        shared: Whether several objects of the same process may hold it.
+
+    Raises:
+        ValueError, OSError: As `locked`.
     """
 
     def __init__(self, place, name="lock", shared=False):
@@ -161,12 +170,12 @@ class Lock:
             self._sign()
 
     def close(self):
-        """Give the place back. To do so twice is no error."""
+        """Release the lock. Further calls have no effect."""
         lock, self._lock = self._lock, None
         if lock is None:
             return
         if lock.lock_counter == 1 and self._owner().startswith(_HELD_BY):
-            with contextlib.suppress(OSError):  # Windows keeps a file that is open
+            with contextlib.suppress(OSError):  # Windows cannot delete an open file
                 self.file.unlink()
         with contextlib.suppress(OSError):
             lock.release()
@@ -187,7 +196,7 @@ class Lock:
             return ""
 
     def _sign(self):
-        """Say in the lock's file whose it is; a text of `filelock` itself stays."""
+        """Write the owner to the lock's file, unless it holds text of `filelock` itself."""
         told = self._owner()
         if not told or told.startswith(_HELD_BY):
             with contextlib.suppress(OSError):
@@ -200,7 +209,7 @@ def _unfinished_name(name):
 
 
 def _short(name):
-    """A name that leaves room for more, which names have little of: a long one cut, but for its ending."""
+    """A name with room for a prefix within the limits of file systems: long ones are hashed, except for the suffix."""
     if len(os.fsencode(name)) <= 120:
         return name
     ending = re.search(r"(\.[A-Za-z0-9]{1,12}){0,2}\Z", name)[0]
@@ -208,7 +217,7 @@ def _short(name):
 
 
 def _may_live(entry, host, pid, started):
-    """Whether whoever began an unfinished file may still be writing it."""
+    """Whether the process that began an unfinished file may still be writing it."""
     try:
         young = time.time() - entry.stat(follow_symlinks=False).st_mtime < _AGE
     except OSError:
@@ -219,7 +228,7 @@ def _may_live(entry, host, pid, started):
         os.kill(int(pid), 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:  # another user's
+    except PermissionError:  # the process belongs to another user
         pass
     now = _started(int(pid))
     return young if now is None or started == "0" else str(now) == started
@@ -227,7 +236,7 @@ def _may_live(entry, host, pid, started):
 
 @functools.cache
 def _host():
-    """Eight digits for the machine since it was started, and the space in which its process ids count."""
+    """Eight hex digits that identify the machine since its start, and the namespace of its process ids."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
@@ -236,7 +245,7 @@ def _host():
 
 
 def _started(pid):
-    """When a process was started, in ticks since the machine was; 0 for a dead one, None if that cannot be known."""
+    """Start time of a process in ticks since the start of the machine; 0 if it is dead, None if unknown."""
     try:
         told = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         return 0 if told[0] in (b"Z", b"X") else int(told[19])
@@ -245,7 +254,7 @@ def _started(pid):
 
 
 def _named(error, path):
-    """The same error, with a message of one line that names the file."""
+    """The same error with a one-line message that names the file."""
     reason = " ".join((error.strerror or str(error) or type(error).__name__).split())
     kind = OSError if error.errno is None else type(OSError(error.errno, ""))
     named = kind(f"'{path}' cannot be written: {reason}. Make room or permit it there, or choose another place.")

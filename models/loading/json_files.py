@@ -1,6 +1,6 @@
-"""JSON from files that anybody may have written.
+"""Read JSON from untrusted files.
 
-`deconv` and `models` may not import each other: both have this module, word for word.
+`deconv` and `models` must not import each other, so both contain an identical copy of this module.
 """
 
 import json
@@ -13,15 +13,15 @@ def read_object(path, /, **kinds):
 
     Args:
         path: The file.
-        **kinds: For members that must be there the type of each, or a tuple of types; as `isinstance` takes them, but
-            that `True` and `False` are no numbers.
+        **kinds: Required members, with the type of each or a tuple of types, as for `isinstance`, except that `True`
+            and `False` are not numbers.
 
     Returns:
         A dict.
 
     Raises:
-        ValueError: If the file cannot be read, is no JSON in UTF-8, no object, holds NaN or infinity, is nested too
-            deeply, or lacks a member or has one of another type. The message is one line that names the file.
+        ValueError: If the file cannot be read, is not JSON in UTF-8, not an object, holds NaN or infinity, is nested
+            too deeply, or has a member missing or of another type. The message is one line that names the file.
     """
     path = Path(path)
     try:
@@ -35,10 +35,10 @@ def read_object(path, /, **kinds):
 
 
 def parse_object(text, /, **kinds):
-    """Make a dict of the text of one JSON object: see `read_object`, of which the message lacks the name of the file.
+    """Parse the text of one JSON object to a dict; arguments as for `read_object`.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: As `read_object`; the message does not name the file.
     """
     found = parse(text)
     check_members(found, **kinds)
@@ -46,14 +46,14 @@ def parse_object(text, /, **kinds):
 
 
 def parse(text):
-    """The value of any JSON, in which every number is finite.
+    """Parse any JSON value in which all numbers are finite.
 
     Raises:
-        ValueError: If it is none, or is nested too deeply. The message does not name the file.
+        ValueError: If the text is not such JSON, or nested too deeply. The message does not name the file.
     """
     try:
         found = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_finite_int)
-        if re.search(r"\\u[dD][89a-fA-F]", text):  # halves of a character, of which one alone is none
+        if re.search(r"\\u[dD][89a-fA-F]", text):  # surrogates, which are invalid if unpaired
             json.dumps(found, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
@@ -63,7 +63,7 @@ def parse(text):
 
 
 def check_members(value, /, **kinds):
-    """See that something read from JSON is an object with some members: see `read_object`.
+    """Check that a value read from JSON is an object with the required members; arguments as for `read_object`.
 
     Raises:
         ValueError: If not.
@@ -77,7 +77,12 @@ def check_members(value, /, **kinds):
 
 
 def check_kind(what, value, kind):
-    """See that something read from JSON is of a type, or one of a tuple of types.
+    """Check that a value read from JSON has a type, or one of a tuple of types.
+
+    Args:
+        what: Its name in the message.
+        value: The value.
+        kind: The type or types.
 
     Raises:
         ValueError: If not.

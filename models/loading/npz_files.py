@@ -1,6 +1,6 @@
-"""`.npz` files that anybody may have written: looked at before they are inflated, and never unpickled.
+"""Read untrusted `.npz` files: they are checked before they are decompressed, and never unpickled.
 
-`deconv` and `models` may not import each other: both have this module, word for word.
+`deconv` and `models` must not import each other, so both contain an identical copy of this module.
 """
 
 import math
@@ -11,16 +11,16 @@ from pathlib import PurePosixPath
 import numpy as np
 
 DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
-"""What `zipfile` raises for damaged archives, beside OSError and ValueError."""
+"""Exceptions that `zipfile` raises for damaged archives, besides OSError and ValueError."""
 
 
 def read_arrays(path, check):
-    """Read all arrays of a `.npz` file, after a look at what they are.
+    """Read all arrays of a `.npz` file after a check of their declared shapes and dtypes.
 
     Args:
         path: The file.
-        check: Function of `{name: (shape, dtype)}`, as the archive declares them; it raises ValueError for what is not
-            to be inflated. No array becomes larger than it was declared.
+        check: Function of `{name: (shape, dtype)}`, as the archive declares them; it raises ValueError to prevent
+            decompression. No array becomes larger than declared.
 
     Returns:
         `{name: array}`, in the file's order.
@@ -28,7 +28,8 @@ def read_arrays(path, check):
     Raises:
         FileNotFoundError: If there is no such file.
         OSError: If it cannot be read.
-        ValueError: If it is no whole archive of plain arrays, or `check` raises it. The message does not name the file.
+        ValueError: If it is not a complete archive of plain arrays, or `check` raises it. The message does not name the
+            file.
     """
     with open(path, "rb") as file:
         if file.read(2) != b"PK":
@@ -45,7 +46,7 @@ def read_arrays(path, check):
 
 
 def _name_of(member):
-    """The name of an array, for a member that may be read."""
+    """The name of the array in an archive member, if the member may be read."""
     name = member.filename
     parts = PurePosixPath(name).parts
     if name.startswith("/") or "\\" in name or ".." in parts or not name.endswith(".npy"):
@@ -58,7 +59,7 @@ def _name_of(member):
 
 
 def _declared(archive, member):
-    """Shape, dtype and order of an array, from its first bytes."""
+    """Shape, dtype and order of an array, from its header."""
     with archive.open(member) as file:
         return _header(file, member)
 
@@ -66,7 +67,7 @@ def _declared(archive, member):
 def _header(file, member):
     try:
         version = np.lib.format.read_magic(file)
-        read = {(1, 0): np.lib.format.read_array_header_1_0}[version]  # others may declare headers of gigabytes
+        read = {(1, 0): np.lib.format.read_array_header_1_0}[version]  # other versions allow headers of gigabytes
         shape, fortran, dtype = read(file)
     except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
         raise ValueError(f"its member {member.filename!r} is no NumPy array") from error
@@ -89,6 +90,6 @@ def _read(archive, member):
             if not got:
                 raise EOFError(f"its member {member.filename!r} ends early")
             done += got
-        if file.read(1):  # at the end zipfile compares the checksum
+        if file.read(1):  # zipfile verifies the checksum when it reaches the end
             raise ValueError(f"its member {member.filename!r} is longer than it says")
         return array.reshape(shape, order="F" if fortran else "C")
