@@ -1,4 +1,4 @@
-"""Arrays in, Matplotlib figures out; nothing is ever shown or saved here. Needs Matplotlib, which it loads."""
+"""Functions that take arrays and return Matplotlib figures. They neither show nor save figures. Requires Matplotlib."""
 
 from deconv.plotting.architecture import architecture_sheet
 from deconv.plotting.attribution import attribution_sheet

@@ -1,4 +1,4 @@
-"""A network as a row of blocks, as high as its maps are wide (Fig. 3)."""
+"""Network architecture drawn as a row of blocks (Fig. 3)."""
 
 import math
 
@@ -13,12 +13,12 @@ _COLOURS = {"image": "#c9d7ea", "maps": "#a8c6a0", "later": "#d8e6d4", "units": 
 
 @plain_text
 def architecture_sheet(image, stages, title):
-    """Draw a network from the image at the left to the classes at the right.
+    """Draw a network from left (image) to right (classes). The height of a block grows with the side of its maps.
 
     Args:
-        image: `(height, width, channels)` of its input.
-        stages: Stages with `name`, `what`, `followers`, `shapes`, `parameters`, `sees` and `every`, as
-            `deconv.figures.fig3.architecture` gives them.
+        image: Shape `(height, width, channels)` of the network input.
+        stages: Stages with `name`, `what`, `followers`, `shapes`, `parameters`, `sees` and `every`, as returned by
+            `deconv.figures.fig3.architecture`.
         title: Title of the figure.
 
     Returns:
@@ -46,7 +46,7 @@ def architecture_sheet(image, stages, title):
 
 
 def _block(ax, left, shape, colour):
-    """One block standing on the line; returns where it ends."""
+    """Draw one block on the base line and return the x coordinate of its right edge."""
     count = shape[-1]
     if len(shape) == 1:
         height = 0.28 * math.log2(count + 1)

@@ -1,4 +1,4 @@
-"""An image, and beside it what several methods say that a unit owes to its pixels."""
+"""Figure of an image and the attribution maps of several methods."""
 
 import matplotlib.pyplot as plt
 
@@ -6,23 +6,23 @@ from deconv.plotting.grids import show_picture, signed_bar
 from deconv.plotting.plain_text import plain_text, texts
 
 _COLUMNS = 6
-"""Pictures in a row at most where a single image is explained."""
+"""Maximum number of images in a row if a single image is explained."""
 
 _NAMES = {"input_x_gradient": "input × gradient", "smooth_grad": "SmoothGrad", "grad_cam": "Grad-CAM", "lrp": "LRP"}
-"""How the methods are written whose names are more than words."""
+"""Display names of the methods whose name needs more than replacing underscores by spaces."""
 
 
 @plain_text
 def attribution_sheet(images, maps, labels, title, *, seconds=None, scale="its own largest magnitude"):
-    """One row per image: the image, then the map of each method; of a single image in as many rows as it takes.
+    """Draw one row per image: the image, then the map of each method. A single image may take several rows.
 
     Args:
         images: `(n, height, width, 1 or 3)` intensities between 0 and 1.
         maps: `{name of the method: (n, height, width, 1 or 3) intensities between 0 and 1, zero at 0.5}`.
-        labels: One text per image, of what is explained.
-        title: Title of the sheet.
-        seconds: `{name of the method: its run time in seconds}`, given in the titles; None for no times.
-        scale: What each map has been divided by, for the scale.
+        labels: One text per image: the explained class or unit.
+        title: Title of the figure.
+        seconds: `{name of the method: its run time in seconds}`, shown in the column titles; None to omit run times.
+        scale: Value by which each map has been divided, for the label of the colour bar.
 
     Returns:
         The Matplotlib figure.
@@ -53,7 +53,7 @@ def attribution_sheet(images, maps, labels, title, *, seconds=None, scale="its o
 
 
 def _titled(name, seconds):
-    """The name of a method in words, and its run time."""
+    """Display name of a method, followed by its run time."""
     words = _NAMES.get(name, name.replace("_", " "))
     if seconds is None:
         return words

@@ -1,4 +1,4 @@
-"""Sheets of the controls: what becomes of a picture when its unit, its switches or the weights are exchanged."""
+"""Figures of the control experiments: projections after exchanging the unit, the switches or the weights."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -34,15 +34,16 @@ _METHODS = {"deconvnet": ("tab:blue", "o"), "guided_backprop": ("tab:green", "s"
 
 @plain_text
 def controls_sheet(images, found, title, *, measure="pearson", in_colour=None, contrast=100.0):
-    """A row for each image: its picture, and what the controls make of it, with how alike they are.
+    """Draw one row per image: its projection, the control projections and their similarity to the original projection.
 
     Args:
-        images: `(n, height, width, 1 or 3)` in pixel units, those that `found` is of, or the first so many of them.
-        found: `Controls`; `found.take` gives those of some images.
-        title: Title of the sheet.
-        measure: Which number stands above each picture.
-        in_colour: Function that leads pictures to the colours of the images, as `deconv.to_pixel_space` does; or None.
-        contrast: Which percentile of the magnitudes of a picture is drawn as white or black.
+        images: `(n, height, width, 1 or 3)` in pixel units: all images of `found`, or the first n of them.
+        found: `Controls`; `found.take` selects a subset of the images.
+        title: Title of the figure.
+        measure: Key of `MEASURES`: the similarity measure written above each projection.
+        in_colour: Function that converts projections to the colours of the images, such as `deconv.to_pixel_space`;
+            None for no conversion.
+        contrast: Percentile of the magnitudes of a projection that is drawn as white or black.
 
     Returns:
         The Matplotlib figure.
@@ -80,7 +81,7 @@ def controls_sheet(images, found, title, *, measure="pearson", in_colour=None, c
 
 @plain_text
 def controls_chart(found, title):
-    """How like the picture each control is: mean and standard deviation over the images, by all three measures.
+    """Draw the similarity of each control to the original projection: mean and standard deviation, for every measure.
 
     Args:
         found: `Controls`.
@@ -115,7 +116,7 @@ def controls_chart(found, title):
 
 @plain_text
 def cascade_chart(found, title):
-    """How like the trained network's pictures remain as layers are randomised from the top down.
+    """Draw the similarity to the projections of the trained network as layers are randomised from the top down.
 
     Args:
         found: `Cascade`.
@@ -155,7 +156,7 @@ def cascade_chart(found, title):
         ax.set_axisbelow(True)
     lowest = min(np.nanmin(mean - spread) for measure in MEASURES for mean, spread in found.table(measure).values())
     axes[0].set_ylim(min(lowest - 0.04, -0.04), 1.04)
-    axes[2].legend(fontsize=9, loc="lower left")  # magnitudes are never opposites: there is room below
+    axes[2].legend(fontsize=9, loc="lower left")  # correlations of magnitudes are never strongly negative: free space
     fig.suptitle(title)
     return fig
 

@@ -1,4 +1,4 @@
-"""Sheets of the correspondence experiment: images with parts hidden, and how alike their features change."""
+"""Figures of the correspondence experiment: images with occluded parts, and the similarity of the feature changes."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,14 +11,15 @@ _OF_PARTS, _OF_RANDOM, _OF_OTHERS = "tab:blue", "tab:orange", "0.6"
 
 @plain_text
 def hidden_sheet(pictures, rectangles, names, heads, title):
-    """A row for each part, a column for each image, a frame around what is hidden (Fig. 8).
+    """Draw one row per part and one column per image, with a frame around the occluded rectangle (Fig. 8).
 
     Args:
         pictures: `(rows, n, height, width, 1 or 3)` intensities between 0 and 1.
-        rectangles: For each row ints `(n, 4)`: top, left, bottom, right of what is hidden; None for nothing.
+        rectangles: For each row ints `(n, 4)`: top, left, bottom, right of the occluded rectangle; None for no
+            occlusion.
         names: One text per row.
         heads: One text per image.
-        title: Title of the sheet.
+        title: Title of the figure.
 
     Returns:
         The Matplotlib figure.
@@ -50,13 +51,13 @@ def hidden_sheet(pictures, rectangles, names, heads, title):
 
 @plain_text
 def distance_bars(groups, controls, layers, title):
-    """Mean and spread of the distances of every part and of random places, as bars (Table 1).
+    """Draw mean and spread of the distances of every part and of random places, as bars (Table 1).
 
     Args:
         groups: `{object: distances}`, with `distances` as in `Correspondence`.
-        controls: `{part: text for the legend}`, which of the parts are random places; the first gives the bands.
-        layers: Those to show, a column each.
-        title: Title of the sheet.
+        controls: `{part: text for the legend}`: the parts that are random places; the first one defines the bands.
+        layers: Layers to draw, one column each.
+        title: Title of the figure.
 
     Returns:
         The Matplotlib figure.
@@ -103,6 +104,6 @@ def distance_bars(groups, controls, layers, title):
 
 
 def _known(summary, values):
-    """Mean or deviation of the numbers that are known; NaN if none is."""
+    """Apply `summary` (mean or standard deviation) to the values that are not NaN; NaN if all are."""
     known = values[~np.isnan(values)]
     return summary(known) if known.size else np.nan

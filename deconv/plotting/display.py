@@ -1,7 +1,7 @@
-"""From arrays to what a screen can show: the only place with rules of scaling.
+"""Conversion of arrays to displayable intensities. All scaling rules of the figures are in this module.
 
-Pictures of digits and photographs have pixels between 0 and 255. Projections are signed: zero is mid-grey, so that what
-excites a unit is lighter and what inhibits it is darker than the background, and tiles of one scale can be compared.
+Images have pixels between 0 and 255. Projections are signed: zero is mid-grey, so that values that excite a unit are
+lighter than the background and values that inhibit it are darker, and tiles on one scale can be compared.
 """
 
 import numpy as np
@@ -10,19 +10,20 @@ SCALES = ("tile", "shared")
 
 
 def signed(pictures, scale="tile", percentile=100.0):
-    """Signed pictures as intensities between 0 and 1, zero at 0.5.
+    """Convert signed images to intensities between 0 and 1, with zero at 0.5.
 
     Args:
-        pictures: Float array `(n, height, width, channels)`. NaN, what `crop` puts outside of an image, stays NaN.
-        scale: `"tile"` divides each picture by its own largest magnitude, as the paper does ("color contrast is
-            artificially enhanced", Fig. 4); `"shared"` divides all by the largest of all; a number divides by it.
-        percentile: Which percentile of the magnitudes counts as the largest; what exceeds it is clipped.
+        pictures: Float array `(n, height, width, channels)`. NaN (`crop` uses it outside of an image) stays NaN.
+        scale: `"tile"` divides each image by its own largest magnitude, as the paper does ("color contrast is
+            artificially enhanced", Fig. 4); `"shared"` divides all images by the largest magnitude of all; a number is
+            used as the divisor.
+        percentile: Percentile of the magnitudes that counts as the largest magnitude; larger values are clipped.
 
     Returns:
-        Array of the same shape. A picture that is zero everywhere is grey everywhere.
+        Array of the same shape. An image that is zero everywhere is mid-grey everywhere.
 
     Raises:
-        ValueError: If `scale` is none of these.
+        ValueError: If `scale` is none of these values.
     """
     pictures = np.asarray(pictures, np.float64)
     sizes = np.abs(pictures).reshape(len(pictures), -1)
@@ -39,20 +40,20 @@ def signed(pictures, scale="tile", percentile=100.0):
 
 
 def pixels(images):
-    """Images in pixel units, 0 to 255, as intensities between 0 and 1."""
+    """Convert images in pixel units (0 to 255) to intensities between 0 and 1."""
     return np.clip(np.asarray(images, np.float64) / 255, 0, 1)
 
 
 def crop(pictures, windows, size=None, outside=np.nan):
-    """Cut a window out of each picture.
+    """Cut a window out of each image.
 
-    Windows that the border has clipped are smaller; what is missing is `outside`, on the side of that border, which the
-    mosaics show in the colour of the gaps between tiles.
+    Windows clipped at the image border are smaller. The missing part is filled with `outside` on the side of that
+    border; mosaics draw NaN in the colour of the gaps between tiles.
 
     Args:
         pictures: `(n, height, width, channels)`.
         windows: `(n, 4)` ints: top, left, bottom, right.
-        size: `(height, width)` of the cuts; None for the largest window.
+        size: `(height, width)` of the crops; None for the size of the largest window.
 
     Returns:
         float64 array `(n, *size, channels)`.
@@ -69,7 +70,7 @@ def crop(pictures, windows, size=None, outside=np.nan):
 
 
 def _missing_before(first, last, length, size):
-    """How many cells a window lacks on the side of its first cell: all if only that side touches the border."""
+    """Number of cells missing before the first cell of a window: all if the window touches the border only there."""
     missing = size - (last - first)
     if first == 0 and last < length:
         return missing
@@ -77,17 +78,17 @@ def _missing_before(first, last, length, size):
 
 
 def mosaic(tiles, columns, gap=1, background=1.0):
-    """Tiles side by side, row by row, as one picture.
+    """Arrange tiles row by row in one image.
 
     Args:
         tiles: `(n, height, width, channels)` intensities between 0 and 1; NaN takes the colour of the gaps.
         columns: Tiles per row.
         gap: Pixels between tiles.
-        background: Colour of the gaps and of empty places: an intensity, or `(red, green, blue)`, which makes
-            one-channel tiles a colour picture.
+        background: Colour of the gaps and of empty places: an intensity, or `(red, green, blue)`, which converts
+            one-channel tiles to colour.
 
     Returns:
-        `(height, width, channels)` of the whole, ready for `imshow`.
+        Image `(height, width, channels)`, ready for `imshow`.
     """
     background = np.atleast_1d(background)
     count, height, width, channels = tiles.shape

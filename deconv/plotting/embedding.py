@@ -1,4 +1,4 @@
-"""Charts of embeddings: images in the plane of a layer, as points and as themselves; units, and what clusters seek."""
+"""Figures of embeddings: images of a layer as points and thumbnails; units, their clusters and their projections."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,13 +14,13 @@ _NO_CLASS = (0.75, 0.75, 0.75)
 
 @plain_text
 def embedding_sheet(found, images=None, class_names=None, title=None):
-    """The images of an embedding as points in the colour of their class, and beside them the images themselves.
+    """Draw the images of an embedding as points coloured by class and, beside them, as thumbnails.
 
     Args:
         found: An `Embedding`.
-        images: `(n, height, width, 1 or 3)` in pixel units, in its order; None for points alone.
-        class_names: Text of each class; None for its number.
-        title: Title of the sheet; None for the name of the layer.
+        images: `(n, height, width, 1 or 3)` in pixel units, in the order of `found`; None to draw points only.
+        class_names: Name of each class; None to use its number.
+        title: Title of the figure; None for the name of the layer.
 
     Returns:
         The Matplotlib figure.
@@ -45,12 +45,12 @@ def embedding_sheet(found, images=None, class_names=None, title=None):
 
 @plain_text
 def embedding_row(embeddings, title, class_names=None):
-    """Several embeddings of the same images side by side, as points in the colour of their class.
+    """Draw several embeddings of the same images side by side, as points coloured by class.
 
     Args:
         embeddings: Sequence of `Embedding`.
-        title: Title of the sheet.
-        class_names: Text of each class; None for its number.
+        title: Title of the figure.
+        class_names: Name of each class; None to use its number.
 
     Returns:
         The Matplotlib figure.
@@ -73,16 +73,16 @@ def embedding_row(embeddings, title, class_names=None):
 
 @plain_text
 def unit_sheet(found, tops=None, class_names=None, title=None, *, percentile=100.0, to_pixels=None):
-    """The units of a layer as points in the colour of their cluster, what each cluster responds to and looks for.
+    """Draw the units of a layer as points coloured by cluster, with class responses and projections of each cluster.
 
     Args:
         found: A `UnitEmbedding`.
-        tops: Its `ClusterTops`; None for no pictures.
-        class_names: Text of each class; None for its number.
-        title: Title of the sheet; None for the name of the layer.
-        percentile: Of the magnitudes of a projection, which is drawn as black or white.
-        to_pixels: Function from projections to the colours of the images, such as `deconv.to_pixel_space`; None to draw
-            them as they are.
+        tops: The `ClusterTops` of `found`; None to draw no projections.
+        class_names: Name of each class; None to use its number.
+        title: Title of the figure; None for the name of the layer.
+        percentile: Percentile of the magnitudes of a projection that is drawn as black or white.
+        to_pixels: Function that converts projections to the colours of the images, such as `deconv.to_pixel_space`;
+            None for no conversion.
 
     Returns:
         The Matplotlib figure.
@@ -114,27 +114,28 @@ def unit_sheet(found, tops=None, class_names=None, title=None, *, percentile=100
 
 
 def thumbnails(points, images, frames, *, side=None, size=1300, border=2, field=1.5):
-    """Images on a grid laid over the plane, each at the free place nearest to its point.
+    """Place images on a grid over the plane, each in the free cell nearest to its point.
 
     Args:
-        points: `(n, 2)`.
+        points: `(n, 2)` coordinates.
         images: `(n, height, width, 1 or 3)` in pixel units.
         frames: `(n, 3)` colours, 0 to 1.
-        side: Longer side of a thumbnail, in pixels of the picture; None for 40, or more of fewer than 300 images.
-        size: Longer side of the picture, in pixels, about.
+        side: Longer side of a thumbnail, in pixels of the result; None for 40, or more for fewer than 300 images.
+        size: Approximate longer side of the result, in pixels.
         border: Width of the frames, in pixels.
-        field: How many places an image may be away from its point; where none is free, it is not shown.
+        field: Maximum distance between an image and its point, in cells. An image without a free cell within this
+            distance is not drawn.
 
     Returns:
-        `(picture, extent, shown)`: `(height, width, 3)`; left, right, bottom and top in the units of the points; and
-        the places of the images that are shown.
+        `(picture, extent, shown)`: image `(height, width, 3)`; left, right, bottom and top in the units of the points;
+        and the indices of the drawn images.
     """
     height, width = images.shape[1:3]
     side = int(np.clip(0.55 * size / np.sqrt(len(images)), 40, 160)) if side is None else side
     box = np.maximum(1, np.array([height, width]) * side // max(height, width)) + 2 * border + 1
     low, high = points.min(axis=0), points.max(axis=0)
     scale = (size - 2 * box.max()) / max((high - low).max(), 1e-12)
-    where = np.stack([high[1] - points[:, 1], points[:, 0] - low[0]], axis=1) * scale / box  # in places, from 0
+    where = np.stack([high[1] - points[:, 1], points[:, 0] - low[0]], axis=1) * scale / box  # in cells, from 0
     counts = np.floor(where.max(axis=0)).astype(int) + 2
     cells = np.stack(np.meshgrid(*map(np.arange, counts), indexing="ij"), axis=-1).reshape(-1, 2)
     picture, free, shown = np.ones((*(counts * box), 3)), np.ones(len(cells), bool), []
@@ -157,7 +158,7 @@ def thumbnails(points, images, frames, *, side=None, size=1300, border=2, field=
 
 
 def in_words(found, *, trust=True):
-    """How an embedding was made: method, number of images, perplexity, seed, and how far it can be trusted."""
+    """Describe an embedding in words: method, number of images, perplexity, seed and trustworthiness."""
     trusted = f", trustworthiness {found.trustworthiness:.3f}" if trust else ""
     return f"{_method(found)} of {len(found.ids):,} images, seed {found.seed}{trusted}"
 
@@ -167,7 +168,7 @@ def _method(found):
 
 
 def _points(ax, found, class_names, size=14):
-    """Images as points; what the legend is to show."""
+    """Draw images as points and return the entries of the legend."""
     colours, classes = _colours(found.labels)
     ax.scatter(*found.points.T, c=colours, s=size, linewidths=0)
     ax.set_aspect("equal", adjustable="datalim")
@@ -223,7 +224,7 @@ def _preference(fig, ax, found, class_names):
 
 
 def _cluster_pictures(axes, found, tops, colours, percentile, to_pixels):
-    """A row for each cluster: of its most central units the projection and what the unit saw."""
+    """Draw one row per cluster: projections and image patches of its most central units."""
     projections = tops.projections if to_pixels is None else to_pixels(tops.projections)
     pairs = [signed(crop(projections, tops.windows), percentile=percentile), crop(pixels(tops.images), tops.windows)]
     shades = max(side.shape[-1] for side in pairs)
@@ -253,7 +254,7 @@ def _cluster_pictures(axes, found, tops, colours, percentile, to_pixels):
 
 
 def _colours(labels):
-    """The colour of each label, grey for none, and the classes in order."""
+    """Return the colour of each label (grey for unlabelled points) and the sorted classes."""
     classes, places = np.unique(labels[labels >= 0], return_inverse=True)
     colours = np.tile(np.array(_NO_CLASS), (len(labels), 1))
     colours[labels >= 0] = _palette(len(classes))[places]
@@ -261,13 +262,13 @@ def _colours(labels):
 
 
 def _palette(count):
-    """So many colours `(count, 3)`, as far apart as may be."""
+    """Return `count` distinct colours, `(count, 3)`."""
     if count <= 20:
         return np.array(plt.get_cmap("tab10" if count <= 10 else "tab20").colors)[:count]
     return plt.get_cmap("turbo")(np.linspace(0, 1, count))[:, :3]
 
 
 def _small(image, size):
-    """An image in pixel units as `(*size, 3)` intensities."""
+    """Resize an image in pixel units to `(*size, 3)` intensities."""
     whole = np.broadcast_to(np.clip(image, 0, 255), (*image.shape[:2], 3)).astype(np.uint8)
     return np.asarray(Image.fromarray(whole).resize(tuple(int(side) for side in size[::-1]), Image.BOX)) / 255

@@ -1,4 +1,4 @@
-"""Error rates of several networks as bars, ours beside the paper's."""
+"""Bar chart of the error rates of several networks beside those of the paper."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,16 +10,16 @@ _TRAIN, _TEST = "0.65", "tab:blue"
 
 @plain_text
 def error_bars(names, ours, paper, title, heads, deviations=None):
-    """One group of horizontal bars per network: the training error above, the test error below.
+    """Draw one group of horizontal bars per network: training error above, test error below.
 
     Args:
-        names: One text per network; may have two lines.
-        ours: `{label: errors}` of at most two kinds, the training error first if there are two, each a sequence of
-            shares in [0, 1]; NaN for what is not known.
-        paper: The same for the panel at the right, or an empty dict for none.
-        title: Title of the sheet.
+        names: One text per network, of at most two lines.
+        ours: `{label: errors}` with at most two entries, the training error first if there are two. Each is a sequence
+            of fractions in [0, 1], NaN for unknown values.
+        paper: The same for the right panel; an empty dict for no such panel.
+        title: Title of the figure.
         heads: Titles of the two panels.
-        deviations: Half the length of the error bars at our last kind, shares; None for none.
+        deviations: Half the length of the error bars of the last entry of `ours`, as fractions; None for no error bars.
 
     Returns:
         The Matplotlib figure.
@@ -60,5 +60,5 @@ def error_bars(names, ours, paper, title, heads, deviations=None):
 
 
 def _decimals(most):
-    """Of percents, so that small errors are told apart."""
+    """Number of decimals of the percentages, chosen so that small errors can be distinguished."""
     return 2 if most < 0.2 else 1

@@ -1,4 +1,4 @@
-"""Features over the epochs: a sheet of their projections, and curves of how near they are to the last ones (Fig. 4)."""
+"""Figures of features over the training epochs: projections, and curves of their convergence (Fig. 4)."""
 
 import io
 
@@ -12,31 +12,31 @@ from deconv.plotting.grids import GAP, bare, signed_bar
 from deconv.plotting.plain_text import plain_text
 
 JUMP = (0.9, 0.45, 0.0)
-"""Colour of the frame around a picture at which its feature jumps."""
+"""Colour of the frame around the projection at an epoch where the feature jumps."""
 _LEAST = 60
-"""Pixels of a tile; smaller pictures are enlarged."""
+"""Minimum side of a tile in pixels; smaller projections are enlarged."""
 
 
 @plain_text
 def evolution_sheet(evolution, title=None, *, percentile=100.0, scale="its own largest magnitude"):
-    """The projections of a layer: a row for each feature, a column for each epoch; jumps in a frame (Fig. 4).
+    """Draw the projections of a layer: one row per feature, one column per epoch, frames around jumps (Fig. 4).
 
     Args:
-        evolution: An `Evolution`; pictures of neither 1 nor 3 channels are shown as the mean of these.
-        title: Title of the sheet; None for a plain one.
-        percentile: Which percentile of a projection's magnitudes is drawn as white or black; see `signed`.
-        scale: What each projection has been divided by, for the scale.
+        evolution: An `Evolution`. Projections with neither 1 nor 3 channels are drawn as the mean of their channels.
+        title: Title of the figure; None for a default title.
+        percentile: Percentile of a projection's magnitudes that is drawn as white or black; see `signed`.
+        scale: Value by which each projection has been divided, for the label of the colour bar.
 
     Returns:
         The Matplotlib figure.
     """
     channels, epochs = evolution.ids.shape
     pictures = evolution.projections.reshape(-1, *evolution.projections.shape[2:])
-    if pictures.shape[-1] not in (1, 3):  # no colours that a screen could show
+    if pictures.shape[-1] not in (1, 3):  # not displayable as grey or RGB
         pictures = pictures.mean(axis=-1, keepdims=True)
     tiles = signed(pictures, percentile=percentile)
     tiles[evolution.silent.ravel()] = np.nan
-    enlarged = -(-_LEAST // max(tiles.shape[1:3]))  # so that gaps and frames are thin
+    enlarged = -(-_LEAST // max(tiles.shape[1:3]))  # keeps gaps and frames thin relative to the tiles
     tiles = tiles.repeat(enlarged, axis=1).repeat(enlarged, axis=2)
     height, width = tiles.shape[1:3]
     gap = max(1, round(width / 12))
@@ -67,7 +67,7 @@ def evolution_sheet(evolution, title=None, *, percentile=100.0, scale="its own l
 
 
 def evolution_png(evolution, dpi=110):
-    """The sheet as a PNG: its bytes and `(width, height)` in pixels. No figure is left open."""
+    """Render the figure as PNG: its bytes and `(width, height)` in pixels. The figure is closed."""
     fig = evolution_sheet(evolution)
     try:
         file = io.BytesIO()
@@ -80,14 +80,14 @@ def evolution_png(evolution, dpi=110):
 
 @plain_text
 def settling_chart(layers, title):
-    """How near the features of layers are to what they become, over the epochs.
+    """Draw the similarity of the features of each layer to their final state, over the epochs.
 
     Args:
-        layers: `{name: Settling}`, from the image up.
+        layers: `{name: Settling}`, from the lowest layer to the highest.
         title: Title of the chart.
 
     Returns:
-        The Matplotlib figure: projections, filters where there are any, and winning images.
+        The Matplotlib figure with panels for projections, filters (where there are any) and strongest images.
     """
     known = [settled for settled in layers.values() if settled.filters is not None]
     names = {"projections": "pictures: mean cosine of the\nprojections with the last ones"}
@@ -121,7 +121,7 @@ def settling_chart(layers, title):
 
 
 def _epoch_axis(ax, epochs):
-    """Epochs in logarithms, each that was looked at as a tick, as far as there is room."""
+    """Set a logarithmic epoch axis with a tick for each recorded epoch, as far as there is room."""
     ax.set_xscale("log")
     ax.set_xlabel("epoch")
     kept = [epochs[-1]]

@@ -1,4 +1,4 @@
-"""The sheet of `explain`: every method's map of one unit, its time, and the curves that judge it."""
+"""Figure of `explain`: the attribution maps of one unit, run times, and deletion and insertion curves."""
 
 import matplotlib.pyplot as plt
 
@@ -19,21 +19,22 @@ NAMES = {
     "edges": "control: edges of the image",
     "random": "control: random order",
 }
-"""What methods and controls are called in pictures."""
+"""Display names of methods and controls."""
 
 _CONTROLS = {"edges": ("0.35", "--"), "random": ("0.6", ":")}
 
 
 @plain_text
 def explanation_sheet(found, title, *, score="score", in_colour=None, contrast=99.5):
-    """All maps on one scale, deletion and insertion curves, and a table of areas and times.
+    """Draw all maps on one scale, the deletion and insertion curves, and a table of areas and run times.
 
     Args:
         found: `Explanation`, its image in pixel units.
-        title: Title of the sheet.
-        score: What the curves are of, with its unit: `"probability of '7'"`.
-        in_colour: Function that leads maps to the colours of the image, as `deconv.to_pixel_space` does; or None.
-        contrast: Which percentile of the magnitudes of a map is drawn as white or black.
+        title: Title of the figure.
+        score: Quantity on the vertical axis of the curves, with its unit: `"probability of '7'"`.
+        in_colour: Function that converts maps to the colours of the image, such as `deconv.to_pixel_space`; None for no
+            conversion.
+        contrast: Percentile of the magnitudes of a map that is drawn as white or black.
 
     Returns:
         The Matplotlib figure.
@@ -71,7 +72,7 @@ def explanation_sheet(found, title, *, score="score", in_colour=None, contrast=9
 
 
 def _table(ax, found, styles):
-    """A line for each method and control; its stroke is the legend of the curves."""
+    """Draw a table with one row per method and control; the line samples are the legend of the curves."""
     ax.axis("off")
     lines = len(found.deletion)
     ax.set(xlim=(0, 1), ylim=(lines + 0.5, -1.2))
@@ -105,6 +106,6 @@ def _table(ax, found, styles):
 
 
 def _styles(names):
-    """`{name: (colour, line)}`: colours for methods, grey for controls."""
+    """Return `{name: (colour, line)}`: colours for methods, grey for controls."""
     colours = iter(plt.get_cmap("tab10").colors * (1 + len(names) // 10))
     return {name: _CONTROLS[name] if name in _CONTROLS else (next(colours), "-") for name in names}

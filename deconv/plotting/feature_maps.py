@@ -1,4 +1,4 @@
-"""Sheets of feature maps: a layer, or a whole network, before and after activation and pooling."""
+"""Figures of feature maps of a layer or a whole network, before and after activation and pooling."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,20 +13,21 @@ _LABEL = {"fontsize": 7, "ha": "center", "va": "bottom", "color": "0.25"}
 
 @plain_text
 def feature_map_sheet(image, found, title, *, number=0, channels=None, most=32, seed=0, columns=16):
-    """The maps of one layer for one image, stage under stage: each stage has one scale.
+    """Draw the activation maps of one layer for one image, one block of rows per stage, each stage on one scale.
 
     Args:
         image: `(height, width, 1 or 3)` intensities between 0 and 1.
-        found: The layer's `FeatureMaps`; for a dense layer `deconv.plotting.unit_strips` shows more images at once.
-        title: Title of the sheet.
-        number: Which of the images of `found` to show.
-        channels: `(c,)` ints, which channels; None for all, or `most` drawn with `seed`. Of a layer without space all
-            are shown.
+        found: The `FeatureMaps` of the layer. For a dense layer, `deconv.plotting.unit_strips` shows more images at
+            once.
+        title: Title of the figure.
+        number: Index of the image in `found`.
+        channels: `(c,)` ints, channels to draw; None for all, or for `most` channels drawn at random with `seed`. All
+            units of a layer without spatial dimensions are drawn.
         most, seed: See `channels`.
         columns: Maps per row.
 
     Returns:
-        The Matplotlib figure. Before the activation zero is grey; after it, black is zero.
+        The Matplotlib figure. Zero is grey before the activation and black after it.
     """
     stages = [None if maps is None else maps[number] for maps in found[:3]]
     there = [place for place, maps in enumerate(stages) if maps is not None]
@@ -54,15 +55,16 @@ def feature_map_sheet(image, found, title, *, number=0, channels=None, most=32, 
 
 @plain_text
 def network_sheet(image, maps, title, *, number=0, most=10, seed=0):
-    """What each layer of a network makes of one image: a row for each, its stages side by side.
+    """Draw the activation maps of every layer for one image: one row per layer, its stages side by side.
 
     Args:
         image: `(height, width, 1 or 3)` intensities between 0 and 1.
-        maps: `{layer: FeatureMaps}`, as `deconv.feature_maps` gives them.
-        title: Title of the sheet.
-        number: Which of the images to show.
-        most: How many channels of a layer at most, drawn with `seed`; of layers without space all units are shown.
-        seed: Of the draw.
+        maps: `{layer: FeatureMaps}`, as returned by `deconv.feature_maps`.
+        title: Title of the figure.
+        number: Index of the image.
+        most: Maximum number of channels per layer, drawn at random with `seed`. All units of layers without spatial
+            dimensions are drawn.
+        seed: Random seed of the channel selection.
 
     Returns:
         The Matplotlib figure.
@@ -102,18 +104,18 @@ def network_sheet(image, maps, title, *, number=0, most=10, seed=0):
 
 
 def some_channels(count, most, seed=0):
-    """All channels of a layer, or at most so many drawn with the seed, in order."""
+    """Return all channels of a layer, or at most `most` of them drawn at random with `seed`, in order."""
     return np.sort(np.random.default_rng(seed).permutation(count)[:most])
 
 
 def _top(stages, channels):
-    """The largest activation of what is drawn after the activation and after pooling."""
+    """Largest activation of the given channels after activation and pooling."""
     tops = [maps[..., channels].max() for maps in stages[1:] if maps is not None]
     return max([*tops, np.finfo(np.float32).tiny])
 
 
 def _scale(place, stages, channels, top):
-    """How a stage is coloured: what is signed with grey for zero, what is rectified from black."""
+    """Colour scale of a stage: grey for zero if signed, black for zero if rectified."""
     shown = stages[place][..., channels]
     if place and shown.min() >= 0:
         return {"cmap": MAPS, "vmin": 0, "vmax": top}
@@ -122,7 +124,7 @@ def _scale(place, stages, channels, top):
 
 
 def _draw(ax, maps, channels, columns, scale, *, labels=False, room=0):
-    """Channels as tiles, row by row, with room for so many in a row; of a layer without space as one strip."""
+    """Draw channels as tiles row by row, with room for `room` tiles; without spatial dimensions, as one strip."""
     if maps.ndim == 1:
         drawn = ax.imshow(maps[None, channels], aspect="auto", interpolation="nearest", **scale)
         bare(ax)

@@ -1,4 +1,4 @@
-"""Sheets of images made to order, and charts of what has been reached."""
+"""Figures of optimised images, and charts of the objectives that they reach."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,14 +9,14 @@ from deconv.plotting.plain_text import plain_text, texts
 
 @plain_text
 def visualization_sheet(rows, title, columns=8, side=None):
-    """Optimised images, layer by layer, each with its name.
+    """Draw optimised images in rows, layer by layer, each with a caption.
 
     Args:
-        rows: `{name: (images, captions)}`, images `(n, height, width, 1 or 3)` as intensities between 0 and 1, a text
-            for each. Those of one name fill as many lines as they need.
-        title: Title of the sheet.
-        columns: Images per line.
-        side: Width of an image in inches; None for what fits their pixels.
+        rows: `{name: (images, captions)}`: images `(n, height, width, 1 or 3)` as intensities between 0 and 1, and one
+            text per image. The images of one name fill as many rows as needed.
+        title: Title of the figure.
+        columns: Images per row.
+        side: Width of an image in inches; None to derive it from the number of pixels.
 
     Returns:
         The Matplotlib figure.
@@ -47,14 +47,14 @@ def visualization_sheet(rows, title, columns=8, side=None):
 
 @plain_text
 def regularizer_sheet(found, names, title, images=None):
-    """The same units under different settings, and how much of each picture is high frequencies.
+    """Draw the same units under different settings, and the share of high frequencies in each image.
 
     Args:
-        found: `{setting: (pictures, shares, scores)}`: `(n, height, width, 1 or 3)` intensities between 0 and 1, and
-            `(n,)` shares of high frequencies, from 0 to 1, and `(n,)` objectives reached.
-        names: A text for each unit.
-        title: Title of the sheet.
-        images: `(n,)` shares of high frequencies in real images, whose mean is drawn for comparison; None for none.
+        found: `{setting: (pictures, shares, scores)}`: images `(n, height, width, 1 or 3)` as intensities between 0 and
+            1, `(n,)` shares of high frequencies from 0 to 1, and `(n,)` objectives reached.
+        names: One text per unit.
+        title: Title of the figure.
+        images: `(n,)` shares of high frequencies in real images, whose mean is drawn for comparison; None to omit it.
 
     Returns:
         The Matplotlib figure.
@@ -98,12 +98,13 @@ def regularizer_sheet(found, names, title, images=None):
 
 @plain_text
 def raised_chart(found, title, images="image"):
-    """Whether what has been made to order is stronger than the strongest that there is.
+    """Compare the activations of optimised images with the strongest activations in the data.
 
     Args:
-        found: `{layer: (scores, strongest)}`, `(n,)` each.
+        found: `{layer: (scores, strongest)}`, `(n,)` each: activations for the optimised images and the strongest
+            activations in the data.
         title: Title of the chart.
-        images: What the strongest is the strongest of, in the singular.
+        images: Singular noun for the items among which the strongest activation was found.
 
     Returns:
         The Matplotlib figure.

@@ -1,4 +1,4 @@
-"""Sheets of many small pictures, each with a title, its units and one legible scale."""
+"""Figures with many small images, each with a title, units and one colour scale."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,11 +11,11 @@ MAPS = "magma"
 """Colour map of activations, which start at zero."""
 
 GAP = (0.55, 0.68, 0.84)
-"""Colour between tiles: no digit and no projection has it."""
+"""Colour of the gaps between tiles. It occurs in neither digits nor projections."""
 
 
 def show_picture(picture, ax, title="", size="small"):
-    """Draw one picture `(height, width, 1 or 3)` with intensities between 0 and 1, without axes."""
+    """Draw one image `(height, width, 1 or 3)` of intensities between 0 and 1, without axes."""
     grey = picture.shape[-1] == 1
     ax.imshow(picture[..., 0] if grey else picture, cmap="gray" if grey else None, vmin=0, vmax=1)
     bare(ax, title, size)
@@ -33,17 +33,17 @@ def top_sheet(
     tiles=3,
     scale="its own largest magnitude",
 ):
-    """For every channel its strongest projections beside the patches of the images that caused them (Fig. 2).
+    """Draw the strongest projections of every channel beside the image patches that caused them (Fig. 2).
 
     Args:
         projections, patches: `(channels, k, height, width, 1 or 3)`, intensities between 0 and 1, NaN where a window
-            lies outside the image. Projections may be None: then there are patches alone.
-        channels: `(channels,)` ints, their numbers.
-        title: Title of the sheet.
-        values: `(channels, k)` activations; the largest is given above each channel.
-        columns: Channels per row of the sheet.
-        tiles: Tiles per row of a channel: 3 for the paper's 3x3.
-        scale: What each projection has been divided by, for the scale.
+            lies outside the image. Projections may be None; then only patches are drawn.
+        channels: `(channels,)` ints, channel numbers.
+        title: Title of the figure.
+        values: `(channels, k)` activations; the largest is written above each channel.
+        columns: Channels per row of the figure.
+        tiles: Tiles per row of a channel: 3 for the 3x3 arrangement of the paper.
+        scale: Value by which each projection has been divided, for the label of the colour bar.
 
     Returns:
         The Matplotlib figure.
@@ -71,12 +71,12 @@ def top_sheet(
 
 @plain_text
 def filter_sheet(own, shared, title):
-    """Filters of a first layer on two scales.
+    """Draw the filters of a first layer on two scales.
 
     Args:
         own, shared: `(filters, rows, columns, 1 or 3)`, intensities between 0 and 1: each filter on its own scale, and
-            all on one.
-        title: Title of the sheet.
+            all filters on one scale.
+        title: Title of the figure.
 
     Returns:
         The Matplotlib figure.
@@ -92,7 +92,7 @@ def filter_sheet(own, shared, title):
 
 
 def signed_bar(fig, axes, label):
-    """The scale of signed pictures that are divided by a largest magnitude; of colours it holds for each one."""
+    """Draw the colour bar of signed images divided by a largest magnitude; for colour images it holds per channel."""
     scale = plt.cm.ScalarMappable(Normalize(-1, 1), cmap="gray")
     bar = fig.colorbar(scale, ax=axes, location="bottom", fraction=0.02, aspect=60, pad=0.015, shrink=0.5)
     bar.set_ticks([-1, 0, 1], labels=["−1: inhibits", "0", "+1: excites"], fontsize=8)
@@ -101,14 +101,14 @@ def signed_bar(fig, axes, label):
 
 @plain_text
 def activation_sheet(images, maps, labels, title, numbers=None):
-    """Every channel's map for several images, on one scale.
+    """Draw the activation maps of every channel for several images, on one scale.
 
     Args:
         images: `(n, height, width, 1 or 3)` intensities between 0 and 1.
         maps: `(n, rows, columns, channels)` activations.
         labels: One text per image.
-        title: Title of the sheet.
-        numbers: `(channels,)` ints, the numbers of the channels; None to count them.
+        title: Title of the figure.
+        numbers: `(channels,)` ints, channel numbers; None for 0, 1, 2, ...
 
     Returns:
         The Matplotlib figure.
@@ -142,13 +142,13 @@ def activation_sheet(images, maps, labels, title, numbers=None):
 
 @plain_text
 def unit_strips(activations, labels, title, unit_labels=None):
-    """A layer without space: one row per image, one column per unit, on one scale.
+    """Draw the activations of a layer without spatial dimensions: one row per image, one column per unit, one scale.
 
     Args:
         activations: `(n, units)`.
         labels: One text per image.
-        title: Title of the sheet.
-        unit_labels: One class name per unit, or None to count the units.
+        title: Title of the figure.
+        unit_labels: One class name per unit; None to number the units.
     """
     count, units = activations.shape
     fig, ax = plt.subplots(figsize=(max(6, min(13, units * 0.14 + 2)), count * 0.28 + 1.3), layout="constrained")
@@ -165,7 +165,7 @@ def unit_strips(activations, labels, title, unit_labels=None):
 
 
 def bare(ax, title="", size="small"):
-    """Take ticks and frame away; give a title."""
+    """Remove ticks and frame and set the title."""
     ax.set_xticks([])
     ax.set_yticks([])
     for spine in ax.spines.values():
@@ -175,6 +175,6 @@ def bare(ax, title="", size="small"):
 
 
 def _with_margin(picture):
-    """A white margin that sets the two halves of a pair apart."""
+    """Add a white margin that separates the two halves of a pair."""
     margin = max(1, picture.shape[1] // 30)
     return np.pad(picture, ((0, 0), (margin, margin), (0, 0)), constant_values=1)

@@ -1,4 +1,4 @@
-"""Charts of how well networks are trained: their first filters side by side, and numbers layer by layer."""
+"""Charts of layer health: first-layer filters of several networks side by side, and statistics per layer."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from deconv.plotting.plain_text import plain_text, texts
 
 
 class ChartedFilters(NamedTuple):
-    """What is charted of one network: `(filters,)` RMS and frequencies, and `(n,)` grid excesses or None."""
+    """Data of one network for the charts: `(filters,)` RMS and frequencies, and `(n,)` grid excesses or None."""
 
     name: str
     rms: np.ndarray
@@ -22,13 +22,13 @@ class ChartedFilters(NamedTuple):
 
 @plain_text
 def filter_comparison_sheet(filters, projections, charted, title):
-    """First-layer filters of some networks, projections of their second layers, and charts of both (Fig. 6).
+    """Draw first-layer filters of several networks, projections of their second layers, and charts of both (Fig. 6).
 
     Args:
-        filters: List of `(name, tiles)`, tiles `(filters, rows, columns, 1 or 3)` of intensities between 0 and 1.
-        projections: The same of projections, NaN where there is nothing; it may be empty.
+        filters: List of `(name, tiles)`, tiles `(filters, rows, columns, 1 or 3)` as intensities between 0 and 1.
+        projections: The same for projections, NaN outside of the image; may be empty.
         charted: List of `ChartedFilters`.
-        title: Title of the sheet.
+        title: Title of the figure.
 
     Returns:
         The Matplotlib figure.
@@ -81,7 +81,7 @@ def _filter_charts(fig, charted):
 
 
 def _grid_chart(grid, known):
-    """Grid excesses of some networks, `known` being `(number of its colour, name, values)` of each."""
+    """Draw grid excesses of several networks; `known` holds `(colour index, name, values)` of each."""
     for row, (place, _, excess) in enumerate(known):
         lift = np.linspace(-0.3, 0.3, len(excess))
         grid.plot(np.sort(excess), row + lift, ".", color=f"C{place}", markersize=4)
@@ -99,11 +99,11 @@ def _grid_chart(grid, known):
 
 @plain_text
 def health_sheet(found, title):
-    """A network's health, layer by layer.
+    """Draw the health statistics of one network, layer by layer.
 
     Args:
-        found: `{layer: LayerHealth}`, as `deconv.health` gives it.
-        title: Title of the sheet.
+        found: `{layer: LayerHealth}`, as returned by `deconv.health`.
+        title: Title of the figure.
 
     Returns:
         The Matplotlib figure.
@@ -155,12 +155,12 @@ def health_sheet(found, title):
 
 @plain_text
 def regularisation_sheet(found, accuracies, title):
-    """Networks that were trained in different ways, side by side.
+    """Draw the health statistics of networks trained in different ways, side by side.
 
     Args:
-        found: `{network: {layer: LayerHealth}}`, each with a gap.
-        accuracies: `{network: (training, test)}`, shares or None.
-        title: Title of the sheet.
+        found: `{network: {layer: LayerHealth}}`, each with a gap between training and test images.
+        accuracies: `{network: (training, test)}`, fractions or None.
+        title: Title of the figure.
 
     Returns:
         The Matplotlib figure.
@@ -206,14 +206,14 @@ def regularisation_sheet(found, accuracies, title):
 
 
 def _count(ax, counts, heights):
-    """Numbers on top of bars."""
+    """Write counts on top of bars."""
     for place, (count, height) in enumerate(zip(counts, heights, strict=True)):
         if np.isfinite(height):
             ax.annotate(f"{count}", (place, height), ha="center", va="bottom", fontsize=7)
 
 
 def _percentages(ax, shares):
-    """A logarithmic axis up to 100 %, with room above for numbers."""
+    """Set a logarithmic axis up to 100 %, with room for numbers above the bars."""
     ticks = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]
     ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.set_yticks([], minor=True)

@@ -1,4 +1,4 @@
-"""The sheet of Fig. 5: transformed images, and how far two layers and the output follow them."""
+"""Figure of the invariance experiment (Fig. 5): transformed images, feature distances and class probabilities."""
 
 import matplotlib.pyplot as plt
 from matplotlib.ticker import MaxNLocator
@@ -12,7 +12,7 @@ AXES = {
     "scale": ("scale (factor)", "×{:.4g}"),
     "rotation": ("rotation (degrees, against the clock)", "{:.0f}°"),
 }
-"""For every kind of transform the label of its axis, and how one value of it is written."""
+"""Axis label of every kind of transform, and the format of its values."""
 
 
 @plain_text
@@ -27,18 +27,19 @@ def invariance_sheet(
     probability="probability of the true class",
     score="probability",
 ):
-    """One row per kind of transform: the images, the distances of two layers, the probability (Fig. 5).
+    """Draw one row per kind of transform: the images, the distances of two layers, the class probability (Fig. 5).
 
     Args:
-        found: A sequence of `Invariance`, one per row, of the same images and layers.
+        found: Sequence of `Invariance`, one per row, of the same images and layers.
         pictures: For each row `(images, shown, height, width, 1 or 3)` intensities between 0 and 1.
-        shown: For each row the values of the transform that these pictures show.
+        shown: For each row the transform values of these images.
         names: One text per image, for the legend.
-        layers: Two pairs `(name, what it is)`; the distances of one layer share their scale in all rows.
-        notes: For each row three texts, above the charts.
-        title: Title of the sheet.
-        probability: Head of the last column.
-        score: What the model puts out for a class (`model_output.output_kind`); only a probability goes from 0 to 1.
+        layers: Two pairs `(name, description)`. The distances of one layer share their scale in all rows.
+        notes: For each row three texts, written above the charts.
+        title: Title of the figure.
+        probability: Title of the last column.
+        score: Kind of model output (`deconv.graph.model_output.output_kind`); only a probability gets an axis from 0
+            to 1.
 
     Returns:
         The Matplotlib figure.
@@ -86,7 +87,7 @@ def invariance_sheet(
 
 
 def _tiles(ax, tiles, values, colours):
-    """Images below one another, their transforms side by side, each image with its colour at the left."""
+    """Draw images below one another and their transforms side by side, each row with its colour on the left."""
     count, columns, height, width = tiles.shape[:4]
     gap = max(1, width // 20)
     show_picture(mosaic(tiles.reshape(-1, *tiles.shape[2:]), columns, gap, GAP), ax)
@@ -100,5 +101,5 @@ def _tiles(ax, tiles, values, colours):
 
 
 def _written(form, value):
-    """With a real minus, and none before a zero."""
+    """Format a value with a typographic minus sign, and without a minus sign before zero."""
     return form.format(value + 0.0).replace("-", "−")

@@ -1,4 +1,4 @@
-"""Sheets of images that were made from images: inversions, dreams and styles."""
+"""Figures of inversions, DeepDream images and style transfer."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,13 +9,13 @@ from deconv.plotting.plain_text import plain_text, texts
 
 @plain_text
 def inversion_sheet(images, found, title):
-    """Images above what each layer takes for them, and how much of them is left with depth.
+    """Draw images above their reconstructions from each layer, and the reconstruction error by layer.
 
     Args:
         images: `(n, height, width, 1 or 3)` intensities between 0 and 1.
-        found: `{layer: (pictures, errors)}` from the image up: pictures shaped like the images, and `(n,)` relative
-            squared errors, as in `Inversion`.
-        title: Title of the sheet.
+        found: `{layer: (pictures, errors)}` from the lowest layer to the highest: reconstructions of the shape of
+            `images`, and `(n,)` relative squared errors, as in `Inversion`.
+        title: Title of the figure.
 
     Returns:
         The Matplotlib figure.
@@ -54,12 +54,12 @@ def inversion_sheet(images, found, title):
 
 @plain_text
 def dream_sheet(images, dreams, title):
-    """Images beside what becomes of them in dreams.
+    """Draw images beside their DeepDream results.
 
     Args:
         images: `(n, height, width, 1 or 3)` intensities between 0 and 1.
-        dreams: `{layer: pictures}`, shaped like the images.
-        title: Title of the sheet.
+        dreams: `{layer: images}`, of the shape of `images`.
+        title: Title of the figure.
 
     Returns:
         The Matplotlib figure.
@@ -78,12 +78,12 @@ def dream_sheet(images, dreams, title):
 
 @plain_text
 def style_sheet(content, style, transfer, title):
-    """Content and style, what was painted of them, and how far it is from both.
+    """Draw the content image, the style image, the result, and its distance to both over the optimisation.
 
     Args:
         content, style: `(height, width, 1 or 3)` intensities between 0 and 1.
         transfer: A `StyleTransfer`.
-        title: Title of the sheet.
+        title: Title of the figure.
 
     Returns:
         The Matplotlib figure.
@@ -111,14 +111,14 @@ def style_sheet(content, style, transfer, title):
 
 
 def _plain(axis):
-    """Numbers of a logarithmic scale as they are, 0.2 and not 2 × 10⁻¹."""
+    """Format the numbers of a logarithmic axis as decimals: 0.2, not 2 × 10⁻¹."""
     axis.set_major_formatter("{x:g}")
     if np.ptp(np.log10(axis.get_view_interval())) < 1.5:
         axis.set_minor_formatter("{x:g}")
 
 
 def _correlation(image, picture):
-    """Of two pictures; 0 where one is even."""
+    """Correlation of two images; 0 if either is constant."""
     image, picture = (np.ravel(side) - np.mean(side) for side in (image, picture))
     size = np.linalg.norm(image) * np.linalg.norm(picture)
     return float(image @ picture / size) if size else 0.0

@@ -1,4 +1,4 @@
-"""Names are drawn as they are: Matplotlib reads what stands between two dollars as mathematics, and stops at errors."""
+"""Literal drawing of names: Matplotlib parses text between two dollar signs as mathematics and may raise errors."""
 
 import functools
 import re
@@ -9,22 +9,22 @@ from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FuncFormatter
 
 _NAMES = (FixedFormatter, FuncFormatter, StrCategoryFormatter)
-"""What writes the labels of ticks that are names; the others write numbers, powers of ten as mathematics."""
+"""Formatters of tick labels that are names. The other formatters write numbers, with powers of ten as mathematics."""
 _LONGEST = 240
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def texts(names):
-    """Names as texts that can be drawn.
+    """Convert names to drawable texts.
 
-    What no font can hold (half of a character, of a name that is not UTF-8) is written as an escape, `\\xe9`; a line is
-    cut after 240 characters.
+    Characters that no font can draw (lone surrogates of a name that is not UTF-8) are escaped, `\\xe9`. Lines are cut
+    after 240 characters.
     """
     return [_drawable(str(name)) for name in names]
 
 
 def plain_text(draw):
-    """A function that returns a figure, with all texts of the figure drawn as they are: no mathematics, no TeX."""
+    """Decorate a function that returns a figure so that its texts are drawn literally, without mathematics or TeX."""
 
     @functools.wraps(draw)
     def plain(*args, **kwargs):
@@ -49,7 +49,7 @@ def plain_text(draw):
 
 
 def set_plain_title(ax, title, **options):
-    """`ax.set_title`, drawn as it is."""
+    """Call `ax.set_title` and draw the title literally."""
     ax.set_title(*texts([title]), **options).set_parse_math(False)
 
 

@@ -1,4 +1,4 @@
-"""Sheets of two experiments: a layer before and after its pooling, and what a covered square does."""
+"""Figures of two experiments: a layer before and after its pooling, and the occlusion sensitivity."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,14 +9,14 @@ from deconv.plotting.plain_text import plain_text, texts
 
 @plain_text
 def pooling_sheet(image, comparison, projections, title, number=0):
-    """One layer before and after its pooling, for one image, and the numbers over all.
+    """Draw one layer before and after its pooling for one image, and statistics over all images.
 
     Args:
         image: `(height, width, 1 or 3)` intensities between 0 and 1.
         comparison: A `PoolingComparison`.
         projections: `(before, after)`, each `(channels, height, width, 1 or 3)` intensities between 0 and 1.
-        title: Title of the sheet.
-        number: Which image of the comparison to show.
+        title: Title of the figure.
+        number: Index of the image in the comparison.
 
     Returns:
         The Matplotlib figure.
@@ -73,19 +73,20 @@ def _pooling_charts(fig, image, comparison):
 
 @plain_text
 def occlusion_sheet(images, maps, projections, names, class_names, title, *, elsewhere=None, score="probability"):
-    """One row per image: the image, its strongest map projected, and three maps of what the square does (Fig. 7).
+    """Draw one row per image: the image, the projection of its strongest map, three occlusion maps (Fig. 7).
 
     Args:
         images: `(n, height, width, 1 or 3)` intensities between 0 and 1.
-        maps: One `OcclusionMaps` per image, all with a layer.
-        projections: `(n, height, width, 1 or 3)` intensities between 0 and 1; None for no such column.
-        names: One text per image, of the class whose output is shown.
-        class_names: Text of each class. Of more than 20 only those that occur are shown, the 20 most frequent.
-        title: Title of the sheet.
-        elsewhere: One picture per image `(rows, columns, 1 or 3)`: the same map's projections from other images; None
-            for no such column.
-        score: What the model puts out for a class (`model_output.output_kind`). A probability is drawn from 0 to 1,
-            anything else from the lowest to the highest value.
+        maps: One `OcclusionMaps` per image, all recorded with a layer.
+        projections: `(n, height, width, 1 or 3)` intensities between 0 and 1; None to omit this column.
+        names: One text per image: the class whose output is drawn.
+        class_names: Name of each class. Of more than 20 classes only the 20 most frequent of those that occur are
+            drawn.
+        title: Title of the figure.
+        elsewhere: One image per row `(rows, columns, 1 or 3)`: projections of the same map from other images; None to
+            omit this column.
+        score: Kind of model output (`deconv.graph.model_output.output_kind`). A probability is drawn on a scale from 0
+            to 1, other outputs from the lowest to the highest value.
 
     Returns:
         The Matplotlib figure.
@@ -148,16 +149,16 @@ def occlusion_sheet(images, maps, projections, names, class_names, title, *, els
 
 
 def _ends(values):
-    """The lowest and the highest value of several arrays, at least a little apart."""
+    """Lowest and highest value of several arrays, kept at least slightly apart."""
     low, high = min(array.min() for array in values), max(array.max() for array in values)
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
 def _told_apart(predicted, count, colours=20):
-    """Classes that get a colour, in order: all if they are few, else the most frequent of those that occur.
+    """Select the classes that get a colour, in order: all if there are few, else the most frequent ones.
 
     Returns:
-        `(classes, places)`: for each array of classes in `predicted` their places in `classes`, NaN for the others.
+        `(classes, places)`: for each array of classes in `predicted` the indices into `classes`, NaN for other classes.
     """
     known = np.arange(count)
     if count > colours:
@@ -169,7 +170,7 @@ def _told_apart(predicted, count, colours=20):
 
 
 def _place_map(ax, found, values, image_shape, **scale):
-    """A value per position of the square, drawn where the middle of the square was."""
+    """Draw one value per position of the occluding patch, at the centre of the patch."""
     rows, columns = found.tops + (found.size[0] - 1) / 2, found.lefts + (found.size[1] - 1) / 2
     shown = ax.pcolormesh(columns, rows, values, shading="nearest", **scale)
     ax.set(xlim=(-0.5, image_shape[1] - 0.5), ylim=(image_shape[0] - 0.5, -0.5), aspect="equal", facecolor="0.92")
@@ -178,6 +179,6 @@ def _place_map(ax, found, values, image_shape, **scale):
 
 
 def _known_mean(values, axis):
-    """The mean of what is known; 0 where nothing is, as for the energy of silent maps."""
+    """Mean of the values that are not NaN; 0 if all are, as for the energy of inactive maps."""
     known = ~np.isnan(values)
     return np.where(known, values, 0).sum(axis=axis) / np.maximum(known.sum(axis=axis), 1)

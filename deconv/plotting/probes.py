@@ -1,4 +1,4 @@
-"""Charts of accuracies: against the layer that the features are from, and against the number of training images."""
+"""Charts of classification accuracy by layer and by number of training images."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,14 +10,14 @@ _STYLES = (("tab:blue", "o", "-"), ("tab:orange", "s", "--"), ("tab:green", "^",
 
 @plain_text
 def layer_chart(mean, deviation, layers, values, names, chance, title):
-    """Accuracy of classifiers on the features of each layer (Table 7).
+    """Draw the accuracy of classifiers on the features of each layer (Table 7).
 
     Args:
-        mean, deviation: `(layers, classifiers)`, 0 to 1; a deviation that is not known is NaN.
-        layers: Names of the layers, from the image up.
-        values: `(layers,)` ints, how many values of each a classifier sees.
+        mean, deviation: `(layers, classifiers)`, 0 to 1; unknown deviations are NaN.
+        layers: Names of the layers, from the lowest to the highest.
+        values: `(layers,)` ints, number of features that a classifier uses from each layer.
         names: Names of the classifiers.
-        chance: Accuracy of guessing.
+        chance: Accuracy at chance level.
         title: Title of the chart.
 
     Returns:
@@ -43,12 +43,12 @@ def layer_chart(mean, deviation, layers, values, names, chance, title):
 
 @plain_text
 def size_chart(per_class, curves, chance, title):
-    """Accuracy against the number of training images of each class (Fig. 9).
+    """Draw the accuracy against the number of training images per class (Fig. 9).
 
     Args:
         per_class: `(sizes,)` ints.
-        curves: `{name: (mean, deviation)}`, each `(sizes,)`, 0 to 1; NaN where it is not known.
-        chance: Accuracy of guessing.
+        curves: `{name: (mean, deviation)}`, each `(sizes,)`, 0 to 1; NaN for unknown values.
+        chance: Accuracy at chance level.
         title: Title of the chart.
 
     Returns:
@@ -71,13 +71,13 @@ def size_chart(per_class, curves, chance, title):
 
 
 def precision_chart(names, found, others, chance, title):
-    """Average precision for each class, as bars, and that of others beside it (Table 6).
+    """Draw the average precision of each class as bars, with published results as markers (Table 6).
 
     Args:
-        names: Names of the classes, from the top down.
-        found: `(classes,)`, 0 to 1; NaN where it is not known.
-        others: `{name: (classes,)}`, at most three, drawn as marks.
-        chance: `(classes,)`, what an order by chance comes to.
+        names: Names of the classes, from top to bottom.
+        found: `(classes,)`, 0 to 1; NaN for unknown values.
+        others: `{name: (classes,)}`, at most three, drawn as markers.
+        chance: `(classes,)`, average precision of a random ranking.
         title: Title of the chart.
 
     Returns:
@@ -106,7 +106,7 @@ def precision_chart(names, found, others, chance, title):
     if np.isfinite(found).any():
         mean = 100 * np.nanmean(found)
         ax.axvline(mean, color="tab:blue", linewidth=1, linestyle="--", label=f"our mean, {mean:.1f} %")
-    handles = ax.get_legend_handles_labels()[0][::-1]  # ours first
+    handles = ax.get_legend_handles_labels()[0][::-1]  # our result first
     fig.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9)
     fig.suptitle(title, fontsize=11)
     return fig
@@ -118,7 +118,7 @@ def _curve(ax, places, mean, spread, name, color, marker, line):
 
 
 def _frame(ax, chance, lowest):
-    """Per cent, from zero if the curves come near it, with the line of guessing where it is in sight."""
+    """Set an axis in per cent, from zero if the curves come near it, with the chance level if it is in range."""
     bottom = 0 if lowest < 0.5 else np.floor(lowest * 20) * 5 - 5
     ax.set(ylabel="mean of the classes' accuracies (%)", ylim=(bottom, 101))
     ax.grid(axis="y", color="0.9")

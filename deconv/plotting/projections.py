@@ -1,4 +1,4 @@
-"""Projections of a few channels for a few images."""
+"""Figure of projections of several channels for several images."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,16 +9,16 @@ from deconv.plotting.plain_text import plain_text, texts
 
 @plain_text
 def projection_sheet(images, projections, names, channels, activations, title, *, scale="its own largest magnitude"):
-    """One row per image: the image, and what each channel saw in it.
+    """Draw one row per image: the image and the projection of each channel.
 
     Args:
         images: `(n, height, width, 1 or 3)` intensities between 0 and 1.
         projections: `(n, channels, height, width, 1 or 3)` intensities between 0 and 1, zero at 0.5.
         names: One text per image.
-        channels: `(channels,)` ints, their numbers.
-        activations: `(n, channels)`, the largest of each.
-        title: Title of the sheet.
-        scale: What each projection has been divided by, for the scale.
+        channels: `(channels,)` ints, channel numbers.
+        activations: `(n, channels)`, largest activation of each channel.
+        title: Title of the figure.
+        scale: Value by which each projection has been divided, for the label of the colour bar.
 
     Returns:
         The Matplotlib figure.

@@ -1,4 +1,4 @@
-"""The scheme of Fig. 1, drawn from a real model: the convnet upwards beside its deconvnet downwards."""
+"""Schematic of Fig. 1, drawn from a real model: the convnet (upwards) beside its deconvnet (downwards)."""
 
 from itertools import pairwise
 
@@ -12,12 +12,12 @@ from deconv.plotting.plain_text import plain_text
 
 @plain_text
 def scheme(up, down, links, title):
-    """Draw both ways side by side, each stage with the map that it really computed.
+    """Draw convnet and deconvnet side by side, each stage with its computed activation map.
 
     Args:
-        up: Stages of the convnet from the image up, each `(text, map)`; a map is `(rows, columns)`.
-        down: Stages of the deconvnet from the top down, each `(text, map)`; signed.
-        links: Pairs `(stage of up, stage of down)` between which switches pass.
+        up: Stages of the convnet from the image upwards, each `(text, map)`; a map is `(rows, columns)`.
+        down: Stages of the deconvnet from the top downwards, each `(text, map)`; signed.
+        links: Pairs `(index in up, index in down)` of stages that share switches.
         title: Title of the figure.
 
     Returns:
@@ -53,13 +53,13 @@ def scheme(up, down, links, title):
 
 @plain_text
 def unpooling(maps, switches, pooled, unpooled, zones, title):
-    """Pooling and unpooling over coloured zones, with their real numbers (Fig. 1, bottom).
+    """Draw pooling and unpooling over coloured zones, with the computed values (Fig. 1, bottom).
 
     Args:
         maps: `(height, width)`, a part of a feature map.
-        switches: `(rows, columns)`, where in `maps` the maximum of each zone is: `row * width + column`.
+        switches: `(rows, columns)`, position in `maps` of the maximum of each zone: `row * width + column`.
         pooled: `(rows, columns)`, the maxima.
-        unpooled: `(height, width)`, the maxima back at their places.
+        unpooled: `(height, width)`, the maxima at their original positions.
         zones: `(rows * columns, 4)` ints: top, left, bottom, right of each pooling window in `maps`.
         title: Title of the figure.
 
@@ -89,7 +89,7 @@ def unpooling(maps, switches, pooled, unpooled, zones, title):
 
 
 def _stage(ax, x, y, text, picture, signed, colours="gray"):
-    """A box with its text and its map; returns the middle of the box."""
+    """Draw a box with its text and its map; return the centre of the box."""
     width, height = 4.3, 0.8
     ax.add_patch(
         FancyBboxPatch(

@@ -1,4 +1,4 @@
-"""Charts of a deconvnet's self-check."""
+"""Chart of the numerical verification of a deconvnet."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -6,16 +6,16 @@ import numpy as np
 from deconv.plotting.plain_text import plain_text, texts
 
 _LEAST = 1e-9
-"""Where the logarithmic axis begins; what is smaller, zero among it, is drawn there."""
+"""Lower end of the logarithmic axis; smaller values, including zero, are drawn there."""
 
 
 @plain_text
 def verification_sheet(found, title):
-    """Residuals of each layer, and how often maxima are shared.
+    """Draw the residuals of each layer and the percentage of pooled units that share a maximum.
 
     Args:
         found: List of `Verification`s.
-        title: Title of the sheet.
+        title: Title of the figure.
 
     Returns:
         The Matplotlib figure.
