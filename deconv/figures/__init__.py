@@ -1,7 +1,7 @@
-"""One recipe per figure and table: a function that computes its data and one that draws it.
+"""Recipes that compute and draw the figures and tables of the paper.
 
-A recipe is a function of a `Subject` that yields `Picture`s; `RECIPES` knows them by the names that
-`scripts/make_figures.py --only` takes, and `draw` writes their pictures, numbers and a page into a folder.
+A recipe is a function that takes a `Subject` and yields `Picture`s. `RECIPES` maps recipe names, as accepted by
+`scripts/make_figures.py --only`, to recipes. `draw` writes figures, their numbers and an index page to a folder.
 """
 
 from deconv.figures.drawing import chosen, draw

@@ -1,4 +1,4 @@
-"""The activation images of every layer, for one image of each class."""
+"""Activation maps of every layer, for one image of each class."""
 
 from deconv import graph
 from deconv.deconvnet.recording import activations

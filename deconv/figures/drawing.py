@@ -1,4 +1,4 @@
-"""Recipes drawn into a folder: one after the other, each finished one kept for the next time."""
+"""Drawing of recipes into a folder. Finished recipes are cached, so that an interrupted run can be continued."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ _FINISHED = "finished.json"
 
 
 def chosen(names):
-    """Names of recipes, in the order in which they are drawn; all for none given.
+    """Names of the recipes to draw, in drawing order; all recipes if `names` is None or empty.
 
     Raises:
         ValueError: If a name is unknown.
@@ -29,26 +29,26 @@ def chosen(names):
 
 
 def draw(subject, folder, recipes=None, *, title=None, anew=False, progress=False):
-    """Draw recipes of a subject: PNG, PDF and JSON of every picture, and a page that shows them all.
+    """Draw recipes of a subject: PNG, PDF and JSON of every figure, and an index page with all figures.
 
-    A recipe that is finished is kept if it was made of the same network, preprocessing, pictures, runs, seed and code,
-    so that what was interrupted goes on with the next recipe. A preprocessing is known by its name and by what it makes
-    of two images of noise; pictures are known by their content, or a part of it where that is large, and of files by
-    their names, sizes and times too.
+    A finished recipe is kept if the network, preprocessing function, images, runs, seed and code are unchanged, so that
+    an interrupted call continues with the next recipe. A preprocessing function is identified by its name and its
+    output for two noise images. Images are identified by their content (of large data only a part), and image files
+    also by their names, sizes and modification times.
 
     Args:
         subject: A `Subject`.
-        folder: Where to; it must exist.
-        recipes: Names as in `RECIPES` or of a figure or table of the paper; None for all.
-        title: Title of the page.
-        anew: Whether to draw what is finished too.
+        folder: Output folder; it must exist.
+        recipes: Recipe names as in `RECIPES`, or names of figures or tables of the paper; None for all.
+        title: Title of the index page; None for a default title.
+        anew: Whether to draw finished recipes again.
         progress: Whether to show a progress bar.
 
     Returns:
-        `{recipe: names of its pictures}`; no pictures for a recipe that does not apply.
+        `{recipe: names of its figures}`; an empty list for a recipe that does not apply to the subject.
 
     Raises:
-        ValueError: If a name is unknown, a recipe finds its data unfit, or another process draws into the folder.
+        ValueError: If a name is unknown, the data do not fit a recipe, or another process draws into the folder.
         OSError: If a file cannot be written; the message names it.
     """
     with locked(folder):
@@ -101,7 +101,7 @@ def _read(path):
             check_members(one, made_of=str, pictures=list)
             for name in one["pictures"]:
                 check_kind("a picture", name, str)
-    except ValueError:  # not there, or not ours: nothing is finished
+    except ValueError:  # missing, or not written by this module: nothing is finished
         return {}
     return finished
 

@@ -1,4 +1,4 @@
-"""Fig. 1: a convnet and the deconvnet attached to it, drawn from the model with the maps that it really computed."""
+"""Fig. 1: a convnet and the attached deconvnet, drawn from a model with its computed activation maps."""
 
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from deconv.plotting import schematic, unpooling
 
 
 class Scheme(NamedTuple):
-    """Stages `(text, map)` upwards and downwards, and pairs of stages between which switches pass."""
+    """Stages `(text, map)` of convnet and deconvnet, the pairs of stages that share switches, and the channel."""
 
     up: list[tuple[str, np.ndarray]]
     down: list[tuple[str, np.ndarray]]
@@ -28,12 +28,12 @@ class Scheme(NamedTuple):
 
 
 def scheme_data(model, image, layer):
-    """Run one image up to `layer` and its strongest unit down again, and keep a map of every stage.
+    """Compute one activation map per stage of the forward pass to `layer` and of the projection of its strongest unit.
 
     Args:
         model: A functional or Sequential `keras.Model`.
         image: `(height, width, channels)`, preprocessed.
-        layer: Name of the layer to turn round at.
+        layer: Name of the layer whose strongest unit is projected.
     """
     net = Deconvnet(model)
     model_graph = graph.below(net.graph, graph.find(net.graph, layer))
@@ -98,16 +98,16 @@ def scheme_pictures(subject):
 
 
 def unpooling_data(model, image, pool, cells=4):
-    """The part of a feature map around its strongest unit, pooled and unpooled.
+    """Pool and unpool the part of a feature map around its strongest unit.
 
     Args:
         model: A functional or Sequential `keras.Model`.
         image: `(height, width, channels)`, preprocessed.
-        pool: Name of a max pooling.
-        cells: Rows and columns of the pooled map to show.
+        pool: Name of a max pooling layer.
+        cells: Number of rows and columns of the pooled map to show.
 
     Returns:
-        `(maps, switches, pooled, unpooled, zones)` as `plotting.unpooling` takes them, and the channel.
+        `((maps, switches, pooled, unpooled, zones), channel)`; the first as expected by `deconv.plotting.unpooling`.
     """
     net = Deconvnet(model)
     step = graph.find(net.graph, pool)
@@ -132,7 +132,7 @@ def unpooling_data(model, image, pool, cells=4):
 
 
 def _strongest(maps):
-    """The channel with the largest magnitude: `(rows, columns)`, and its number."""
+    """Return the channel with the largest magnitude as `(rows, columns)`, and its number."""
     maps = maps if maps.ndim == 3 else maps.reshape(1, -1, maps.shape[-1])
     number = int(np.abs(maps).reshape(-1, maps.shape[-1]).max(axis=0).argmax())
     return maps[..., number], number

@@ -1,4 +1,4 @@
-"""Fig. 2: for every channel the strongest activations of a data set, projected to pixels, beside their patches."""
+"""Fig. 2: projections of the strongest activations of every channel in a data set, beside their image patches."""
 
 from typing import NamedTuple
 
@@ -16,16 +16,16 @@ from deconv.topk.state import TopActivations
 
 
 class TopSheet(NamedTuple):
-    """A layer's strongest units.
+    """Strongest units of a layer.
 
     Attributes:
-        layer: Its name.
-        tops: What was found where.
-        channels: `(n,)` ints, those that are shown.
-        projections: `(n, k, height, width, channels of the image)`, intensities, cut to the window of the unit; None
-            where the layer has no deconvnet.
-        patches: The same windows of the images, intensities too. Both are NaN where a window lies outside the image.
-        reason: Why there are no projections; an empty text where there are.
+        layer: Name of the layer.
+        tops: Strongest activations of all channels, with their images and positions.
+        channels: `(n,)` ints, the channels shown.
+        projections: `(n, k, height, width, channels of the image)`, intensities, cropped to the receptive field of the
+            unit; None if the layer has no deconvnet.
+        patches: The same windows of the images, as intensities. Both are NaN where a window lies outside the image.
+        reason: Why there are no projections; an empty string if there are.
     """
 
     layer: str
@@ -37,7 +37,7 @@ class TopSheet(NamedTuple):
 
 
 def top_data(subject, layers, k=9):
-    """One scan of the data for all layers, then one projection for each winner that is shown."""
+    """Scan the data once for all layers and project each of the strongest units shown, one `TopSheet` per layer."""
     net = Deconvnet(subject.model)
     found = top_activations(subject.model, subject.data, layers, k, preprocess=subject.preprocess)
     chosen = {layer: subject.channels(layer, len(tops.ids)) for layer, tops in found.items()}
@@ -83,7 +83,7 @@ def top_pictures(subject):
             )
             + f" {silent or 'None'} of the {count} channels {'are' if silent > 1 else 'is'} silent in all images."
         )
-        asleep = values[:, :, None, None, None] <= 0  # a silent unit has no patch to show
+        asleep = values[:, :, None, None, None] <= 0  # an inactive unit has no patch to show
         sides = (sheet.projections, sheet.patches)
         tiles = [None if side is None else np.where(asleep, np.nan, side) for side in sides]
         alike.append([(np.nan, np.nan) if side is None else likeness(side) for side in tiles])

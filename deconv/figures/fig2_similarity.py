@@ -1,4 +1,4 @@
-"""How much alike pictures of one channel are, and of different channels: what Fig. 2 says of its nine, as numbers."""
+"""Similarity of images within and between channels: a numerical test of the claims about Fig. 2."""
 
 import numpy as np
 
@@ -6,11 +6,11 @@ from deconv.figures.published import Finding
 
 
 def likeness(tiles):
-    """Mean correlation between pictures of one channel, and between pictures of different channels.
+    """Mean correlation between images of the same channel, and between images of different channels.
 
     Args:
-        tiles: Float array `(channels, k, height, width, depth)`. NaN, outside of an image, counts as the tile's mean; a
-            tile without any contrast is left out.
+        tiles: Float array `(channels, k, height, width, depth)`. NaN (outside of an image) is replaced by the mean of
+            the tile. Constant tiles are left out.
 
     Returns:
         `(within, between)`, floats from -1 to 1; NaN where there are no pairs.
@@ -31,11 +31,11 @@ def likeness(tiles):
 
 
 def findings(layers, projections, patches):
-    """The claims of Fig. 2.
+    """Test the claims about Fig. 2.
 
     Args:
-        layers: Names, from the image up.
-        projections, patches: For each layer `(within, between)` of its projections and of its patches.
+        layers: Names of the layers, from the lowest to the highest.
+        projections, patches: For each layer the `likeness` `(within, between)` of its projections and of its patches.
     """
     (own, other), (seen, _) = np.transpose(projections), np.transpose(patches)
 

@@ -1,4 +1,4 @@
-"""Fig. 3: the architecture, drawn from the model with its own sizes."""
+"""Fig. 3: the architecture of a network, drawn from the model."""
 
 import math
 from typing import NamedTuple
@@ -13,22 +13,24 @@ from deconv.plotting.architecture import architecture_sheet
 
 _PAPER = [(110, 110, 96), (55, 55, 96), (26, 26, 256), (13, 13, 256), (13, 13, 384), (13, 13, 384), (13, 13, 256)]
 _PAPER += [(6, 6, 256)]
-"""Maps of the paper's network up to its dense layers."""
+"""Shapes of the activation maps of the paper's network before its dense layers."""
 _MOST = 60
 _ACTIVATIONS = {"relu": "ReLU", "softmax": "softmax", "relu6": "ReLU6", "tanh": "tanh", "sigmoid": "sigmoid"}
 
 
 class Stage(NamedTuple):
-    """A layer with weights and what follows it up to the next.
+    """A layer with weights and the following layers up to the next layer with weights.
 
     Attributes:
-        name: Of the layer.
-        what: What it does: `"96 filters 7×7, stride 2"`.
-        followers: `(what, output shape)` of the layers behind it that change something, such as pooling.
-        shape: Its output, without the batch.
-        parameters: How many weights the stage has.
-        sees: Rows and columns of the image that a unit at the end of the stage sees; None for all.
-        every: Pixels between the fields of two neighbouring units there; None if it sees all.
+        name: Name of the layer.
+        what: Description of the layer: `"96 filters 7×7, stride 2"`.
+        followers: `(description, output shape)` of the following layers that change the values, such as pooling.
+        shape: Output shape of the layer, without the batch dimension.
+        parameters: Number of weights of the stage.
+        sees: Height and width in pixels of the receptive field of a unit at the end of the stage; None if it is the
+            whole image.
+        every: Vertical and horizontal distance in pixels between the receptive fields of neighbouring units; None if
+            they cover the whole image.
     """
 
     name: str
@@ -41,7 +43,7 @@ class Stage(NamedTuple):
 
     @property
     def shapes(self):
-        """Every shape of the stage, one after the other, none twice in a row."""
+        """Output shapes of the stage in order, without consecutive duplicates."""
         found = [self.shape]
         for _, shape in self.followers:
             if shape != found[-1]:
@@ -50,7 +52,7 @@ class Stage(NamedTuple):
 
 
 def architecture(model):
-    """A model as stages, in the order in which they run.
+    """Split a model into stages, in execution order.
 
     Args:
         model: A functional or Sequential `keras.Model`.
@@ -124,7 +126,7 @@ def _has_filters(step):
 
 
 def _what(step):
-    """A layer in words; nothing for those that only pass on or reshape."""
+    """Description of a layer; an empty value for layers that only pass on or reshape their input."""
     layer = step.layer
     activation = _ACTIVATIONS.get(getattr(getattr(layer, "activation", None), "__name__", ""), "")
     if isinstance(layer, keras.layers.Dense):

@@ -1,4 +1,4 @@
-"""Fig. 4: how features develop over the epochs of a training, from its checkpoints."""
+"""Fig. 4: development of features over the training epochs, computed from the checkpoints of a run."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,24 +17,24 @@ from deconv.graph.keras_model import label
 from deconv.plotting.evolution import evolution_sheet, settling_chart
 
 MEASURED, SHOWN = 32, 6
-"""Channels of each layer that the numbers are of, and how many of these are shown."""
+"""Number of channels of each layer that are measured, and number of these that are drawn."""
 FEW = 5
-"""At most so many are "a few epochs"."""
+"""Maximum number of epochs that counts as "a few epochs"."""
 LATE = 40 / 70
-"""The paper's upper layers develop after 40 epochs or more; it trains for 70."""
+"""Fraction of the training after which a feature develops late: in the paper, after 40 or more of 70 epochs."""
 LESS = 0.1
-"""So much lower must the similarity be at jumps, on average."""
+"""Minimum mean drop of similarity at jumps."""
 
 
 class Development(NamedTuple):
-    """What the checkpoints of a run show.
+    """Features of a run at its checkpoints.
 
     Attributes:
         run: The run.
-        data: The images that were looked at.
-        evolutions: `{layer: Evolution}` of its convolutions, from the image up.
-        settlings: `{layer: Settling}` of the same.
-        counts: `{layer: how many channels it has}`.
+        data: The images on which the features were computed.
+        evolutions: `{layer: Evolution}` of the convolutional layers, from the lowest to the highest.
+        settlings: `{layer: Settling}` of the same layers.
+        counts: `{layer: number of channels}`.
     """
 
     run: Run
@@ -45,10 +45,10 @@ class Development(NamedTuple):
 
 
 def evolution_data(subject):
-    """One scan of the training data, else of the subject's own, for each checkpoint of the first run that fits.
+    """Scan the training data (or else the subject's data) with each checkpoint of the first run that fits.
 
     Returns:
-        `Development`; None if there is no run of this network with two checkpoints or more.
+        `Development`; None if there is no run of this network with at least two checkpoints.
     """
     layers = subject.filters()
     if subject.runs is None or not layers:
@@ -107,7 +107,7 @@ def _undecided(several, last, silent):
 
 
 def findings(evolutions, settlings):
-    """The claims of Fig. 4, by layers from the image up."""
+    """Test the claims about Fig. 4; layers from the lowest to the highest."""
     names, settled = list(settlings), list(settlings.values())
     epochs, several = settled[0].epochs, len(names) > 1
     first, last, end = settled[0].epoch, settled[-1].epoch, epochs[-1]
@@ -142,17 +142,17 @@ def findings(evolutions, settlings):
 
 
 def jump_drop(evolutions):
-    """By how much the similarity of successive projections is lower at jumps than without.
+    """Drop in the similarity of successive projections at jumps, compared with steps without a jump.
 
-    Features are compared with others of their layer at the same epoch, since weights change most at first, when most of
-    the jumps are too.
+    Features are compared with other features of the same layer at the same epoch, because weights change most in the
+    first epochs, where most jumps occur too.
 
     Args:
         evolutions: List of `Evolution`.
 
     Returns:
-        `(difference, steps)`: the mean over all steps of a layer from one epoch to the next at which some features jump
-        and others stay; NaN if there are none.
+        `(difference, steps)`: the mean over all steps of a layer between successive epochs at which at least one
+        feature jumps and at least one does not, and the number of these steps; the mean is NaN if there are none.
     """
     drops = []
     for evolution in evolutions:
@@ -165,7 +165,7 @@ def jump_drop(evolutions):
 
 
 def _same_network(model, other, layers):
-    """Whether two models are the same up to these layers of the second, but for their weights."""
+    """Whether two models are identical up to the given layers of `other`, except for their weights."""
     found = []
     for model_graph in (graph.walk(model), graph.walk(other)):
         if not set(layers) <= {step.name for step in model_graph.steps}:

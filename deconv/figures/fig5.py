@@ -1,4 +1,4 @@
-"""Fig. 5: images moved, scaled and turned; how far the first and the last hidden layer and the output follow."""
+"""Fig. 5: invariance of the first and last hidden layer and of the output to translation, scale and rotation."""
 
 import numpy as np
 
@@ -14,18 +14,18 @@ from deconv.plotting import pixels
 from deconv.plotting.invariance import invariance_sheet
 
 SHOWN = {"translation": (-1, 0, 0.5, 1), "scale": (0, 0.25, 0.5, 1), "rotation": (0, 30, 90, 180)}
-"""What the tiles show: shares of the largest move and of the largest growth, and degrees."""
+"""Transforms shown as tiles: fractions of the largest translation and of the largest scale change, and degrees."""
 
 DRAWN = 5
-"""Images in the paper's charts."""
+"""Number of images in the charts of the paper."""
 
 DRAMATIC, STEADY, STRAIGHT = 3, 0.75, 0.9
-"""What counts, the paper being silent: a first step three times as long as in proportion is dramatic, three quarters
-kept are steady, and R² from 0.9 on is nearly in proportion."""
+"""Thresholds of the claims, for which the paper gives no numbers: a change is dramatic if the first step is three times
+as long as proportional growth gives, steady if 75 % is kept, and nearly proportional if R² is at least 0.9."""
 
 
 def invariance_data(subject, layers, images, targets):
-    """The three experiments on the same images: `{kind: Invariance}`."""
+    """Run the three experiments on the same images and return `{kind: Invariance}`."""
     options = {"layers": layers, "fill": subject.fill, "preprocess": subject.preprocess}
     return {kind: invariance(subject.model, images, targets, kind, **options) for kind in KINDS}
 
@@ -33,7 +33,7 @@ def invariance_data(subject, layers, images, targets):
 def invariance_pictures(subject):
     try:
         layers = [step.name for step in hidden_layers(graph.walk(subject.model))]
-    except ValueError:  # no two hidden layers to compare
+    except ValueError:  # fewer than two hidden layers to compare
         return
     images, labels, ids = subject.examples()
     targets = subject.targets(labels)
@@ -88,13 +88,13 @@ def invariance_pictures(subject):
 
 
 def measures(found, layers):
-    """The numbers that the claims are judged by, of one kind of transform.
+    """Compute the measures used to test the claims, for one kind of transform.
 
     Returns:
-        Dict: `"step"`, the smallest step; `"in_proportion"`, its share of the largest; `"kept"` and `"unchanged"`, see
-        `stability`; and `"layers"`, which gives medians over images for each: its `"quickness"`, its `"linearity"`, how
-        far it has `"moved"` at the smallest step as a share of `|f(x)|`, and its `"half_turn"`, the distance at 180
-        degrees as a share of the largest, None for what is not turned.
+        Dict: `"step"`, the smallest step; `"in_proportion"`, its fraction of the largest; `"kept"` and `"unchanged"`,
+        see `deconv.diagnostics.invariance_measures.stability`; and `"layers"`, which maps each layer to medians over
+        images: `"quickness"`, `"linearity"`, `"moved"` (distance at the smallest step as a fraction of `|f(x)|`) and
+        `"half_turn"` (distance at 180 degrees as a fraction of the largest; None if the transform is no rotation).
     """
     offsets = found.offsets
     sizes = np.abs(offsets)
@@ -116,13 +116,13 @@ def measures(found, layers):
 
 
 def invariance_findings(measured, layers, whose="", score="probability"):
-    """What the claims of Fig. 5 come to, but for the one about symmetry.
+    """Test the claims about Fig. 5, except for the one about symmetry.
 
     Args:
         measured: `{kind: measures}`.
         layers: Names of the first and of the last hidden layer.
-        whose: What else is to be said of the probabilities.
-        score: What the model puts out for a class; of anything but a probability no share is judged.
+        whose: Additional remark on the probabilities.
+        score: Kind of model output; claims about the output are tested for probabilities only.
     """
     first, last = layers
     probable, no_share = score == "probability", f"what the network puts out is no probability: {score}"
@@ -211,7 +211,7 @@ def _table(measured, layers, count):
 
 
 def _shown(images, found, fill):
-    """Some transforms of the images as intensities `(images, shown, ...)`, and their values."""
+    """Return some transforms of the images as intensities `(images, shown, ...)`, and their values."""
     wanted = SHOWN[found.kind]
     if found.kind == "translation":
         wanted = np.multiply(wanted, found.values.max())
@@ -223,7 +223,7 @@ def _shown(images, found, fill):
 
 
 def _of(found, drawn):
-    """The part of an `Invariance` that is about some of the images."""
+    """Restrict an `Invariance` to the given images."""
     parts = {"distances": {layer: distances[drawn] for layer, distances in found.distances.items()}}
     parts |= {"probability": found.probability[drawn], "predicted": found.predicted[drawn]}
     return found._replace(**parts)
@@ -244,5 +244,5 @@ def _median(values):
 
 
 def _known(answer, *numbers):
-    """The answer; None if a number that it rests on is missing."""
+    """Return the answer, or None if a number that it depends on is NaN."""
     return None if np.isnan(numbers).any() else bool(answer)

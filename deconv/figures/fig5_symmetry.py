@@ -1,4 +1,4 @@
-"""Images turned upside down: is a network steady to a rotation that an object is symmetric under (Fig. 5 c)?"""
+"""Invariance to a rotation by 180 degrees for objects that are symmetric under it (Fig. 5 c)."""
 
 from typing import NamedTuple
 
@@ -9,21 +9,22 @@ from deconv.figures.published import Finding
 from deconv.imaging.affine_transforms import transform
 
 MOST, VALUES = 500, 2e7
-"""Images that are turned, at most; fewer of large pictures, so that they have no more than 20 million values."""
+"""Maximum number of rotated images and of their values: of large images fewer are used, to limit memory use."""
 
 SYMMETRIC, STEADY, FEWEST = 0.75, 0.75, 3
-"""An image is symmetric if it correlates that much with itself turned; the predictions of symmetric images are steady
-if that share of them stays; with fewer images of either sort nothing is said."""
+"""Thresholds: an image is symmetric if its correlation with the rotated image is at least the first. Predictions of
+symmetric images are steady if at least the second, as a fraction, is unchanged. The third is the minimum number of
+symmetric and of other images for a test."""
 
 
 class HalfTurn(NamedTuple):
-    """What a turn by 180 degrees does to each of some images.
+    """Effect of a rotation by 180 degrees on each image.
 
     Attributes:
-        ids, labels: `(n,)`, which images, and their classes in the data.
-        correlation: `(n,)`, of all pixel values with those of the turned image, see below.
-        kept: `(n,)`, probability of the class in the turned image as a share of that in the image as it is.
-        unchanged: `(n,)` bools, whether the most probable class is the same.
+        ids, labels: `(n,)`, ids of the images and their classes in the data.
+        correlation: `(n,)`, correlation of all pixel values with those of the rotated image; see `correlation`.
+        kept: `(n,)`, probability of the class for the rotated image as a fraction of that for the original image.
+        unchanged: `(n,)` bools, whether the most probable class is unchanged.
     """
 
     ids: np.ndarray
@@ -34,11 +35,11 @@ class HalfTurn(NamedTuple):
 
 
 def half_turn_data(subject, layer):
-    """Images drawn with the seed, turned by 180 degrees, which moves pixels and makes none.
+    """Rotate random images by 180 degrees, which moves pixels without interpolation, and compute the class scores.
 
     Args:
         subject: A `Subject`.
-        layer: Any layer of its model.
+        layer: Name of any layer of its model.
 
     Returns:
         `HalfTurn`.
@@ -58,13 +59,13 @@ def half_turn_data(subject, layer):
 
 
 def correlation(images, others):
-    """Pearson's correlation of all pixel values of each image with those of another.
+    """Pearson correlation of all pixel values of each image with those of another image.
 
     Args:
         images, others: `(n, height, width, channels)`.
 
     Returns:
-        `(n,)`, from -1 to 1; NaN if either image has but one value.
+        `(n,)`, from -1 to 1; NaN if either image is constant.
     """
     flat = [np.asarray(side, np.float64).reshape(len(side), -1) for side in (images, others)]
     first, second = (side - side.mean(axis=1, keepdims=True) for side in flat)
@@ -73,7 +74,7 @@ def correlation(images, others):
 
 
 def symmetry_finding(turned, class_names):
-    """The claim that what looks the same after a turn is recognised after it.
+    """Test the claim that the output is stable under rotation of an object with rotational symmetry.
 
     Args:
         turned: A `HalfTurn`.

@@ -1,4 +1,4 @@
-"""Fig. 6: first-layer filters with and without clipping of their RMS, and strides 4 and 2 compared."""
+"""Fig. 6: first-layer filters with and without RMS clipping, and with strides 4 and 2."""
 
 import numpy as np
 
@@ -64,7 +64,7 @@ def filter_comparison_pictures(subject):
 
 
 def _clipping(subject):
-    """The first run without clipping of the filters' RMS and the first with it: `(name, FirstLayer, Filters)` each."""
+    """First run without RMS clipping of the filters and first run with it: `(name, FirstLayer, Filters)` each."""
     found = {}
     for run in read_runs(None if subject.runs is None else subject.runs / "regularisation"):
         radius = _radius(run.record)
@@ -79,7 +79,7 @@ def _clipping(subject):
 
 
 def _radius(record):
-    """The largest RMS that a run allowed its filters, 0 for any; None where it does not say."""
+    """Maximum RMS of the filters in a run; 0 for no clipping, None if the record does not contain it."""
     change = record.get("variant", {}).get("change")
     change = change if isinstance(change, dict) else {}
     return {**record.get("arguments", {}), **change}.get("filter_radius")

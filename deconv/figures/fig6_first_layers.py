@@ -1,4 +1,4 @@
-"""The first two layers of a network as Fig. 6 looks at them: filters, and what the strongest units above them hold."""
+"""Data of Fig. 6: first-layer filters, and projections of the strongest units of the second layer."""
 
 from typing import NamedTuple
 
@@ -16,17 +16,17 @@ from deconv.topk.scan import top_activations
 
 MEASURED, _SHOWN = 96, 36
 DEAD = 0.1
-"""A filter whose RMS is below this share of the layer's median counts as dead."""
+"""A filter counts as dead if its RMS is below this fraction of the median of the layer."""
 
 
 class FirstLayer(NamedTuple):
-    """The filters that see the image.
+    """Filters of the first layer, which is applied to the image.
 
     Attributes:
         name: Name of the layer.
         size: `(rows, columns)` of a filter.
         strides: `(down, right)`, in pixels.
-        tiles: `(filters, rows, columns, channels)`, signed, in the colours of the images.
+        tiles: `(filters, rows, columns, channels)`, signed, converted to the colours of the images.
     """
 
     name: str
@@ -36,17 +36,17 @@ class FirstLayer(NamedTuple):
 
 
 class SecondLayer(NamedTuple):
-    """The strongest unit of each channel of the second convolution, projected.
+    """Projections of the strongest unit of each channel of the second convolutional layer.
 
     Attributes:
         name: Name of the layer.
-        channels: `(n,)` ints, drawn with the seed.
-        ids: `(n,)`, in which image each unit is.
-        projections: `(up to 36, height, width, channels)` intensities of evenly spaced ones of them, cut to what the
-            unit sees, NaN outside of the image.
-        excess: `(n,)`, `grid_excess` of the projections at the strides looked for; NaN for silent channels and where
-            the border cuts the window.
-        excess_of_patches: The same of what the units saw: what photographs have by themselves.
+        channels: `(n,)` ints, drawn at random with the seed.
+        ids: `(n,)`, id of the image that contains each unit.
+        projections: `(up to 36, height, width, channels)` intensities of an evenly spaced selection, cropped to the
+            receptive field of the unit, NaN outside of the image.
+        excess: `(n,)`, `deconv.imaging.frequencies.grid_excess` of the projections at the tested strides; NaN for
+            inactive channels and where the image border clips the window.
+        excess_of_patches: The same for the image patches of the units: the grid excess of the images themselves.
     """
 
     name: str
@@ -58,7 +58,7 @@ class SecondLayer(NamedTuple):
 
 
 class Network(NamedTuple):
-    """One network's part of the figure; `second` is None where there is no second convolution."""
+    """First and second layer of one network; `second` is None if there is no second convolutional layer."""
 
     name: str
     first: FirstLayer
@@ -69,13 +69,13 @@ class Network(NamedTuple):
 
     @property
     def dead(self):
-        """bool `(filters,)`: silent in all images, or hardly there."""
+        """bool `(filters,)`: inactive in all images, or with an RMS below the fraction `DEAD` of the median."""
         rms = self.health.filters.rms
         return self.health.dead | (rms < DEAD * np.median(rms))
 
 
 def first_layer(subject):
-    """The `FirstLayer` of a subject's network; None if its first convolution does not see the image itself."""
+    """`FirstLayer` of a subject's network; None if its first convolution is not applied to the image itself."""
     model_graph = graph.walk(subject.model)
     step = next((step for step in model_graph.steps if isinstance(step.layer, keras.layers.Conv2D)), None)
     height, width, channels = model_graph.inputs[0].shape
@@ -83,12 +83,12 @@ def first_layer(subject):
         return None
     kernel = np.moveaxis(keras.ops.convert_to_numpy(step.layer.kernel), -1, 0)
     inputs = np.broadcast_to(np.eye(channels)[:, None, None], (channels, height, width, channels))
-    tiles = kernel @ subject.in_colour(inputs)[:, height // 2, width // 2]  # as at the middle of an image
+    tiles = kernel @ subject.in_colour(inputs)[:, height // 2, width // 2]  # conversion at the image centre
     return FirstLayer(step.name, kernel.shape[1:3], tuple(step.layer.strides), tiles)
 
 
 def filter_comparison_data(subject, strides=None):
-    """The `Network` of a subject, or None; strides of a grid to look for, if not those of its own first layer."""
+    """`Network` of a subject, or None; `strides` of the tested grid default to those of its first layer."""
     first = first_layer(subject)
     if first is None:
         return None
@@ -102,7 +102,7 @@ def filter_comparison_data(subject, strides=None):
 
 
 def second_layer(subject, data, layer, strides):
-    """The `SecondLayer` of a subject's network over some images."""
+    """`SecondLayer` of a subject's network, computed on the images of `data`."""
     tops = top_activations(subject.model, data, layer, 1, preprocess=subject.preprocess)[layer]
     channels = subject.channels(layer, len(tops.ids), MEASURED)
     ids, positions, windows = tops.ids[channels, 0], tops.positions[channels, 0], tops.windows[channels, 0]

@@ -1,4 +1,4 @@
-"""Fig. 7: occlusion sensitivity, all panels from one pass over the positions of the square."""
+"""Fig. 7: occlusion sensitivity; all panels are computed in one pass over the positions of the occluding patch."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from deconv.plotting import GAP, mosaic, occlusion_sheet, pixels
 from deconv.topk.scan import top_activations
 
 _ELSEWHERE = 4
-"""Other images from which the strongest map is projected too."""
+"""Number of other images for which the strongest map is also projected."""
 
 
 def occlusion_pictures(subject):
@@ -74,17 +74,17 @@ def occlusion_pictures(subject):
 
 
 def occlusion_findings(found, projections, kind="probability"):
-    """The claims of Fig. 7, and how well each map of (b) agrees with each projection of (c).
+    """Test the claims about Fig. 7, and correlate each map of (b) with each projection of (c).
 
     Args:
         found: One `OcclusionMaps` per image.
-        projections: Of each image its strongest map, projected: `(n, height, width, channels)`; None where the layer
-            has no deconvnet.
-        kind: What the model puts out for a class; only shares of a probability mean anything.
+        projections: For each image the projection of its strongest map: `(n, height, width, channels)`; None if the
+            layer has no deconvnet.
+        kind: Kind of model output; fractions of the output are meaningful for probabilities only.
 
     Returns:
-        Findings, and the correlations `(n, n)` between the drop of the activity in one image and the share of a
-        projection that the square covers there.
+        Findings, and the correlations `(n, n)` between the drop of the activity in one image and the fraction of the
+        magnitude of a projection covered by the occluding patch.
     """
     lows = np.array([maps.probability.min() / maps.unoccluded[0] for maps in found])
     usual = np.array([np.median(maps.probability) / maps.unoccluded[0] for maps in found])
@@ -126,7 +126,7 @@ def occlusion_findings(found, projections, kind="probability"):
 
 
 def covered(maps, picture):
-    """The share of a projection's magnitude under the square at every position: `(rows, columns)`."""
+    """Fraction of a projection's magnitude under the occluding patch at every position: `(rows, columns)`."""
     sums = np.pad(np.abs(picture).sum(axis=-1, dtype=np.float64), ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
     top, left = maps.tops[:, None], maps.lefts
     bottom, right = top + maps.size[0], left + maps.size[1]
@@ -142,7 +142,7 @@ def _agreement(maps, picture):
 
 
 def _elsewhere(subject, net, layer, channels, ids):
-    """For each image a mosaic: the map's strongest units in other images, projected and cut to what they see."""
+    """For each image a mosaic of projections of the map's strongest units in other images, cropped to their windows."""
     tops = top_activations(subject.model, subject.data, layer, _ELSEWHERE + 1, preprocess=subject.preprocess)[layer]
     mosaics = []
     for channel, own in zip(channels, ids, strict=True):

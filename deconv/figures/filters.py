@@ -1,4 +1,4 @@
-"""The filters of the first layer, as they are: the only ones whose weights are pictures."""
+"""Filters of the first layer, drawn as images. Only weights of the first layer can be displayed directly."""
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ def filter_pictures(subject):
         return
     kernel = np.moveaxis(keras.ops.convert_to_numpy(step.layer.kernel), -1, 0)
     inputs = np.broadcast_to(np.eye(channels)[:, None, None], (channels, height, width, channels))
-    tiles = kernel @ subject.in_colour(inputs)[:, height // 2, width // 2]  # as at the middle of an image
+    tiles = kernel @ subject.in_colour(inputs)[:, height // 2, width // 2]  # conversion at the image centre
     strength = np.sqrt(np.mean(np.square(kernel), axis=(1, 2, 3)))
     rows, columns = kernel.shape[1:3]
     title = f"The {len(kernel)} filters of {step.name} of {subject.model.name}"

@@ -1,4 +1,4 @@
-"""How well networks are trained: dead and repeated filters, co-adaptation, the gap to unseen images; layer by layer."""
+"""Layer health of trained networks: dead and repeated filters, co-adaptation, and the gap to held-out images."""
 
 import re
 
@@ -21,7 +21,7 @@ def health_pictures(subject):
     data = subject.data if subject.training is None else subject.training
     sets = [None if some is None else part_of(some, subject.seed) for some in (data, subject.held_out)]
     if subject.training is None:
-        sets[1] = None  # there is no gap to images that were not seen without those that were
+        sets[1] = None  # without training images there is no gap between training and held-out images
     if _sees(subject.model, data):
         yield _of_one(subject, *sets)
     runs = read_runs(subject.runs and subject.runs / "regularisation")
@@ -58,7 +58,7 @@ def _of_one(subject, seen, unseen):
 
 
 def _of_runs(subject, runs):
-    """The networks of a group side by side, each over the images that it was trained on and over the held-out ones."""
+    """Compare the networks of a group, each on its own training images and on the held-out images."""
     found, sizes = {}, []
     for run in runs:
         model, trained_on = run.model(), images_of(run, subject.training)
@@ -87,7 +87,7 @@ def _of_runs(subject, runs):
 
 
 def examined(subject, model, seen, unseen):
-    """`health` of a network that takes images as the subject's does, of another size if need be."""
+    """`deconv.health` of a network with the subject's preprocessing; images are resized to its input if necessary."""
     shape = graph.walk(model).inputs[0].shape
     sets = [None if some is None else fitted(some, shape) for some in (seen, unseen)]
     options = {"preprocess": subject.preprocess, "rare": _RARE, "alike": _ALIKE}
@@ -95,7 +95,7 @@ def examined(subject, model, seen, unseen):
 
 
 def images_of(run, training):
-    """The images that a run was trained on: all of `training`, or the part that its record names; None if others."""
+    """Training images of a run: all of `training` or the part named in its record; None if they are other images."""
     about = run.record.get("data", {})
     part = re.search(r"Of these, part (\d+) of (\d+)\.$", about.get("train", ""))
     found = training if part is None else training.shard(int(part[2]), int(part[1]) - 1)
@@ -103,14 +103,14 @@ def images_of(run, training):
 
 
 def accuracies_of(run):
-    """Accuracy on the images of training and on those of the test, shares; None for what the record does not say."""
+    """Accuracies on training and test images, as fractions; None for values missing in the record."""
     results = run.record["results"]
     train, test = next((pair for pair in _SHARES if pair[1] in results), _SHARES[0])
     return results.get(train), results.get(test)
 
 
 def fitted(image_set, shape):
-    """An `ImageSet` at the size that a network takes."""
+    """`ImageSet` resized to the input size of a network."""
     if tuple(image_set.image_shape) == tuple(shape) or not isinstance(image_set, ImageSet):
         return image_set
     dataset = image_set.dataset.map(lambda image, label, id: (fit_image(image, shape[:2], shape[2]), label, id))
@@ -118,18 +118,18 @@ def fitted(image_set, shape):
 
 
 def _sees(model, data):
-    """Whether a network takes one image of as many channels as these."""
+    """Whether the network has a single image input with the number of channels of the data."""
     inputs = graph.walk(model).inputs
     return len(inputs) == 1 and len(inputs[0].shape) == 3 and inputs[0].shape[2] == data.image_shape[2]
 
 
 def repeated(one):
-    """How many filters of a layer have another one alike."""
+    """Number of filters of a layer that are similar to another filter."""
     return 0 if one.filters is None else len(np.unique(one.filters.duplicates))
 
 
 def _numbers(one):
-    """A layer's health, ready for JSON."""
+    """Health of a layer as JSON-serialisable numbers."""
     activity = one.activity
     numbers = {"channels": len(one.dead), "images": activity.images}
     numbers |= {"dead": np.flatnonzero(one.dead), "rare": np.flatnonzero(one.rare)}

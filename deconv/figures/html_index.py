@@ -1,4 +1,4 @@
-"""One page that shows all pictures of a folder and what they say to the paper's claims; no server, no network."""
+"""Static HTML page with all figures of a folder and the verdicts on the paper's claims. It needs no server."""
 
 from importlib import resources
 from pathlib import Path
@@ -8,20 +8,20 @@ from deconv.runtime.atomic_files import replacing
 from deconv.runtime.json_files import check_kind, check_members, read_object
 
 _SAME = ("model", "weights_sha256", "data", "split", "images_sha256", "preprocess", "preprocess_effect")
-"""What the pictures of one page have in common; of the last three older pictures say nothing."""
+"""Provenance entries shared by all figures of one page. Older figures lack the last three."""
 
 
 def write_index(folder, title, about=None):
-    """Write `index.html` over all pictures in a folder that have a JSON beside them.
+    """Write `index.html` with all figures in a folder that have a JSON file.
 
-    First what became of each claim of the paper, then the paper's figures and tables in its order, then the others,
-    each in the order in which they were made.
+    The page lists the verdict on each claim of the paper, then the paper's figures and tables in its order, then the
+    other figures; the figures of each in the order in which they were drawn.
 
     Args:
-        folder: Where the pictures are.
+        folder: Folder of the figures.
         title: Title of the page.
-        about: Provenance of the subject whose page it is; pictures of another network or of other data are left out.
-            None for all pictures.
+        about: Provenance of the subject of the page; figures of another network or of other data are left out. None to
+            include all figures.
     """
     from jinja2 import Environment
 
@@ -38,9 +38,9 @@ def write_index(folder, title, about=None):
 
 
 def read_pictures(folder):
-    """What the JSON files of a folder say of its pictures: a list of dicts, the paper's figures and tables first.
+    """Read the JSON files of a folder: a list of dicts, one per figure, the paper's figures and tables first.
 
-    Files that are no such JSON are passed over.
+    Other JSON files are skipped.
     """
     files = [path for path in Path(folder).glob("*.json") if not path.name.startswith(".")]
     files.sort(key=lambda path: (_order(path.stem), path.stat().st_mtime_ns))
@@ -48,7 +48,7 @@ def read_pictures(folder):
 
 
 def _read(path):
-    """What a file says of a picture; None if it is anything else."""
+    """Content of the JSON file of a figure; None for any other file."""
     try:
         about = read_object(path, name=str, title=str, caption=str, provenance=dict)
         for finding in _listed(about, "findings"):
@@ -69,14 +69,14 @@ def _listed(about, name):
 
 
 def verdicts(pictures):
-    """What became of every claim of the paper.
+    """Collect the verdict on every claim of the paper.
 
     Args:
-        pictures: From `read_pictures`.
+        pictures: Result of `read_pictures`.
 
     Returns:
-        For each claim in `CLAIMS` a tuple `(Claim, Finding, name of the picture or None)`. What nothing was drawn for
-        cannot be tested.
+        For each claim in `CLAIMS` a tuple `(Claim, Finding, name of the figure or None)`. A claim without a figure is
+        reported as not testable.
     """
     found = {}
     for about in pictures:
@@ -89,7 +89,7 @@ def verdicts(pictures):
 
 
 def _order(name):
-    """The paper's figures, then its tables, then the others."""
+    """Sort key: the paper's figures, then its tables, then other figures."""
     kinds = ("fig", "table")
     place = next((place for place, kind in enumerate(kinds) if name.startswith(kind)), len(kinds))
     number = name.removeprefix(kinds[place])[:1] if place < len(kinds) else ""

@@ -1,4 +1,4 @@
-"""What several folders of pictures say to the paper's claims, as one page of Markdown without any picture."""
+"""Markdown report of the verdicts on the paper's claims for several folders of figures. It contains no images."""
 
 from pathlib import Path
 
@@ -9,16 +9,16 @@ _MADE_OF = ("model", "weights", "data_source", "seed", "deconvnet", "tensorflow"
 
 
 def write_results(path, folders, title, text=""):
-    """Write a page: the claims with a verdict per folder, then each folder's criteria, numbers and tables.
+    """Write a Markdown page: the claims with one verdict per folder, then criteria, numbers and tables of each folder.
 
     Args:
         path: The Markdown file.
-        folders: `{name: folder}` of `draw`.
-        title: Its heading.
-        text: What stands below it.
+        folders: `{name: folder}`; the folders were written by `draw`.
+        title: Heading of the page.
+        text: Text below the heading.
 
     Raises:
-        ValueError: If a folder holds no pictures.
+        ValueError: If a folder contains no figures.
     """
     found = {name: read_pictures(folder) for name, folder in folders.items()}
     for name, pictures in found.items():
@@ -41,7 +41,7 @@ def write_results(path, folders, title, text=""):
 
 
 def table_of(columns, rows):
-    """A Markdown table; None is a dash."""
+    """Format a Markdown table; None becomes a dash."""
     lines = [list(columns), ["---"] * len(columns), *rows]
     return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
 

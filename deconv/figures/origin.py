@@ -1,4 +1,4 @@
-"""What the pictures of a subject depend on: they are drawn again when any of it has changed."""
+"""Dependencies of the figures of a subject. Figures are drawn again when any of them has changed."""
 
 import hashlib
 import importlib.metadata
@@ -13,15 +13,15 @@ from deconv.figures.training_runs import read_runs
 from deconv.graph import fingerprint
 
 _PACKAGES = ("pillow", "scikit-learn", "tensorflow-datasets")
-"""Beside those that the provenance names, the packages whose version may change a picture."""
+"""Packages whose version may change a figure, in addition to those in the provenance."""
 
 
 def made_of(subject, about):
-    """Everything that the pictures depend on, but for the runs, as JSON can hold it.
+    """Everything that the figures depend on except for the runs, JSON-serialisable.
 
     Args:
         subject: A `Subject`.
-        about: Its `provenance`, which has the hashes of its weights, its images and its preprocessing.
+        about: `provenance` of the subject, with the hashes of its weights, images and preprocessing function.
     """
     options = [subject.fill, subject.square, subject.stride, subject.contrast, subject.classes, subject.trained_on]
     sets = [subject.data, subject.training, subject.held_out, subject.transfer]
@@ -35,10 +35,10 @@ def made_of(subject, about):
 
 
 def runs_of(subject, recipe):
-    """What the finished runs that a recipe reads were made of.
+    """Provenance of the finished runs that a recipe reads.
 
     Returns:
-        `{group/name: part of its record}`, for the provenance; and what tells whether their files are the same.
+        `({group/name: part of its record}, files)`: the first for the provenance, the second to detect changed files.
     """
     if subject.runs is None:
         return {}, []
@@ -55,14 +55,14 @@ def runs_of(subject, recipe):
 
 
 def _code():
-    """SHA-256 of this package's files."""
+    """SHA-256 of the source and data files of this package."""
     package = Path(__file__).resolve().parent.parent
     files = sorted(path for path in package.rglob("*") if path.suffix in (".py", ".json", ".csv"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def _network(model):
-    """What a network is: its weights, its steps, and the files in which layers that are not Keras's are written."""
+    """Identity of a network: its weights, its steps, and the source files of layers that are not part of Keras."""
     model_graph = graph.walk(model)
     homes = {type(step.layer).__module__ for step in model_graph.steps}
     files = {getattr(sys.modules.get(home), "__file__", None) for home in homes if home.partition(".")[0] != "keras"}
@@ -77,7 +77,7 @@ def _preprocessing(preprocess, data):
 
 
 def _shown(data):
-    """What a data set is; of its files also when they were written, as a large one's content is not read whole."""
+    """Identity of a data set. It includes modification times of files, since large files are not hashed completely."""
     if data is None:
         return None
     known = [data.source, [int(side) for side in data.image_shape], content_of(data), list(data.class_names)]

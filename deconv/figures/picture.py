@@ -1,4 +1,4 @@
-"""A picture on disk: PNG, its numbers, and what both were made of."""
+"""Figures on disk: PNG and PDF, the numbers of the figure, and its provenance."""
 
 import hashlib
 import json
@@ -20,20 +20,20 @@ from deconv.runtime.atomic_files import replacing
 from deconv.validation import preprocessed
 
 _PIXELS = 2**23
-"""Pixel values that tell a data set from another."""
+"""Number of pixel values that are hashed to identify a data set."""
 
 
 class Picture(NamedTuple):
-    """One picture of a recipe.
+    """A figure drawn by a recipe.
 
     Attributes:
-        name: File name without ending.
-        title: One line.
-        caption: What it shows and how to read it.
+        name: File name without extension.
+        title: Title, one line.
+        caption: Description of the figure and how to read it.
         figure: The Matplotlib figure.
-        numbers: What was drawn, a dict of arrays and numbers.
-        findings: What these numbers say to claims of the paper.
-        tables: Ours, and the paper's beside them.
+        numbers: Data of the figure, a dict of arrays and numbers.
+        findings: Test results for claims of the paper.
+        tables: Our tables, each with the paper's table beside it.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Picture(NamedTuple):
 
 
 def save(picture, folder, provenance, dpi=130):
-    """Write `<name>.png`, `.pdf` and `.json`, each under a temporary name first, and close the figure."""
+    """Write `<name>.png`, `.pdf` and `.json`, each to a temporary file first, and close the figure."""
     folder = Path(folder)
     about = {"name": picture.name, "title": picture.title, "caption": picture.caption, "provenance": provenance}
     about["findings"] = [{**finding._asdict(), "verdict": finding.verdict} for finding in picture.findings]
@@ -55,14 +55,14 @@ def save(picture, folder, provenance, dpi=130):
     for ending, told in (("png", {}), ("pdf", {"CreationDate": None, "ModDate": None})):
         with replacing(folder / f"{picture.name}.{ending}") as temporary:
             picture.figure.savefig(temporary, dpi=dpi, format=ending, metadata={"Title": _plain(picture.title), **told})
-        picture.figure.set_layout_engine("none")  # the first file has arranged the parts; measuring them takes seconds
+        picture.figure.set_layout_engine("none")  # the first save has computed the layout; repeating it takes seconds
     with replacing(folder / f"{picture.name}.json") as temporary:
         temporary.write_text(json.dumps(_plain(about)) + "\n", encoding="utf-8")
     plt.close(picture.figure)
 
 
 def provenance(subject):
-    """What the pictures of a subject are made of, ready for JSON."""
+    """Provenance of the figures of a subject, JSON-serialisable."""
     return {
         "model": subject.model.name,
         "weights": subject.weights,
@@ -92,9 +92,9 @@ def weights_hash(model):
 
 
 def content_of(image_set):
-    """SHA-256 of the pictures of an `ImageSet`: of their files, see `fingerprint.of_files`; else of their pixels.
+    """SHA-256 of an `ImageSet`: of its files (see `deconv.graph.fingerprint.of_files`), or else of its pixels.
 
-    Of pixels the first 8 MB are read. What a set says of itself is part of it too.
+    Only the first 8 MB of pixels are read. The identity of the set is included in the hash.
     """
     identity = json.dumps(image_set.identity, sort_keys=True)
     digest = hashlib.sha256(identity.encode())
@@ -107,22 +107,22 @@ def content_of(image_set):
 
 
 def effect_of(preprocess, image_set):
-    """SHA-256 of what a preprocessing makes of two images of noise, as large as those of an `ImageSet`.
+    """SHA-256 of the output of a preprocessing function for two noise images of the size of those of an `ImageSet`.
 
     Returns:
-        None if it fails at them, or makes something else of them the second time: then nothing is known.
+        Hexadecimal digest; None if the function raises an exception or its second output differs from the first.
     """
     noise = np.random.default_rng(0).integers(0, 256, (2, *image_set.image_shape)).astype(np.uint8)
     try:
         first, second = (np.asarray(preprocessed(noise, preprocess)) for _ in range(2))
-    except Exception:  # whatever is wrong with it is told by who needs it
+    except Exception:  # errors of the preprocessing function are reported where its output is needed
         return None
     found = [hashlib.sha256(f"{made.dtype} {made.shape}".encode() + made.tobytes()) for made in (first, second)]
     return found[0].hexdigest() if found[0].digest() == found[1].digest() else None
 
 
 def _plain(value):
-    """Arrays as lists of numbers with five significant digits; NaN as null; texts as UTF-8 can hold them."""
+    """Convert arrays to lists of numbers with five significant digits, NaN to null, and texts to valid UTF-8."""
     if isinstance(value, dict):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -133,6 +133,6 @@ def _plain(value):
         return float(f"{value:.5g}") if np.isfinite(value) else None
     if isinstance(value, np.integer):
         return int(value)
-    if isinstance(value, str):  # half of a character, of a name that is not UTF-8, is in no file of text
+    if isinstance(value, str):  # names that are not UTF-8 contain surrogates, which cannot be encoded
         return value.encode("utf-8", "backslashreplace").decode()
     return value

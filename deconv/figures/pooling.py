@@ -1,4 +1,4 @@
-"""A layer before and after its pooling, as one picture and as numbers."""
+"""Comparison of a layer before and after its pooling, as a figure and as numbers."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ def pooling_pictures(subject):
     inputs, model_graph = subject.prepared(images), graph.walk(subject.model)
     net = Deconvnet(subject.model)
     for pool in subject.pools():
-        if why_not(net, pool):  # half of the picture is projections
+        if why_not(net, pool):  # half of the figure consists of projections
             continue
         count = graph.find(model_graph, pool).output.shape[-1]
         channels = subject.channels(pool, count, 16)

@@ -1,12 +1,12 @@
-"""Whether a layer can be projected down at all, for pictures that show more than its projection."""
+"""Test whether a layer can be projected, for figures that show more than its projection."""
 
 
 def why_not(net, layer):
-    """Why a layer has no deconvnet, in one line; an empty text where it has one.
+    """Reason why a layer has no deconvnet, in one line; an empty string if it has one.
 
     Args:
         net: A `Deconvnet`.
-        layer: Name of a layer of its model.
+        layer: Name of a layer of the model.
     """
     try:
         net.mirror(layer)
@@ -16,5 +16,5 @@ def why_not(net, layer):
 
 
 def left_out(layer, reason):
-    """The sentence that a caption has in place of a projection."""
+    """Caption sentence that replaces the description of a missing projection."""
     return f" The projection of {layer} is left out. {reason}"

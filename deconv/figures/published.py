@@ -1,4 +1,4 @@
-"""What the paper prints and says, for ours to stand beside: arXiv:1311.2901v3, its numbering."""
+"""Published tables and claims of the paper (arXiv:1311.2901v3, its numbering), for comparison with our results."""
 
 import json
 from functools import cache
@@ -7,20 +7,20 @@ from typing import NamedTuple
 
 
 class Claim(NamedTuple):
-    """Something that the paper says it sees, in our words, and where."""
+    """A claim of the paper, in our words, and the figure or table that it belongs to."""
 
     place: str
     text: str
 
 
 class Finding(NamedTuple):
-    """What our numbers say to a claim.
+    """Test result for a claim.
 
     Attributes:
         claim: A key of `CLAIMS`.
-        seen: Whether it is seen; None if it cannot be tested with this data.
-        criterion: What had to hold for "seen", worked out by the recipe and by no one's eye.
-        measured: The numbers that decided, or why there are none.
+        seen: Whether the claim is confirmed; None if it cannot be tested with these data.
+        criterion: Condition for "seen", evaluated by the recipe and not by visual inspection.
+        measured: The numbers that decided, or the reason why there are none.
     """
 
     claim: str
@@ -34,13 +34,13 @@ class Finding(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Numbers in rows and columns, ours or the paper's.
+    """A table, ours or the paper's.
 
     Attributes:
-        title: One line.
-        columns: Their names; the first names the rows.
-        rows: Lists of texts, numbers and None, for what is not known, as long as `columns`.
-        note: What else is to be said.
+        title: Title, one line.
+        columns: Names of the columns; the first column contains the row names.
+        rows: Lists of strings, numbers and None (unknown), each as long as `columns`.
+        note: Additional remark.
     """
 
     title: str
@@ -98,11 +98,11 @@ CLAIMS = {
     ),
     "table7-depth": Claim("Table 7", "Classes are the better told apart the deeper the layer."),
 }
-"""The paper's claims, by name and in its order."""
+"""Claims of the paper by name, in the order of the paper."""
 
 
 def published(name):
-    """A table as the paper prints it.
+    """Return a table as printed in the paper.
 
     Args:
         name: `"table1"` to `"table7"`.

@@ -1,4 +1,4 @@
-"""The recipes by name, in the order of the paper; and the groups of trained networks that some of them compare."""
+"""Recipes by name, in the order of the paper, and the groups of training runs that they read."""
 
 from deconv.figures.activations import activation_pictures
 from deconv.figures.fig1 import scheme_pictures
@@ -33,7 +33,7 @@ RECIPES = {
     "activations": activation_pictures,
     "health": health_pictures,
 }
-"""A recipe takes a `Subject` and yields `Picture`s; none where it does not apply."""
+"""Recipes by name. A recipe takes a `Subject` and yields `Picture`s; none if it does not apply."""
 
 ALSO_CALLED = {
     "fig8": "table1",
@@ -43,7 +43,7 @@ ALSO_CALLED = {
     "table6": "transfer",
     "fig9": "transfer",
 }
-"""The paper's other figures and tables, and the recipe that makes them."""
+"""Other figures and tables of the paper, and the recipe that draws them."""
 
 GROUPS = {"fig4": ("evolution",), "fig6": ("regularisation",), "table3": ("ablation",), "health": ("regularisation",)}
-"""Which groups of `Subject.runs` a recipe reads."""
+"""Groups of `Subject.runs` that a recipe reads."""

@@ -1,4 +1,4 @@
-"""A part of a data set, for what needs many images but not all."""
+"""Subset of a data set, for computations that need many images but not all."""
 
 import numpy as np
 
@@ -6,12 +6,12 @@ _IMAGES, _VALUES = 2000, 4e7
 
 
 def part_of(image_set, seed, images=_IMAGES):
-    """Evenly spaced pictures of an `ImageSet`, as an `ImageSet`: of sorted classes as many of each.
+    """Evenly spaced images of an `ImageSet`, as an `ImageSet`. If images are sorted by class, classes stay balanced.
 
     Args:
-        image_set: The whole.
-        seed: Draws where to begin.
-        images: How many at most; fewer of large pictures, so that all together have at most 40 million values.
+        image_set: The complete set.
+        seed: Seed of the random first index.
+        images: Maximum number of images; fewer if images are large, so that the total is at most 40 million values.
     """
     most = max(1, min(images, int(_VALUES / np.prod(image_set.image_shape))))
     parts = -(-image_set.size // most)

@@ -1,4 +1,4 @@
-"""Fig. 8 and Table 1: does hiding one part change the features of different images alike?"""
+"""Fig. 8 and Table 1: correspondence of object parts, from feature changes after occluding a part."""
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ _RANDOM, _ALIGNED = "random", "random, one place"
 _CONTROLS = {_RANDOM: "random places hidden", _ALIGNED: "one random place hidden in all images of a draw"}
 _DRAWS = 99
 _LEVEL = 0.05
-"""A part is more consistent than chance if at most this share of the random draws is as consistent."""
+"""A part is more consistent than chance if at most this fraction of the random draws is as consistent."""
 
 
 def correspondence_pictures(subject):
@@ -49,11 +49,11 @@ def correspondence_pictures(subject):
 
 
 def compared_layers(model):
-    """What stands for the paper's layers 5 and 7: names, each None where there is none.
+    """Names of the layers that correspond to layers 5 and 7 of the paper, each None if there is none.
 
-    The paper does not say whether "layer 5" is before or after its pooling: we take the features that the next layer
-    sees, the max pooling above the last convolution, and the convolution itself where none follows. "Layer 7" is the
-    last hidden layer: what the last dense layer is given, unless that is the former again.
+    The paper does not say whether "layer 5" is before or after its pooling. We use the input of the next layer: the max
+    pooling after the last convolution, or the convolution itself if no pooling follows. "Layer 7" is the last hidden
+    layer: the input of the last dense layer, unless this is the same layer as the former.
     """
     steps = graph.walk(model).steps
     filters = [place for place, step in enumerate(steps) if isinstance(step.layer, keras.layers.Conv2D)]
@@ -71,7 +71,7 @@ def compared_layers(model):
 
 
 def subject_parts(subject):
-    """The subject's own parts, or those that we have of the digits it is shown; else none. A list of `Parts`."""
+    """`Parts` of the subject, or the included ones for its digits; an empty list if there are neither."""
     data = subject.data
     if subject.parts is not None:
         return read_parts(subject.parts, data)
@@ -126,7 +126,7 @@ def _table_picture(subject, sets, found, lower, upper):
 
 
 def _numbers(parts):
-    """What is kept of one layer: of every part all pairs, of the random places the mean of every draw."""
+    """Numbers of one layer to store: all pairs for every part, and the mean of every draw for the random places."""
     kept = {}
     for part, distances in parts.items():
         kept[part] = {"mean": distances.mean, "deviation": distances.deviation, "still": float(distances.still.mean())}
@@ -205,7 +205,7 @@ def _upper_finding(found, lower, upper):
 
 
 def _gap(parts):
-    """How far the parts' distances lie below the random places', as a share of the latter."""
+    """Gap between the distances of the parts and of the random places, as a fraction of the latter."""
     random = parts[_RANDOM].mean
     means = [distances.mean for part, distances in parts.items() if part not in _CONTROLS]
     return (random - np.mean(means)) / random if random else np.nan

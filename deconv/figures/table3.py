@@ -1,4 +1,4 @@
-"""Tables 2 and 3: errors of networks trained from scratch with layers taken, resized, and several together."""
+"""Tables 2 and 3: errors of networks trained from scratch with layers removed or resized, and of ensembles."""
 
 import math
 from typing import NamedTuple
@@ -14,27 +14,27 @@ from deconv.figures.training_runs import data_of, read_runs
 from deconv.plotting.error_bars import error_bars
 
 FULL_DEPTH = ("none", "half", "double", "wide", "wide and double")
-"""What may be changed of a network that still has all its layers."""
+"""Changes to a network that keep all its layers."""
 _ALONE = {
     "replication of Krizhevsky et al.": "replication of Krizhevsky et al., 1 convnet",
     "as in Fig. 3": "1 convnet as in Fig. 3",
     "as in Fig. 3, layers 3, 4, 5: 512, 1024, 512 maps": "1 convnet, layers 3, 4, 5: 512, 1024, 512 maps (b)",
 }
-"""Rows of the paper's Table 3, and those of Table 2 that are the same networks."""
+"""Rows of the paper's Table 3, and the rows of Table 2 for the same networks."""
 _TOGETHER = {"same": "5 convnets as in Fig. 3 (a)", "full": "6 convnets, (a) and (b) combined"}
-"""Table 2's rows beside our two kinds of ensembles."""
+"""Rows of Table 2 that correspond to our two kinds of ensembles."""
 
 
 class Row(NamedTuple):
     """A trained network and its errors.
 
     Attributes:
-        name: What distinguishes it, in a few words.
-        network: What was altered, e.g. `"alexnet"`.
-        change: How, as `models.training.variants` calls it: `"none"`, `"convolutions"`, ...; "" if it does not say.
-        paper: The row of the paper's Table 3 beside it, or "".
-        parameters: Their number.
-        train, test, top5: Errors, shares in [0, 1], of the most probable class and of the five; NaN if not known.
+        name: Short distinguishing description.
+        network: Name of the network that was changed, e.g. `"alexnet"`.
+        change: The change, as named in `models.training.variants`: `"none"`, `"convolutions"`, ...; "" if unknown.
+        paper: The corresponding row of the paper's Table 3, or "".
+        parameters: Number of parameters.
+        train, test, top5: Training top-1, test top-1 and test top-5 errors, fractions in [0, 1]; NaN if unknown.
         train_size, test_size: Numbers of images.
     """
 
@@ -54,11 +54,11 @@ class Ensemble(NamedTuple):
     """Networks whose probabilities are averaged.
 
     Attributes:
-        kind: `"same"`, of one network from several seeds, or `"full"`, of all networks of full depth.
-        name: Who they are.
-        members: Their names.
-        each: `(members,)` float64, the error of each, a share in [0, 1].
-        together: The error of the mean of their probabilities.
+        kind: `"same"`: one network trained from several seeds; `"full"`: all networks of full depth.
+        name: Description of the ensemble.
+        members: Names of the networks.
+        each: `(members,)` float64, error of each network, a fraction in [0, 1].
+        together: Error of the mean of their probabilities.
         size: Number of images.
     """
 
@@ -84,9 +84,9 @@ def error_pictures(subject):
 
 
 def row_of(run):
-    """The errors that the record of a run states, as a `Row`."""
+    """Errors in the record of a run, as a `Row`."""
     results, data, variant = run.record["results"], data_of(run), run.record.get("variant", {})
-    keys = (("train_top1", "train_accuracy"), ("top1", "test_accuracy"), ("top5",))  # of photographs, of digits
+    keys = (("train_top1", "train_accuracy"), ("top1", "test_accuracy"), ("top5",))  # names for photographs, for digits
     known = [next((results[key] for key in names if key in results), math.nan) for names in keys]
     parameters = results.get("parameters")
     return Row(
@@ -102,19 +102,19 @@ def row_of(run):
 
 
 def ensemble_data(subject, runs, batch_size=64):
-    """The errors of networks alone and together, on the subject's held-out images.
+    """Compute the errors of single networks and of ensembles on the subject's held-out images.
 
-    Together are the runs of one unchanged network from several seeds, and all that have their full depth. A run is
-    taken only if its network has the subject's name and input shape, since it is shown what the subject is, and if
-    these are the images that it was tested on.
+    Ensembles are the runs of one unchanged network from several seeds, and all networks of full depth. A run is used
+    only if its network has the subject's name and input shape, because it gets the subject's input, and if it was
+    tested on the held-out images.
 
     Args:
         subject: A `Subject`.
         runs: List of `Run`.
-        batch_size: Images that are computed at a time.
+        batch_size: Number of images per batch.
 
     Returns:
-        List of `Ensemble`, empty where there are no held-out images or not two such networks.
+        List of `Ensemble`, empty without held-out images or with fewer than two such networks.
     """
     images, kind = subject.held_out, (subject.model.name, subject.model.input_shape)
     if images is None:
@@ -156,12 +156,12 @@ def ensemble_data(subject, runs, batch_size=64):
 
 
 def mean_probabilities(scores):
-    """What several networks say together: `(networks, n, classes)` probabilities to their mean `(n, classes)`."""
+    """Mean probabilities of an ensemble: `(networks, n, classes)` probabilities to `(n, classes)`."""
     return np.mean(scores, axis=0, dtype=np.float64)
 
 
 def wrong(scores, labels):
-    """How many of the most probable classes are not the labels: `(..., n, classes)` to ints `(...)`."""
+    """Number of images whose most probable class is not the label: `(..., n, classes)` to ints `(...)`."""
     return (scores.argmax(axis=-1) != labels).sum(axis=-1)
 
 
@@ -201,7 +201,7 @@ def _ablation_picture(rows, made_of):
 
 
 def _comparison_picture(rows, ensembles, made_of):
-    """Whole networks one by one, and several together."""
+    """Compare whole networks and ensembles (Table 2)."""
     single = [row for row in rows if row.change in ("none", "wide")]
     lines = [(row.name, row.test, row.test_size, _ALONE.get(row.paper)) for row in single]
     lines += [(found.name, found.together, found.size, _TOGETHER[found.kind]) for found in ensembles]
@@ -236,12 +236,12 @@ def _comparison_picture(rows, ensembles, made_of):
 
 
 def _percents(*errors):
-    """For a table: in %, None for what is not known."""
+    """Errors in per cent for a table, None for unknown values."""
     return [None if math.isnan(error) else round(100 * float(error), 2) for error in errors]
 
 
 def _scorer(model):
-    """A function of preprocessed images that gives the network's output."""
+    """Function that returns the network output for preprocessed images."""
     model_graph = graph.walk(model)
     head = next(step for step in model_graph.steps if model_graph.outputs[0] in step.outputs)
     forward = recorder(model_graph, [head])

@@ -1,4 +1,4 @@
-"""What error rates say to the paper's claims about Tables 2 and 3."""
+"""Tests of the paper's claims about Tables 2 and 3."""
 
 import math
 
@@ -8,28 +8,28 @@ from deconv.figures.published import Finding
 
 COUNTS = "a difference counts if it exceeds two standard errors of two binomial rates on that many images"
 _TELLING = 0.25
-"""Test sets on which two standard errors are more than this share of the error cannot show that it changes little."""
+"""Largest ratio of two standard errors to the error at which a test set can show that the error changes little."""
 
 
 def standard_error(*errors, size):
-    """Of a binomial rate on `size` images, or of the difference of two: `sqrt(sum of e (1 - e) / size)`.
+    """Standard error of a binomial rate on `size` images, or of a difference of rates: `sqrt(sum of e (1 - e) / size)`.
 
-    The difference is taken as one of independent rates. On the same images it varies less, so this errs towards "no
-    difference".
+    The rates of a difference are treated as independent. On the same images the difference varies less, so the estimate
+    is conservative: it favours "no difference".
     """
     return math.sqrt(sum(error * (1 - error) for error in errors) / size)
 
 
 def lower(one, other, size):
-    """Whether an error rate is lower than another by more than two standard errors of their difference."""
+    """Whether an error rate is lower than another by more than two standard errors of the difference."""
     return other - one > 2 * standard_error(one, other, size=size)
 
 
 def depth_claims(rows):
-    """What Table 3's networks say.
+    """Test the claims about Table 3.
 
     Args:
-        rows: `deconv.figures.table3.Row`s; those of one network and one change are averaged.
+        rows: `deconv.figures.table3.Row`s; rows of the same network and change are averaged.
 
     Returns:
         List of `Finding`.
@@ -39,13 +39,13 @@ def depth_claims(rows):
 
 
 def comparison_claims(rows, ensembles):
-    """What Table 2's networks say, alone and together; see `depth_claims`."""
+    """Test the claims about Table 2, for single networks and ensembles; see `depth_claims`."""
     networks = _by_network(rows)
     return [_better(networks), _wide(networks), _together(ensembles)]
 
 
 def _by_network(rows):
-    """`{network: {change: Row}}`, the errors of equal networks averaged."""
+    """Return `{network: {change: Row}}` with the errors of equal networks averaged."""
     networks = {}
     for row in rows:
         networks.setdefault(row.network, {}).setdefault(row.change, []).append(row)
@@ -61,12 +61,12 @@ def _by_network(rows):
 
 
 def _having(networks, *changes):
-    """The networks of which there are all these changes."""
+    """Networks for which all the given changes are available."""
     return {network: found for network, found in networks.items() if set(changes) <= set(found)}
 
 
 def _finding(claim, criterion, cases, lacking):
-    """Seen if all cases say so; a case is `(whether it is so, its numbers)`."""
+    """Finding that is "seen" if it holds in all cases; a case is `(whether it holds, its numbers as text)`."""
     if not cases:
         return Finding(claim, None, criterion, lacking)
     return Finding(claim, all(so for so, _ in cases), criterion, " ".join(text for _, text in cases))

@@ -1,4 +1,4 @@
-"""Tables 4 to 6 and Fig. 9: what a trained network's features are worth on another task, by images per class."""
+"""Tables 4 to 6 and Fig. 9: transfer of a trained network's features to another task, by images per class."""
 
 import numpy as np
 
@@ -13,13 +13,13 @@ from deconv.probing.transfer_learning import last_hidden, transfer
 
 _SIZES = (1, 2, 3, 6, 10, 15, 30, 45, 60)
 _MOST_PARAMETERS = 1_000_000
-"""Larger networks are not trained from random weights here: that takes hours, not minutes."""
+"""Maximum number of parameters for training from random weights; larger networks would take hours, not minutes."""
 
 
 def transfer_pictures(subject):
-    """A new softmax on the last hidden layer, and the same network from random weights; nothing without other data.
+    """Compare a new softmax on the last hidden layer with the same network trained from random weights.
 
-    Where an image of the other data may be of several classes, it is Table 6.
+    Yields nothing without other data. If the images of the other data may have several labels, Table 6 is drawn.
     """
     data = subject.transfer
     if data is None or last_hidden(graph.walk(subject.model)) is None:
@@ -54,8 +54,8 @@ def transfer_pictures(subject):
 
 
 def _sizes(fewest):
-    """How many training images per class where the smallest class has so many: half of them, or the 30 of Table 4."""
-    return np.array([size for size in _SIZES if size <= fewest // 2 or size == 30 < fewest])  # Caltech-101's has 31
+    """Training images per class, given the size of the smallest class: up to half of it, or the 30 of Table 4."""
+    return np.array([size for size in _SIZES if size <= fewest // 2 or size == 30 < fewest])  # Caltech-101: fewest = 31
 
 
 def _curve(accuracy):

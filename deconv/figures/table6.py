@@ -1,4 +1,4 @@
-"""Table 6: images of several classes, ranked for each of them by a softmax on a trained network's features."""
+"""Table 6: multi-label images ranked for each class by a softmax on a trained network's features."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from deconv.validation import check_finite, check_positive, prepare
 
 _VOC_2012 = "tfds:voc/2012"
 _OF_VOC = {"airplane": "aeroplane", "dining table": "diningtable", "potted plant": "pottedplant", "tv": "tvmonitor"}
-"""Classes that the paper calls otherwise."""
+"""Classes with another name in the paper."""
 _BEHIND, _WON = 3.2, 5
 _CRITERION = (
     f"mean average precision within {_BEHIND} points of the better of the two others, ahead of both on at least {_WON} "
@@ -25,16 +25,16 @@ _CRITERION = (
 
 
 class Precision(NamedTuple):
-    """How well images of several classes are ranked for each.
+    """Average precision of the ranking of multi-label images, for each class.
 
     Attributes:
-        layer: Whose features the softmax takes.
-        average_precision: `(classes,)`, 0 to 1; NaN of a class without training or test images.
-        taught: `(classes,)` ints, how many training images are of the class.
-        tested: `(classes,)` ints, how many test images are.
-        ranked: `(classes,)` ints, how many test images count for it: all but those that are neither of it nor not.
-        train_size: How many training images there are.
-        test_size: How many test images.
+        layer: Name of the layer whose features the softmax uses.
+        average_precision: `(classes,)`, 0 to 1; NaN for a class without training or test images.
+        taught: `(classes,)` ints, number of training images of the class.
+        tested: `(classes,)` ints, number of test images of the class.
+        ranked: `(classes,)` ints, number of test images that are ranked: all except those whose label is undefined.
+        train_size: Total number of training images.
+        test_size: Total number of test images.
     """
 
     layer: str
@@ -47,21 +47,21 @@ class Precision(NamedTuple):
 
 
 def precision(model, image_set, *, C=10.0, scaling="common", preprocess=None, batch_size=64):
-    """Learn the classes from the features of a set's training images, and rank its test images for each.
+    """Train a softmax on the features of the training images and rank the test images for each class.
 
-    The features are what the last dense layer takes, of all images in one pass; the softmax is that of
-    `deconv.probing.linear_classifiers.average_precisions`. The paper learns from VOC 2012's training and validation
-    images and is measured on its test images, whose labels are not public. Here the set's own training images teach,
-    and those that can be checked are ranked: of VOC 2012 the validation images.
+    The features are the input of the last dense layer, computed for all images in one pass; the softmax is that of
+    `deconv.probing.linear_classifiers.average_precisions`. The paper trains on the training and validation images of
+    VOC 2012 and tests on its test images, whose labels are not public. Here the softmax is trained on the training
+    images of the set and tested on its labelled test images: for VOC 2012, the validation images.
 
     Args:
-        model: A functional or Sequential `keras.Model` with a layer below a dense one. It is not changed.
-        image_set: An `ImageSet` with several labels, its training images and then its test images, see `train_size`:
-            split "all".
+        model: A functional or Sequential `keras.Model` with a layer below a dense one. It is not modified.
+        image_set: A multi-label `ImageSet` with its training images first and then its test images (split "all"); see
+            `train_size`.
         C, scaling, preprocess, batch_size: As for `deconv.probe`.
 
     Returns:
-        `Precision`; None if there are not two classes with training images, or no test images.
+        `Precision`; None if fewer than two classes have training images, or if there are no test images.
 
     Raises:
         ImportError: If scikit-learn is not installed.
@@ -80,7 +80,7 @@ def precision(model, image_set, *, C=10.0, scaling="common", preprocess=None, ba
 
 
 def _features(model, image_set, preprocess, batch_size):
-    """The last hidden layer, and what it puts out for every image: `(name, (n, values))`."""
+    """Name of the last hidden layer and its output for every image: `(name, (n, values))`."""
     model_graph = graph.walk(model)
     step, image = last_hidden(model_graph), model_graph.inputs[0]
     forward, found = recorder(graph.below(model_graph, step), [step]), []
@@ -91,7 +91,7 @@ def _features(model, image_set, preprocess, batch_size):
 
 
 def precision_pictures(subject):
-    """Average precision for each class; nothing without a training and a test part of the other data."""
+    """Draw the average precision of each class; nothing without a training and a test part of the other data."""
     data = subject.transfer
     found = precision(subject.model, data, preprocess=subject.preprocess)
     if found is None:
@@ -121,7 +121,7 @@ def precision_pictures(subject):
 
 
 def untested():
-    """The finding where an image has one label."""
+    """Finding for data with one label per image."""
     measured = f"needs VOC 2012, where an image may be of several classes, as transfer data: --transfer {_VOC_2012}"
     return Finding("table6-voc", None, _CRITERION, measured)
 
@@ -131,12 +131,12 @@ def _is_voc(data):
 
 
 def _classes():
-    """The names that TFDS gives the classes, in the order of the paper's rows."""
+    """Class names of TFDS, in the order of the paper's rows."""
     return [_OF_VOC.get(row[0], row[0]) for row in published("table6").rows[:-1]]
 
 
 def _others():
-    """`{who: (classes,)}` of the paper's columns, 0 to 1."""
+    """Columns of the paper, `{method: (classes,)}`, 0 to 1."""
     table = published("table6")
     columns = zip(*(row[1:] for row in table.rows[:-1]), strict=True)
     return {name: np.array(column) / 100 for name, column in zip(table.columns[1:], columns, strict=True)}
@@ -161,7 +161,7 @@ def _finding(found, data):
         measured = f"{np.isnan(ours).sum()} of the {len(ours)} classes have no training or no test images"
         return Finding("table6-voc", None, _CRITERION, measured)
     rivals = np.array([*_others().values()])[:2]
-    won = np.flatnonzero(np.round(ours, 3) > np.round(rivals.max(axis=0), 3))  # as printed
+    won = np.flatnonzero(np.round(ours, 3) > np.round(rivals.max(axis=0), 3))  # rounded as in the paper
     mean, printed = round(100 * float(ours.mean()), 1), published("table6").rows[-1][1:3]
     names = ", ".join(data.class_names[place] for place in won)
     return Finding(

@@ -1,4 +1,4 @@
-"""Table 7: how well classes are told apart from the features of each layer."""
+"""Table 7: accuracy of classifiers on the features of each layer."""
 
 import keras
 import numpy as np
@@ -24,7 +24,7 @@ _MOST_LAYERS = 12
 
 
 def probe_pictures(subject):
-    """Train an SVM and a softmax on the features of every layer; nothing without at least 20 images of each class."""
+    """Train an SVM and a softmax on the features of every layer; nothing with fewer than 20 images of a class."""
     other = None if subject.transfer is None or subject.transfer.several else subject.transfer
     data = subject.held_out if other is None else other
     layers = layers_of(subject.model)
@@ -56,9 +56,9 @@ def probe_pictures(subject):
 
 
 def layers_of(model):
-    """The layers of the paper's Table 7: each convolution's map after its pooling and normalisation, each hidden dense.
+    """Layers of Table 7: the map of each convolution after its pooling and normalisation, and each hidden dense layer.
 
-    Of a deep network they are at most 12, evenly spaced, the last one among them.
+    For a deep network, at most 12 evenly spaced layers, including the last one.
     """
     model_graph = graph.walk(model)
     users = {}
@@ -81,14 +81,14 @@ def layers_of(model):
 
 
 def fewest(data):
-    """How many images the smallest class of a data set has; 0 if there are not two classes."""
+    """Number of images of the smallest class of a data set; 0 with fewer than two classes."""
     labels = data.listing()[0]
     _, counts = np.unique(labels[labels >= 0], return_counts=True)
     return int(counts.min()) if len(counts) > 1 else 0
 
 
 def whose(subject, data):
-    """A sentence that says whether the network has met these classes."""
+    """Sentence that states whether the network was trained on these classes."""
     if set(data.class_names) <= set(subject.class_names):
         seen = "These are classes that the network itself was trained to tell apart"
         return f"{seen}."
@@ -96,13 +96,13 @@ def whose(subject, data):
 
 
 def in_range(counts):
-    """ "50", or "42 to 50"."""
+    """Format counts as "50" or "42 to 50"."""
     low, high = int(counts.min()), int(counts.max())
     return f"{low}" if low == high else f"{low} to {high}"
 
 
 def in_percent(values):
-    """ "83.8 ± 0.5" of accuracies over folds."""
+    """Format accuracies over folds as "83.8 ± 0.5"."""
     values = 100 * np.asarray(values)
     return f"{values.mean():.1f}" + (f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else "")
 
@@ -120,7 +120,7 @@ def _table(found, data, size):
 
 
 def _depth(found):
-    from scipy.stats import spearmanr  # scikit-learn, which the probes need, brings it
+    from scipy.stats import spearmanr  # SciPy is a dependency of scikit-learn, which the probes require
 
     svm = 100 * found.accuracy[:, found.classifiers.index("svm"), 0]
     criterion = (

@@ -1,4 +1,4 @@
-"""Trained networks to compare, as `scripts/train_variants.py` and the other training scripts leave them in folders."""
+"""Trained networks to compare, read from folders written by `scripts/train_variants.py` and other training scripts."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -14,17 +14,17 @@ _PARTS = {
     "arguments": {},
     "versions": {},
 }
-"""Of what kind the members of a record are, where they are there."""
+"""Expected types of the members of a record; members may be missing."""
 
 
 class Run(NamedTuple):
     """A finished training run.
 
     Attributes:
-        name: What distinguishes the network, in a few words.
-        record: What `training.json` says: `arguments`, `data`, `versions`, `results`, and of a variant its `variant`.
-        model_file: The trained network.
-        checkpoints: `{epoch: file}`, in order.
+        name: Short description that distinguishes the network.
+        record: Content of `training.json`: `arguments`, `data`, `versions`, `results`, and `variant` for a variant.
+        model_file: File of the trained network.
+        checkpoints: `{epoch: file}`, in ascending order.
     """
 
     name: str
@@ -33,10 +33,10 @@ class Run(NamedTuple):
     checkpoints: dict[int, Path]
 
     def model(self):
-        """The network; layer classes that are not Keras's own must have been imported.
+        """Load the network. Layer classes that are not part of Keras must have been imported.
 
         Raises:
-            ValueError: If its file cannot be read.
+            ValueError: If the file cannot be read.
         """
         try:
             return keras.saving.load_model(self.model_file, compile=False)
@@ -47,10 +47,10 @@ class Run(NamedTuple):
 
 
 def data_of(run):
-    """What a run was trained and tested on: the member `data` of its record, a dict.
+    """Training and test data of a run: the member `data` of its record, a dict.
 
     Raises:
-        ValueError: If the record does not say it.
+        ValueError: If the record does not contain it.
     """
     try:
         check_members(run.record, data=dict)
@@ -62,10 +62,10 @@ def data_of(run):
 
 
 def read_run(folder):
-    """The finished run in a folder; None if there is none, or it is not finished.
+    """Read the finished run in a folder; None if there is none or it is not finished.
 
     Raises:
-        ValueError: If its record cannot be read.
+        ValueError: If the record cannot be read.
     """
     record_file = Path(folder) / "training.json"
     if not record_file.exists():
@@ -86,7 +86,7 @@ def read_run(folder):
 
 
 def _check_record(record):
-    """See that what a record says is of the kind that a training script writes; it may say less."""
+    """Check the types of the members of a record. Members may be missing."""
     try:
         check_kind("'results'", record.get("results"), (dict, type(None)))
         for name, value in (record.get("results") or {}).items():
@@ -102,10 +102,10 @@ def _check_record(record):
 
 
 def read_runs(folder):
-    """All finished runs in the sub-folders of a folder, in the order of their variants, else of their names.
+    """Read all finished runs in the subfolders of a folder, ordered by variant, or else by name.
 
     Args:
-        folder: A group of runs, or None. One that does not exist has none.
+        folder: Folder of a group of runs, or None. The result is empty if it does not exist.
 
     Returns:
         List of `Run`.
