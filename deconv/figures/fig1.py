@@ -34,6 +34,9 @@ def scheme_data(model, image, layer):
         model: A functional or Sequential `keras.Model`.
         image: `(height, width, channels)`, preprocessed.
         layer: Name of the layer whose strongest unit is projected.
+
+    Returns:
+        `Scheme`.
     """
     net = Deconvnet(model)
     model_graph = graph.below(net.graph, graph.find(net.graph, layer))

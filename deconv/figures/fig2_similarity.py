@@ -36,6 +36,9 @@ def findings(layers, projections, patches):
     Args:
         layers: Names of the layers, from the lowest to the highest.
         projections, patches: For each layer the `likeness` `(within, between)` of its projections and of its patches.
+
+    Returns:
+        List of `Finding`.
     """
     (own, other), (seen, _) = np.transpose(projections), np.transpose(patches)
 

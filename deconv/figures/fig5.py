@@ -90,11 +90,16 @@ def invariance_pictures(subject):
 def measures(found, layers):
     """Compute the measures used to test the claims, for one kind of transform.
 
+    Args:
+        found: `Invariance` of one kind of transform.
+        layers: Names of the layers.
+
     Returns:
         Dict: `"step"`, the smallest step; `"in_proportion"`, its fraction of the largest; `"kept"` and `"unchanged"`,
-        see `deconv.diagnostics.invariance_measures.stability`; and `"layers"`, which maps each layer to medians over
-        images: `"quickness"`, `"linearity"`, `"moved"` (distance at the smallest step as a fraction of `|f(x)|`) and
+        the values of `stability`; and `"layers"`, which maps each layer to medians over images: `"quickness"` and
+        `"linearity"` of the distances, `"moved"` (distance at the smallest step as a fraction of `|f(x)|`) and
         `"half_turn"` (distance at 180 degrees as a fraction of the largest; None if the transform is no rotation).
+        `stability`, `quickness` and `linearity` are defined in `deconv.diagnostics.invariance_measures`.
     """
     offsets = found.offsets
     sizes = np.abs(offsets)
@@ -123,6 +128,9 @@ def invariance_findings(measured, layers, whose="", score="probability"):
         layers: Names of the first and of the last hidden layer.
         whose: Additional remark on the probabilities.
         score: Kind of model output; claims about the output are tested for probabilities only.
+
+    Returns:
+        List of `Finding`.
     """
     first, last = layers
     probable, no_share = score == "probability", f"what the network puts out is no probability: {score}"

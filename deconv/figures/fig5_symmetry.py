@@ -9,7 +9,7 @@ from deconv.figures.published import Finding
 from deconv.imaging.affine_transforms import transform
 
 MOST, VALUES = 500, 2e7
-"""Maximum number of rotated images and of their values: of large images fewer are used, to limit memory use."""
+"""Maximum number of rotated images, and maximum number of their values in total (fewer images if they are large)."""
 
 SYMMETRIC, STEADY, FEWEST = 0.75, 0.75, 3
 """Thresholds: an image is symmetric if its correlation with the rotated image is at least the first. Predictions of
@@ -79,6 +79,9 @@ def symmetry_finding(turned, class_names):
     Args:
         turned: A `HalfTurn`.
         class_names: Names of the data's classes.
+
+    Returns:
+        `Finding`.
     """
     symmetric = turned.correlation >= SYMMETRIC
     others = turned.correlation < SYMMETRIC

@@ -17,11 +17,14 @@ _PACKAGES = ("pillow", "scikit-learn", "tensorflow-datasets")
 
 
 def made_of(subject, about):
-    """Everything that the figures depend on except for the runs, JSON-serialisable.
+    """Everything that the figures depend on except for the runs.
 
     Args:
         subject: A `Subject`.
         about: `provenance` of the subject, with the hashes of its weights, images and preprocessing function.
+
+    Returns:
+        JSON-serialisable list.
     """
     options = [subject.fill, subject.square, subject.stride, subject.contrast, subject.classes, subject.trained_on]
     sets = [subject.data, subject.training, subject.held_out, subject.transfer]

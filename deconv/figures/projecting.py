@@ -2,11 +2,14 @@
 
 
 def why_not(net, layer):
-    """Reason why a layer has no deconvnet, in one line; an empty string if it has one.
+    """Reason why a layer has no deconvnet, in one line.
 
     Args:
         net: A `Deconvnet`.
         layer: Name of a layer of the model.
+
+    Returns:
+        The reason, or `""`.
     """
     try:
         net.mirror(layer)
