@@ -59,7 +59,7 @@ def holding(tmp_path):
 
 @pytest.mark.parametrize("name", ["atomic_files", "json_files", "npz_files"])
 def test_both_packages_have_the_same_module(name):
-    mine, theirs = (getattr(package, name).__file__ for package in (deconv, models))
+    mine, theirs = (getattr(package, name).__file__ for package in (deconv.runtime, models.loading))
     assert Path(mine).read_bytes() == Path(theirs).read_bytes()
 
 
