@@ -9,6 +9,7 @@ from deconv.plotting import activation_sheet, pixels, unit_strips
 
 
 def activation_pictures(subject):
+    """Draw the activation maps of every layer with weights and every max pooling, one figure per layer."""
     images, labels, ids = subject.examples()
     names = [subject.data.class_names[label] for label in labels]
     steps = [step for step in graph.walk(subject.model).steps if step.layer.weights or step.name in subject.pools()]

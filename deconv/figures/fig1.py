@@ -66,6 +66,7 @@ def scheme_data(model, image, layer):
 
 
 def scheme_pictures(subject):
+    """Draw the scheme and the unpooling of Fig. 1 for the last max pooling; nothing if it has no deconvnet."""
     if not subject.pools():
         return
     layer = subject.pools()[-1]

@@ -57,6 +57,7 @@ def top_data(subject, layers, k=9):
 
 
 def top_pictures(subject):
+    """Draw Fig. 2, one figure per convolutional layer; nothing without such layers."""
     layers = subject.filters()
     if not layers:
         return

@@ -70,6 +70,7 @@ def architecture(model):
 
 
 def architecture_pictures(subject):
+    """Draw Fig. 3 and its table; nothing for a network with too many stages or none."""
     image, stages = architecture(subject.model)
     if not stages or len(stages) > _MOST:
         return

@@ -67,6 +67,7 @@ def evolution_data(subject):
 
 
 def evolution_pictures(subject):
+    """Draw Fig. 4, one figure per layer and a chart of convergence; nothing without a suitable run."""
     found = evolution_data(subject)
     if found is None:
         return

@@ -31,6 +31,7 @@ def invariance_data(subject, layers, images, targets):
 
 
 def invariance_pictures(subject):
+    """Draw Fig. 5 and its table; nothing if the network has fewer than two hidden layers."""
     try:
         layers = [step.name for step in hidden_layers(graph.walk(subject.model))]
     except ValueError:  # fewer than two hidden layers to compare

@@ -16,6 +16,7 @@ _DOMINATES, _GRID = 2.0, 1.5
 
 
 def filter_comparison_pictures(subject):
+    """Draw Fig. 6 and its table; nothing if the first convolution is not applied to the image itself."""
     subjects = [(one, first_layer(one)) for one in (subject, *subject.others)]
     if subjects[0][1] is None:
         return

@@ -16,6 +16,7 @@ _ELSEWHERE = 4
 
 
 def occlusion_pictures(subject):
+    """Draw Fig. 7; nothing for a network without convolutional layers."""
     if not subject.filters():
         return
     layer = subject.filters()[-1]

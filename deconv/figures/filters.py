@@ -9,6 +9,7 @@ from deconv.plotting import filter_sheet, signed
 
 
 def filter_pictures(subject):
+    """Draw the first convolution's filters; nothing unless they have as many channels as the image."""
     model_graph = graph.walk(subject.model)
     step = next((step for step in model_graph.steps if isinstance(step.layer, keras.layers.Conv2D)), None)
     height, width, channels = model_graph.inputs[0].shape

@@ -18,6 +18,7 @@ _RARE, _ALIKE = 0.01, 0.95
 
 
 def health_pictures(subject):
+    """Draw the layer health of the network, and that of the runs of the group `regularisation`."""
     data = subject.data if subject.training is None else subject.training
     sets = [None if some is None else part_of(some, subject.seed) for some in (data, subject.held_out)]
     if subject.training is None:

@@ -14,6 +14,7 @@ from deconv.plotting import pixels, pooling_sheet
 
 
 def pooling_pictures(subject):
+    """Compare layers before and after pooling, one figure per max pooling layer that has a deconvnet."""
     images, labels, ids = subject.examples()
     number = int(np.random.default_rng(subject.seed).integers(len(images)))
     inputs, model_graph = subject.prepared(images), graph.walk(subject.model)

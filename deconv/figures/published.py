@@ -30,6 +30,7 @@ class Finding(NamedTuple):
 
     @property
     def verdict(self):
+        """`seen` in words."""
         return {True: "seen", False: "not seen", None: "cannot be tested with this data"}[self.seen]
 
 

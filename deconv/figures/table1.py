@@ -21,6 +21,7 @@ _LEVEL = 0.05
 
 
 def correspondence_pictures(subject):
+    """Draw Fig. 8 and Table 1; nothing without object parts or a layer that corresponds to layer 5."""
     lower, upper = compared_layers(subject.model)
     sets = subject_parts(subject)
     if lower is None or not sets:

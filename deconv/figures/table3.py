@@ -71,6 +71,7 @@ class Ensemble(NamedTuple):
 
 
 def error_pictures(subject):
+    """Draw Tables 2 and 3; nothing without suitable runs of the group `ablation`."""
     runs = read_runs(subject.runs / "ablation") if subject.runs is not None else []
     alike = [run for run in runs if data_of(run) == data_of(runs[0])]
     if not alike:

@@ -124,7 +124,7 @@ def _scale(place, stages, channels, top):
 
 
 def _draw(ax, maps, channels, columns, scale, *, labels=False, room=0):
-    """Draw channels as tiles row by row, with room for `room` tiles; without spatial dimensions, as one strip."""
+    """Draw channels as tiles, each row padded to `room` tiles; without spatial dimensions, draw one strip."""
     if maps.ndim == 1:
         drawn = ax.imshow(maps[None, channels], aspect="auto", interpolation="nearest", **scale)
         bare(ax)

@@ -78,7 +78,7 @@ def dream_sheet(images, dreams, title):
 
 @plain_text
 def style_sheet(content, style, transfer, title):
-    """Draw the content image, the style image, the result, and its distance to both over the optimisation.
+    """Draw the content and style images, the result, the loss during optimisation, and the final loss of each layer.
 
     Args:
         content, style: `(height, width, 1 or 3)` intensities between 0 and 1.
