@@ -31,7 +31,7 @@ def claims(model_graph, rules=None):
 
 
 def claim_error(step, random):
-    """How far a layer is from what it says, for noise of both signs in which every second cell is zero.
+    """Measure how far a layer is from its `mirrored_as`, for noise of both signs in which every second cell is zero.
 
     Args:
         step: One of `claims`.

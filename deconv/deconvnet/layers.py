@@ -1,8 +1,8 @@
-"""The operations of `ops.py` and `filters.py` as Keras layers: what a mirrored network is made of.
+"""The operations of `ops.py` and `filters.py` as Keras layers: the layers of the mirrored network.
 
-A face holds no weights of its own: it is *tied* to the model's variables, as the paper's deconvnet uses "transposed
-versions of the same filters" (arXiv:1311.2901, section 2.1). When the model learns, its mirrors follow. A mirror that
-was saved and loaded again has its own copy. Faces never train anything.
+A mirror layer holds no weights of its own: it is *tied* to the model's variables, as the paper's deconvnet uses
+"transposed versions of the same filters" (arXiv:1311.2901, section 2.1). When the model learns, its mirrors follow.
+A mirror that was saved and loaded again has its own copy. Mirror layers never train anything.
 """
 
 import keras
@@ -13,7 +13,7 @@ from deconv.ops import convolution, pooling
 
 @keras.saving.register_keras_serializable("deconv")
 class MirrorLayer(keras.layers.Layer):
-    """Base of the faces: shares variables without ever changing them or their `trainable` flag."""
+    """Base class of the mirror layers: shares variables without ever changing them or their `trainable` flag."""
 
     weight_shapes = ()
     """Pairs `(attribute, config key of its shape)`; attributes are tied by the mirror or made by `build`."""
@@ -48,7 +48,7 @@ class MirrorLayer(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("deconv")
 class Rectify(MirrorLayer):
-    """Face of `ops.rectify`."""
+    """Mirror layer of `ops.rectify`."""
 
     def call(self, signal):
         return pooling.rectify(signal)
@@ -56,7 +56,7 @@ class Rectify(MirrorLayer):
 
 @keras.saving.register_keras_serializable("deconv")
 class Unpool(MirrorLayer):
-    """Face of `ops.unpool`; called with `[signal, switches]`. Mirrors of earlier versions lack the windows."""
+    """Mirror layer of `ops.unpool`; called with `[signal, switches]`. Mirrors of earlier versions lack the windows."""
 
     def __init__(self, target_shape, collisions="sum", pool_size=None, strides=None, padding="valid", **kwargs):
         super().__init__(**kwargs)
@@ -121,7 +121,7 @@ class _Filter(MirrorLayer):
 
 @keras.saving.register_keras_serializable("deconv")
 class TransposeConv(_Filter):
-    """Face of `filters.transpose_conv`."""
+    """Mirror layer of `filters.transpose_conv`."""
 
     def __init__(self, *args, groups=1, **kwargs):
         super().__init__(*args, **kwargs)
@@ -139,7 +139,7 @@ class TransposeConv(_Filter):
 
 @keras.saving.register_keras_serializable("deconv")
 class TransposeDepthwiseConv(_Filter):
-    """Face of `filters.transpose_depthwise_conv`."""
+    """Mirror layer of `filters.transpose_depthwise_conv`."""
 
     def call(self, signal):
         kernel = tf.convert_to_tensor(self.kernel)
@@ -171,7 +171,7 @@ class TransposeDense(MirrorLayer):
 
 @keras.saving.register_keras_serializable("deconv")
 class TransposeAveragePool(MirrorLayer):
-    """Face of `ops.transpose_average_pool`; a pool as large as the map is global average pooling."""
+    """Mirror layer of `ops.transpose_average_pool`; a pool as large as the map is global average pooling."""
 
     def __init__(self, target_shape, pool_size, strides, padding="valid", **kwargs):
         super().__init__(**kwargs)

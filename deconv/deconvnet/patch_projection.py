@@ -1,4 +1,4 @@
-"""Projection inside the window: a unit's picture is zero outside of what the unit sees, so nothing else is computed.
+"""Projection inside the window: the projection is zero outside the receptive field.
 
 The arithmetic is that of `windows.py`. On the way down every signal is a window of its map, as large as the unit's
 window there and at a place of its own for each unit; filters and pools are transposed without padding, and what falls
@@ -31,7 +31,7 @@ class PatchMirror:
     Args:
         model_graph: A `Graph` whose last step `has_patches`.
         pools: Its max poolings.
-        dtype: Of the pictures.
+        dtype: Of the projections.
         rules: Those of the user.
 
     Attributes:
@@ -220,7 +220,7 @@ class PatchMirror:
         return positions * field.strides - field.before
 
     def _mirror_layers_of(self, step):
-        """The faces of the mirror, for windows: without padding, since the windows have their border."""
+        """The mirror layers, for windows: without padding, since the windows have their border."""
         above = self.receptive_fields[step.output]
         shapes = [
             graph.Edge((*above.through(field).cells, edge.shape[-1]), edge.dtype)

@@ -27,7 +27,7 @@ from deconv.validation import (
 
 
 class Patches(NamedTuple):
-    """Projections of single units, cut to what each unit sees.
+    """Projections of single units, cut to the receptive fields.
 
     Attributes:
         pictures: `(n, height, width, channels of the image)`, all of one size; zero outside of the image.
@@ -39,7 +39,7 @@ class Patches(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What the way up left behind.
+    """Results of a forward pass.
 
     Attributes:
         activations: `(n, rows, columns, channels)`, or `(n, channels)` for a dense layer; the output of the layer.
@@ -164,7 +164,7 @@ class Deconvnet:
             numbers: `(n,)` ints, in which of the images each unit is; None for one unit of each image, in their order.
             start: As in `project`.
             batch_size: How many images are computed at a time, and as many units as take no more memory.
-            patches: Whether to return only what each unit sees, which takes the least memory.
+            patches: Whether to return only the receptive field of each unit, which takes the least memory.
 
         Returns:
             Float array `(n, height, width, channels of the image)`, or `Patches`.

@@ -1,4 +1,4 @@
-"""The way up, written down: activations of layers, and the switches of the max poolings below them (section 2.1)."""
+"""Recorded forward pass: activations of layers, and the switches of the max poolings below them (section 2.1)."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ POOLS = (keras.layers.MaxPooling2D, keras.layers.GlobalMaxPooling2D)
 
 
 def recorder(model_graph, layers, switches=()):
-    """Compile a forward pass that hands out what it saw.
+    """Compile a forward pass that returns activations and switches.
 
     Args:
         model_graph: A `Graph` with one input.

@@ -1,4 +1,4 @@
-"""For every layer type its transpose, as the faces that a signal passes on its way down (arXiv:1311.2901, section 2.1).
+"""For every layer type its transpose, as a sequence of mirror layers (arXiv:1311.2901, section 2.1).
 
 A rule takes a `Step` of the graph and returns a list of Keras layers, first the one that the signal meets first. Rules
 go by the exact type of a layer, or by the one that its class names as `mirrored_as` (`graph.kind`): a subclass may

@@ -8,7 +8,7 @@ from deconv.graph.rearranging import transpose
 
 @keras.saving.register_keras_serializable("deconv")
 class TransposeOf(MirrorLayer):
-    """Face of `transpose`; called with the signal, or a list of them for a layer with several outputs."""
+    """Mirror layer of `transpose`; called with the signal, or a list of them for a layer with several outputs."""
 
     def __init__(self, operation, given, input_shapes, **kwargs):
         super().__init__(**kwargs)

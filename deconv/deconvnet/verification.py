@@ -247,7 +247,7 @@ def _replay(model_graph, images, switches, norms):
 
 
 def _relative_difference(ours, theirs):
-    """Largest difference of each picture as a share of its largest value; of them the largest."""
+    """Largest difference of each projection as a share of its largest value; of them the largest."""
     ours, theirs = (np.asarray(part, np.float64).reshape(len(part), -1) for part in (ours, theirs))
     largest = np.maximum(np.abs(theirs).max(axis=1), np.finfo(np.float32).tiny)
     return float((np.abs(ours - theirs).max(axis=1) / largest).max())

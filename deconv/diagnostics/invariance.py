@@ -43,7 +43,7 @@ class Invariance(NamedTuple):
 
     @property
     def relative(self):
-        """`{layer: (images, values)}`, the distances as a share of `|f(x)|`; NaN where the layer is silent."""
+        """`{layer: (images, values)}`, the distances as a share of `|f(x)|`; NaN where the layer is inactive."""
         with np.errstate(invalid="ignore", divide="ignore"):
             shares = {layer: self.distances[layer] / self.norms[layer][:, None] for layer in self.distances}
         return {layer: np.where(np.isfinite(share), share, np.nan) for layer, share in shares.items()}

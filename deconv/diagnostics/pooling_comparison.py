@@ -25,10 +25,10 @@ class PoolingComparison(NamedTuple):
         before_projection, after_projection: `(n, channels, image height, image width, image channels)`, the whole map
             projected down from either side. (A channel's strongest unit alone is the same on both sides, if a window
             covers it.)
-        energy_kept: `(n, channels)`, share of the sum of squares that the switches point at; NaN for a silent map.
+        energy_kept: `(n, channels)`, share of the sum of squares that the switches point at; NaN for an inactive map.
         shifts: `(shifts,)` ints, by how many pixels the image was moved.
         change_before, change_after: `(shifts, channels)`, how much the maps change with the move: the relative
-            Euclidean distance `|a' - a| / |a|`, averaged over images and the four directions; NaN for a silent map.
+            Euclidean distance `|a' - a| / |a|`, averaged over images and the four directions; NaN for an inactive map.
     """
 
     before_layer: str
@@ -160,7 +160,7 @@ def energy_kept(before, switches):
 
 
 def _relative_change(maps, moved):
-    """`(n, channels)`, `|moved - maps| / |maps|`; NaN for a silent map."""
+    """`(n, channels)`, `|moved - maps| / |maps|`; NaN for an inactive map."""
     maps, moved = maps.astype(np.float64), moved.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         size = np.linalg.norm(maps.reshape(len(maps), -1, maps.shape[-1]), axis=1)

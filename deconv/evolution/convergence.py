@@ -1,4 +1,4 @@
-"""Features over the epochs of a training: when they jump, how alike their pictures are, when they settle (Fig. 4)."""
+"""Features over the epochs of a training: jumps, similarity of projections, convergence (Fig. 4)."""
 
 import math
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 LEVEL = 0.9
-"""Two pictures of this cosine share 81 % of their energy, more than four times as much as they do not share."""
+"""Two projections of this cosine share 81 % of their energy, more than four times as much as they do not share."""
 
 
 class Evolution(NamedTuple):
@@ -67,7 +67,7 @@ class Evolution(NamedTuple):
 
 
 class Settling(NamedTuple):
-    """How near a layer's features are to what they become, and from when on.
+    """Similarity of a layer's features to their final state, and the epoch of convergence.
 
     Attributes:
         epochs: `(e,)` int64.
@@ -89,7 +89,7 @@ class Settling(NamedTuple):
 
 
 def settling(evolution, level=LEVEL):
-    """How fast a layer's features become what they are in the end.
+    """Measure how fast a layer's features converge to their final state.
 
     The paper judges by eye: lower layers converge within a few epochs, upper ones "after a considerable number of
     epochs (40-50)". What the eye compares are the pictures; so is the number here: the epoch from which on the
@@ -138,7 +138,7 @@ def crossing(epochs, values, level):
     Returns:
         A float: the first epoch if no value is below; NaN if the last one is, or is unknown.
     """
-    low = np.flatnonzero(~(np.asarray(values) >= level - 1e-6))  # a cosine of equal pictures may round below 1
+    low = np.flatnonzero(~(np.asarray(values) >= level - 1e-6))  # a cosine of equal projections may round below 1
     if not len(low):
         return float(epochs[0])
     before = low[-1]

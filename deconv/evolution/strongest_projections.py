@@ -169,7 +169,7 @@ def _prepared(batches, preprocess, image):
 
 
 def _in_colour(pictures, preprocess, channels):
-    """Pictures in the colours of the images; as they are where the preprocessing has no transpose."""
+    """Projections in the colours of the images; unchanged where the preprocessing has no transpose."""
     if preprocess is None:
         return pictures
     try:
@@ -179,7 +179,7 @@ def _in_colour(pictures, preprocess, channels):
 
 
 def _cut(pictures, corners, cells):
-    """A window of each picture, zero outside of it: float32 `(n, *cells, channels)`."""
+    """Cut a window from each projection, zero outside of it: float32 `(n, *cells, channels)`."""
     corners = corners.astype(np.int32)
     windows = crops.cut(pictures, np.arange(len(pictures), dtype=np.int32), corners, cells)
     return crops.blank(windows, corners, pictures.shape[1:3]).numpy().astype(np.float32)

@@ -1,4 +1,4 @@
-"""Occlusion sensitivity: cover a square of the image, see what the network still recognises (section 4.2, Fig. 7)."""
+"""Occlusion sensitivity: class scores and activations under an occluding patch (section 4.2, Fig. 7)."""
 
 from functools import cached_property
 from numbers import Real
@@ -71,7 +71,7 @@ def occlusion_maps(
     growth=None,
     progress=None,
 ):
-    """Cover every place of the image in turn and record what the network says.
+    """Compute the occlusion sensitivity of one image.
 
     The square moves by `stride`; where that does not end at the border, one more position does, so that every pixel is
     covered. At most `batch_size` occluded images exist at a time. Of every map only the rectangle is recomputed that

@@ -1,4 +1,4 @@
-"""The squares that cover an image in turn: where they are, and what the image looks like under them."""
+"""Grid of occluding patches over an image, and values per position spread over the pixels."""
 
 from typing import NamedTuple
 
@@ -19,11 +19,11 @@ def default_square(image_shape):
 
 
 class Squares(NamedTuple):
-    """A grid of squares, as `pixel_map` takes it.
+    """Grid of occluding patches, as `pixel_map` takes it.
 
     Attributes:
-        tops, lefts: `(rows,)` and `(columns,)` ints, first row and first column of the square at each position.
-        size: `(height, width)` of the square.
+        tops, lefts: `(rows,)` and `(columns,)` ints, first row and first column of the patch at each position.
+        size: `(height, width)` of the patch.
     """
 
     tops: np.ndarray
@@ -32,10 +32,10 @@ class Squares(NamedTuple):
 
 
 def starts(length, size, stride, axis):
-    """Where the square begins along one axis: every `stride` pixels, and once flush with the end.
+    """Start positions of the patch along one axis: every `stride` pixels, and once flush with the end.
 
     Raises:
-        ValueError: If the square is larger than the image, or the stride leaves pixels uncovered.
+        ValueError: If the patch is larger than the image, or the stride leaves pixels uncovered.
     """
     if size > length:
         raise ValueError(f"The square has {size} {axis} and the image only {length}; choose a smaller size.")
@@ -48,7 +48,7 @@ def starts(length, size, stride, axis):
 
 
 def pixel_map(values, maps, image_shape):
-    """Spread a value per position over the pixels: each pixel gets the mean over the squares that cover it.
+    """Spread a value per position over the pixels: each pixel gets the mean over the patches that cover it.
 
     Args:
         values: `(rows, columns)`, for example `maps.probability`.

@@ -1,4 +1,4 @@
-"""Which units of a batch are among the strongest so far: the part of a scan that runs beside the network."""
+"""Search of a batch for candidates for the strongest units; it is compiled together with the network."""
 
 import functools
 
@@ -32,7 +32,7 @@ def finder(model_graph, steps):
         It returns
 
         - whether all maxima of each channel are finite, `(channels,)` bools;
-        - the challengers, int64 pairs `(channel, image in the batch)`, by channels: each is stronger than the last of
+        - the candidates, int64 pairs `(channel, image in the batch)`, by channels: each is stronger than the last of
           its channel, or as strong with a smaller id, and among so many strongest of the batch;
         - their activations `(p,)`;
         - where they are, int64 `(p,)`: counted row by row, the first of several maxima.
@@ -72,7 +72,7 @@ def finder(model_graph, steps):
 
 
 def _places(maps, of_rows, maxima, enters):
-    """Where the maxima of the challengers of one layer are."""
+    """Compute the positions of the maxima of one layer's candidates."""
     pairs = tf.where(enters)
     if tuple(maps.shape[1:3]) == (1, 1):
         return tf.zeros_like(pairs[:, 0])

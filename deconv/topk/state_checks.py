@@ -10,7 +10,7 @@ from deconv.topk.ranking import NOBODY, Ranking
 
 
 def check_about(about):
-    """What a state says of itself.
+    """Check the description of a saved state.
 
     Args:
         about: A dict, as read from JSON.
@@ -120,7 +120,7 @@ def _up_to(most):
 
 
 def _images_of(identity):
-    """How many images a data set has, if its identity says so."""
+    """Number of images of a data set, if its identity contains it."""
     if identity.get("kind") == "ImageSet":
         count = identity.get("size")
     elif identity.get("kind") == "arrays" and _is_shape(identity.get("shape")):
