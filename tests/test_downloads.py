@@ -500,7 +500,7 @@ def test_a_disk_that_fills_during_the_conversion_keeps_the_download(server, cach
 
 ASK = """
 import sys
-from models.downloads import Source, imagenet_weights
+from models.loading.imagenet_weights import Source, imagenet_weights
 print("ready", flush=True)
 imagenet_weights("alexnet", Source(sys.argv[1], (sys.argv[2],), int(sys.argv[3]), sys.argv[4]))
 """

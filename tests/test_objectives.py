@@ -15,7 +15,7 @@ from deconv.features import (
     diversity,
     layer,
     neuron,
-    optimization,
+    optimize,
 )
 
 MAPS = np.random.default_rng(0).standard_normal((3, 5, 4, 6)).astype(np.float32)
@@ -144,7 +144,7 @@ def test_targets_are_what_layers_put_out_before_or_after_their_activation():
         neuron(None, 0, before=False): [1 / (1 + np.exp(-18.5))],
     }
     for objective, expected in objectives.items():
-        found = optimization(model, objective, steps=1, parametrization="pixels", start=start, learning_rate=1e-6)
+        found = optimize(model, objective, steps=1, parametrization="pixels", start=start, learning_rate=1e-6)
         np.testing.assert_allclose(found.history[:, 0], expected, rtol=1e-5)
 
 
@@ -153,7 +153,7 @@ def test_an_objective_of_one_s_own_needs_only_a_score():
         return tf.reduce_sum(values[Target("maps")], [1, 2, 3]) + tf.cast(numbers, tf.float32)
 
     own = Objective(("first", "second"), (Target("maps"),), score)
-    found = optimization(linear_model(), own, steps=1, parametrization="pixels", start=np.zeros((1, 1, 3)))
+    found = optimize(linear_model(), own, steps=1, parametrization="pixels", start=np.zeros((1, 1, 3)))
     np.testing.assert_allclose(found.history[:, 0], [-10, -9])
     assert found.labels == own.labels
 
@@ -191,7 +191,7 @@ def test_a_mistake_is_told_at_once(make, message):
 )
 def test_what_does_not_fit_the_model_is_told_before_anything_is_computed(objective, message):
     with pytest.raises(ValueError, match=message):
-        optimization(linear_model(), objective, steps=1)
+        optimize(linear_model(), objective, steps=1)
 
 
 def test_numbers_of_numpy_multiply_an_objective_from_either_side():

@@ -18,7 +18,7 @@ from deconv.features import (
     fourier,
     high_frequency_share,
     neuron,
-    optimization,
+    optimize,
     pixels,
     regularizers,
     transforms,
@@ -44,7 +44,7 @@ def linear(height=6, width=5, channels=1, units=3, seed=0):
 def test_of_a_weighted_sum_the_best_image_is_white_where_the_weight_is_positive_and_black_elsewhere(made, channels):
     model, kernels = linear(channels=channels)
     rate = {"fourier": 0.5, "pixels": 20.0}.get(made, 0.5)
-    found = optimization(model, neuron("units", range(3)), steps=120, parametrization=made, learning_rate=rate)
+    found = optimize(model, neuron("units", range(3)), steps=120, parametrization=made, learning_rate=rate)
     assert (np.abs(found.images - np.where(kernels > 0, 255, 0)) < 20).mean() > 0.9
     np.testing.assert_allclose(found.scores, (found.images * kernels).sum((1, 2, 3)), rtol=1e-3)
     assert (found.scores > 0.85 * 255 * (kernels > 0).sum((1, 2, 3))).all()
@@ -54,7 +54,7 @@ def test_of_a_weighted_sum_the_best_image_is_white_where_the_weight_is_positive_
 
 def test_a_difference_is_really_a_difference():
     model, kernels = linear()
-    found = optimization(
+    found = optimize(
         model, neuron("units", 0) - neuron("units", 1), steps=60, parametrization="pixels", learning_rate=9.0
     )
     differs = kernels[0] != kernels[1]  # elsewhere it does not matter, and nothing moves
@@ -72,7 +72,7 @@ def test_every_method_by_hand():
         ("momentum", 2.0, [100, 106, 106 + 6 * 1.9, 106 + 6 * (1.9 + 2.71)]),
         ("adam", 2.0, [100, 102, 104, 106]),
     ):
-        found = optimization(
+        found = optimize(
             model,
             neuron("unit", 0),
             steps=3,
@@ -96,7 +96,7 @@ def test_adam_is_that_of_its_authors_where_the_gradient_changes():
         first, second = 0.9 * first + 0.1 * slope, 0.999 * second + 0.001 * slope**2
         place += 3 * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-7)
     settings = {"steps": 6, "parametrization": "pixels", "learning_rate": 3.0, "start": np.full((1, 1, 1), 90.0)}
-    assert optimization(model, square, **settings).images.item() == pytest.approx(place, rel=1e-5)
+    assert optimize(model, square, **settings).images.item() == pytest.approx(place, rel=1e-5)
 
 
 def test_a_rectifier_is_helped_only_where_nothing_comes_through_and_only_with_what_raises():
@@ -126,7 +126,7 @@ def test_penalties_are_subtracted_and_operations_follow_the_step():
 
     def after(*some):
         settings = {"method": "gradient", "learning_rate": 2.0, "start": np.full((1, 1, 1), 100.0), "centre": 10}
-        return optimization(
+        return optimize(
             model, neuron("unit", 0), steps=1, parametrization="pixels", regularizers=some, **settings
         ).images.item()
 
@@ -147,7 +147,7 @@ def test_an_objective_is_traced_once_to_climb_and_once_to_look_however_many_imag
 
     model, _ = linear()
     own = Objective(tuple("abcdefg"), (Target("units"),), score)
-    optimization(model, own, steps=30, batch_size=3)
+    optimize(model, own, steps=30, batch_size=3)
     assert len(traces) == 2
 
 
@@ -159,7 +159,7 @@ def test_a_seed_decides_and_the_batch_does_not():
     model = model[0]
 
     def found(**settings):
-        return optimization(model, neuron("units", [0, 1, 2, 1, 0]), **{**few, **settings}).images
+        return optimize(model, neuron("units", [0, 1, 2, 1, 0]), **{**few, **settings}).images
 
     first = found()
     np.testing.assert_array_equal(first, found())
@@ -170,9 +170,9 @@ def test_a_seed_decides_and_the_batch_does_not():
 
 def test_objectives_of_different_layers_are_made_one_after_the_other():
     model, both = models.LeNet5(weights="mnist"), [neuron("conv1", [2, 0]), class_logit(7)]
-    found = optimization(model, both, steps=2, preprocess=preprocess_input, start=np.full((28, 28, 1), 9.0))
+    found = optimize(model, both, steps=2, preprocess=preprocess_input, start=np.full((28, 28, 1), 9.0))
     assert found.labels == ("conv1, 2", "conv1, 0", "class 7") and found.images.shape == (3, 28, 28, 1)
-    one = optimization(model, both[1], steps=2, preprocess=preprocess_input, start=np.full((28, 28, 1), 9.0))
+    one = optimize(model, both[1], steps=2, preprocess=preprocess_input, start=np.full((28, 28, 1), 9.0))
     np.testing.assert_allclose(found.images[2], one.images[0], atol=1e-3)
     np.testing.assert_allclose(found.scores[2], one.scores[0], rtol=1e-4)
 
@@ -204,15 +204,15 @@ def dead():
 
 def test_a_unit_that_is_dead_at_the_start_rises_only_with_help():
     settings = {"steps": 40, "start": np.full((4, 3, 1), 5.0), "parametrization": "pixels", "learning_rate": 4.0}
-    alone = optimization(dead(), neuron("unit", 0), helped_steps=0, **settings)
-    helped = optimization(dead(), neuron("unit", 0), helped_steps=16, **settings)
+    alone = optimize(dead(), neuron("unit", 0), helped_steps=0, **settings)
+    helped = optimize(dead(), neuron("unit", 0), helped_steps=16, **settings)
     np.testing.assert_allclose(alone.images, 5, atol=1e-2)
     assert not alone.scores.any() and helped.scores > 1
 
 
 def test_help_changes_nothing_where_a_gradient_comes_through():
     settings = {"steps": 8, "start": np.full((4, 3, 1), 200.0), "parametrization": "pixels", "learning_rate": 1.0}
-    found = [optimization(dead(), neuron("unit", 0), helped_steps=steps, **settings).images for steps in (0, 16)]
+    found = [optimize(dead(), neuron("unit", 0), helped_steps=steps, **settings).images for steps in (0, 16)]
     np.testing.assert_array_equal(*found)
 
 
@@ -221,8 +221,8 @@ def test_images_that_must_differ_do_differ():
     settings = {"steps": 40, "preprocess": preprocess_input, "parametrization": fourier(base=20.0)}
     start = np.random.default_rng(0).uniform(18, 22, (28, 28, 1))
     one = neuron("conv2", 3)
-    same = optimization(model, one + 0 * diversity("conv1", 4), start=start, batch_size=2, **settings).images
-    different = optimization(
+    same = optimize(model, one + 0 * diversity("conv1", 4), start=start, batch_size=2, **settings).images
+    different = optimize(
         model, one + 2 * diversity("conv1", 4), start=start + np.arange(4)[:, None, None, None], **settings
     )
     assert np.abs(same - same[:1]).max() < 1  # all alike, where nothing tells them to differ
@@ -235,7 +235,7 @@ def test_blur_and_waves_take_high_frequencies_away():
     def share(*some, **settings):
         settings = {"learning_rate": 9.0, "parametrization": pixels(), "helped_steps": 0, **settings}
         objective = channel("conv2", range(5))
-        made = optimization(model, objective, steps=40, preprocess=preprocess_input, regularizers=some, **settings)
+        made = optimize(model, objective, steps=40, preprocess=preprocess_input, regularizers=some, **settings)
         return high_frequency_share(made.images).mean()
 
     plain = share()
@@ -294,7 +294,7 @@ def test_the_colour_that_counts_as_nothing_is_what_preprocessing_makes_zero_of()
 )
 def test_a_setting_that_does_not_fit_is_told(settings, message):
     with pytest.raises(ValueError, match=message):
-        optimization(linear()[0], neuron("units", 0), **{"steps": 1, **settings})
+        optimize(linear()[0], neuron("units", 0), **{"steps": 1, **settings})
 
 
 def test_a_preset_that_is_not_there_is_told():
@@ -312,7 +312,7 @@ def test_an_objective_that_is_not_finite_is_told():
     model, _ = linear()
     nothing = Objective(("nothing",), (Target("units"),), lambda values, numbers: values[Target("units")][:, 0] / 0)
     with pytest.raises(ValueError, match="NaN or infinity"):
-        optimization(model, nothing, steps=1)
+        optimize(model, nothing, steps=1)
 
 
 def test_yosinski_s_four_are_those_of_the_paper():
@@ -360,7 +360,7 @@ def test_made_to_order_is_stronger_than_the_strongest_of_5000_digits():
 def test_what_does_not_fit_is_refused_with_the_way_out(settings, message):
     model, _ = linear()
     with pytest.raises(ValueError, match=message):
-        optimization(model, neuron("units", 0), steps=1, **settings)
+        optimize(model, neuron("units", 0), steps=1, **settings)
 
 
 def test_a_model_that_takes_whole_numbers_is_optimised_as_its_twin_of_floats():
@@ -370,6 +370,6 @@ def test_a_model_that_takes_whole_numbers_is_optimised_as_its_twin_of_floats():
 
     model, twin = made("uint8"), made("float32")
     twin.set_weights(model.get_weights())
-    found, expected = (optimization(one, neuron("conv", 0), steps=2, seed=3) for one in (model, twin))
+    found, expected = (optimize(one, neuron("conv", 0), steps=2, seed=3) for one in (model, twin))
     np.testing.assert_allclose(found.images, expected.images, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-5)

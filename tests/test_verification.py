@@ -167,7 +167,7 @@ def test_the_same_seed_gives_the_same_numbers():
 )
 def test_the_networks_of_keras_applications_have_exact_mirrors(network, size, layer, monkeypatch):
     """Two of them whole, and of each of the others as much as it takes to have every kind of its blocks."""
-    module, largest = importlib.import_module("deconv.verify"), []
+    module, largest = importlib.import_module("deconv.deconvnet.verification"), []
     difference = module._relative_difference
 
     def noted(ours, theirs):

@@ -15,7 +15,7 @@ from deconv.figures.projecting import why_not
 from deconv.graph.keras_model import label
 from deconv.graph.model_graph import maker_of
 from deconv.graph.receptive_field import windows_below
-from deconv.plotting import schematic, unpooling
+from deconv.plotting import scheme, unpooling
 
 
 class Scheme(NamedTuple):
@@ -84,7 +84,7 @@ def scheme_pictures(subject):
         "magnitude in it, on a scale of its own, the image the mean of its channels; signals on the left are signed, "
         "grey is zero."
     )
-    figure = schematic(found.up, found.down, found.links, title)
+    figure = scheme(found.up, found.down, found.links, title)
     numbers = {"layer": layer, "channel": found.channel, "image_id": ids[number], "label": labels[number]}
     numbers["stages_up"], numbers["stages_down"] = [text for text, _ in found.up], [text for text, _ in found.down]
     yield Picture("fig1_scheme", title, caption, figure, numbers)
