@@ -1,5 +1,10 @@
 """Model graphs: a Keras model as a list of steps, and the receptive fields of its units."""
 
+# ruff: noqa: E402
+from deconv.runtime import keras_backend
+
+keras_backend.check()  # before any layer is named
+
 from deconv.graph.model_graph import (
     IDLE,
     Edge,
