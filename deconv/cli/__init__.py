@@ -1,4 +1,4 @@
-"""`python -m deconv`: every experiment of the package as a command, on any Keras model and any pictures."""
+"""Command line of the package: `python -m deconv` runs every experiment on any Keras model and any images."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""`python -m deconv controls`: how much of a deconvnet's picture is the unit, and how much the switches."""
+"""`python -m deconv controls`: how much of a projection depends on the unit, and how much on the switches."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`python -m deconv embed`: the images in a plane as a layer sees them, and how classes part with depth."""
+"""`python -m deconv embed`: images embedded in a plane by a layer's output, and class separability over depth."""
 
 from typing import Annotated
 
@@ -36,12 +36,12 @@ def embed(
 
 
 def _layers(subject, given):
-    """The layer to lay out, and all with weights and max poolings, in their order."""
+    """The layer to embed, and all layers with weights and max poolings, in their order."""
     from deconv import graph
     from deconv.graph.model_output import output_step
 
     model_graph = graph.walk(subject.model)
-    steps = graph.below(model_graph, output_step(model_graph)).steps  # of several outputs the first tells the classes
+    steps = graph.below(model_graph, output_step(model_graph)).steps  # the first of several outputs has the classes
     deep = [step.name for step in steps if step.layer.weights or step.name in subject.pools()]
     return layers_of(subject, [given])[0] if given else ([*deep[-2:-1], *deep[-1:]] or [steps[-1].name])[0], deep
 

@@ -1,4 +1,4 @@
-"""`python -m deconv explain`: every explanation of one class or unit side by side, judged by a number."""
+"""`python -m deconv explain`: attribution maps of a class or unit by all methods, and their deletion and insertion."""
 
 from typing import Annotated
 
@@ -99,5 +99,5 @@ def _pictures(subject, target, layer, methods, count, steps, size):
 
 
 def _usual_size(height, width):
-    """As many images at a time as take no more memory than 32 of 224 x 224, which `explain` takes itself."""
+    """The batch size that needs no more memory than 32 images of 224 x 224, the default batch size of `explain`."""
     return max(1, min(32, 32 * 224**2 // (height * width)))

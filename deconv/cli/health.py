@@ -1,4 +1,4 @@
-"""`python -m deconv health`: dead and repeated filters, co-adaptation, the gap to unseen images."""
+"""`python -m deconv health`: dead and repeated filters, co-adaptation, and the generalisation gap."""
 
 from deconv.cli.images_option import images_of
 from deconv.cli.options import command
@@ -26,7 +26,7 @@ def health(request):
 
 
 def _part(request, subject, part):
-    """A part of the images; None where there is no such part."""
+    """A part of the images; None if it does not exist."""
     *size, channels = subject.data.image_shape
     named = subject.data.name if request.images is None else request.images
     try:

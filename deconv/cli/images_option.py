@@ -1,4 +1,4 @@
-"""Which images are meant: a data set by its name, a folder, or one picture; and which of them are looked at."""
+"""Read the option for images: a named data set, a folder or a single file; and draw images from it."""
 
 import os
 from pathlib import Path
@@ -9,10 +9,10 @@ _PICTURES = image_files.SUFFIXES
 
 
 def check_images(text):
-    """Fail if a text is a path at which there is nothing, or a file that is no picture.
+    """Check that a text is no path at which there is nothing, and no file that is not an image.
 
     Raises:
-        ValueError: In one line.
+        ValueError: If it is; a one-line message.
     """
     if text is None:
         return
@@ -24,17 +24,17 @@ def check_images(text):
 
 
 def images_of(text, split, image_size, channels, data_dir=None, download=False):
-    """The `ImageSet` that a text means.
+    """The `ImageSet` for the text of an option.
 
     Args:
-        text: A name as `deconv.datasets.load` takes it, or the path of a folder or of one picture.
-        split: `"train"`, `"test"` or `"all"`; None for all, and for the test part of what TFDS holds.
+        text: A name as `deconv.datasets.load` accepts it, or the path of a folder or of one image file.
+        split: `"train"`, `"test"` or `"all"`; None for all images, but for sets of TFDS for the test part.
         image_size: `(height, width)`.
         channels: 1 or 3.
-        data_dir, download: For TFDS.
+        data_dir, download: See `deconv.datasets.load`.
 
     Raises:
-        ValueError, ImportError: If they are not there; the message says what to do.
+        ValueError, ImportError: If they cannot be loaded; the message says what to do.
     """
     from deconv import datasets
 
@@ -54,22 +54,22 @@ def images_of(text, split, image_size, channels, data_dir=None, download=False):
 
 
 def some_of(subject, count):
-    """A few images of a subject's data, drawn with its seed, of as many classes as there are among so many.
+    """Draw `count` images of a subject's data with its seed, spread over as many classes as possible.
 
     Returns:
-        `(images, names, labels, ids)`: uint8 `(n, height, width, channels)`, a text for each, and `(n,)` ints; labels
+        `(images, names, labels, ids)`: uint8 `(n, height, width, channels)`, `n` texts, and ints `(n,)` twice; labels
         are -1 where there are none.
     """
     import numpy as np
 
     labels, ids = subject.data.listing()
     names = subject.data.class_names
-    labels = labels if labels.ndim == 1 else np.full(len(ids), -1)  # with several labels none is the image's own
+    labels = labels if labels.ndim == 1 else np.full(len(ids), -1)  # with several labels per image, none is used
     order = np.random.default_rng(subject.seed).permutation(len(ids))
     by_class = np.argsort(labels[order], kind="stable")
     sorted_labels = labels[order][by_class]
     rounds = np.arange(len(order)) - np.searchsorted(sorted_labels, sorted_labels)
-    chosen = order[by_class[np.lexsort((by_class, rounds))[:count]]]  # a class's second comes after every class's first
+    chosen = order[by_class[np.lexsort((by_class, rounds))[:count]]]  # in turn, one image of every class
     chosen = chosen[np.lexsort((ids[chosen], labels[chosen]))]
     texts = [
         names[label] if label >= 0 else f"image {id}" for label, id in zip(labels[chosen], ids[chosen], strict=True)
@@ -94,7 +94,7 @@ def _check_picture(path):
 
 
 def _one_picture(path, shape):
-    """An `ImageSet` of one picture, brought to a size: the shorter side is resized, the centre cropped."""
+    """An `ImageSet` of one image; its shorter side is resized, then the centre is cropped."""
     import numpy as np
 
     from deconv import datasets

@@ -1,13 +1,13 @@
-"""Which layers and classes of a model are meant."""
+"""Read the options for layers and classes of a model."""
 
 import difflib
 
 
 def layers_of(subject, given):
-    """Names of layers: those given, if the model has them, else all convolutions.
+    """Names of layers: the given ones, if the model has them; by default all convolutions.
 
     Raises:
-        ValueError: If the model has no such layer, or no convolution; the message names what it has.
+        ValueError: If the model has no such layer, or no convolution; the message names the layers that it has.
     """
     from deconv import graph
 
@@ -21,15 +21,15 @@ def layers_of(subject, given):
 
 
 def layer_of(subject, given):
-    """Name of one layer: the one given, if the model has it, else the last convolution."""
+    """Name of one layer: the given one, if the model has it; by default the last convolution."""
     return layers_of(subject, None if given is None else [given])[-1]
 
 
 def class_of(subject, text):
-    """Number of a class of the model from its number or name; None for none.
+    """Index of a class of the model, from its number or name; None for None.
 
     Raises:
-        ValueError: If there is no such class; the message names the nearest.
+        ValueError: If there is no such class; the message names the most similar one.
     """
     names = list(subject.class_names)
     if text is None:

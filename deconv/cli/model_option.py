@@ -1,4 +1,4 @@
-"""Which model is meant, and how pixels reach it: a network of ours, a file, or the user's own function."""
+"""Read the options for the model and its preprocessing: a named network, a file, or a function of the user."""
 
 import contextlib
 import difflib
@@ -16,10 +16,10 @@ _PREPROCESS = ("none", "unit", *NETWORKS)
 
 
 def check_model(text):
-    """Fail if a text is no name of a network, no .keras file and no `module:function`.
+    """Check that a text is the name of a network, a .keras file or `module:function`.
 
     Raises:
-        ValueError: In one line, with the way out.
+        ValueError: If it is not; a one-line message that says what to do.
     """
     path = Path(text)
     if text in NETWORKS:
@@ -60,27 +60,27 @@ def _check_is_archive(path):
 
 
 def check_preprocess(text):
-    """Fail if a text names no preprocessing.
+    """Check that a text names a preprocessing function.
 
     Raises:
-        ValueError: In one line.
+        ValueError: If it does not; a one-line message.
     """
     if text is not None and text not in _PREPROCESS and not _is_function(text):
         raise ValueError(f"--preprocess must be {', '.join(_PREPROCESS)}, or module:function; received {text!r}.")
 
 
 def model_of(text, image_size=None):
-    """The `keras.Model` that a text means.
+    """The `keras.Model` for the text of an option.
 
     Args:
         text: As `check_model` accepts it.
         image_size: `(height, width)` for a model that leaves its input size open, or None.
 
     Returns:
-        `(model, where its weights come from)`.
+        `(model, origin of its weights)`.
 
     Raises:
-        ValueError: If it cannot be loaded, or is no model that takes one image.
+        ValueError: If it cannot be loaded, or does not take one image as its input.
     """
     import keras
 
@@ -96,12 +96,12 @@ def model_of(text, image_size=None):
 
 
 def preprocessing(text, model, dtype="float32"):
-    """The function from pixels to what a model takes, for arrays and for tensors alike.
+    """The preprocessing function from pixel values to the inputs of a model, for arrays and tensors.
 
     Args:
-        text: As `check_preprocess` accepts it; None for the named network's own, or none.
+        text: As `check_preprocess` accepts it; None for that of the named network, or for none.
         model: The text of `--model`.
-        dtype: Dtype of what the model takes; pixels are rounded for one of whole numbers.
+        dtype: Dtype of the model's input; for an integer dtype, pixel values are rounded.
     """
     import models
     from deconv.runtime.dtypes import is_floating
@@ -115,7 +115,7 @@ def preprocessing(text, model, dtype="float32"):
 
 
 def pixels(images):
-    """Pixel values 0 to 255 as they are, float32."""
+    """Pixel values 0 to 255 as float32, otherwise unchanged."""
     import keras
     import numpy as np
 
@@ -123,7 +123,7 @@ def pixels(images):
 
 
 def whole_pixels(images):
-    """Pixel values 0 to 255, rounded; tensors, which are made by following gradients, as they are."""
+    """Pixel values 0 to 255, rounded; tensors, which result from optimisation by gradients, are not rounded."""
     import keras
     import numpy as np
 
@@ -136,10 +136,10 @@ def unit(images):
 
 
 def function_of(option, text):
-    """The function that `module:function` names; modules of the current folder come first.
+    """Import the function `module:function`; modules of the current folder take precedence.
 
     Raises:
-        ValueError: If there is none, or its module cannot be imported.
+        ValueError: If it does not exist, or its module cannot be imported.
     """
     name, _, function = text.partition(":")
     folder = str(Path.cwd())
@@ -156,7 +156,7 @@ def function_of(option, text):
 
 
 def _guarded(text, function):
-    """A function of the user's, whose errors say whose they are."""
+    """Wrap a function of the user so that its errors name it."""
 
     @functools.wraps(function)
     def run(images):
@@ -168,10 +168,10 @@ def _guarded(text, function):
 
 @contextlib.contextmanager
 def _of_the_user(failed):
-    """`with _of_the_user(failed):` run code of the user's, in which anything may happen.
+    """Context manager for code of the user; any exception is converted to a one-line error.
 
     Raises:
-        ValueError: For all that it raises, `sys.exit` too, but Ctrl-C.
+        ValueError: For every exception, including `sys.exit`, except Ctrl-C.
     """
     try:
         yield
@@ -198,22 +198,22 @@ def _loaded(path):
 
     from models.loading import keras_file
 
-    importlib.import_module("models.layers")  # registers its classes, so that a saved AlexNet can be read
+    importlib.import_module("models.layers")  # registers its classes, which a saved AlexNet needs
     try:
         keras_file.check(path)
-    except Exception as error:  # HDF5 and zipfile have many kinds for what they cannot read
+    except Exception as error:  # HDF5 and zipfile raise many types of exceptions
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ValueError(f"--model: '{path}' cannot be loaded: {reason.rstrip('.')}.") from error
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises many kinds for what it cannot read
+    except Exception as error:  # Keras raises many types of exceptions
         raise ValueError(f"--model: '{path}' cannot be loaded: {_why(path, error)}") from error
 
 
 def _why(path, error):
     said = " ".join(str(error).split()) or type(error).__name__
-    said = said.rpartition("Exception encountered: ")[2]  # before it stand advice and the whole configuration
-    if "Example error message for object" in said:  # before it stands how many there are, after it which
+    said = said.rpartition("Exception encountered: ")[2]  # advice and the whole configuration precede it
+    if "Example error message for object" in said:  # their number precedes it, their list follows
         said = said.partition("Example error message for object")[2].partition("List of objects")[0].strip()
     if "Requested the deserialization of" in said and "lambda" in said.lower():
         return (
@@ -231,7 +231,7 @@ def _why(path, error):
 
 
 def _of_another_keras(path):
-    """A sentence on files that a newer Keras has written."""
+    """A sentence for files written by a newer version of Keras; empty for any other."""
     import keras
 
     from models.loading import keras_file
@@ -242,13 +242,13 @@ def _of_another_keras(path):
 
 
 def _sized(model, image_size):
-    """A model whose input size is fixed: itself, or a copy of that size."""
+    """A model with a fixed input size: the model itself, or a copy of that size."""
     import keras
     import numpy as np
 
     try:
         shape = model.input_shape
-    except (AttributeError, ValueError):  # not built, or written as a class
+    except (AttributeError, ValueError):  # not built, or a subclassed model
         shape = None
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[3] not in (1, 3):
         raise ValueError(
@@ -270,7 +270,7 @@ def _sized(model, image_size):
     if any(side not in (None, wanted) for side, wanted in zip(shape[1:3], image_size, strict=True)):
         raise ValueError(f"--image-size: model '{model.name}' takes images of {shape[1]}x{shape[2]} only.")
     entry = keras.Input((*image_size, shape[3]), dtype=model.inputs[0].dtype)
-    is_row = isinstance(model, keras.Sequential)  # any other model wants its input in the form in which it was given
+    is_row = isinstance(model, keras.Sequential)  # other models need the structure of their input
     like = [entry] if is_row else keras.tree.map_structure(lambda _: entry, model.input)
     sized = keras.models.clone_model(model, input_tensors=like)
     sized.set_weights(model.get_weights())

@@ -1,11 +1,11 @@
-"""The networks that have a name, and what each is shown where nothing else is said. Loads no TensorFlow."""
+"""The named networks and their default images and drawing options. Does not load TensorFlow."""
 
 from typing import NamedTuple
 
 
 class Network(NamedTuple):
-    """What a network is shown where nothing else is said; lengths are pixels, `fill` is a pixel value. The contrast is
-    a percentile: see `deconv.figures.Subject`. `beside` is another network to set beside it."""
+    """Defaults of a network; lengths are in pixels, `fill` is a pixel value. The contrast is a percentile, see
+    `deconv.figures.Subject`. `beside` is another network to compare it with."""
 
     build: str
     weights: str | None
@@ -35,4 +35,4 @@ TRAINED_ON = {
     ("imagenette", "imagenette"): "training",
     ("imagenet", "imagenet"): "training",
 }
-"""Which parts of a data set our weights, or the published ones, have been trained on."""
+"""The parts of data sets on which the weights, ours or published ones, were trained."""

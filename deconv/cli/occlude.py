@@ -1,4 +1,4 @@
-"""`python -m deconv occlude`: what a network still recognises when a square is covered (Fig. 7)."""
+"""`python -m deconv occlude`: class score and activations while parts of the image are occluded (Fig. 7)."""
 
 from typing import Annotated
 
@@ -42,7 +42,7 @@ def occlude(
     if fill is None and request.model not in NETWORKS:
         fill = MEAN_GREY
     if stride is None and size is not None:
-        stride = min(size, subject.stride)  # a larger step would leave pixels out
+        stride = min(size, subject.stride)  # with a larger stride, pixels would not be covered
     given = {"square": size, "stride": stride, "fill": fill}
     subject = subject._replace(**{name: value for name, value in given.items() if value is not None})
     return subject, _pictures(subject, layer_of(subject, layer), class_of(subject, target), count, sizes)
@@ -90,7 +90,7 @@ def _pictures(subject, layer, target, count, sizes):
         for name, maps in zip(names, found, strict=True)
     ]
     figure = occlusion_sheet(pixels(images), found, shown, told, subject.class_names, title, score=kind)
-    if len(images) < 3:  # else the scales below so few rows are too small for their numbers
+    if len(images) < 3:  # else the colour bars are too small for their labels
         figure.set_size_inches(*(figure.get_size_inches() * (2.2 - 0.4 * len(images))))
     numbers = {"layer": layer, "stride": subject.stride, "fill": subject.fill, "image_ids": ids, "labels": labels}
     numbers |= {"score": kind, "left_out": {"projection": reason} if reason else {}}

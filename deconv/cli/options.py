@@ -1,4 +1,4 @@
-"""What every sub-command takes, and what it says of a mistake. Loads no TensorFlow, so that it is said at once."""
+"""Options and error handling of all sub-commands. Loads no TensorFlow, so that mistakes are reported at once."""
 
 import functools
 import inspect
@@ -12,7 +12,7 @@ from deconv.runtime import keras_backend
 
 
 class Request(NamedTuple):
-    """The options that all sub-commands have."""
+    """The options common to all sub-commands."""
 
     model: Annotated[
         str,
@@ -49,7 +49,7 @@ class Request(NamedTuple):
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0
 
     def check(self):
-        """Fail for what can be known to be wrong without loading anything."""
+        """Check the options as far as possible without loading anything."""
         check("--model", repr(self.model), self.model.strip(), "a network, a file or module:function")
         named = self.images is None or self.images.strip()
         check("--images", repr(self.images), named, "a data set, a folder or a picture")
@@ -75,11 +75,11 @@ Target = Annotated[str | None, typer.Option(help="Class, by number or name [the 
 
 
 def command(function):
-    """A function as a sub-command: with the options of `Request` beside its own.
+    """Decorate a function as a sub-command that has the options of `Request` in addition to its own.
 
-    It is called with a checked `Request` and its own options, checks those, and returns a `figures.Subject` and the
-    `Picture`s to write, which may be a generator; or None where it has written them. Its errors are told in one line,
-    and what is unfinished then is removed.
+    The function is called with a checked `Request` and its own options, which it checks itself. It returns a
+    `figures.Subject` and an iterable of the `Picture`s to write; or None if it has written them itself. Its errors are
+    reported in one line, and unfinished files are removed.
     """
     own = [
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
@@ -108,30 +108,30 @@ def command(function):
 
 
 def batches(size):
-    """`{"batch_size": size}` for what takes one; nothing for None, so that it takes its own.
+    """`{"batch_size": size}` as keyword arguments; empty for None, so that the default of the callee applies.
 
     Raises:
-        ValueError: If it is no size.
+        ValueError: If it is not a valid size.
     """
     check("--batch-size", size, size is None or size >= 1, "at least 1")
     return {} if size is None else {"batch_size": size}
 
 
 def check(option, value, holds, expected):
-    """Fail if an option has a value that it cannot have.
+    """Check the value of an option.
 
     Raises:
-        ValueError: In one line.
+        ValueError: If `holds` is False; a one-line message.
     """
     if not holds:
         raise ValueError(f"{option} must be {expected}; received {value}.")
 
 
 def numbers(option, texts):
-    """Whole numbers from texts like `"7"`, `"0-5"` and `"0-5,9"`, in their order, none twice; None for none.
+    """Whole numbers from texts such as `"7"`, `"0-5"` and `"0-5,9"`, in their order, without repeats; None for None.
 
     Raises:
-        ValueError: If a text is something else.
+        ValueError: If a text has another form.
     """
     found = []
     for part in ",".join(texts or ()).split(",") if texts else ():
@@ -146,7 +146,7 @@ def sides(text):
     """`(height, width)` from `"224"` or `"224x320"`; None for None.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If it has another form.
     """
     if text is None:
         return None

@@ -1,4 +1,4 @@
-"""What a command leaves behind: finished pictures, or nothing and one line that says why."""
+"""Output of the commands: complete figures, or none and an error message of one line."""
 
 import contextlib
 import importlib
@@ -16,12 +16,12 @@ from deconv.imaging.image_files import printable
 
 @contextlib.contextmanager
 def answering(out):
-    """`with answering(out):` run a command that writes into a folder, which is made, and seen to be writable.
+    """Context manager for a command that writes into a folder; the folder is created and checked to be writable.
 
-    An error that has a message for the user becomes one line on the standard error and exit status 2, Ctrl-C one and
-    130. What was made of the folder is removed if nothing has been written into it.
+    An error with a message for the user is printed as one line on the standard error, with exit status 2; Ctrl-C
+    likewise, with 130. Created folders are removed if nothing has been written into them.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # that there is no GPU is nothing to act on
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides warnings such as that of a missing GPU
     os.environ["MPLBACKEND"] = "Agg"
     try:
         with stopped_by_signals(), made(out):
@@ -33,7 +33,7 @@ def answering(out):
 
         fail(error_messages.reason(error) if error_messages.is_wrapped(error) else error)
     except Exception as error:
-        tensorflow = sys.modules.get("tensorflow")  # it may not have been loaded yet
+        tensorflow = sys.modules.get("tensorflow")  # it may not be loaded
         if tensorflow is None or not isinstance(error, tensorflow.errors.OpError):
             raise
         from deconv import datasets
@@ -43,12 +43,12 @@ def answering(out):
 
 @contextlib.contextmanager
 def stopped_by_signals():
-    """`with stopped_by_signals():` a request to end (SIGTERM), as a scheduler sends it, is taken as Ctrl-C is."""
+    """Context manager in which the signal SIGTERM, as sent by schedulers, is treated as Ctrl-C."""
 
     def stop(number, frame):
         raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():  # who alone may say what signals do
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set signal handlers
         yield
         return
     before = signal.signal(signal.SIGTERM, stop)
@@ -59,11 +59,11 @@ def stopped_by_signals():
 
 
 said = False
-"""Whether the user has been told why the command ends."""
+"""Whether the reason for the end of the command has been printed."""
 
 
 def fail(message, status=2):
-    """End with one line on the standard error and an exit status."""
+    """Print one line on the standard error and exit with a status."""
     global said
     said = True
     typer.echo(f"Error: {' '.join(str(message).split())}", err=True)
@@ -71,18 +71,18 @@ def fail(message, status=2):
 
 
 def note(message):
-    """Say something that the user should know, in one line on the standard error; the command goes on."""
+    """Print one line on the standard error; the command continues."""
     typer.echo(f"Note: {' '.join(str(message).split())}", err=True)
 
 
 @contextlib.contextmanager
 def made(out):
-    """Make a folder and see that it can be written, before TensorFlow takes its seconds to load.
+    """Context manager that creates a folder and checks that it is writable, before TensorFlow is loaded.
 
-    What was made is removed at the end if nothing has been written into it.
+    Created folders are removed at the end if nothing has been written into them.
 
     Raises:
-        ValueError: If it cannot be made or written.
+        ValueError: If it cannot be created or written.
     """
     new = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
@@ -97,17 +97,17 @@ def made(out):
         yield
     finally:
         for folder in new:
-            with contextlib.suppress(OSError):  # it is not empty, or was never made
+            with contextlib.suppress(OSError):  # it is not empty, or was not created
                 folder.rmdir()
 
 
 def write(subject, pictures, out, arguments):
-    """Write pictures with their numbers and what they were made of; all of them, or none if one fails.
+    """Write figures with their numbers and provenance; all of them, or none if one fails.
 
     Args:
         subject: The `figures.Subject`.
         pictures: Iterable of `figures.Picture`s.
-        out: The folder; pictures of the same names in it are replaced.
+        out: The folder; figures of the same names in it are replaced.
         arguments: The options of the command, for the record.
     """
     from deconv import figures
@@ -123,18 +123,18 @@ def write(subject, pictures, out, arguments):
                 names.append(picture.name)
             for file in sorted(unfinished.iterdir()):
                 os.replace(file, out / file.name)
-        except OSError as error:  # which names a file that is gone by now
+        except OSError as error:  # it names a temporary file that no longer exists
             raise OSError(str(error).replace(str(unfinished), str(out))) from error
     for name in names:
         typer.echo(f"Written: {printable(out / name)}.png, .pdf and .json")
 
 
 def load_tensorflow():
-    """Load TensorFlow without the lines that it writes while it loads, whatever its log level."""
+    """Load TensorFlow without its messages on the standard error, independent of its log level."""
     if "tensorflow" in sys.modules:
         return
     sys.stderr.flush()
-    kept = os.dup(2)  # they come from C++, so that it is the file that must be turned away
+    kept = os.dup(2)  # they are written by C++, so the file descriptor is redirected
     try:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)
@@ -145,7 +145,7 @@ def load_tensorflow():
 
 
 def in_terminal():
-    """Whether somebody watches, so that a progress bar is of use."""
+    """Whether the output is a terminal, so that a progress bar is useful."""
     return sys.stderr.isatty()
 
 

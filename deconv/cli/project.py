@@ -1,4 +1,4 @@
-"""`python -m deconv project`: units of a layer, projected down to pixels."""
+"""`python -m deconv project`: projections of units of a layer to pixel space."""
 
 from typing import Annotated
 

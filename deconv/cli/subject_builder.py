@@ -1,4 +1,4 @@
-"""Whom a command is about: a network with its weights, the images that it is shown, what it is compared with."""
+"""Build the subject of a command: the network with its weights, its images, and what it is compared with."""
 
 from pathlib import Path
 
@@ -7,12 +7,12 @@ from deconv.cli.output import load_tensorflow
 
 
 def looked_at(request):
-    """The `deconv.figures.Subject` of a command: the model that is meant, and images at the size that it takes.
+    """The `deconv.figures.Subject` of a command: the requested model, and images of its input size.
 
-    Where the user names neither, images and how they are drawn are those of the named network.
+    By default the images and drawing options are those of the named network.
 
     Raises:
-        ValueError, ImportError: If model or data are not there; the message says what to do.
+        ValueError, ImportError: If model or data cannot be loaded; the message says what to do.
     """
     from deconv.cli import images_option, model_option, options
 
@@ -48,14 +48,14 @@ def subject(name, network, *, data_dir=None, download=False, seed=0, runs=None, 
 
     Args:
         name: A key of `NETWORKS`.
-        network: Its `Network`, with what the user wants otherwise.
-        data_dir, download: For TFDS.
-        seed: Of every random choice.
+        network: Its `Network`, with the changes that the user requested.
+        data_dir, download: See `deconv.datasets.load`.
+        seed: Seed of every random choice.
         runs, parts: See `Subject`.
-        needed: Names of the recipes that will be drawn; what none of them needs is not loaded.
+        needed: Names of the recipes that will be drawn; data that none of them needs are not loaded.
 
     Raises:
-        ValueError, ImportError: If weights or data are not there; the message says what to do.
+        ValueError, ImportError: If weights or data cannot be loaded; the message says what to do.
     """
     import models
     from deconv import figures
@@ -98,10 +98,10 @@ def subject(name, network, *, data_dir=None, download=False, seed=0, runs=None, 
 
 
 def check_labels(data):
-    """Fail if images have no class each.
+    """Check that each image has one class.
 
     Raises:
-        ValueError: In one line, with the way out.
+        ValueError: If not; a one-line message that says what to do.
     """
     if not data.class_names:
         raise ValueError(f"The images of '{data.name}' have no classes; put them into one sub-folder per class.")
@@ -113,7 +113,7 @@ def check_labels(data):
 
 
 def _own(height, width, channels):
-    """How images of a model of the user's own are drawn: as LeNet-5's if they are grey, as AlexNet's if of colour."""
+    """Drawing options for a model of the user: those of LeNet-5 for grey images, of AlexNet for colour images."""
     from deconv.occlusion.sliding_window import default_square
 
     fill, contrast = (0, 100) if channels == 1 else (128, 99.5)
@@ -125,7 +125,7 @@ def _own(height, width, channels):
 
 
 def _class_names(name, model, data):
-    """Names of the model's classes; None where they are the data's."""
+    """Names of the model's classes; None if they are those of the data."""
     named = _names_of(NETWORKS[name].weights if name in NETWORKS else None)
     if named:
         return named
@@ -134,7 +134,7 @@ def _class_names(name, model, data):
 
 
 def _names_of(weights):
-    """Names of the classes that weights tell apart, if they are ImageNet's."""
+    """Names of the output classes of weights, if they are those of ImageNet."""
     import models
 
     named = {"imagenette": models.imagenet.IMAGENETTE, "imagenet": models.imagenet.imagenet_classes()}
@@ -149,7 +149,7 @@ def _loaded(dataset, split, network, data_dir, download):
 
 
 def _if_there(load, dataset, split):
-    """A part of a data set; None where it has no such part."""
+    """A part of a data set; None if it does not exist."""
     try:
         return load(dataset, split)
     except ValueError:
@@ -157,7 +157,7 @@ def _if_there(load, dataset, split):
 
 
 def _built(network, data):
-    """The network, and the names of its classes: the data's, or those of its weights."""
+    """The network and the names of its classes: those of the data or of its weights."""
     import models
 
     build = getattr(models, network.build)

@@ -1,4 +1,4 @@
-"""`python -m deconv top`: for every channel the images in which it is most active (Fig. 2)."""
+"""`python -m deconv top`: the images with the strongest activations of every channel (Fig. 2)."""
 
 from typing import Annotated
 
@@ -57,7 +57,7 @@ def _pictures(subject, layers, channels, k, sizes):
         images, numbers = np.unique(ids, return_inverse=True)
         images, numbers = subject.pick(images), numbers.ravel()
         units = np.repeat(shown, kept), tops.positions[shown].reshape(-1, 2)
-        asleep = tops.values[shown][:, :, None, None, None] <= 0  # a silent unit has no patch to show
+        asleep = tops.values[shown][:, :, None, None, None] <= 0  # an inactive unit has no patch
         reason = why_not(net, layer)
         sides = [crop(pixels(images[numbers]), windows)]
         if reason:

@@ -1,4 +1,4 @@
-"""`python -m deconv verify`: whether the deconvnet of a model is what it should be."""
+"""`python -m deconv verify`: check a model's deconvnet against independent derivations."""
 
 from typing import Annotated
 

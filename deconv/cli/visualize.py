@@ -1,4 +1,4 @@
-"""`python -m deconv visualize`: images made to please a unit (feature visualization)."""
+"""`python -m deconv visualize`: images optimised to activate a unit (feature visualization)."""
 
 from typing import Annotated
 
@@ -67,7 +67,7 @@ def _pictures(subject, layer, channels, preset, steps):
     seen = part_of(subject.data, subject.seed)
     strongest, after = _strongest(subject, layer, seen)[:, channels]
     rectified = layer is not None and np.array_equal(after, np.maximum(strongest, 0))
-    shown = after if rectified else strongest  # images are made for what a unit is before its activation
+    shown = after if rectified else strongest  # images are optimised for the value before the activation function
     told = [f"{text} (data {value:.3g})" for text, value in zip(told, shown, strict=True)]
     below = found.scores < strongest
     numbers |= {"strongest_in_data": shown, "below_strongest": channels[below]}
@@ -86,7 +86,7 @@ def _pictures(subject, layer, channels, preset, steps):
 
 
 def _strongest(subject, layer, data):
-    """The most that each channel of a layer, or of the output, reaches in some images: before and after its activation.
+    """Maximum of each channel of a layer, or of the output, over images: before and after its activation function.
 
     Returns:
         `(before, after)`, each `(channels,)`.

@@ -1,6 +1,6 @@
-"""Where pictures come from: each source gives a finite stream of `(image, label, id)` and says what it is.
+"""Labelled image data sets: each source gives a finite stream of `(image, label, id)` and a description of itself.
 
-`load` is the one door; it never falls back silently from one source to another.
+`load` is the single entry point; it never falls back silently from one source to another.
 """
 
 import difflib
@@ -32,26 +32,26 @@ def load(name, split="test", *, data_dir=None, download=False, image_size=None, 
     | `tfds:NAME`   | an image classification set of TFDS         | as `mnist`; NAME as in `tfds.load`           |
     | a path        | png, jpg, bmp, gif, webp and tiff files     | one sub-folder per class, or none (label -1) |
 
-    Classes that are called by WordNet ids in their source (`n01440764`) are shown with their names ("tench"). In some
-    sets, such as `tfds:voc/2012`, an image may be of several classes; its label is then a row, see `ImageSet`.
+    Classes named by WordNet ids in their source (`n01440764`) are shown with their readable names ("tench"). In some
+    sets, such as `tfds:voc/2012`, an image may belong to several classes; its label is then a row, see `ImageSet`.
 
     Args:
         name: One of the names above, or the path of a folder; `"./mnist"` is a folder, `"mnist"` is not.
-        split: `"train"`, `"test"` or `"all"` (the training images, then the test images, or as they lie in a
-            folder). The test images are held out: no image is in both.
-        data_dir: For TFDS, the folder that holds its data sets; else the environment's `TFDS_DATA_DIR`; else
-            TFDS's own default.
-        download: Whether TFDS may fetch what is not there.
+        split: `"train"`, `"test"` or `"all"` (the training images, then the test images; in a folder, the order of
+            its files). The test images are held out: no image is in both.
+        data_dir: For TFDS, the folder of its data sets; by default the environment variable `TFDS_DATA_DIR`, else
+            the default of TFDS.
+        download: Whether TFDS may download missing data.
         image_size: `(height, width)` to resize to: the shorter side is resized, then the centre is cropped (as in
-            arXiv:1311.2901, section 3); of an odd number of rows or columns too many one more goes at the bottom or at
-            the right. Needed where images differ in size.
-        channels: 1 for grey, 3 for colour; `None` leaves them as they are.
+            arXiv:1311.2901, section 3); if an odd number of rows or columns is cut off, one more is cut off at the
+            bottom or the right. Required where images differ in size.
+        channels: 1 for grey, 3 for colour; `None` keeps them unchanged.
 
     Returns:
         An `ImageSet`.
 
     Raises:
-        ValueError: If the name is unknown, the data are not there, or they cannot be given in the form asked for.
+        ValueError: If the name is unknown, the data are missing, or they do not exist in the requested form.
         ImportError: If a package is missing; the message says how to install it.
         ConnectionError: If `download=True` and there is no network.
     """
@@ -70,7 +70,7 @@ def load(name, split="test", *, data_dir=None, download=False, image_size=None, 
         tfds_name = tfds.NAMES.get(text, text.removeprefix("tfds:"))
         return tfds.prepared(tfds_name, split, data_dir, download, image_size, channels)
     if isinstance(name, os.PathLike) or Path(text).exists() or os.sep in text or text.startswith((".", "~")):
-        path = Path(os.path.expanduser(text))  # leaves ~nobody as it is
+        path = Path(os.path.expanduser(text))  # does not change the unknown user ~nobody
         if not path.exists():
             raise ValueError(
                 f"There is no folder '{image_files.printable(path)}'. Known names are {', '.join(_NAMES)}."

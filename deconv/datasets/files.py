@@ -1,4 +1,4 @@
-"""Picture files as a stream, decoded as they are asked for."""
+"""Image files as a dataset; each file is decoded when it is read."""
 
 import os
 
@@ -9,19 +9,19 @@ from deconv.imaging import image_files
 
 
 def stream(files, labels, ids, shape, fit):
-    """The pictures of some files with labels and ids, in the order of the files, which are decoded in parallel.
+    """A dataset of image files with labels and ids, in the order of the files; they are decoded in parallel.
 
-    What becomes of orientation, 16 bits, transparency and frames is said in `deconv.imaging.image_files`.
+    `deconv.imaging.image_files` describes the handling of orientation, 16 bits, transparency and frames.
 
     Args:
         files: Paths.
         labels: int32 `(n,)`.
         ids: int64 `(n,)`.
-        shape: `(height, width, 1 or 3)` of every image; 1 makes grey of colour, 3 colour of grey.
-        fit: Whether to bring each to that height and width with `fit_image`. If False, they must have it.
+        shape: `(height, width, 1 or 3)` of every image; 1 converts colour to grey, 3 grey to colour.
+        fit: Whether to resize each image to that height and width with `fit_image`. If False, it must have them.
 
     Returns:
-        An `Encoded`, whose dataset gives uint8 `shape`, int32 and int64. At a file that cannot be read that raises a
+        An `Encoded`, whose dataset gives uint8 `shape`, int32 and int64. A file that cannot be read raises a
         `tf.errors.OpError` that names it.
     """
 
@@ -32,7 +32,7 @@ def stream(files, labels, ids, shape, fit):
             image = fit_image(image, shape[:2], None)
         return tf.ensure_shape(image, shape), label, id
 
-    names = [os.fsencode(file) for file in files]  # which need not be UTF-8
+    names = [os.fsencode(file) for file in files]  # paths need not be UTF-8
     listed = tf.data.Dataset.from_tensor_slices((names, labels, ids))
     return Encoded.of(listed, decode)
 

@@ -1,4 +1,4 @@
-"""A folder of one's own pictures."""
+"""Data set of the image files of a folder."""
 
 from pathlib import Path
 
@@ -15,29 +15,29 @@ _TEST_EVERY = 5
 
 
 def pictures(path, split="test", image_size=None, channels=None):
-    """The png, jpg, bmp, gif, webp and tiff files of a folder, decoded as they are asked for.
+    """The png, jpg, bmp, gif, webp and tiff files of a folder; each is decoded when it is read.
 
-    Classes are the sub-folders, in alphabetical order; a folder of files alone has none, and every label is -1.
+    Classes are the sub-folders, in alphabetical order; a folder of files only has none, and every label is -1.
     If the sub-folders are `train` and `test` (or `validation`, or `val`), these are the splits. Otherwise every
-    fifth picture of each class, in alphabetical order, is a test picture. The id of a picture is its place
-    in the list of all pictures (split `"all"`), so it names the same picture in every split.
-    Classes that are called by WordNet ids (`n01440764`) are shown with their names ("tench").
-    Only headers are read at first. What becomes of the EXIF orientation, 16 bits, transparency and frames is said in
-    `deconv.imaging.image_files`. Pictures of other kinds (heic, avif, ...) are left out, and the set's `source` says
-    so. Folders and files whose names begin with a dot are passed over.
+    fifth image of each class, in alphabetical order, is a test image. The id of an image is its index in the list of
+    all images (split `"all"`), so it identifies the same image in every split.
+    Classes named by WordNet ids (`n01440764`) are shown with their readable names ("tench").
+    This function reads the headers only. `deconv.imaging.image_files` describes the handling of the EXIF orientation,
+    16 bits, transparency and frames. Images of other formats (heic, avif, ...) are omitted, which the set's `source`
+    states. Folders and files whose names begin with a dot are ignored.
 
     Args:
         path: The folder.
         split: `"train"`, `"test"` or `"all"`.
-        image_size: `(height, width)` to resize to; needed where pictures differ in size.
-        channels: 1, 3 or None: grey if all pictures of the folder are grey, else colour.
+        image_size: `(height, width)` to resize to; required where images differ in size.
+        channels: 1, 3 or None: grey if all images of the folder are grey, else colour.
 
     Returns:
         An `ImageSet`.
 
     Raises:
-        ValueError: If it is a file, or the folder is empty, a picture cannot be read, or they differ in size without
-            an `image_size`. A picture that is damaged after its header is named when its turn comes: by `arrays` as a
+        ValueError: If it is a file, the folder is empty, an image cannot be read, or images differ in size without an
+            `image_size`. An image damaged after its header is reported when it is decoded: by `arrays` as a
             ValueError, by the dataset itself as a `tf.errors.OpError` with the same message.
     """
     path = Path(path)
@@ -76,7 +76,7 @@ def pictures(path, split="test", image_size=None, channels=None):
 
 
 def _listing(path):
-    """All pictures: files, labels int32, whether each is for testing, the class names, and pictures of other kinds."""
+    """All images: files, labels int32, whether each is for testing, class names, and images of other formats."""
     folders = {folder.name: folder for folder in _folders(path)}
     test_folder = next((folders[name] for name in _TEST_FOLDERS if name in folders), None)
     parts = [folders["train"], test_folder] if "train" in folders and test_folder else [path]
@@ -105,10 +105,10 @@ def _folders(path):
 
 
 def _pictures(path):
-    """The pictures of a folder, and what lies there of other kinds of pictures.
+    """The image files of a folder, and its image files of other formats.
 
-    What is called like a picture and is no file, a link to nothing or a pipe, is a picture too, and is refused when its
-    header is read: nothing is left out without a word.
+    An entry with the name of an image that is no file, such as a dangling link or a pipe, is included; reading its
+    header then raises an error, so that nothing is omitted silently.
     """
     entries = [entry for entry in _entries(path) if not entry.is_dir()]
     others = [entry for entry in entries if entry.suffix.lower() in image_files.OTHER_SUFFIXES]
@@ -116,7 +116,7 @@ def _pictures(path):
 
 
 def _entries(path):
-    """What lies in a folder, in order, but for what is hidden."""
+    """The entries of a folder, sorted, without hidden ones."""
     try:
         return sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
     except OSError as error:
@@ -127,13 +127,13 @@ def _entries(path):
 
 
 def _in_words(others):
-    """How many pictures of which kinds: "3 pictures of other kinds (.avif, .heic)"."""
+    """Number and formats of omitted images: "3 pictures of other kinds (.avif, .heic)"."""
     kinds = ", ".join(sorted({file.suffix.lower() for file in others}))
     return f"{len(others)} {'picture' if len(others) == 1 else 'pictures'} of other kinds ({kinds})"
 
 
 def _size_and_greyness(files, needs_one_size):
-    """`(height, width)` of the pictures, and whether all are grey, from their headers."""
+    """`(height, width)` of the images, and whether all are grey, from their headers."""
     first, all_grey = None, True
     for file in files:
         size, grey = image_files.header(file)

@@ -1,4 +1,4 @@
-"""What every source gives: a named, finite stream of pictures."""
+"""The common form of all data sets: a named, finite set of images."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,16 +11,16 @@ from deconv.runtime.error_messages import reason
 
 SPLITS = ("train", "test", "all")
 _LONG_SIDED = 16
-"""From this ratio of the longer side to the wanted one a picture is not resized as a whole: it could be enormous."""
+"""Above this ratio of the resized longer side to the wanted one, an image is not resized as a whole, to save memory."""
 
 
 class Encoded(NamedTuple):
-    """A dataset before its pictures are decoded, for those who do not want all of them.
+    """A dataset before its images are decoded, for callers that need only a part of them.
 
     Attributes:
-        stream: Gives `(what decode takes, label, id)`, one at a time.
-        decode: Function `(what it takes, label, id) -> (image, label, id)` of tensors.
-        dataset: The pictures that come of both, decoded in parallel, in their order.
+        stream: Dataset of `(input of decode, label, id)`, not batched.
+        decode: Function `(input, label, id) -> (image, label, id)` of tensors.
+        dataset: The decoded images, in the same order; they are decoded in parallel.
     """
 
     stream: tf.data.Dataset
@@ -33,14 +33,14 @@ class Encoded(NamedTuple):
 
 
 class ImageSet(NamedTuple):
-    """A finite set of pictures, and what it is.
+    """A finite set of images with its description.
 
-    `dataset` gives one `(image, label, id)` at a time, not batched, in the order of the ids, the same at every pass:
-    the image uint8 `image_shape` with values in [0, 255]; the label int32, an index of `class_names`, or -1 where
-    there are no classes; the id int64, which says where in its source the picture is.
+    `dataset` gives `(image, label, id)`, not batched, in the order of the ids, the same at every pass: the image is
+    uint8 `image_shape` with values in [0, 255]; the label int32, an index into `class_names`, or -1 where there are no
+    classes; the id int64, the position of the image in its source.
 
-    Where an image may be of several classes, the label is int8 `(classes,)`: 1 of the class, 0 not of it, -1 neither,
-    for it shows the class only in a way that is hard to recognise.
+    Where an image may belong to several classes, the label is int8 `(classes,)`: 1 for a class of the image, 0 for any
+    other, -1 for undecided, because the image shows the class only in a way that is hard to recognise.
     """
 
     name: str
@@ -50,46 +50,46 @@ class ImageSet(NamedTuple):
     size: int
     image_shape: tuple
     source: str
-    """One sentence for figures and records: which pictures these are and where they come from."""
+    """One sentence for figures and records: the images and their origin."""
     encoded: Encoded | None = None
-    """The same pictures before they are decoded. Only asked if its `dataset` is this one."""
+    """The same images before they are decoded. Used only if its `dataset` is the one of this set."""
     train_size: int | None = None
-    """How many of the pictures, from the first on, are the source's own for training; None where it does not say."""
+    """Number of images, from the first on, that the source provides for training; None if unknown."""
     files: tuple = ()
-    """The files that the pictures lie in, one for each and in their order, if they lie in files of their own."""
+    """The file of each image, in their order, if every image is a file of its own."""
 
     @property
     def several(self):
-        """Whether an image may be of several classes."""
+        """Whether an image may belong to several classes."""
         return self.dataset.element_spec[1].shape.rank == 1
 
     @property
     def identity(self):
-        """What tells this set from others, `{aspect: value}`; of pictures in files also `fingerprint.of_files`."""
+        """What distinguishes this set from others, `{aspect: value}`; for image files also `fingerprint.of_files`."""
         aspects = {"name": str(self.name), "split": self.split, "size": int(self.size), "source": self.source}
         aspects["image shape"] = [int(side) for side in self.image_shape]
         return aspects | ({"content": fingerprint.of_files(self.files)} if self.files else {})
 
     def listing(self):
-        """Labels int32 `(n,)`, or int8 `(n, classes)` of a set with several, and ids int64 `(n,)` of all pictures.
+        """Labels int32 `(n,)`, or int8 `(n, classes)` of a set with several, and ids int64 `(n,)` of all images.
 
-        They come in order; the pictures are not decoded.
+        They are in the order of the set; the images are not decoded.
         """
         numbers = self._before_decoding().stream.map(lambda _, label, id: (label, id)).batch(1024)
         parts = [*zip(*numbers.as_numpy_iterator(), strict=True)] or [[self._labels(0)], [np.empty(0, np.int64)]]
         return tuple(np.concatenate(part) for part in parts)
 
     def pick(self, ids):
-        """The pictures of some ids; of the others none is decoded.
+        """The images with the given ids; no other image is decoded.
 
         Args:
-            ids: Ints of any shape; an id may come more than once.
+            ids: Ints of any shape; an id may occur more than once.
 
         Returns:
             uint8 `(number of ids, *image_shape)`, in the order of the ids.
 
         Raises:
-            KeyError: If there is no picture of an id.
+            KeyError: If an id does not exist.
         """
         wanted, found = np.unique(np.asarray(ids, np.int64)), {}
 
@@ -103,16 +103,16 @@ class ImageSet(NamedTuple):
         return np.stack([found[number] for number in np.ravel(ids).tolist()])
 
     def after(self, count):
-        """The dataset without its first `count` pictures, which are not decoded."""
+        """The dataset without its first `count` images, which are not decoded."""
         return self._part(lambda stream: stream.skip(count))
 
     def shard(self, count, index):
-        """Every `count`-th picture, from number `index` on, as an `ImageSet`: a part for one of `count` workers.
+        """Every `count`-th image, starting at number `index`, as an `ImageSet`: the part of one of `count` workers.
 
-        Ids, classes and all else stay as they are. The parts share no picture and are all of them together.
+        Ids and classes do not change. The parts are disjoint and together contain all images.
 
         Raises:
-            ValueError: If `count` is no whole number from 1, or `index` none from 0 to `count - 1`.
+            ValueError: If `count` is not a whole number from 1, or `index` not one from 0 to `count - 1`.
         """
         if not is_whole(count) or not is_whole(index) or not 0 <= index < count:
             raise ValueError(
@@ -131,36 +131,36 @@ class ImageSet(NamedTuple):
         )
 
     def _before_decoding(self):
-        """`encoded`; where that is not of this dataset, the pictures as they are."""
+        """`encoded` if it belongs to this dataset; otherwise the decoded images with an identity as `decode`."""
         if self.encoded is not None and self.encoded.dataset is self.dataset:
             return self.encoded
         return Encoded(self.dataset, lambda image, label, id: (image, label, id), self.dataset)
 
     def _labels(self, count):
-        """Room for the labels of so many pictures."""
+        """An empty array for the labels of `count` images."""
         several = self.several
         return np.empty((count, len(self.class_names)) if several else count, np.int8 if several else np.int32)
 
     def _part(self, chosen):
-        """The pictures of a part of the stream."""
+        """The decoded images of a part of the stream; `chosen` maps the stream to that part."""
         encoded = self._before_decoding()
         return Encoded.of(chosen(encoded.stream), encoded.decode).dataset
 
 
 def arrays(image_set, limit=None):
-    """All pictures of a small set at once.
+    """Load all images of a small set into arrays.
 
     Args:
         image_set: An `ImageSet`.
-        limit: At most so many, from the start: a whole number from 0, or None for all.
+        limit: Load at most this many, from the start: a whole number from 0, or None for all.
 
     Returns:
         Images uint8 `(n, height, width, channels)`, labels int32 `(n,)`, or int8 `(n, classes)` of a set with several,
         ids int64 `(n,)`.
 
     Raises:
-        ValueError: If an argument is something else, a picture cannot be read, or the stream is not what the set says
-            of it: fewer or more pictures than `size`, or of another shape or type.
+        ValueError: If an argument is invalid, an image cannot be read, or the dataset differs from its description:
+            fewer or more images than `size`, or another shape or type.
     """
     if not isinstance(image_set, ImageSet):
         raise ValueError(f"`arrays` takes an ImageSet, which `datasets.load` gives, got {image_set!r}.")
@@ -188,7 +188,7 @@ def arrays(image_set, limit=None):
 
 
 def _check_part(image_set, images, more):
-    """That a batch is of the pictures that the set speaks of, and that there are no `more` of them."""
+    """Check the shape and type of a batch of images, and that there are no `more` than the declared size."""
     if more:
         raise ValueError(
             f"The set '{image_set.name}' says size={image_set.size}, and its stream goes on after so many pictures. "
@@ -202,7 +202,7 @@ def _check_part(image_set, images, more):
 
 
 def is_whole(value):
-    """Whether a value is a whole number; True and False are not."""
+    """Whether a value is a whole number; booleans are not."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
@@ -210,7 +210,7 @@ def check_image_size(image_size):
     """`(height, width)` as a tuple of positive ints, or None.
 
     Raises:
-        ValueError: If it is anything else.
+        ValueError: If it is invalid.
     """
     if image_size is None:
         return None
@@ -221,14 +221,14 @@ def check_image_size(image_size):
 
 
 def fit_image(image, image_size, channels):
-    """Bring one picture to a size and a number of channels.
+    """Resize and crop an image, and convert its number of channels.
 
     Args:
         image: uint8 tensor `(h, w, 1 or 3)`.
         image_size: `(height, width)` or None. The shorter side is resized (bilinear, antialiased), then the centre
-            cropped. Where an odd number of rows or columns is cut away, one more goes at the bottom or at the right:
-            `(resized - wanted) // 2` go at the top and at the left.
-        channels: 1, 3 or None. Grey is the luma of BT.601, as everywhere.
+            is cropped. `(resized - wanted) // 2` rows or columns are cut off at the top and the left; if their number
+            is odd, one more is cut off at the bottom or the right.
+        channels: 1, 3 or None. Grey is the luma of BT.601.
 
     Returns:
         uint8 tensor.
@@ -248,7 +248,7 @@ def fit_image(image, image_size, channels):
         return tf.image.resize_with_crop_or_pad(tf.image.resize(image, resized, antialias=True), height, width)
 
     def crop_alone():
-        """The same up to rounding, without what would be cut away: of 4000x1 pixels that is 3,999 parts of 4,000."""
+        """Same up to rounding, without computing what is cut off: for 4000x1 pixels that is 3,999 of 4,000 parts."""
         scale = tf.cast(resized, tf.float32) / shape
         before = tf.cast((resized - [height, width]) // 2, tf.float32)
         return tf.raw_ops.ScaleAndTranslate(

@@ -1,4 +1,4 @@
-"""The 1,000 classes of ILSVRC 2012, in which most networks trained on ImageNet answer."""
+"""The 1,000 classes of ILSVRC 2012, the usual output classes of networks trained on ImageNet."""
 
 import functools
 import json
@@ -18,22 +18,22 @@ def class_names():
     """The 1,000 names in the order of the labels: "tench", "goldfish", ..., "toilet tissue".
 
     The order is that of the WordNet ids (n01440764, n01443537, ...), as in Keras, torchvision, Caffe and TFDS. A name
-    is the first WordNet lemma of its class. Five would not tell their class from another and are "crane (bird)",
-    "crane (machine)", "maillot (tights)", "maillot (tank suit)" and, beside the cardigan that one wears,
-    "Cardigan Welsh corgi".
+    is the first WordNet lemma of its class. Five of these lemmas are ambiguous and are given as "crane (bird)", "crane
+    (machine)", "maillot (tights)", "maillot (tank suit)" and "Cardigan Welsh corgi", which differs from the garment
+    "cardigan".
     """
     return tuple(_names().values())
 
 
 def readable(labels):
-    """Names instead of WordNet ids.
+    """Replace WordNet ids by readable names.
 
     Args:
         labels: Texts, one for each class.
 
     Returns:
-        A tuple as long. If all labels are WordNet ids, those of the 1,000 classes are replaced by their names, and
-        others stay; if not, all stay.
+        A tuple of the same length. If all labels are WordNet ids, those of the 1,000 classes are replaced by their
+        names and the others kept; otherwise all are kept.
     """
     if not all(_WNID.fullmatch(label) for label in labels):
         return tuple(labels)

@@ -1,4 +1,4 @@
-"""What a set of TensorFlow Datasets says of the classes of an image: which one it is of, or which several."""
+"""Class labels of the sets of TensorFlow Datasets: one class per image, or several."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,9 +12,9 @@ class Labels(NamedTuple):
     """The classes of the images of a set.
 
     Attributes:
-        features: Names of the features that they are read from.
+        features: Names of the features from which they are read.
         class_names: The classes, as TFDS names them.
-        read: From an example to its label: int32, one class, below zero if it is not known; or int8 `(classes,)`, see
+        read: Function from an example to its label: int32, one class, negative if unknown; or int8 `(classes,)`, see
             `ImageSet`.
     """
 
@@ -24,10 +24,10 @@ class Labels(NamedTuple):
 
 
 def labels_of(tfds, features):
-    """The `Labels` that features tell, `{name: feature}`: `label`, a class, or `labels`, a list of them; None if none.
+    """The `Labels` of `features`, `{name: feature}`: from `label`, a class, or `labels`, a list; None without either.
 
-    PASCAL VOC's `labels_no_difficult` leaves out the classes of which an image shows only objects that people find hard
-    to recognise. Such an image counts neither for nor against the class, as in the challenge itself.
+    PASCAL VOC's `labels_no_difficult` omits the classes of which an image shows only objects that people find hard to
+    recognise. Such an image is neither a positive nor a negative example of the class, as in the challenge itself.
     """
     if isinstance(features.get("label"), tfds.features.ClassLabel):
         return Labels(("label",), tuple(features["label"].names), lambda example: tf.cast(example["label"], tf.int32))
@@ -37,7 +37,7 @@ def labels_of(tfds, features):
 
     def shown(example, feature):
         of_each = tf.one_hot(example[feature], len(names), on_value=True, off_value=False, dtype=tf.bool)
-        return tf.cast(tf.reduce_any(of_each, axis=0), tf.int8)  # none of an empty list
+        return tf.cast(tf.reduce_any(of_each, axis=0), tf.int8)  # all 0 for an empty list
 
     if not _lists_classes(tfds, features.get(_SURE)):
         return Labels(("labels",), names, lambda example: shown(example, "labels"))

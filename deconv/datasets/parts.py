@@ -1,4 +1,4 @@
-"""Parts of objects in pictures, as rectangles in a CSV file: what `deconv.correspondence` hides (section 4.3)."""
+"""Parts of objects in images, as rectangles in a CSV file, for `deconv.occlusion.correspondence` (section 4.3)."""
 
 import csv
 import os
@@ -9,20 +9,20 @@ from typing import NamedTuple
 import numpy as np
 
 DIGITS = Path(__file__).with_name("parts_of_digits.csv")
-"""Three parts, 7x7 pixels each, of the first five sevens and the first five fours of the test digits of `mnist-5k` that
-are written in one way: sevens with a straight bar, a corner and no stroke across, fours that are open above. The
-rectangles were placed by eye, on the digits enlarged with their pixels numbered."""
+"""Three parts, 7x7 pixels each, of five sevens and five fours of the test digits of `mnist-5k`: the first five that are
+written in one way (sevens with a straight bar, a corner and no stroke across; fours that are open above). The
+rectangles were placed by eye, on enlarged digits with numbered pixels."""
 
 _NUMBERS = ("top", "left", "bottom", "right")
 _COLUMNS = ("image", "part", *_NUMBERS)
 
 
 class Parts(NamedTuple):
-    """Pictures of one object, and where its parts are in each.
+    """The images of one object, and the rectangles of its parts in each.
 
     Attributes:
-        object: Its name; empty if the file has none.
-        ids: `(n,)` int64, the ids of the pictures in the data set, in the order of the file.
+        object: Its name; empty if the file has no column of objects.
+        ids: `(n,)` int64, the ids of the images in the data set, in the order of the file.
         masks: `{part: ints (n, 4)}`, top, left, bottom and right in pixels, bottom and right excluded.
     """
 
@@ -32,12 +32,12 @@ class Parts(NamedTuple):
 
 
 def read_parts(path, data):
-    """Read the rectangles of parts and check them against the pictures.
+    """Read the rectangles of parts and check them against the images.
 
-    The file has a line of column names and a line for every part of every picture: `image`, `part`, `top`, `left`,
-    `bottom`, `right`, and `object` if it holds several, each with parts of its own. `image` is the id of a picture,
-    or the end of its file's path if the data set is made of files (`dog_3.jpg`, `dogs/3.jpg`). Rectangles are in pixels
-    of the pictures as the data set gives them, resized and cropped if it does that; bottom and right are excluded.
+    The file has a line of column names and a line for every part of every image: `image`, `part`, `top`, `left`,
+    `bottom`, `right`, and `object` if it contains several, each with its own parts. `image` is the id of an image, or
+    the end of its file's path if the data set consists of files (`dog_3.jpg`, `dogs/3.jpg`). Rectangles are in pixels
+    of the images after any resizing and cropping by the data set; bottom and right are excluded.
 
     Args:
         path: The file.
@@ -47,7 +47,7 @@ def read_parts(path, data):
         List of `Parts`, one for each object, in the order of the file.
 
     Raises:
-        ValueError: If the file cannot be read, or a line is wrong: the message names it.
+        ValueError: If the file cannot be read, or a line is wrong: the message names the line.
     """
     find, (height, width) = _finder(data), data.image_shape[:2]
     objects = {}
@@ -82,9 +82,9 @@ def read_parts(path, data):
 
 
 def _rows(path):
-    """`(line number, {column: text})` of each line below the names."""
+    """`(line number, {column: text})` of each line below the column names."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:  # what spreadsheets write may begin with a mark
+        with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets may write a byte order mark
             reader = csv.DictReader(file, skipinitialspace=True)
             columns = [name.strip() for name in reader.fieldnames or []]
             missing = [column for column in _COLUMNS if column not in columns]
@@ -103,7 +103,7 @@ def _rows(path):
 
 
 def _finder(data):
-    """A function from the text in the column `image` to an id; it raises a KeyError that says what is wrong."""
+    """A function from the text in the column `image` to an id; its KeyError explains what is wrong."""
     _, ids = data.listing()
     known = set(ids.tolist())
     files = cache(lambda: _files(data))
@@ -128,17 +128,17 @@ def _finder(data):
 
 
 def _files(data):
-    """`{id: path}` of the pictures of a data set that is made of files; else none."""
+    """`{id: path}` of the images of a data set of files; empty for any other."""
     files = {}
     for source, _, id in data.encoded.stream.as_numpy_iterator() if data.encoded is not None else ():
-        if not isinstance(source, bytes) or b"\0" in source:  # pixels, or a picture that is still encoded
+        if not isinstance(source, bytes) or b"\0" in source:  # pixels or encoded image data, not a path
             return {}
         files[int(id)] = Path(os.fsdecode(source)).as_posix()
     return files
 
 
 def _together(path, object, parts):
-    """`Parts` of one object, with every part in every picture."""
+    """`Parts` of one object; every image must have every part."""
     ids = list(dict.fromkeys(id for known in parts.values() for id in known))
     for part, known in parts.items():
         missing = [id for id in ids if id not in known]

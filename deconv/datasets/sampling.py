@@ -1,4 +1,4 @@
-"""Some images of a data set, drawn at random or picked by their ids, with one label each."""
+"""Samples of a data set, drawn at random or selected by id, with one label per image."""
 
 from typing import NamedTuple
 
@@ -8,11 +8,11 @@ from deconv.datasets.batches import Arrays, as_batches, class_numbers, whole_num
 from deconv.validation import check_positive, check_seed
 
 PIXELS = "pixels"
-"""What the image itself is called where layers are named."""
+"""Name of the input image where layers are listed."""
 
 
 class Drawn(NamedTuple):
-    """Some images of a data set.
+    """A sample of the images of a data set.
 
     Attributes:
         images: `(n, height, width, channels)`, as the data set gives them.
@@ -26,21 +26,21 @@ class Drawn(NamedTuple):
 
 
 def draw(dataset, count, seed=0, *, even=False):
-    """Draw images of a data set, each at most once, in the order of the data set.
+    """Draw images of a data set without replacement, returned in the order of the data set.
 
     Args:
         dataset: An `ImageSet`; or an array of images, or arrays `(images, labels)` or `(images, labels, ids)`. Without
             ids, images are numbered.
-        count: How many at most.
-        seed: Of the draw.
+        count: Maximum number of images.
+        seed: Seed of the draw.
         even: Whether to draw the same number of each class, or all of a class that has fewer; images without a label
-            are then left out.
+            are then omitted.
 
     Returns:
         `Drawn`.
 
     Raises:
-        ValueError: If the data set is something else, or has no labels where they are needed.
+        ValueError: If the data set is of another kind, or has no labels where they are needed.
     """
     check_positive("images", count)
     labels, ids, pick = _listed(dataset, needs_labels=even)
@@ -58,14 +58,14 @@ def draw(dataset, count, seed=0, *, even=False):
 
 
 def picker(dataset):
-    """A function from ids of a data set, which `draw` takes, to its images."""
+    """A function from ids to images of a data set as `draw` accepts it."""
     _, ids, pick = _listed(dataset)
     order = np.argsort(ids)
     return lambda wanted: pick(order[np.searchsorted(ids, wanted, sorter=order)])
 
 
 def _listed(dataset, needs_labels=False):
-    """Labels and ids `(n,)` of a data set, and a function from places in it to images."""
+    """Labels and ids `(n,)` of a data set, and a function from positions to images."""
     if hasattr(dataset, "listing") and hasattr(dataset, "pick"):
         labels, ids = dataset.listing()
         if needs_labels:
@@ -85,10 +85,10 @@ def _listed(dataset, needs_labels=False):
 
 
 def labelled(dataset):
-    """Labels of a data set, int64 `(n,)`, and a function from places in it to images.
+    """Labels of a data set, int64 `(n,)`, and a function from positions to images.
 
     Raises:
-        ValueError: If it is neither an `ImageSet` nor arrays `(images, labels)`, or an image may be of several classes.
+        ValueError: If it is neither an `ImageSet` nor arrays `(images, labels)`, or an image may have several classes.
     """
     if hasattr(dataset, "listing") and hasattr(dataset, "pick"):
         labels, ids = dataset.listing()
@@ -104,7 +104,7 @@ def labelled(dataset):
 
 
 def check_one_label(labels, name):
-    """That each image of a data set has one label, not several.
+    """Check that each image of a data set has one label.
 
     Raises:
         ValueError: If the labels are `(n, classes)`.

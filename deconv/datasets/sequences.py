@@ -1,4 +1,4 @@
-"""Data sets with a length that are read by number or from their start: Keras's `PyDataset`, PyTorch's `DataLoader`."""
+"""Data sets with a length, read by number or from their start: Keras's `PyDataset`, PyTorch's `DataLoader`."""
 
 import sys
 from functools import cached_property
@@ -10,16 +10,16 @@ from deconv.graph.elements import batch_of, later, parts_of
 
 
 class Sequence:
-    """A data set whose elements are what `elements.parts_of` takes, single or in batches; read batch by batch.
+    """A data set whose elements are as `elements.parts_of` accepts them, single or in batches; read batch by batch.
 
-    The flows of Keras's `ImageDataGenerator` know in which order they shuffle: the id of an image is then its place in
-    the arrays or the list of files. All others are numbered in the order in which they come.
+    The flows of Keras's `ImageDataGenerator` know their shuffled order: the id of an image is then its index in the
+    arrays or the list of files. For all other sources, images are numbered in the order of reading.
 
     Args:
-        source: The data set: a `DataLoader`, or what has a length and gives its elements by number.
+        source: The data set: a `DataLoader`, or an object with a length and elements by number.
 
     Attributes:
-        first: As for `batches.Stream`.
+        first: See `batches.Stream`.
 
     Raises:
         ValueError: If it has no length.
@@ -29,7 +29,7 @@ class Sequence:
         self.source, self.first, self.length = source, None, _length(source)
 
     def identity(self):
-        """Its kind, its length and the form of its first element. More cannot be known."""
+        """Type, length and the form of the first element, which is all that is known."""
         images, *numbers = self._first
         form = [str(images.dtype), *(int(size) for size in images.shape[-3:]), *(part is not None for part in numbers)]
         elements = " ".join(map(str, form))
@@ -38,25 +38,25 @@ class Sequence:
 
     @property
     def numbered(self):
-        """Whether its images have ids of their own."""
+        """Whether the images have ids of their own."""
         return self.length > 0 and self._first[2] is not None
 
     @property
     def channels(self):
-        """How many channels the images have."""
+        """Number of channels of the images."""
         return self._first[0].shape[-1] if self.length else None
 
     def check_first(self):
-        """Read no more than the first element, and see that its image is the one expected.
+        """Read the first element only, and check that its image is the expected one.
 
         Raises:
-            ValueError: If it is another.
+            ValueError: If it is not.
         """
         for images, *_ in self._elements(1):
             self._meet(images if images.ndim == 3 else images[0])
 
     def batches(self, batch_size, after=0):
-        """Batches of the images that come after the first so many; single images are put together to batches."""
+        """Batches of the images after the first `after`; single images are stacked to batches."""
         yield from later(self._batches(batch_size), after)
 
     def _batches(self, batch_size):
@@ -82,7 +82,7 @@ class Sequence:
             yield batch_of(stop, *_stacked(waiting))
 
     def _elements(self, count):
-        """The first so many elements as lists of images, labels and ids."""
+        """The first `count` elements as lists of images, labels and ids."""
         if is_iterated(self.source):
             for _, element in zip(range(count), self.source, strict=False):
                 yield [_array(part) for part in parts_of(element)]
@@ -104,13 +104,13 @@ class Sequence:
 
 
 def is_iterated(dataset):
-    """Whether it is a `DataLoader` or `IterableDataset` of PyTorch, which is not imported for that."""
+    """Whether it is a `DataLoader` or `IterableDataset` of PyTorch, which is not imported for this check."""
     data = sys.modules.get("torch.utils.data")
     return data is not None and isinstance(dataset, data.DataLoader | data.IterableDataset)
 
 
 def is_sequence(dataset):
-    """Whether it is read by number: it has elements, and is neither an array, nor a list or dict of arrays."""
+    """Whether it is read by number: it is indexable, and neither an array nor a list or dict of arrays."""
     if isinstance(dataset, str | bytes | list | tuple | dict) or (
         hasattr(dataset, "shape") and hasattr(dataset, "dtype")
     ):
@@ -119,13 +119,13 @@ def is_sequence(dataset):
 
 
 def tensors_of(dataset):
-    """The tensors that a `TensorDataset` of PyTorch holds; anything else as it is."""
+    """The tensors of a `TensorDataset` of PyTorch; anything else unchanged."""
     data = sys.modules.get("torch.utils.data")
     return dataset.tensors if data is not None and isinstance(dataset, data.TensorDataset) else dataset
 
 
 def check_ends(dataset):
-    """Fail for what is read one after the other and does not say how much there is.
+    """Check that a data set that is read in sequence has a length.
 
     Raises:
         ValueError: If it is a generator, an iterator or another iterable without a length.
@@ -135,10 +135,10 @@ def check_ends(dataset):
 
 
 def _length(source):
-    """How many elements there are.
+    """Number of elements.
 
     Raises:
-        ValueError: If it does not say so, or says that it never ends.
+        ValueError: If it has no length, or an infinite one.
     """
     try:
         length = source.num_batches if hasattr(type(source), "num_batches") else len(source)
@@ -157,12 +157,12 @@ def _endless(dataset):
 
 
 def _array(part):
-    """A part of an element as an array; None stays."""
+    """A part of an element as an array; None is kept."""
     if part is None:
         return None
     return np.asarray(part.detach().cpu() if hasattr(part, "detach") else part)
 
 
 def _stacked(elements):
-    """Lists of images, labels and ids of single images as one of batches."""
+    """Stack the lists of images, labels and ids of single images to one batch."""
     return [None if parts[0] is None else np.stack(parts) for parts in zip(*elements, strict=True)]

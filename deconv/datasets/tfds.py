@@ -1,4 +1,4 @@
-"""Image classification sets of TensorFlow Datasets. Looked for first; fetched only when asked to."""
+"""Image classification sets of TensorFlow Datasets. They are downloaded only on request."""
 
 import difflib
 import os
@@ -14,35 +14,35 @@ from deconv.datasets.image_set import Encoded, ImageSet, fit_image
 from deconv.datasets.labels import labels_of
 
 NAMES = {"mnist": "mnist", "imagenette": "imagenette/320px-v2", "imagenet": "imagenet2012"}
-"""Our short names of sets, and what TFDS calls them."""
+"""Short names of sets, and their names in TFDS."""
 _OURS = {name: ours for ours, name in NAMES.items()}
 _CONNECT_SECONDS = 5
 _NAME = re.compile(r"[\w-]+(/[\w.+-]+)?(:[\d.*]+)?")
 
 
 def prepared(name, split="test", data_dir=None, download=False, image_size=None, channels=None):
-    """A set of TFDS that lies prepared in its folder, or is fetched into it.
+    """A set of TFDS that is prepared in its folder, or is downloaded into it.
 
-    The id of an image is its position in the files of its split; with `split="all"` the test images count on
-    after the training images. The test images are the builder's `test` split, or its `validation` split where it
-    has no test split or one without labels, such as that of `voc/2012`. Classes that TFDS calls by WordNet ids
-    (`n01440764`) are shown with their names ("tench").
+    The id of an image is its position in the files of its split; with `split="all"` the numbers of the test images
+    continue those of the training images. The test images are the builder's `test` split, or its `validation` split if
+    it has no test split or one without labels, as `voc/2012`. Classes that TFDS names by WordNet ids (`n01440764`) are
+    shown with their readable names ("tench").
 
     Args:
         name: As in `tfds.load`: `"mnist"`, `"imagenette/320px-v2"`, `"cifar10:3.0.2"`.
         split: `"train"`, `"test"` or `"all"`.
-        data_dir: Folder of the data sets; else `TFDS_DATA_DIR`; else TFDS's default.
-        download: Whether to fetch and prepare the set if it is not there.
-        image_size: `(height, width)` to resize to; needed where images differ in size.
+        data_dir: Folder of the data sets; by default `TFDS_DATA_DIR`, else the default of TFDS.
+        download: Whether to download and prepare the set if it is missing.
+        image_size: `(height, width)` to resize to; required where images differ in size.
         channels: 1, 3 or None.
 
     Returns:
         An `ImageSet`.
 
     Raises:
-        ValueError: If the set is unknown, not there, or no image classification set.
+        ValueError: If the set is unknown, missing, or not an image classification set.
         ImportError: If TFDS, or a package it needs, is missing.
-        ConnectionError: If it is to be fetched and the network does not answer.
+        ConnectionError: If it is to be downloaded and the network does not respond.
     """
     tfds = _tfds()
     builder = _builder(tfds, name, data_dir)
@@ -87,7 +87,7 @@ def prepared(name, split="test", data_dir=None, download=False, image_size=None,
 
 
 def _examples(tfds, builder, part, labels):
-    """Examples of a split in the order of its files: images as bytes, and what tells their labels."""
+    """Examples of a split in the order of its files: encoded images, and the features of their labels."""
     wanted = dict.fromkeys(("image", *labels.features), True)
     return builder.as_dataset(
         split=part,
@@ -125,7 +125,7 @@ def _builder(tfds, name, data_dir):
         raise ValueError(f"TFDS knows no data set '{name}'.{hint}{place}") from None
     except ImportError as error:
         raise ImportError(f"TFDS needs a package that is missing: {error}. Install it with pip.") from error
-    except Exception as error:  # a wrong config or version: TFDS raises its own kinds, with long texts
+    except Exception as error:  # a wrong config or version: TFDS raises its own exceptions with long messages
         raise ValueError(f"TFDS cannot open '{name}': {_told(error)}") from error
 
 
@@ -155,12 +155,12 @@ def _not_there(builder, name):
 
 
 def _manual_dir(builder):
-    """Where TFDS looks for archives that it cannot download."""
+    """The folder in which TFDS looks for archives that it cannot download."""
     return Path(builder.data_dir_root) / "downloads" / "manual"
 
 
 def _fetch(builder, name):
-    """Download and prepare, after seeing that the network answers: TFDS itself would try for minutes."""
+    """Download and prepare a set after a check of the network, since TFDS itself would retry for minutes."""
     if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
         if not _manual_dir(builder).is_dir() or not any(_manual_dir(builder).iterdir()):
             raise ValueError(_not_there(builder, name))
@@ -189,14 +189,14 @@ def _check_network(builder, name):
 
 
 def _told(error):
-    """What an error of TFDS says, in one line of bearable length."""
+    """The message of a TFDS error, shortened to one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     text = re.sub(r'^Failed to construct dataset .*?\}": ', "", text)
     return text if len(text) <= 300 else text[:300] + " ..."
 
 
 def _labels(tfds, builder, name):
-    """What the set says of the classes of its images."""
+    """The `Labels` of a set."""
     features = builder.info.features
     known = dict(features.items()) if isinstance(features, tfds.features.FeaturesDict) else {}
     image, labels = known.get("image"), labels_of(tfds, known)
@@ -213,7 +213,7 @@ def _labels(tfds, builder, name):
 
 
 def _part(tfds, builder, labels, part, name):
-    """The builder's own name of our split."""
+    """The builder's name of a split."""
     splits = builder.info.splits
     for candidate in ("train",) if part == "train" else ("test", "validation"):
         if candidate in splits and (part == "train" or _has_labels(tfds, builder, candidate, labels)):
@@ -222,7 +222,7 @@ def _part(tfds, builder, labels, part, name):
 
 
 def _has_labels(tfds, builder, split, labels):
-    """Whether the first image has a label; of images with several, which may be of no class, one of the first 100."""
+    """Whether the first image has a label; of images with several labels, which may have none, one of the first 100."""
     for label in _examples(tfds, builder, split, labels).take(100).map(labels.read).as_numpy_iterator():
         if label.ndim == 0:
             return label >= 0
@@ -232,7 +232,7 @@ def _has_labels(tfds, builder, split, labels):
 
 
 def _image_shape(feature, stream, image_size, channels):
-    """The shape after fitting; where TFDS declares none, that of the first image."""
+    """The shape after resizing; where TFDS declares none, that of the first image."""
     height, width = image_size or feature.shape[:2]
     if height is None or width is None:
         height, width = feature.decode_example(next(iter(stream.take(1)))[0]).shape[:2]
