@@ -1,1 +1,1 @@
-"""Side by side with other packages: a script for each question, and what the scripts share."""
+"""Benchmarks against other packages: a script for each question, and the modules that the scripts share."""

@@ -1,4 +1,4 @@
-"""Us: the fast ways, which are the defaults, and our own plain ways beside them."""
+"""Contestants of this package: its fast algorithms, which are the defaults, and its plain ones."""
 
 import time
 
@@ -9,7 +9,7 @@ from benchmarks.workers import Contestant
 
 
 class Projections(Contestant):
-    """Windows of the layers that the units see, cut from what each image left behind once; patches come out."""
+    """Projections within the receptive field of each unit, from cached forward passes; the results are patches."""
 
     windowed = patches = shared = True
 
@@ -33,7 +33,7 @@ class Projections(Contestant):
         if not self.patches:
             return found
         height, width, depth = self.subject.images.shape[1:]
-        border = max(found.pictures.shape[1:3])  # a window reaches outside by less than its size
+        border = max(found.pictures.shape[1:3])  # a window extends beyond the image by less than its size
         whole = np.zeros((len(found.pictures), height + 2 * border, width + 2 * border, depth), np.float32)
         for picture, patch, (top, left, bottom, right) in zip(whole, *found, strict=True):
             picture[top + border : bottom + border, left + border : right + border] = patch
@@ -41,19 +41,19 @@ class Projections(Contestant):
 
 
 class OwnImages(Projections):
-    """The same, told that every unit is in an image of its own: nothing is shared."""
+    """Same as `Projections`, but as if every unit were in an image of its own: no forward pass is shared."""
 
     shared = False
 
 
 class WholePictures(Projections):
-    """The same, put back into pictures of the image's size, as all others give them."""
+    """Same as `Projections`, but pasted into arrays of the image's size, which all other packages return."""
 
     patches = False
 
 
 class PlainProjections(WholePictures):
-    """Our plain way: whole maps all the way down."""
+    """The plain algorithm: whole activation maps at every layer."""
 
     windowed = False
 
@@ -66,7 +66,7 @@ class PlainProjections(WholePictures):
 
 
 class Occlusion(Contestant):
-    """Only what a square changes is computed again."""
+    """Occlusion that recomputes only what the occluding patch changes."""
 
     exact = True
 
@@ -86,13 +86,13 @@ class Occlusion(Contestant):
 
 
 class PlainOcclusion(Occlusion):
-    """Our plain way: the whole network for every square."""
+    """The plain algorithm: a complete forward pass for every position of the patch."""
 
     exact = "full"
 
 
 class Scan(Contestant):
-    """`top_activations` of every layer that has weights, in one pass."""
+    """`top_activations` of every layer with weights, in one pass."""
 
     batch_size = 64
 
@@ -107,7 +107,7 @@ class Scan(Contestant):
         return deconv.top_activations(self.model, self.images(case), self.layers, k=9, batch_size=self.batch_size)
 
     def images(self, count):
-        """So many different images made of the few there are, by shifts along the rows."""
+        """`count` different images, made from the few available ones by shifts along the rows."""
         images = self.subject.images
         if not hasattr(self, "_many") or len(self._many) != count:
             shifts = range(-(-count // len(images)))
@@ -119,7 +119,7 @@ class Scan(Contestant):
 
 
 class BareForward(Scan):
-    """Nothing but the network: one compiled function, the same batches, only the predictions come out."""
+    """The forward pass only: one compiled function and the same batches; only the predictions are returned."""
 
     def __init__(self, subject):
         import tensorflow as tf
@@ -136,7 +136,7 @@ class BareForward(Scan):
         return np.concatenate([self.forward(tf.constant(images[at : at + size])).numpy() for at in starts])
 
     def result(self, case, found):
-        """The same as of `Scan`, found with nothing but Keras and a sort."""
+        """The same result as of `Scan`, computed independently with Keras and a sort."""
         import keras
 
         outputs = [self.model.get_layer(layer).output for layer in self.layers]
@@ -159,7 +159,7 @@ class Predict(BareForward):
 
 
 class Stream(Scan):
-    """`top_activations` of images that are made when they are asked for."""
+    """`top_activations` of images that are generated while they are read."""
 
     def images(self, count):
         import tensorflow as tf
@@ -186,7 +186,7 @@ CONTESTANTS = {
 
 
 def peak(size=4096, repeats=5):
-    """The arithmetic floor: 10^9 operations a second in a large product of float32 matrices, best of some."""
+    """Peak arithmetic rate: 10^9 operations a second in a large float32 matrix product, the best of `repeats`."""
     import tensorflow as tf
 
     matrix = tf.random.stateless_uniform((size, size), (0, 0))

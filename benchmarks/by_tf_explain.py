@@ -1,4 +1,4 @@
-"""tf-explain, whose only square moves by its own size and is filled with 127.5."""
+"""Contestant tf-explain, whose occluding patch has its own size as stride and is filled with 127.5."""
 
 import numpy as np
 
@@ -7,9 +7,9 @@ from benchmarks.workers import Contestant
 
 
 class Occlusion(Contestant):
-    """`OcclusionSensitivity.get_sensitivity_map`, which is the computing without the drawing.
+    """`OcclusionSensitivity.get_sensitivity_map`, which computes the map without drawing it.
 
-    It resizes 1 - probability to the image; what is compared are the probabilities that it asks the model for.
+    It resizes 1 - probability to the image's size; the probabilities that it requests from the model are compared.
     """
 
     needs = ("tf_explain.core.occlusion_sensitivity",)
@@ -35,7 +35,7 @@ class Occlusion(Contestant):
 
 
 class _Asked:
-    """A model that remembers what it said."""
+    """Wrap a model and record its outputs."""
 
     def __init__(self, model):
         self.model = model

@@ -1,8 +1,9 @@
-"""What one writes oneself in torch, and Captum, on a twin of the network with the same weights.
+"""Contestants in torch, hand-written and Captum, on a copy of the network with the same weights.
 
-Weights need no gradient, oneDNN is on, and of batch sizes and memory formats the fastest are taken. The hand-written
-projections do what an expert would: one forward pass for each image, which keeps the places of the maxima, then the
-transposed layers for a batch of units of any images, with the derivative of every ReLU replaced by a ReLU.
+Weights have no gradient, oneDNN is on, and the fastest batch sizes and memory formats are used. The hand-written
+projections are what an expert would write: one forward pass for each image, which stores the argmax of every max
+pooling, then the transposed layers for a batch of units of any images, with the derivative of every ReLU replaced by a
+ReLU.
 """
 
 import itertools
@@ -17,10 +18,10 @@ FORMATS = ("contiguous_format", "channels_last")
 
 
 class ProjectionsByHand(Contestant):
-    """Whole maps down; the forward pass of an image is shared by its units."""
+    """Projections of whole activation maps; the forward pass of an image is shared by its units."""
 
     needs = ("torch",)
-    settings = tuple(itertools.product((9, 18, 36, 72), FORMATS))  # whole channels of nine
+    settings = tuple(itertools.product((9, 18, 36, 72), FORMATS))  # multiples of nine, the units of a channel
 
     def compute(self, case, setting):
         import torch
@@ -66,7 +67,7 @@ class ProjectionsByHand(Contestant):
 
 
 class ProjectionsByCaptum(ProjectionsByHand):
-    """`NeuronDeconvolution` of the network cut at the layer; its selector picks another unit in each image."""
+    """`NeuronDeconvolution` of the network cut at the layer; its selector selects another unit in each image."""
 
     needs = ("torch", "captum")
     once = Contestant.once
@@ -81,7 +82,7 @@ class ProjectionsByCaptum(ProjectionsByHand):
         explainer = NeuronDeconvolution(twin, twin[-1])
         pictures = []
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # one for each call, about its hooks
+            warnings.simplefilter("ignore")  # each call warns about its hooks
             for first in range(0, len(units.numbers), batch_size):
                 numbers, channels, positions = (field[first : first + batch_size] for field in units)
                 rows, columns, count = *positions.T, len(numbers)
@@ -95,7 +96,7 @@ class ProjectionsByCaptum(ProjectionsByHand):
 
 
 class OcclusionByHand(Contestant):
-    """Batches of covered images through the network, in inference mode."""
+    """Forward passes of batches of occluded images, in inference mode."""
 
     needs = ("torch",)
     settings = tuple(itertools.product((64, 16, 256), FORMATS))
@@ -119,10 +120,10 @@ class OcclusionByHand(Contestant):
 
 
 class OcclusionByCaptum(Contestant):
-    """`Occlusion`, so many positions for each call of the network.
+    """`Occlusion`, with a batch of positions for each forward pass.
 
-    It averages differences over pixels; what is compared are the probabilities that it asks the network for, position
-    by position, rows first. Its last square on each axis is cut off by the border, where ours is moved back.
+    It averages differences over pixels; the probabilities that it requests from the network are compared, position by
+    position, rows first. Its last patch on each axis is cut off at the border, here it is moved back.
     """
 
     needs = ("torch", "captum")
@@ -161,7 +162,7 @@ CONTESTANTS = {
 
 
 def _twin(contestant, layer, memory):
-    """The twin up to a layer, made once for each memory format."""
+    """The torch copy of the network up to a layer, made once for each memory format."""
 
     from benchmarks.twins import torch_twin
 
@@ -183,7 +184,7 @@ def _starts(side, size, stride):
 
 
 def _recorded(modules, images, batch_size):
-    """The way up: the shape of the image and of every map, and for every max pooling the places of its maxima."""
+    """Forward pass: the shapes of the image and of every activation map, and the argmax of every max pooling."""
     import torch
     from torch.nn import functional
 
@@ -205,13 +206,13 @@ def _recorded(modules, images, batch_size):
 
 
 def _down(module, signal, shape, places, numbers, memory):
-    """One layer down: the transpose of a filter, places for a max pooling, a ReLU for a ReLU."""
+    """Propagate a signal down one layer: transposed filter, unpooling with the argmax, or ReLU for a ReLU."""
     import torch
 
     if isinstance(module, torch.nn.ReLU):
         return signal.relu_()
     if isinstance(module, torch.nn.MaxPool2d):
-        maps = torch.empty(shape, memory_format=_memory_format(memory))  # only its shape is looked at
+        maps = torch.empty(shape, memory_format=_memory_format(memory))  # only its shape is used
         settings = (module.kernel_size, module.stride, (0, 0), (1, 1), module.ceil_mode)
         return torch.ops.aten.max_pool2d_with_indices_backward(signal, maps, *settings, places[numbers])
     if isinstance(module, torch.nn.Conv2d):
@@ -226,7 +227,7 @@ def _down(module, signal, shape, places, numbers, memory):
 
 
 def _down_by_sub_pixels(module, signal, shape, memory):
-    """The transpose of a filter with strides, as a filter that gives all pixels of a stride at once.
+    """The transposed convolution with strides, as a convolution that computes all pixels of a stride at once.
 
     oneDNN takes four times as long for the transpose of AlexNet's conv1 itself.
     """

@@ -1,7 +1,7 @@
-"""Xplique, on the Keras model itself; an environment of its own will do.
+"""Contestants of Xplique, on the Keras model itself; it may run in an environment of its own.
 
-Its `output_layer` is not looked at by explainers that take gradients (2.0.2), so the model is cut at the layer before
-it gets it. Contrast normalisation is passed straight through (`twins.straight_model`).
+Its gradient methods ignore `output_layer` (2.0.2), so the model is cut at the layer beforehand. The derivative of
+contrast normalisation is replaced by the identity (`twins.straight_model`).
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from benchmarks.workers import Contestant
 
 
 class Projections(Contestant):
-    """`DeconvNet`, whose operator picks another unit in each image; no channel is averaged away."""
+    """`DeconvNet`, whose operator selects another unit in each image; channels are not averaged."""
 
     needs = ("xplique",)
     settings = (9, 18, 36, 72)
@@ -37,9 +37,9 @@ class Projections(Contestant):
 
 
 class Occlusion(Contestant):
-    """`Occlusion`, which leaves out what its last step does not reach.
+    """`Occlusion`, which omits positions that its last step does not reach.
 
-    Its map is the sum, over the squares on a pixel, of what each takes from the probability.
+    The value of a pixel in its map is the sum of the probability changes of all patches that cover the pixel.
     """
 
     needs = ("xplique",)

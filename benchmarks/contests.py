@@ -1,4 +1,4 @@
-"""The contestants of one question, each in the process of its family, and what they are asked."""
+"""All contestants of a question, each in the process of its family, and the requests sent to them."""
 
 import contextlib
 import os
@@ -18,20 +18,21 @@ ROUNDING, FEW, MUCH = 1e-5, 0.05, 0.05
 
 
 class Contest(contextlib.ExitStack):
-    """All rows of a question whose packages are there; those that are not are named and left out.
+    """All rows of a question whose packages are installed; missing ones are reported and left out.
 
     Args:
-        question: What the rows of the families begin with.
-        families: `{module in this folder: its interpreter, or None for this one}`; ours is always there.
-        threads: Of every contestant.
-        quick: Whether to do without processes, but for families with an interpreter of their own.
+        question: The prefix of the rows' names in the families.
+        families: `{module in this folder: its interpreter, or None for this one}`; that of this package is always
+            included.
+        threads: Number of threads of every contestant.
+        quick: Whether to run without processes, except for families with an interpreter of their own.
 
     Attributes:
-        us: The worker of our own family.
+        us: The worker of this package's family.
         rows: `{row: its worker}`, in the order of the families.
-        missing: `{row: why it is left out}`.
+        missing: `{row: reason}`.
         versions: `{family: {package: version}}`.
-        folder: For what goes through files; removed in the end.
+        folder: Temporary folder for data passed in files.
     """
 
     def __init__(self, question, families, threads, quick=False):
@@ -63,7 +64,7 @@ class Contest(contextlib.ExitStack):
                 self.rows[row], self._homes[row] = worker, (family, python)
 
     def make(self, name, **choice):
-        """Write down a network and open it for every row; the path, and how many units its layers have."""
+        """Write a network to a file and open it for every row; returns the path and the units per layer."""
         path = os.path.join(self.folder, f"{name}.npz")
         counts = self.us.ask("call", function="make_subject", name=name, path=path, **choice)
         for row in self.rows:
@@ -75,13 +76,13 @@ class Contest(contextlib.ExitStack):
         return self._ask("tune", row, path, case=case, key=key)
 
     def found(self, row, path, case, key):
-        """What a row finds, as an array. Its time is that of the first run of the case, if `times` asks for it."""
+        """The result of a row as an array. `times` uses its duration as that of the first run of the case."""
         out = os.path.join(self.folder, "found.npy")
         self._first[row, path, str(case)] = self._ask("result", row, path, case=case, key=key, out=out)
         return np.load(out)
 
     def times(self, path, cases, key, repeats, budget=measuring.BUDGET):
-        """Measure rows in turn: `{row: case}` to `{row: measuring.Times}`; in a quick run, once."""
+        """Measure rows in turn: from `{row: case}` to `{row: measuring.Times}`; once in a quick run."""
 
         def contestant(row, case):
             return lambda: self._ask("run", row, path, case=case, key=key)
@@ -95,11 +96,11 @@ class Contest(contextlib.ExitStack):
         return measuring.rounds({row: contestant(row, case) for row, case in cases.items()}, repeats, budget, first)
 
     def once(self, row, path, case, key):
-        """Seconds of a case that a larger one would not spend again."""
+        """Seconds of a case that do not increase with its size."""
         return self._ask("once", row, path, case=case, key=key)
 
     def peak(self, row, path, warm, case, repeats):
-        """The most memory that a row takes for a case, in a process of its own: `(above, whole)` of `peaks.peak_of`.
+        """Peak memory of a row for a case, in a process of its own: `(above, whole)` of `peaks.peak_of`.
 
         The median over `repeats` processes, each of which has computed the case `warm` before.
         """
@@ -112,7 +113,7 @@ class Contest(contextlib.ExitStack):
         return tuple(statistics.median(values) for values in zip(*found, strict=True))
 
     def about(self):
-        """What a JSON says of where its numbers come from."""
+        """The provenance of the numbers, for the JSON file."""
         return {
             "question": self.question,
             "quick": self.quick,
@@ -127,11 +128,11 @@ class Contest(contextlib.ExitStack):
 
 
 class Difference(NamedTuple):
-    """How two rows differ: for each picture the largest difference, relative to its largest value.
+    """Difference of two rows: for each projection the largest difference, relative to its largest value.
 
     Attributes:
-        worst: Of all pictures.
-        beyond: Share of the pictures that differ by more than `ROUNDING`.
+        worst: Maximum over all projections.
+        beyond: Share of the projections that differ by more than `ROUNDING`.
     """
 
     worst: float
@@ -139,7 +140,7 @@ class Difference(NamedTuple):
 
 
 def difference(found, expected):
-    """The `Difference` of arrays `(pictures, ...)`."""
+    """The `Difference` of arrays `(n, ...)`."""
     found, expected = (np.asarray(array).reshape(len(array), -1) for array in (found, expected))
     largest = np.maximum(np.abs(expected).max(axis=1), np.finfo(np.float32).tiny)
     each = np.abs(found - expected).max(axis=1) / largest
@@ -147,10 +148,10 @@ def difference(found, expected):
 
 
 def check_equal(what, row, found, *, few=False):
-    """Print a difference; end if it is more than rounding, or with `few`, in more than a few pictures by much.
+    """Print a difference and exit if it is more than rounding; with `few`, a few large differences are accepted.
 
-    Two maxima of a window that are equal but for rounding are told apart in one package as they are not in another:
-    then a `few` pictures differ.
+    Two maxima of a pooling window that differ only by rounding may be ordered differently by two packages; then a few
+    projections differ.
     """
     beyond = f", {found.beyond:.1%} of the pictures by more than {ROUNDING:.0e}" if found.beyond else ""
     typer.echo(f"{what}: {row} differs by {found.worst:.1e} at most{beyond}")
@@ -160,6 +161,6 @@ def check_equal(what, row, found, *, few=False):
 
 
 def best(ratios):
-    """The other package that is the closest to us: `[row, ratio]`, or None without any."""
+    """The fastest other package: `[row, ratio]`; None without any."""
     others = [[row, ratio] for row, ratio in ratios.items() if row in PACKAGES]
     return min(others, key=lambda other: other[1], default=None)

@@ -1,10 +1,11 @@
-"""How a question is measured: contestants in turn, medians of rounds, a table of ratios, a JSON of everything.
+"""Measurement: contestants in turn, medians over rounds, a table of ratios, a JSON file of all results.
 
-The contestants of one cell (a layer, a size of the square) run one after the other, round by round, in an order that
-turns by one each round, so that what else the machine does meets all of them alike. The first run warms up and is not
-counted: it is the one whose results are compared. What takes long is not repeated for ever: a contestant that has spent
-`budget` seconds on a cell is left out of its further rounds, and one whose first run alone takes longer is judged by
-that run, in which compiling is then a small part. Threads are fixed by the environment of the processes (`workers`).
+The contestants of one cell (a layer, a size of the occluding patch) run one after the other, round by round. Their
+order is rotated by one each round, so that other load on the machine affects all of them alike. The first run is a
+warm-up and is not counted; its results are compared. Slow contestants are not repeated indefinitely: a contestant that
+has spent `budget` seconds on a cell is left out of further rounds, and one whose first run alone takes longer is
+represented by that run, of which compilation is then a small part. The environment of the processes fixes the threads
+(`workers`).
 """
 
 import json
@@ -22,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a clone works
 from scripts import command_line
 
 BUDGET = 60.0
-"""Seconds that one contestant may take for one cell."""
+"""Maximum number of seconds of one contestant for one cell."""
 
 Repeats = Annotated[int, typer.Option(help="Rounds that are counted, after one that warms up.")]
 Out = Annotated[Path | None, typer.Option(help="JSON file to write; one of that name is replaced.")]
@@ -33,12 +34,12 @@ PythonXplique = Annotated[str | None, typer.Option(help="Interpreter of an envir
 
 
 class Times(NamedTuple):
-    """Seconds of one contestant in one cell.
+    """Seconds of one contestant for one cell.
 
     Attributes:
-        median, low, high: Over the counted rounds.
-        rounds: How many there were.
-        first: The first run, which compiles and warms up.
+        median, low, high: Median, minimum and maximum of the counted rounds.
+        rounds: Number of counted rounds.
+        first: The first run, which includes compilation and warm-up.
     """
 
     median: float
@@ -52,10 +53,10 @@ def rounds(contestants, repeats, budget=BUDGET, first=()):
     """Measure contestants in turn.
 
     Args:
-        contestants: `{name: function of nothing that returns its own seconds}`.
-        repeats: Rounds that are counted.
-        budget: See the module.
-        first: `{name: seconds}` of those that have had their first run.
+        contestants: `{name: function without arguments that returns its own seconds}`.
+        repeats: Number of counted rounds.
+        budget: See the module docstring.
+        first: `{name: seconds}` of those that have already had their first run.
 
     Returns:
         `{name: Times}`.
@@ -76,7 +77,7 @@ def _times(seconds):
 
 
 def show(title, headers, lines):
-    """Print a table: numbers to the right, words to the left."""
+    """Print a table with numbers aligned to the right and words to the left."""
     lines = [[_shown(value) for value in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(headers, *lines, strict=True)]
     typer.echo(f"\n{title}\n")
@@ -94,7 +95,7 @@ def _shown(value):
 
 
 def machine(threads):
-    """What it was measured on: processor, threads, system, date."""
+    """Description of the machine: processor, threads, system, date."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -114,7 +115,7 @@ def _processor():
 
 
 def check_options(repeats, threads, out, networks=(), known=()):
-    """Answer a bad option in one line, before anything is loaded; the networks to measure."""
+    """Check the options before anything is loaded, with one-line errors; returns the networks to measure."""
     command_line.check("--repeats", repeats, repeats >= 1, "at least 1")
     command_line.check("--threads", threads, threads >= 1, "at least 1")
     networks = list(dict.fromkeys(networks or known))
@@ -128,7 +129,7 @@ def check_options(repeats, threads, out, networks=(), known=()):
 
 
 def write(out, content):
-    """Write the JSON, if one is wanted."""
+    """Write the JSON file, if one is requested."""
     if out is not None:
         out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         typer.echo(f"\nwritten: {out}")

@@ -18,9 +18,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 US = "deconvnet"
 STRIDES = {"alexnet": (16, 8, 4, 2), "lenet5": (4, 2, 1)}
-OTHERS_STRIDES = {"alexnet": (16, 8, 4), "lenet5": (4, 2, 1)}  # with more they take minutes
+OTHERS_STRIDES = {"alexnet": (16, 8, 4), "lenet5": (4, 2, 1)}  # with smaller strides they take minutes
 SQUARES = {"alexnet": 32, "lenet5": 8}
-WARM_UP = {"alexnet": 96, "lenet5": 10}  # a square and a stride of so many pixels: few positions
+WARM_UP = {"alexnet": 96, "lenet5": 10}  # size and stride of the patch in pixels: few positions
 IMAGES, WARM_UP_IMAGES = (1_000, 20_000), 8
 QUICK_STRIDES, QUICK_IMAGES = (4, 2), (100, 300)
 
@@ -50,7 +50,7 @@ def main(
 
 
 def _occlusion(contest, name, repeats, quick):
-    """Peaks against the number of positions, for every row."""
+    """Peaks by number of positions, for every row."""
     path, _ = contest.make(name, layers=subjects.NETWORKS[name].layers[:1], channels=1, count=1)
     size, side, warm = SQUARES[name], subjects.NETWORKS[name].side, (WARM_UP[name], WARM_UP[name], 0.0)
     rows = {}
@@ -63,7 +63,7 @@ def _occlusion(contest, name, repeats, quick):
 
 
 def _images(contest, name, repeats, quick):
-    """Peaks against the number of images."""
+    """Peaks by number of images."""
     path, _ = contest.make(name, layers=subjects.NETWORKS[name].layers[:1], channels=1, count=1)
     counts, rows = QUICK_IMAGES if quick else IMAGES, {}
     for row in contest.rows:
@@ -72,7 +72,7 @@ def _images(contest, name, repeats, quick):
 
 
 def _against(counts, peaks):
-    """What one row needed for each count, and how much more at most than at least."""
+    """The memory of one row for each count, and the ratio of its maximum to its minimum."""
     above, whole = zip(*peaks, strict=True)
     return {"counts": counts, "above": above, "whole": whole, "ratio": max(whole) / min(whole)}
 

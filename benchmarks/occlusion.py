@@ -20,7 +20,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 US, PLAIN, TILES, SUMS = "deconvnet", 'deconvnet, exact="full"', "tf-explain", "xplique"
 QUICK, QUICK_TILES = {"alexnet": (), "lenet5": ((8, 2),)}, {"alexnet": 76, "lenet5": 7}
-GREY = 127.5  # what tf-explain covers with
+GREY = 127.5  # the fill value of tf-explain
 
 
 @app.command(help=__doc__)
@@ -47,7 +47,7 @@ def main(
 
 
 def _square(text, networks):
-    """Size and stride in `SIZE:STRIDE`."""
+    """Size and stride from `SIZE:STRIDE`."""
     size, _, stride = (part.strip() for part in text.partition(":"))
     smallest = min(subjects.NETWORKS[name].side for name in networks)
     holds = size.isdecimal() and stride.isdecimal() and 1 <= int(stride) <= int(size) <= smallest
@@ -56,7 +56,7 @@ def _square(text, networks):
 
 
 def _measure(contest, name, chosen, repeats, quick):
-    """All cells of one network: what each took and by how much the results differ."""
+    """All cells of one network: the times, and the differences of the results."""
     network = subjects.NETWORKS[name]
     path, _ = contest.make(name, layers=network.layers[:1], channels=1, count=1)
     subject = subjects.load(path)
@@ -96,7 +96,7 @@ def _measure(contest, name, chosen, repeats, quick):
 
 
 def _difference(row, found, ours, case, side, subject):
-    """The difference from ours, of the squares that are the same."""
+    """The difference from the result of this package, at the positions common to both."""
     size, stride, _ = case
     count = _inside(side, size, stride)
     expected = ours[:count, :count]
@@ -111,7 +111,7 @@ def _difference(row, found, ours, case, side, subject):
 
 
 def _inside(side, size, stride):
-    """How many squares along an axis lie where the stride takes them."""
+    """Number of positions along an axis that lie at multiples of the stride."""
     return (side - size) // stride + 1
 
 

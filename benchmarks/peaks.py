@@ -1,4 +1,4 @@
-"""The most memory that a piece of work takes, of this process."""
+"""Peak memory of a computation in this process."""
 
 import gc
 import resource
@@ -9,14 +9,14 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def peak_of(work):
-    """Do something and see how much memory it took.
+    """Run a function and measure its peak memory.
 
     Args:
-        work: Function of nothing.
+        work: Function without arguments.
 
     Returns:
-        `(above, whole)` in MiB: resident memory at its highest less what there was before, and at its highest. Where
-        the system does not let one start the count anew (it is not Linux), what went before counts too.
+        `(above, whole)` in MiB: peak resident memory minus the resident memory before, and the peak itself. Where the
+        system cannot reset the peak (other than Linux), earlier peaks are included.
     """
     gc.collect()
     before = _resident()

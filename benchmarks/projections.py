@@ -49,7 +49,7 @@ def main(
 
 
 def _measure(contest, name, choice, repeats, quick):
-    """All layers of one network: what each took and by how much the results differ."""
+    """All layers of one network: the times, and the differences of the results."""
     path, counts = contest.make(name, **choice)
     layers = {}
     for layer, (units, sampled) in counts.items():

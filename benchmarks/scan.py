@@ -40,14 +40,14 @@ def main(
 
 
 def _measure(contest, name, repeats, quick):
-    """One network: what each took, and that the same is found without us."""
+    """One network: the times, and a check of the results by an independent computation."""
     path, _ = contest.make(
         name, layers=subjects.NETWORKS[name].layers[:1], channels=1, count=QUICK[name] if quick else None
     )
     count = (QUICK if quick else IMAGES)[name]
     found = {row: contest.found(row, path, count, name) for row in contest.rows}
     differences = {}
-    for row in (row for row in contest.rows if row != BARE):  # `predict` knows the last layer alone
+    for row in (row for row in contest.rows if row != BARE):  # `predict` returns the last layer only
         differences[row] = contests.difference(found[row], found[BARE][-len(found[row]) :])
         contests.check_equal(f"{name}, strongest activations", row, differences[row])
     times = contest.times(path, dict.fromkeys(contest.rows, count), name, repeats, budget=float("inf"))

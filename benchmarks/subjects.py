@@ -1,7 +1,7 @@
-"""What all contestants look at: a network, its images and the units of its Fig. 2, in a file that needs no TensorFlow.
+"""The subject of a benchmark: a network, its images and the units of its Fig. 2, in a file that needs no TensorFlow.
 
-`make` writes it, in a process that has TensorFlow and `deconv`; `load` reads it with NumPy alone. The network is
-written down layer by layer, so that `twins` can build it anew in torch.
+`make` writes the file, in a process with TensorFlow and `deconv`; `load` reads it with NumPy only. The network is
+stored layer by layer, so that `twins` can rebuild it in torch.
 """
 
 import functools
@@ -12,17 +12,17 @@ import numpy as np
 
 
 class Network(NamedTuple):
-    """Which network, on which images, and where one looks.
+    """A network, its images, and the settings of the benchmarks.
 
     Attributes:
         build: Name of the function in `models`.
-        weights: As that function takes them.
-        dataset: Name for `deconv.datasets.load`; its test part.
+        weights: The argument `weights` of that function.
+        dataset: Name for `deconv.datasets.load`; its test part is used.
         side: Height and width of an image.
-        layers: Those of its Fig. 2.
-        squares: `(size, stride)` of the occluder.
-        tiles: Size of a square whose stride is its size, for packages that know nothing else.
-        try_out: `(size, stride)` on which batch sizes are tried.
+        layers: The layers of its Fig. 2.
+        squares: `(size, stride)` of the occluding patches.
+        tiles: Size of a patch with an equal stride, for packages that support no other.
+        try_out: `(size, stride)` for the choice of batch sizes.
     """
 
     build: str
@@ -60,7 +60,7 @@ NETWORKS = {
 
 
 class Units(NamedTuple):
-    """Units of one layer: `(n,)` which image, `(n,)` which channel, `(n, 2)` row and column of each."""
+    """Units of one layer: image indices `(n,)`, channels `(n,)`, rows and columns `(n, 2)`."""
 
     numbers: np.ndarray
     channels: np.ndarray
@@ -68,17 +68,17 @@ class Units(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """What a file of `make` holds.
+    """The content of a file of `make`.
 
     Attributes:
         name: Key of `NETWORKS`.
         images: float32 `(m, height, width, channels)`, preprocessed.
-        layers: For each layer of the network a dict: its kind, name, settings.
+        layers: A dict for each layer of the network: kind, name, settings.
         weights: `{layer: [arrays]}` in Keras's layout.
         units: `{layer: Units}`, nine for each channel, channel by channel.
-        samples: `{layer: Units}`, those of some channels drawn by chance.
-        target: The class that the first image is taken for.
-        probability: How surely.
+        samples: `{layer: Units}`, those of a random sample of channels.
+        target: The predicted class of the first image.
+        probability: Its probability.
     """
 
     name: str
@@ -91,13 +91,13 @@ class Subject(NamedTuple):
     probability: float
 
     def chosen(self, layer, which):
-        """The units of a layer: `"all"` or the `"sample"`."""
+        """The units of a layer: `"all"` of them or the `"sample"`."""
         return (self.units if which == "all" else self.samples)[layer]
 
 
 @functools.cache
 def model_of(name):
-    """The Keras model of a network, the same at every call."""
+    """The Keras model of a network; cached."""
     import models
 
     network = NETWORKS[name]
@@ -105,7 +105,7 @@ def model_of(name):
 
 
 def images_of(name, count=None):
-    """Its images as it wants them: the test part of its data set, at most `count` of them from the start."""
+    """The preprocessed images of a network: the first `count` of the test part of its data set, or all."""
     import models
     from deconv import datasets
 
@@ -119,18 +119,18 @@ def images_of(name, count=None):
 
 
 def make(name, path, layers=None, channels=8, seed=0, count=None):
-    """Find the nine strongest units of every channel and write down all that is needed to look at them.
+    """Find the nine strongest units of every channel and write everything needed to project them.
 
     Args:
         name: Key of `NETWORKS`.
         path: The `.npz` file to write.
-        layers: Those to find units of, by default all of the network's.
-        channels: How many channels of each layer are drawn for the sample.
-        seed: Of that draw.
-        count: How many images to search, by default all of them.
+        layers: Layers whose units are searched, by default those in `NETWORKS`.
+        channels: Number of channels of each layer in the sample.
+        seed: Seed of the sample.
+        count: Number of images to search, by default all.
 
     Returns:
-        `{layer: [number of its units, number in the sample]}`.
+        `{layer: [number of units, number of units in the sample]}`.
     """
     import deconv
 
@@ -159,7 +159,7 @@ def make(name, path, layers=None, channels=8, seed=0, count=None):
 
 
 def load(path):
-    """The `Subject` in a file of `make`."""
+    """Read a file of `make` as a `Subject`."""
     with np.load(path) as file:
         arrays = dict(file)
     about = json.loads(str(arrays["about"]))
@@ -184,7 +184,7 @@ def load(path):
 
 
 def _described(layer):
-    """Kind, name and settings of a Keras layer, as far as `twins` has to know them."""
+    """Kind, name and settings of a Keras layer, as needed by `twins`."""
     config = layer.get_config()
     kept = ("pool_size", "kernel_size", "strides", "padding", "groups", "size", "k", "alpha", "beta", "convention")
     found = {"kind": type(layer).__name__, "name": layer.name}

@@ -20,10 +20,10 @@ from scripts import command_line
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 SIDE, LIMIT = 256, 120
-"""Pixels, and the seconds in which dream and style should be done on two cores."""
+"""Side in pixels; limit in seconds for dream and style on two cores."""
 
 CONTENT, STYLE = 8, 12
-"""Tents in a wood; a window of stained glass."""
+"""Indices of photographs: tents in a wood; a window of stained glass."""
 
 
 @app.command(help=__doc__)
@@ -34,7 +34,7 @@ def main(
     quick: measuring.Quick = False,
 ):
     measuring.check_options(repeats, threads, out)
-    if "tensorflow" not in sys.modules:  # which reads them when it is loaded
+    if "tensorflow" not in sys.modules:  # TensorFlow reads them when it is loaded
         os.environ.update(workers.environment(threads))
     try:
         rows, found = _contestants(72 if quick else SIDE, quick)
@@ -57,7 +57,7 @@ def main(
 
 
 def _contestants(side, quick):
-    """Functions that return their seconds, and where they write what they have reached."""
+    """Functions that return their seconds, and a dict that they fill with their results."""
     import numpy as np
 
     import models

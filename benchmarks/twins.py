@@ -1,8 +1,8 @@
-"""The same network for the other packages: in torch, and in Keras with contrast normalisation passed straight through.
+"""Copies of a network for the other packages: in torch, and in Keras with the identity as gradient of normalisation.
 
-A deconvnet leaves contrast normalisation out on the way down: what comes from above passes as it is. Packages that
-differentiate the network would differentiate it too, so in both twins its derivative is the identity. Forward, all
-compute the same numbers.
+A deconvnet skips contrast normalisation in the backward direction: the signal passes unchanged. Packages that
+differentiate the network would differentiate it as well, so its derivative is the identity in both copies. The forward
+passes compute equal numbers.
 """
 
 from collections import OrderedDict
@@ -11,15 +11,15 @@ import numpy as np
 
 
 def torch_twin(subject, last=None):
-    """The network of a subject in torch, weights fixed, channels first.
+    """Rebuild the network of a subject in torch, with fixed weights and channels first.
 
     Args:
         subject: A `subjects.Subject`.
-        last: Layer to stop at, its rectification included; None for the whole network.
+        last: Last layer, including its activation; None for the whole network.
 
     Returns:
-        `torch.nn.Sequential`, whose modules are called as the Keras layers; what activates conv1 is `conv1_relu`. It
-        takes `(n, channels, height, width)`.
+        `torch.nn.Sequential`, whose modules have the names of the Keras layers; the activation of conv1 is
+        `conv1_relu`. Its input is `(n, channels, height, width)`.
     """
     from torch import nn
 
@@ -70,7 +70,7 @@ def _torch_modules(layer, weights):
 
 
 def _same_border(layer):
-    """Cells of padding on each side; only odd kernels without stride have as many on both."""
+    """Cells of padding on each side, which are equal for odd kernels without stride only."""
     if any(size % 2 == 0 for size in layer["kernel_size"]) or tuple(layer["strides"]) != (1, 1):
         raise ValueError(f"The padding of layer '{layer['name']}' is not the same on both sides.")
     return tuple(size // 2 for size in layer["kernel_size"])
@@ -116,7 +116,7 @@ def _flatten_as_keras():
     from torch import nn
 
     class Flatten(nn.Module):
-        """Row by row, column by column, channel by channel, as Keras flattens maps whose channels are last."""
+        """Flatten in the order rows, columns, channels, as Keras does with the channels last."""
 
         def forward(self, maps):
             return maps.permute(0, 2, 3, 1).flatten(1)
@@ -125,7 +125,7 @@ def _flatten_as_keras():
 
 
 def straight_model(model, last):
-    """A Keras model up to a layer, with the same weights, whose contrast normalisation is passed straight through."""
+    """Copy a Keras model up to a layer, with the identity as the derivative of contrast normalisation."""
     import keras
     import tensorflow as tf
 

@@ -1,10 +1,10 @@
-"""A process for each family of contestants, which does what it is told over a pipe.
+"""A process for each family of contestants, which executes requests that it receives over a pipe.
 
-TensorFlow and torch bring two thread pools, two oneDNN and two allocators. Tried in one process, torch took up to a
-tenth longer beside TensorFlow, on a busy machine; besides, a peak of memory then belongs to nobody, and xplique, which
-wants an older TensorFlow, cannot be there at all. So every family has a process of its own, with an interpreter of its
-own if need be; all keep what they have loaded, and only one of them works at any time, while the others sleep on their
-pipes.
+TensorFlow and torch have separate thread pools, oneDNN copies and allocators. In a test in one process, torch took up
+to a tenth longer next to TensorFlow, on a busy machine. Besides, peak memory could not be attributed, and xplique,
+which needs an older TensorFlow, could not be included. So every family has a process of its own, if necessary with an
+interpreter of its own. The processes keep what they have loaded. Only one of them computes at a time; the others wait
+for input.
 
 A family is a module with `CONTESTANTS = {row of the table: Contestant}`.
 """
@@ -28,14 +28,14 @@ VERSIONS = ("numpy", "tensorflow", "keras", "torch", "captum", "xplique", "tf-ex
 
 
 class Contestant:
-    """One way to answer the question of a script.
+    """An implementation that is compared in a benchmark.
 
     Args:
-        subject: The `subjects.Subject` that all contestants look at.
+        subject: The `subjects.Subject`, the same for all contestants.
 
     Attributes:
-        needs: Packages without which there is no such row.
-        settings: Ways to run it, from which the fastest is taken: batch sizes, memory formats.
+        needs: Packages that it requires.
+        settings: Batch sizes or memory formats, of which the fastest is used.
     """
 
     needs = ()
@@ -46,19 +46,19 @@ class Contestant:
         self.best = {}
 
     def compute(self, case, setting):
-        """Answer one case; what it returns is whatever the package gives."""
+        """Compute one case; the form of the result depends on the package."""
         raise NotImplementedError
 
     def result(self, case, found):
-        """What `compute` gave, as an array that can be compared with the others'."""
+        """The result of `compute` as an array that can be compared between contestants."""
         return np.asarray(found)
 
     def once(self, case, setting):
-        """Seconds of what a larger case of the same images would not do again: it is not scaled with the rest."""
+        """Seconds that do not increase with the size of a case of the same images, and must not be scaled."""
         return 0.0
 
     def tune(self, case, key):
-        """Try every setting twice on a case, keep the fastest for all cases of this key; `{setting: seconds}`."""
+        """Run every setting twice on a case and keep the fastest for all cases of `key`; `{setting: seconds}`."""
         seconds = {}
         for setting in self.settings:
             self.compute(case, setting)
@@ -67,15 +67,15 @@ class Contestant:
         return {str(setting): taken for setting, taken in seconds.items()}
 
     def run(self, case, key):
-        """Seconds for one case, with the setting that was best for its key.
+        """Seconds for one case, with the fastest setting for its key.
 
-        A short one is run once more and counts then: before it, another process had the caches.
+        A short run is repeated and its repetition counts, because another process used the caches before.
         """
         seconds = self._clock(case, self.chosen(key))
         return seconds if seconds > 0.5 else self._clock(case, self.chosen(key))
 
     def chosen(self, key):
-        """The setting that was best for a key; the first where none was tried."""
+        """The fastest setting for a key; the first setting without measurements."""
         return self.best.get(key, self.settings[0])
 
     def _clock(self, case, setting):
@@ -89,7 +89,7 @@ class Worker:
 
     Args:
         family: Name of the module in this folder.
-        threads: Threads of everything in it.
+        threads: Number of threads of every library in it.
         python: Its interpreter.
     """
 
@@ -117,7 +117,7 @@ class Worker:
         self._errors.close()
 
     def ask(self, method, **arguments):
-        """Let it call a method of `Server` and return what that does.
+        """Call a method of `Server` in the process and return its result.
 
         Raises:
             RuntimeError: If the method raises anything, or the process has ended.
@@ -139,7 +139,7 @@ class Worker:
 
 
 class Here:
-    """The same without a process, for a quick run, in which times mean nothing."""
+    """A `Worker` without a process, for quick runs, whose times are not meaningful."""
 
     def __init__(self, family):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -157,7 +157,7 @@ class Here:
 
 
 class Server:
-    """What a worker can be asked for. Arguments and results are what JSON can hold; arrays go through files."""
+    """The methods of a worker. Arguments and results are JSON values; arrays are passed in files."""
 
     def __init__(self, family):
         self.module = importlib.import_module(f"benchmarks.{family}")
@@ -165,12 +165,12 @@ class Server:
         self.as_batches = {}
 
     def names(self, question):
-        """The rows of a question, without its name."""
+        """The rows of a question, without the prefix."""
         rows = (row.partition(": ") for row in self.contestants)
         return [row for asked, _, row in rows if asked == question]
 
     def missing(self):
-        """`{row without its question: why it cannot be}`, of the rows whose packages cannot be imported."""
+        """`{row without its question: reason}` of the rows whose packages cannot be imported."""
         found = {}
         for row, contestant in self.contestants.items():
             for package in contestant.needs:
@@ -183,7 +183,7 @@ class Server:
         return found
 
     def versions(self):
-        """`{package: version}` of what is installed here."""
+        """`{package: version}` of the installed packages in `VERSIONS`."""
         found = {}
         for package in VERSIONS:
             try:
@@ -193,7 +193,7 @@ class Server:
         return found
 
     def open(self, row, path):
-        """Make a contestant for the subject in a file; returns seconds."""
+        """Create a contestant for the subject in a file; returns the seconds taken."""
         from benchmarks import subjects
 
         start = time.perf_counter()
@@ -214,7 +214,7 @@ class Server:
         return contestant.once(case, contestant.chosen(key))
 
     def result(self, row, path, case, key, out):
-        """Save what a contestant finds as `.npy`; returns the seconds of finding it."""
+        """Save the result of a contestant as `.npy`; returns the seconds of computing it."""
         contestant = self.as_batches[row, path]
         start = time.perf_counter()
         found = contestant.compute(case, contestant.chosen(key))
@@ -223,7 +223,7 @@ class Server:
         return seconds
 
     def peak(self, row, path, warm, case):
-        """Compute two cases, the first to warm up: `peaks.peak_of` the second."""
+        """`peaks.peak_of` the computation of a case, after that of another as a warm-up."""
         from benchmarks import peaks
 
         contestant = self.as_batches[row, path]
@@ -237,9 +237,9 @@ class Server:
 
 
 def serve(family):
-    """Answer questions from the standard input on the standard output, until there are no more."""
+    """Execute requests from the standard input until it ends; results go to the standard output."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a package prints does not get into an answer
+    os.dup2(2, 1)  # output of packages must not mix with the results
     server = Server(family)
     for line in sys.stdin:
         method, arguments = json.loads(line)
@@ -253,7 +253,7 @@ def serve(family):
 
 
 def environment(threads):
-    """The environment in which everything uses so many threads, and TensorFlow is quiet."""
+    """Environment variables that set the number of threads, hide GPUs and reduce the messages of TensorFlow."""
     number = str(threads)
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
