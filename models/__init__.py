@@ -1,4 +1,4 @@
-"""Networks to look into, in the manner of `keras.applications`.
+"""Network architectures, in the manner of `keras.applications`.
 
 Each network is a function that returns a `keras.Model`; the module of the same name holds what belongs to it:
 
@@ -8,13 +8,13 @@ Each network is a function that returns a `keras.Model`; the module of the same 
     images = models.lenet5.preprocess_input(pixels)
     models.lenet5.decode_predictions(model.predict(images))
 
-This package does not know `deconv`: any Keras model can be looked into, and these can be used without it.
+This package does not depend on `deconv`: `deconv` works with any Keras model, and these networks without `deconv`.
 """
 
 # ruff: noqa: E402
 from models import keras_backend
 
-keras_backend.check()  # before any layer is defined
+keras_backend.check()  # must precede the definition of layers
 
 from models import alexnet, alexnet_owt, lenet5, zfnet, zfnet512
 from models.alexnet import AlexNet

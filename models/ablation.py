@@ -1,4 +1,4 @@
-"""Networks with layers left out and others resized, as in Table 3 of Zeiler & Fergus (arXiv:1311.2901)."""
+"""Copies of networks with layers left out or resized, as in Table 3 of Zeiler & Fergus (arXiv:1311.2901)."""
 
 import difflib
 from numbers import Integral
@@ -7,31 +7,31 @@ import keras
 
 
 def altered(model, without=(), sizes=None):
-    """A fresh network like this one, with some layers left out and others of another size.
+    """Rebuild a network with layers left out or resized, and with new weights.
 
-    A layer is left out with all that only serves it, which is what stands between it and the next layer with a size
-    of its own, flattening or resampling: `"fc7"` goes with `dropout7`, LeNet-5's `"conv2"` with `pool2`, AlexNet's
-    with `norm2` and `pool2`. `left_out` names them. What comes after then sees what came before, and takes its shape
-    from it: without `conv2` the first dense layer of LeNet-5 has 1,176 inputs instead of 400.
+    A layer is left out together with the layers that only serve it: those between it and the next layer with a size of
+    its own, flattening or resampling. `"fc7"` is left out with `dropout7`, LeNet-5's `"conv2"` with `pool2`, AlexNet's
+    with `norm2` and `pool2`. `left_out` returns their names. The following layer receives the input of the layers left
+    out, and takes its shape from it: without `conv2` the first dense layer of LeNet-5 has 1,176 inputs instead of 400.
 
-    The paper does not say what goes with a layer. Those that it takes are layers 3, 4, 6 and 7, none of them pooled,
-    so that only the dropout is our choice.
+    The paper does not say which layers are left out together. It leaves out layers 3, 4, 6 and 7, none of which is
+    followed by pooling, so that only the treatment of dropout is a choice of this project.
 
     Args:
         model: A Functional or Sequential `keras.Model` that is a chain: every layer has one input and is used once, as
             in LeNet-5, AlexNet and ZFNet. It is not changed.
-        without: Name or names of the layers to leave out: convolutions and dense layers, neither the first nor the
+        without: Name or names of the layers to leave out: convolutions and dense layers, but not the first nor the
             last of them.
-        sizes: `{layer: size}`: filters of convolutions, units of dense layers, e.g. `{"conv3": 512, "fc6": 256}`. Not
-            of the last layer, which has one unit per class.
+        sizes: `{layer: size}`: filters of convolutions, units of dense layers, e.g. `{"conv3": 512, "fc6": 256}`. The
+            last layer is excluded; it has one unit per class.
 
     Returns:
-        A functional `keras.Model` of the same name, not compiled. Its layers have the names and settings that they had;
-        all weights are new, drawn as those of the model were.
+        A functional `keras.Model` of the same name, not compiled. Its layers keep their names and other settings; all
+        weights are new, drawn by the initializers of the model.
 
     Raises:
-        ValueError: If the model is no chain; a name is none of its layers, or not one that can be left out or resized;
-            a size is no positive whole number; or channels cannot be divided into a layer's groups.
+        ValueError: If the model is not a chain; a name is not one of its layers, or one that cannot be left out or
+            resized; a size is not a positive whole number; or channels cannot be divided into a layer's groups.
     """
     if not isinstance(sizes or {}, dict):
         raise ValueError(f"sizes must be {{layer: size}}, as {{'conv3': 512}}; got {sizes!r}.")
@@ -48,7 +48,7 @@ def altered(model, without=(), sizes=None):
 
 
 def left_out(model, without):
-    """The names of all layers that go where some are left out, from the image up.
+    """Names of all layers that are left out together with the given ones, from the input up.
 
     Args:
         model: See `altered`.
@@ -58,7 +58,7 @@ def left_out(model, without):
         Tuple of names: those in `without`, and the layers that only serve them.
 
     Raises:
-        ValueError: As `altered`.
+        ValueError: See `altered`.
     """
     chain, gone = _chain(model), []
     if not isinstance(without, str | list | tuple):
@@ -78,10 +78,10 @@ def left_out(model, without):
 
 
 def _chain(model):
-    """The layers from the image up, without the input."""
+    """The layers from the input up, without the input layer."""
     if not isinstance(model, keras.Model):
         raise ValueError(f"`model` must be a keras.Model, got {model!r}.")
-    inputs, outputs = (getattr(model, ends, None) or () for ends in ("inputs", "outputs"))  # a subclass has none
+    inputs, outputs = (getattr(model, ends, None) or () for ends in ("inputs", "outputs"))  # neither in a subclass
     if len(inputs) != 1 or len(outputs) != 1:
         raise ValueError(
             f"Layers can be left out of a network with one input and one output; '{model.name}' has "
@@ -103,7 +103,7 @@ def _chain(model):
 
 
 def _size_key(layer):
-    """What a layer calls its size, `"filters"` or `"units"`; None for one that has the size of its input."""
+    """Name of a layer's size argument, `"filters"` or `"units"`; None for a layer whose size is that of its input."""
     return next((key for key in ("filters", "units") if hasattr(layer, key)), None)
 
 
@@ -131,7 +131,7 @@ def _check_size(model, chain, name, size, gone):
 
 
 def _rebuilt(layer, size, channels):
-    """A new layer with the settings of another, but for its size."""
+    """A new layer with the settings of another, except for its size."""
     config = layer.get_config()
     if size is not None:
         config[_size_key(layer)] = int(size)

@@ -1,8 +1,8 @@
-"""AlexNet as BVLC trained it with Caffe.
+"""AlexNet as trained by BVLC with Caffe.
 
 Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional neural networks", 2012; BVLC's
-`bvlc_alexnet`. Where the two differ this is BVLC's: inputs of 227 pixels instead of 224 (the paper's own numbers need
-them), contrast normalisation with k = 1 and alpha divided by its size, biases that start at 0.1 instead of 1, one GPU.
+`bvlc_alexnet`. Where the two differ, this is BVLC's: inputs of 227 pixels instead of 224 (the paper's own numbers imply
+227), contrast normalisation with k = 1 and alpha divided by its size, biases initialised to 0.1 instead of 1, one GPU.
 """
 
 from pathlib import Path
@@ -16,8 +16,8 @@ from models.loading import validation, weight_files
 
 __all__ = ["AlexNet", "decode_predictions", "preprocess_input", "to_pixels"]
 
-_SMALLEST_SIDE = 51  # a smaller image leaves nothing after pool5
-_FITTING_SIDES = range(211, 243)  # those of which pool5 makes 6 x 6
+_SMALLEST_SIDE = 51  # the output of pool5 is empty for smaller images
+_FITTING_SIDES = range(211, 243)  # sides for which the output of pool5 is 6 x 6
 _KNOWN = {
     "imagenet": validation.Known(1000, (227, 227, 3), _FITTING_SIDES, units=(4096, 4096)),
     "imagenette": validation.Known(
@@ -62,19 +62,19 @@ def AlexNet(
     | dropout7    | half of it, in training                 | 4096        |            | all       |       |
     | predictions | dense, softmax                          | 1000        | 4,097,000  | all       |       |
 
-    "sees" is the receptive field of one unit in pixels, "every" the distance in pixels between the fields of two
-    neighbouring units.
+    "sees" is the receptive field of one unit in pixels, "every" the distance in pixels between the receptive fields of
+    two neighbouring units.
 
     Args:
         weights: `"imagenet"`, BVLC's, which are downloaded once (`models.loading.imagenet_weights`); `"imagenette"`, of
-            ten classes and small dense layers, trained by `scripts/train_alexnet.py`
-            (`models/weights/alexnet_imagenette.json` says how); `None` for random values, distributed as BVLC's; or the
-            path of a `.keras`, `.weights.h5` or `.npz` file. With `include_top=False` only the convolutions are read
-            from it.
-        input_shape: `(height, width, channels)`, at least 51 x 51; or `(None, None, channels)`, and what pool5 makes
-            of an image is resampled to 6 x 6 by a layer `grid` before fc6. Named weights with their dense layers need
-            sides of 211 to 242, which pool5 makes 6 x 6 of, or open ones.
-        classes: Number of classes; by default that of the weights, of a file too, 1000 without.
+            ten classes and small dense layers, trained by `scripts/train_alexnet.py` (described in
+            `models/weights/alexnet_imagenette.json`); `None` for random values, distributed as BVLC's; or the path of a
+            `.keras`, `.weights.h5` or `.npz` file. With `include_top=False` only the convolutions are read from it.
+        input_shape: `(height, width, channels)`, at least 51 x 51; or `(None, None, channels)`: a layer `grid` before
+            fc6 then resamples the output of pool5 to 6 x 6. Named weights with their dense layers need sides of 211 to
+            242, for which the output of pool5 is 6 x 6, or open ones.
+        classes: Number of classes; by default that of the weights (also of a file), 1000 without weights.
+        units: Sizes of fc6 and fc7, one number for both or a pair; by default those of the weights, 4096 without.
         units: Sizes of fc6 and fc7, one number for both or a pair; by default those of the weights, 4096 without.
         dropout: Share of fc6 and of fc7 that is dropped in training, in [0, 1). With 0 there are no Dropout layers.
         include_top: With `False` the network ends at pool5.
@@ -127,17 +127,17 @@ def AlexNet(
 
 
 def preprocess_input(images):
-    """Photographs as AlexNet expects them: blue, green, red, less their means. See `preprocessing.preprocess`."""
+    """Convert photographs to AlexNet's inputs: BGR, minus the mean colour. See `preprocessing.preprocess`."""
     return preprocessing.preprocess(images, "caffe")
 
 
 def to_pixels(images):
-    """The way back from `preprocess_input`, for display: uint8, RGB. See `preprocessing.to_pixels`."""
+    """Inverse of `preprocess_input`, for display: uint8, RGB. See `preprocessing.to_pixels`."""
     return preprocessing.to_pixels(images, "caffe")
 
 
 def _relu(spread=0.01, bias=0.0):
-    """Rectification, and initial values as in Krizhevsky et al. 2012, section 5, with BVLC's biases."""
+    """Arguments for ReLU and for initial values as in Krizhevsky et al. 2012, section 5, with BVLC's biases."""
     return {
         "activation": "relu",
         "kernel_initializer": keras.initializers.RandomNormal(0.0, spread),

@@ -1,7 +1,7 @@
 """AlexNet on one GPU, without groups and contrast normalisation: torchvision's `alexnet`.
 
 Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014 (arXiv:1404.5997). Where the two
-differ this is torchvision's.
+differ, this is torchvision's.
 """
 
 import keras
@@ -12,9 +12,9 @@ from models.loading import validation, weight_files
 
 __all__ = ["AlexNetOWT", "decode_predictions", "preprocess_input", "to_pixels"]
 
-_SMALLEST_SIDE = 63  # a smaller image leaves nothing after pool5
+_SMALLEST_SIDE = 63  # the output of pool5 is empty for smaller images
 _SMALLEST_SIDE_WITH_TOP = 95  # a smaller image leaves one cell, which Keras's adaptive pooling cannot spread in a graph
-_FITTING_SIDES = range(223, 255)  # those of which pool5 makes 6 x 6
+_FITTING_SIDES = range(223, 255)  # sides for which the output of pool5 is 6 x 6
 _KNOWN = {"imagenet": validation.Known(1000, (224, 224, 3), units=(4096, 4096))}
 
 
@@ -49,18 +49,18 @@ def AlexNetOWT(
     | fc7         | dense, ReLU                              | 4096        | 16,781,312 | all       |       |
     | predictions | dense, softmax                           | 1000        | 4,097,000  | all       |       |
 
-    "sees" is the receptive field of one unit in pixels, "every" the distance in pixels between the fields of two
-    neighbouring units. Dropout comes before the dense layers whose inputs it drops.
+    "sees" is the receptive field of one unit in pixels, "every" the distance in pixels between the receptive fields of
+    two neighbouring units. Dropout precedes the dense layers whose inputs it drops.
 
     Args:
         weights: `"imagenet"`, torchvision's `IMAGENET1K_V1`, which are downloaded once
             (`models.loading.imagenet_weights`); `None` for random values, kernels distributed as PyTorch's and biases
             0; or the path of a `.keras`, `.weights.h5` or `.npz` file. With `include_top=False` only the convolutions
             are read from it.
-        input_shape: `(height, width, channels)`, at least 95 x 95, without dense layers 63 x 63. Where pool5 does not
-            make 6 x 6 of it, a layer `grid` after it averages to 6 x 6, as torchvision's adaptive pooling does; Keras
-            has it since 3.13.
-        classes: Number of classes; by default that of the weights, of a file too, 1000 without.
+        input_shape: `(height, width, channels)`, at least 95 x 95, without dense layers 63 x 63. Where the output of
+            pool5 is not 6 x 6, a layer `grid` after it averages to 6 x 6, as torchvision's adaptive pooling does; it
+            requires Keras 3.13.
+        classes: Number of classes; by default that of the weights (also of a file), 1000 without weights.
         units: Sizes of fc6 and fc7, one number for both or a pair; by default those of the weights, 4096 without.
         dropout: Share of the inputs of fc6 and of fc7 that is dropped in training, in [0, 1). With 0 there are no
             Dropout layers.
@@ -122,17 +122,17 @@ def AlexNetOWT(
 
 
 def preprocess_input(images):
-    """Photographs as torchvision's networks expect them: standardised RGB. See `preprocessing.preprocess`."""
+    """Convert photographs to inputs of torchvision's networks: standardised RGB. See `preprocessing.preprocess`."""
     return preprocessing.preprocess(images, "torch")
 
 
 def to_pixels(images):
-    """The way back from `preprocess_input`, for display: uint8, RGB. See `preprocessing.to_pixels`."""
+    """Inverse of `preprocess_input`, for display: uint8, RGB. See `preprocessing.to_pixels`."""
     return preprocessing.to_pixels(images, "torch")
 
 
 def _relu():
-    """Rectification, and kernels that start as PyTorch's: uniform in +-1 / sqrt(inputs of a unit)."""
+    """Arguments for ReLU and for PyTorch's initial kernels: uniform in +-1 / sqrt(inputs of a unit)."""
     return {
         "activation": "relu",
         "kernel_initializer": keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),

@@ -1,4 +1,4 @@
-"""What AlexNet and its successors end in: two dense layers with dropout, and the classes."""
+"""The classifier of AlexNet and its successors: two dense layers with dropout, and the output layer."""
 
 import keras
 
@@ -6,7 +6,7 @@ LAYERS = ("fc6", "fc7", "predictions")
 
 
 def dense_layers(maps, units, classes, *, dropout, activation, settings, last=None, dropout_first=False):
-    """Flatten maps and put the dense layers on top.
+    """Flatten activation maps and add the dense layers.
 
     Args:
         maps: Keras tensor `(batch, rows, columns, channels)`.
@@ -14,9 +14,9 @@ def dense_layers(maps, units, classes, *, dropout, activation, settings, last=No
         classes: Number of classes.
         dropout: Share of fc6 and of fc7 that is dropped in training; with 0 there are no Dropout layers.
         activation: Activation of the last layer, which is float32, or float64 if all layers are.
-        settings: Arguments of fc6 and fc7, such as activation and initial values.
-        last: Those of the last layer, by default the same.
-        dropout_first: Whether a layer's inputs are dropped, as in torchvision, and not its outputs.
+        settings: Arguments of fc6 and fc7, such as activation and initializers.
+        last: Arguments of the last layer, by default the same.
+        dropout_first: Whether dropout is applied to a layer's inputs, as in torchvision, and not to its outputs.
 
     Returns:
         Keras tensor `(batch, classes)`.

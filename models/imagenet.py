@@ -1,4 +1,4 @@
-"""The classes of ImageNet's challenge, and of Imagenette, ten of them."""
+"""The classes of the ImageNet challenge, and of Imagenette, a subset of ten."""
 
 import functools
 import json
@@ -32,12 +32,12 @@ def imagenet_classes():
 
 
 def decode_predictions(predictions, top=5):
-    """Name the classes that a network finds most probable.
+    """Names of the most probable classes.
 
     Args:
         predictions: Array or tensor `(n, 1000)`, the output of a network with ImageNet's classes, or `(n, 10)`, with
-            Imagenette's. Other ten classes cannot be told from these.
-        top: How many to name.
+            those of Imagenette. Any other ten classes cannot be distinguished from these.
+        top: Number of classes.
 
     Returns:
         For each image a list of `top` tuples `(wnid, name, score)`, the highest score first, e.g.

@@ -1,14 +1,14 @@
-"""Keras must run on TensorFlow, in whose operations the layers of these networks are written."""
+"""Check that Keras runs on TensorFlow, which the layers of these networks require."""
 
 import os
 import sys
 
 
 def check():
-    """Fail if Keras runs on another backend, or the environment says that it will when it is imported.
+    """Check that Keras runs on TensorFlow, or will do so according to the environment when it is imported.
 
     Raises:
-        ImportError: With the way out.
+        ImportError: If it does not; the message says what to do.
     """
     keras = sys.modules.get("keras")
     loaded = getattr(getattr(keras, "backend", None), "backend", None)  # absent while Keras itself is being imported

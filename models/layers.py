@@ -1,7 +1,7 @@
 """Layers of the first ImageNet networks that Keras lacks, and the weight constraint of Zeiler & Fergus.
 
-All are serializable. A class that says `mirrored_as` names the Keras layer whose transpose leads its signal down; a
-deconvnet reads it there, so that neither package has to know the other.
+All are serializable. The attribute `mirrored_as` of a class names the Keras layer whose transpose propagates its signal
+backward; a deconvnet reads it, so that the two packages do not depend on each other.
 """
 
 import math
@@ -18,10 +18,9 @@ from keras import ops
 class GroupedConv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D` with `groups`, several times as fast on a CPU.
 
-    The same kernel, the same result: filter `f` of `filters` sees the channels of its own group only, as in the
-    networks of Krizhevsky et al. 2012, section 3.5, whose two groups lay on two GPUs. Keras's TensorFlow backend sends
-    grouped kernels to XLA on a CPU, where training is four times slower; TensorFlow's own convolution takes them as
-    they are.
+    Kernel and result are the same: filter `f` of `filters` takes the channels of its own group only, as in the networks
+    of Krizhevsky et al. 2012, section 3.5, whose two groups were on two GPUs. Keras's TensorFlow backend passes grouped
+    kernels to XLA on a CPU, where training is four times slower; TensorFlow's own convolution accepts them directly.
     """
 
     mirrored_as = keras.layers.Conv2D
@@ -45,8 +44,8 @@ class LocalResponseNormalization(keras.layers.Layer):
     """Contrast normalisation across channels (Krizhevsky et al. 2012, section 3.3).
 
     `b_i = a_i / (k + alpha * sum_j a_j^2) ** beta`, where `j` runs over the `size` channels around `i`, fewer at the
-    ends. Two conventions are published. The paper multiplies the sum by `alpha`, with k = 2; Caffe and ONNX multiply
-    the mean, so that their `alpha` is divided by `size`, with k = 1.
+    ends. There are two published conventions. The paper multiplies the sum by `alpha`, with k = 2; Caffe and ONNX
+    multiply the mean, i.e. divide `alpha` by `size`, with k = 1.
 
     Args:
         size: Number of channels, odd.
@@ -89,7 +88,7 @@ class LocalResponseNormalization(keras.layers.Layer):
     def call(self, inputs):
         dtype = "float32" if self.compute_dtype == "float16" else self.compute_dtype
         maps = ops.cast(inputs, dtype)
-        # A product with a band matrix: as a sum of shifted maps it takes twice as long on a CPU.
+        # A product with a band matrix; a sum of shifted maps takes twice as long on a CPU.
         energy = self.k + ops.matmul(ops.square(maps), ops.cast(self._neighbours, dtype))
         if self.beta == 0.75:  # two square roots instead of a logarithm and an exponential
             root = ops.rsqrt(energy)
@@ -106,17 +105,17 @@ class LocalResponseNormalization(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="models")
 class CeilMaxPooling2D(keras.layers.MaxPooling2D):
-    """Max pooling whose last window may reach over the edge, as Caffe and cuda-convnet have it.
+    """Max pooling whose last window may extend beyond the edge, as in Caffe and cuda-convnet.
 
-    Of `n` cells it makes `1 + ceil((n - pool_size) / strides)` (`keras.layers.MaxPooling2D` rounds down). What lies
-    outside the map never wins.
+    The output has `1 + ceil((n - pool_size) / strides)` cells for `n` (`keras.layers.MaxPooling2D` rounds down). Cells
+    outside the map are never the maximum.
 
     Args:
         pool_size: Int or pair.
-        strides: Int or pair, by default `pool_size`; not more than it, or a window could miss the map.
+        strides: Int or pair, by default `pool_size`; at most `pool_size`, else a window could lie outside the map.
 
     Raises:
-        ValueError: If `strides` exceed `pool_size`, a map is too small for one window, or it has not its channels last.
+        ValueError: If `strides` exceed `pool_size`, a map is too small for one window, or channels are not last.
     """
 
     mirrored_as = keras.layers.MaxPooling2D
@@ -135,8 +134,8 @@ class CeilMaxPooling2D(keras.layers.MaxPooling2D):
             raise ValueError(f"CeilMaxPooling2D takes channels_last, got {self.data_format!r}.")
 
     def call(self, inputs):
-        self.compute_output_shape(inputs.shape)  # refuses what is too small
-        # One stride less a cell beyond the edge turns rounding down into rounding up.
+        self.compute_output_shape(inputs.shape)  # rejects maps that are too small
+        # Padding by one less than the stride turns rounding down into rounding up.
         ends = [(0, 0), *((0, stride - 1) for stride in self.strides), (0, 0)]
         padded = ops.pad(inputs, ends, constant_values=-float("inf"))
         return ops.max_pool(padded, self.pool_size, self.strides, "valid", self.data_format)
@@ -158,8 +157,8 @@ class CeilMaxPooling2D(keras.layers.MaxPooling2D):
 class FilterRMS(keras.constraints.Constraint):
     """Rescale every filter whose root mean square exceeds a radius to that radius (arXiv:1311.2901, section 3).
 
-    Zeiler & Fergus found it crucial against filters of the first layer that dominate all others. How often they apply
-    it they do not say; as a Keras constraint it is after every update.
+    Zeiler & Fergus found it crucial against filters of the first layer that dominate all others. They do not say how
+    often they apply it; a Keras constraint is applied after every update.
 
     Args:
         radius: The largest RMS of a filter over its rows, columns and input channels. The paper's 0.1 is for inputs of
@@ -184,7 +183,7 @@ class FilterRMS(keras.constraints.Constraint):
 
 
 def _has_grouped_gradient(dtype):
-    """Whether TensorFlow can differentiate a grouped convolution everywhere: on a CPU only oneDNN can, in two types."""
+    """Whether TensorFlow can differentiate a grouped convolution anywhere; on a CPU only oneDNN can, in two types."""
     onednn = platform.machine() in ("x86_64", "AMD64") and os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0"
     return onednn and dtype in ("float32", "bfloat16")
 

@@ -1,9 +1,9 @@
-"""LeNet-5 with rectifiers and max pooling, the form of it that a deconvnet can look into.
+"""LeNet-5 with ReLU and max pooling, the form to which a deconvnet applies.
 
-LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", 1998. Where we differ
-from the paper, as nearly everyone does today: ReLU instead of a scaled tanh, max pooling instead of trained
-averages, a conv2 that sees all six maps of pool1, softmax instead of Gaussian connections. The original has neither
-switches nor rectification, and so nothing for a deconvnet to reverse.
+LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", 1998. Differences from the
+paper, as in most current implementations: ReLU instead of a scaled tanh, max pooling instead of trained averages, a
+conv2 that takes all six maps of pool1, softmax instead of Gaussian connections. The original has neither switches nor
+rectification, which a deconvnet needs.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ _KNOWN = {
         10, (28, 28, 1), range(28, 29), file=Path(__file__).parent / "weights" / "lenet5_mnist.npz"
     )
 }
-_SMALLEST_SIDE = 12  # a smaller image leaves nothing after pool2
+_SMALLEST_SIDE = 12  # the output of pool2 is empty for smaller images
 _DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
@@ -45,13 +45,13 @@ def LeNet5(
     | fc4         | dense, ReLU                     | 84         | 10,164     | all     |       |
     | predictions | dense, softmax                  | 10         | 850        | all     |       |
 
-    "sees" is the receptive field of one unit in pixels, "every" the distance in pixels between the fields of two
-    neighbouring units. Padding by 2 is the 32x32 input of 1998. It pads with 0, which is background: see
-    `preprocess_input`.
+    "sees" is the receptive field of one unit in pixels, "every" the distance in pixels between the receptive fields of
+    two neighbouring units. Padding by 2 corresponds to the 32x32 input of 1998. It pads with 0, the background value:
+    see `preprocess_input`.
 
     Args:
         weights: `"mnist"`, trained on the 60,000 digits of MNIST's training part by `scripts/train_lenet5.py`
-            (`models/weights/lenet5_mnist.json` says how); `None` for random values; or the path of a `.keras`,
+            (described in `models/weights/lenet5_mnist.json`); `None` for random values; or the path of a `.keras`,
             `.weights.h5` or `.npz` file. With `include_top=False` only the convolutions are read from it.
         input_shape: `(height, width, channels)`, at least 12 x 12.
         classes: Number of classes.
@@ -96,20 +96,20 @@ def LeNet5(
 
 
 def preprocess_input(images):
-    """Pixels as LeNet-5 expects them: float32 in [0, 1], a light digit on a background of 0.
+    """Scale pixels to LeNet-5's inputs: float32 in [0, 1], a light digit on a background of 0.
 
-    Nothing is subtracted, so that the zeros with which conv1 pads the image are background like the rest of it.
+    No mean is subtracted, so that the zeros with which conv1 pads the image equal its background.
 
     Args:
         images: Pixel values in [0, 255], any number type: an array or a tensor `(h, w)`, `(h, w, channels)`,
             `(n, h, w)` or `(n, h, w, channels)`. A last axis of length 1 or 3 is read as channels.
 
     Returns:
-        float32 of the same shape, ending with the channels: `(h, w)` becomes `(h, w, 1)`, and `(n, h, w)`
+        float32 of the same shape with a last axis of channels: `(h, w)` becomes `(h, w, 1)`, and `(n, h, w)`
         `(n, h, w, 1)`. An array for an array, a tensor for a tensor. The input is not changed.
 
     Raises:
-        ValueError: If `images` has another number of axes, or is not made of numbers.
+        ValueError: If `images` has another number of axes, or is not numeric.
     """
     is_tensor = keras.ops.is_tensor(images)
     images = images if is_tensor else np.asarray(images)
@@ -129,7 +129,7 @@ def preprocess_input(images):
 
 
 def to_pixels(images):
-    """The way back from `preprocess_input`, for display: numbers in [0, 1] to uint8 in [0, 255], rounded and clipped.
+    """Inverse of `preprocess_input`, for display: numbers in [0, 1] to uint8 in [0, 255], rounded and clipped.
 
     Args:
         images: Array or tensor of any shape.
@@ -142,11 +142,11 @@ def to_pixels(images):
 
 
 def decode_predictions(predictions, top=5):
-    """Name the digits that a LeNet-5 of ten classes finds most probable.
+    """Names of the digits that a LeNet-5 of ten classes finds most probable.
 
     Args:
         predictions: Array or tensor `(n, 10)`, the output of the model.
-        top: How many to name, 1 to 10.
+        top: Number of digits, 1 to 10.
 
     Returns:
         For each image a list of `top` tuples `(class_name, description, score)`, the highest score first,

@@ -1,7 +1,7 @@
-"""From photographs to what a network was trained on, and back: channel order and means, in one table.
+"""Convert photographs to network inputs and back: channel order and means, in one table.
 
-The mean colour of ImageNet's training images is subtracted everywhere; the published sets of it differ in the third
-digit, and each network keeps the one that it is used with.
+All conventions subtract the mean colour of ImageNet's training images. Published values differ in the third digit; each
+network keeps the mean with which it is used.
 """
 
 import sys
@@ -12,10 +12,10 @@ import numpy as np
 
 
 class Convention(NamedTuple):
-    """What becomes of a pixel: its channels are put in order, then `(value - mean) / scale`.
+    """Convention of a network: channels are reordered, then `(value - mean) / scale` is computed.
 
     Attributes:
-        order: `"RGB"` or `"BGR"`, the order of the channels that the network sees.
+        order: `"RGB"` or `"BGR"`, the order of the network's input channels.
         mean: In pixel units [0, 255], in that order.
         scale: In pixel units, in that order.
     """
@@ -26,34 +26,34 @@ class Convention(NamedTuple):
 
 
 CONVENTIONS = {
-    # Caffe reads images with OpenCV, whose channels are blue, green, red. BVLC trained AlexNet on crops less the same
-    # crops of a mean image; the mean pixel in its place is what Caffe's own example of classification takes.
+    # Caffe reads images with OpenCV, whose channels are blue, green, red. BVLC trained AlexNet on crops minus the same
+    # crops of a mean image; Caffe's own classification example subtracts the mean pixel instead.
     "caffe": Convention("BGR", (104.00699, 116.66877, 122.67891)),
     # torchvision divides by 255 first: mean (0.485, 0.456, 0.406), scale (0.229, 0.224, 0.225).
     "torch": Convention("RGB", (0.485 * 255, 0.456 * 255, 0.406 * 255), (0.229 * 255, 0.224 * 255, 0.225 * 255)),
-    # Zeiler & Fergus (section 3) subtract the mean image; as it is not published, ours is the mean pixel. Nor do they
-    # say in which order the channels are.
+    # Zeiler & Fergus (section 3) subtract the mean image, which is not published; the mean pixel replaces it here. They
+    # do not state the order of the channels.
     "zfnet": Convention("RGB", (122.67891, 116.66877, 104.00699)),
-    # The Model Zoo's page of zfnet512 leaves its preprocessing empty, and how it was trained is not recorded. These are
-    # the numbers with which the zoo's accuracy (55.97 % top-1) was measured, by the script of Intel's Neural Compressor
-    # that the page names; it stretches whole images to 224 x 224.
+    # The Model Zoo's page of zfnet512 does not describe its preprocessing, and its training is not documented. These
+    # numbers were used to measure the zoo's accuracy (55.97 % top-1), by the script of Intel's Neural Compressor to
+    # which the page refers; it stretches whole images to 224 x 224.
     "zfnet512": Convention("BGR", (103.939, 116.779, 123.68)),
 }
 
 
 def preprocess(images, convention):
-    """Photographs as a network expects them.
+    """Convert photographs to the inputs of a network.
 
     Args:
-        images: Pixel values in [0, 255], any number type, RGB: an array or a tensor `(..., 3)`. TensorFlow's tensors
-            are taken under every backend of Keras, so that this can be mapped over a `tf.data.Dataset`.
+        images: Pixel values in [0, 255], any number type, RGB: an array or a tensor `(..., 3)`. Tensors of TensorFlow
+            are accepted under every backend of Keras, so that this can be mapped over a `tf.data.Dataset`.
         convention: A name in `CONVENTIONS`.
 
     Returns:
         float32 of the same shape, an array for an array, a tensor for a tensor. The input is not changed.
 
     Raises:
-        ValueError: If `images` has not three channels, or is not made of numbers.
+        ValueError: If `images` does not have three channels, or is not numeric.
     """
     order, mean, scale = CONVENTIONS[convention]
     images = _float32(images)
@@ -74,7 +74,7 @@ def preprocess(images, convention):
 
 
 def to_pixels(images, convention):
-    """The way back from `preprocess`, for display.
+    """Inverse of `preprocess`, for display.
 
     Args:
         images: Array or tensor `(..., 3)` in a network's own units and channel order.
@@ -85,7 +85,7 @@ def to_pixels(images, convention):
         to `preprocess` if those were uint8.
 
     Raises:
-        ValueError: If `images` has not three channels.
+        ValueError: If `images` does not have three channels.
     """
     order, mean, scale = CONVENTIONS[convention]
     images = np.asarray(keras.ops.convert_to_numpy(images), np.float32)

@@ -1,9 +1,10 @@
-"""ZFNet, the network whose layers the paper shows.
+"""ZFNet, the network visualized in the paper.
 
 Zeiler and Fergus, "Visualizing and understanding convolutional networks", arXiv:1311.2901, Fig. 3 and section 3. The
-paper gives the sizes 224, 110, 55, 26, 13 and 6, and no paddings. They are those of cuda-convnet, on whose author's
-work its implementation is based: convolutions and poolings round up, so that the last window reaches over the bottom
-and right edges. That, and the constants of Krizhevsky et al. 2012 for the contrast normalisation, is our reading.
+paper gives the sizes 224, 110, 55, 26, 13 and 6, but no paddings. The sizes are those of cuda-convnet, on whose
+author's work the paper's implementation is based: convolutions and poolings round up, so that the last window extends
+beyond the bottom and right edges. This, and the constants of Krizhevsky et al. 2012 for the contrast normalisation, are
+assumptions.
 """
 
 from pathlib import Path
@@ -17,13 +18,13 @@ from models.loading import validation, weight_files
 
 __all__ = ["ZFNet", "decode_predictions", "preprocess_input", "to_pixels"]
 
-_SMALLEST_SIDE = 48  # a smaller image leaves nothing after pool5
+_SMALLEST_SIDE = 48  # the output of pool5 is empty for smaller images
 _USUAL = validation.Known(1000, (224, 224, 3), units=(4096, 4096))
 _KNOWN = {
     "imagenette": validation.Known(
         10,
         (224, 224, 3),
-        range(208, 240),  # those of which pool5 makes 6 x 6
+        range(208, 240),  # sides for which the output of pool5 is 6 x 6
         units=(256, 256),
         file=Path(__file__).parent / "weights" / "zfnet_imagenette.npz",
     ),
@@ -64,18 +65,17 @@ def ZFNet(
     | dropout7    | half of it, in training            | 4096         |            | all       |       |
     | predictions | dense, softmax                     | 1000         | 4,097,000  | all       |       |
 
-    "sees" is the receptive field of one unit in pixels, "every" the distance in pixels between the fields of two
-    neighbouring units. The zeros of pad1 lie below and to the right; images of odd sides get none.
+    "sees" is the receptive field of one unit in pixels, "every" the distance in pixels between the receptive fields of
+    two neighbouring units. The zeros of pad1 are added below and on the right; images of odd sides get none.
 
     Args:
-        weights: `"imagenette"`, of ten classes and small dense layers, trained by `scripts/train_alexnet.py`
-            (`models/weights/zfnet_imagenette.json` says how); `None` for random values, as the paper has them:
-            N(0, 0.01) (it says "initialized to 10^-2", with which a network of equal filters could not learn), biases
-            0; or the path of a `.keras`, `.weights.h5` or `.npz` file. With `include_top=False` only the convolutions
-            are read from it.
+        weights: `"imagenette"`, of ten classes and small dense layers, trained by `scripts/train_alexnet.py` (described
+            in `models/weights/zfnet_imagenette.json`); `None` for random values as in the paper: N(0, 0.01), biases 0
+            (the paper says "initialized to 10^-2", but a network of equal filters could not learn); or the path of a
+            `.keras`, `.weights.h5` or `.npz` file. With `include_top=False` only the convolutions are read from it.
         input_shape: `(height, width, channels)`, at least 48 x 48; or `(None, None, channels)`: pad1 then always adds
-            its row and column, and what pool5 makes of an image is resampled to 6 x 6 by a layer `grid` before fc6.
-        classes: Number of classes; by default that of the weights, of a file too, 1000 without.
+            its row and column, and a layer `grid` before fc6 resamples the output of pool5 to 6 x 6.
+        classes: Number of classes; by default that of the weights (also of a file), 1000 without weights.
         units: Sizes of fc6 and fc7, one number for both or a pair; by default those of the weights, 4096 without.
         dropout: Share of fc6 and of fc7 that is dropped in training, in [0, 1). With 0 there are no Dropout layers.
         wide: Whether conv3, conv4 and conv5 have 512, 1024 and 512 filters: model (b) of the paper's Table 2.
@@ -138,15 +138,15 @@ def ZFNet(
 
 
 def preprocess_input(images):
-    """Photographs as our ZFNet expects them: RGB, less their means. See `preprocessing.preprocess`."""
+    """Convert photographs to ZFNet's inputs: RGB, minus the mean colour. See `preprocessing.preprocess`."""
     return preprocessing.preprocess(images, "zfnet")
 
 
 def to_pixels(images):
-    """The way back from `preprocess_input`, for display: uint8, RGB. See `preprocessing.to_pixels`."""
+    """Inverse of `preprocess_input`, for display: uint8, RGB. See `preprocessing.to_pixels`."""
     return preprocessing.to_pixels(images, "zfnet")
 
 
 def _relu():
-    """Rectification, and the paper's initial values."""
+    """Arguments for ReLU and for the paper's initial values."""
     return {"activation": "relu", "kernel_initializer": keras.initializers.RandomNormal(0.0, 0.01)}

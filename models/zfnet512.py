@@ -1,8 +1,8 @@
-"""ZFNet-512 of the ONNX Model Zoo: the nearest to ZFNet of which trained weights are public.
+"""ZFNet-512 of the ONNX Model Zoo, the network closest to ZFNet with public trained weights.
 
 It differs from Zeiler & Fergus (arXiv:1311.2901) in normalising before pooling, in rounding sizes down, in its last
 pooling, and in its widths: conv3 to conv5 have 512 filters each (the paper's wide network 512, 1024 and 512), fc7 1024.
-How it was trained is not recorded.
+Its training is not documented.
 """
 
 import keras
@@ -14,8 +14,8 @@ from models.loading import validation, weight_files
 
 __all__ = ["ZFNet512", "decode_predictions", "preprocess_input", "to_pixels"]
 
-_SMALLEST_SIDE = 59  # a smaller image leaves nothing after pool5
-_KNOWN = {  # those sides of which pool5 makes 6 x 6
+_SMALLEST_SIDE = 59  # the output of pool5 is empty for smaller images
+_KNOWN = {  # with the sides for which the output of pool5 is 6 x 6
     "imagenet": validation.Known(1000, (224, 224, 3), range(219, 251), units=(4096, 1024))
 }
 
@@ -52,16 +52,16 @@ def ZFNet512(
     | dropout7    | half of it, in training              | 1024         |            | all       |       |
     | predictions | dense, softmax                       | 1000         | 1,025,000  | all       |       |
 
-    "sees" is the receptive field of one unit in pixels, "every" the distance in pixels between the fields of two
-    neighbouring units. The published graph is for inference and shows no dropout; ours is the paper's.
+    "sees" is the receptive field of one unit in pixels, "every" the distance in pixels between the receptive fields of
+    two neighbouring units. The published graph is for inference and contains no dropout; here it is the paper's.
 
     Args:
         weights: `"imagenet"`, the zoo's, which are downloaded once (`models.loading.imagenet_weights`); `None` for
             random values, N(0, 0.01) and biases 0; or the path of a `.keras`, `.weights.h5` or `.npz` file. With
             `include_top=False` only the convolutions are read from it.
         input_shape: `(height, width, channels)`, at least 59 x 59. `"imagenet"` with its dense layers needs sides of
-            219 to 250, which pool5 makes 6 x 6 of.
-        classes: Number of classes; by default that of the weights, of a file too, 1000 without.
+            219 to 250, for which the output of pool5 is 6 x 6.
+        classes: Number of classes; by default that of the weights (also of a file), 1000 without weights.
         units: Sizes of fc6 and fc7, one number for both or a pair; by default those of the weights, 4096 and 1024
             without.
         dropout: Share of fc6 and of fc7 that is dropped in training, in [0, 1). With 0 there are no Dropout layers.
@@ -86,7 +86,7 @@ def ZFNet512(
         )
     weights = validation.file_of(weights, _KNOWN, "zfnet512")
 
-    normalisation = {"k": 2.0, "alpha": 5e-4, "convention": "caffe"}  # the paper's constants, as Caffe counts alpha
+    normalisation = {"k": 2.0, "alpha": 5e-4, "convention": "caffe"}  # the paper's, in Caffe's convention
     x = image = keras.Input(input_shape, name="image")
     x = keras.layers.Conv2D(96, 7, strides=2, data_format="channels_last", **_relu(), name="conv1")(x)
     x = LocalResponseNormalization(**normalisation, name="norm1")(x)
@@ -113,15 +113,15 @@ def ZFNet512(
 
 
 def preprocess_input(images):
-    """Photographs as ZFNet-512 is given them: blue, green, red, less their means. See `preprocessing.preprocess`."""
+    """Convert photographs to ZFNet-512's inputs: BGR, minus the mean colour. See `preprocessing.preprocess`."""
     return preprocessing.preprocess(images, "zfnet512")
 
 
 def to_pixels(images):
-    """The way back from `preprocess_input`, for display: uint8, RGB. See `preprocessing.to_pixels`."""
+    """Inverse of `preprocess_input`, for display: uint8, RGB. See `preprocessing.to_pixels`."""
     return preprocessing.to_pixels(images, "zfnet512")
 
 
 def _relu():
-    """Rectification, and the initial values of Zeiler & Fergus."""
+    """Arguments for ReLU and for the initial values of Zeiler & Fergus."""
     return {"activation": "relu", "kernel_initializer": keras.initializers.RandomNormal(0.0, 0.01)}

@@ -1,7 +1,7 @@
-"""Published weights of other frameworks into ours.
+"""Conversion of published weights from other frameworks.
 
-`tables` says what is called what in which file, `layout` how axes are turned, `onnx_file` and `torch_file` read, and
-`conversion.convert` puts them together. Nothing in a file is ever executed.
+`tables` lists the names and shapes in the published files, `layout` converts the order of axes, `onnx_file` and
+`torch_file` read files, and `conversion.convert` combines them. Code in a file is never executed.
 """
 
 from models.convert.conversion import Converted, convert, note_of, require_reader, save

@@ -1,4 +1,4 @@
-"""A published weights file into arrays by our layer names, laid out as Keras wants them."""
+"""Convert a published weights file to arrays by our layer names, in Keras's layout."""
 
 import hashlib
 from pathlib import Path
@@ -16,13 +16,13 @@ _POINTER_BEGINS = b"version https://git-lfs"
 
 
 class Converted(NamedTuple):
-    """The weights of one file.
+    """The converted weights of one file.
 
     Attributes:
         network: A name in `NETWORKS`.
         arrays: `{"conv1/kernel": array, "conv1/bias": array, ...}` from the input up, float32: kernels HWIO or
             (in, out), inputs of fc6 in (rows, columns, channels) order.
-        sha256: Of the file they come from.
+        sha256: SHA-256 of the original file.
     """
 
     network: str
@@ -31,19 +31,19 @@ class Converted(NamedTuple):
 
 
 def convert(path, network=None):
-    """Read a published weights file.
+    """Read and convert a published weights file.
 
     Args:
         path: An ONNX file, or a PyTorch file that holds a `state_dict`.
-        network: `"alexnet"`, `"alexnet_owt"` or `"zfnet512"`; by default the one whose first kernel it has.
+        network: `"alexnet"`, `"alexnet_owt"` or `"zfnet512"`; by default recognised by the first kernel.
 
     Returns:
         `Converted`.
 
     Raises:
         ImportError: If `onnx` or `torch`, whichever the file needs, is not installed.
-        ValueError: If there is no such file or network, or the file is damaged, keeps something else, lacks a tensor,
-            or has one of another shape, of another type, or with values that are not finite.
+        ValueError: If there is no such file or network, or the file is damaged, contains something else, lacks a
+            tensor, or has one of another shape, of another type, or with values that are not finite.
     """
     if network is not None and network not in NETWORKS:
         raise ValueError(f"There is no network {network!r} to convert: expected one of {', '.join(NETWORKS)}.")
@@ -74,32 +74,32 @@ def convert(path, network=None):
 
 
 def save(converted, path, dtype="float32"):
-    """Write converted weights as `.npz`, whole or not at all, with a note of what they were made from.
+    """Write converted weights atomically as `.npz`, with a comment on their origin.
 
     Args:
         converted: From `convert`.
-        path: Where to write; a name that ends in `.npz`.
-        dtype: `"float32"`, or `"float16"` for half the size and three digits.
+        path: The file to write; a name that ends in `.npz`.
+        dtype: `"float32"`, or `"float16"` for half the size and three significant digits.
 
     Raises:
         ValueError: If a weight is not a finite number in this type.
         OSError: If the file cannot be written.
     """
-    # Trained weights hardly get smaller by compression, and 60 million of them take ten seconds.
+    # Compression hardly reduces trained weights, and takes ten seconds for 60 million of them.
     note = note_of(converted.network, converted.sha256)
     weight_files.write(converted.arrays, path, dtype, source=converted.network, compress=False, note=note)
 
 
 def note_of(network, sha256):
-    """The note that `save` leaves in its file."""
+    """The comment that `save` writes into its file."""
     return f"{network} converted from sha256:{sha256}"
 
 
 def require_reader(file_name):
-    """See that the package is there which reads a file of this name: before it is fetched.
+    """Check that the package that reads a file of this name is installed, before the file is downloaded.
 
     Raises:
-        ImportError: If it is not, saying how to install it.
+        ImportError: If it is not; the message says how to install it.
     """
     (onnx_file if file_name.endswith(".onnx") else torch_file).require()
 
@@ -152,7 +152,7 @@ def _arrays(path, tensors, network):
 
 
 def _tensor(path, tensors, name, layer, expected, sizes):
-    """One tensor as float32, checked; `sizes` learns the sizes that the file is free to choose."""
+    """One tensor as float32, checked; sizes that vary between files are added to `sizes`."""
     if name not in tensors:
         raise ValueError(f"'{path}' has no tensor '{name}', the weights of {layer}; it holds {_contents(tensors)}.")
     stored = tensors[name]
@@ -172,7 +172,7 @@ def _tensor(path, tensors, name, layer, expected, sizes):
         array = stored.read()
     except ValueError as error:
         raise ValueError(f"'{path}': '{name}', the weights of {layer}, {error}.") from error
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+    with np.errstate(over="ignore"):  # overflow to infinity is rejected below
         array = array.astype(np.float32)
     if not np.isfinite(array).all():
         raise ValueError(f"'{path}' is damaged: '{name}', the weights of {layer}, has values that are not finite.")

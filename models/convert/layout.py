@@ -1,4 +1,4 @@
-"""How kernels lie in other frameworks, and how in Keras."""
+"""Convert the layout of kernels from other frameworks to Keras."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ import numpy as np
 def convolution_kernel(kernel):
     """OIHW to HWIO: `(filters, channels, rows, columns)` to `(rows, columns, channels, filters)`.
 
-    Grouped kernels keep their `channels` of one group; filters of the first group come first in both.
+    Grouped kernels keep `channels`, the number of channels of one group; filters of the first group come first in both.
     """
     return np.transpose(kernel, (2, 3, 1, 0))
 
@@ -17,10 +17,10 @@ def dense_kernel(kernel):
 
 
 def dense_kernel_after_flattening(kernel, grid):
-    """`(out, in)` to `(in, out)`, its inputs from channels-first to channels-last order.
+    """`(out, in)` to `(in, out)`, with inputs reordered from channels-first to channels-last.
 
-    Other frameworks flatten `(channels, rows, columns)`, Keras `(rows, columns, channels)`: the dense layer gets the
-    same numbers in another order, and its rows must follow.
+    Other frameworks flatten `(channels, rows, columns)`, Keras `(rows, columns, channels)`: the dense layer receives
+    the same numbers in another order, so the rows of its kernel are reordered.
 
     Args:
         kernel: `(out, channels * rows * columns)`.

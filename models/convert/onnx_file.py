@@ -1,4 +1,4 @@
-"""Weights in an ONNX file."""
+"""Read weights from an ONNX file."""
 
 import functools
 import math
@@ -14,10 +14,10 @@ MISSING = (
 
 
 def require():
-    """See that `onnx` is there.
+    """Check that `onnx` is installed.
 
     Raises:
-        ImportError: If it is not, saying how to install it.
+        ImportError: If it is not; the message says how to install it.
     """
     try:
         import onnx  # noqa: F401
@@ -33,13 +33,13 @@ def read(path):
 
     Returns:
         `({name: Stored}, order)`: the initializers by name without its prefix ("gpu_0/conv1_w_0" is "conv1_w_0"),
-        kernels of dense layers as (out, in); and a tuple of "LRN" and "MaxPool". To read one that holds no
-        floating-point numbers, or not as many as its shape says, raises ValueError.
+        kernels of dense layers as (out, in); and a tuple of "LRN" and "MaxPool". `Stored.read` raises ValueError if the
+        data are not floating-point numbers, or do not match the shape.
 
     Raises:
         ImportError: If `onnx` is not installed.
-        ValueError: If the file is no ONNX file, keeps its weights in another file, has two of the same name, or a
-            dense layer without weights or with a factor.
+        ValueError: If the file is not an ONNX file, stores its weights in another file, has two of the same name, or a
+            dense layer without weights or with a scaling factor.
     """
     require()
     import onnx
@@ -47,7 +47,7 @@ def read(path):
 
     try:
         graph = onnx.load(path, format="protobuf", load_external_data=False).graph
-    except Exception as error:  # protobuf and onnx each have their own for a damaged file
+    except Exception as error:  # protobuf and onnx raise different types for damaged files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"'{path}' is no ONNX file, or is damaged: {reason}") from error
     for tensor in graph.initializer:
@@ -69,7 +69,7 @@ def read(path):
 
 
 def _turned(path, graph):
-    """Names of the kernels that lie as (in, out): those of dense layers that do not transpose them."""
+    """Names of the kernels stored as (in, out): those of dense layers that do not transpose them."""
     turned = set()
     for number, node in enumerate(graph.node):
         if node.op_type != "Gemm":
@@ -92,7 +92,7 @@ def _turned(path, graph):
 
 
 def _stored(tensor, turn):
-    """What an initializer says of itself; nothing is decoded before it is read."""
+    """Declared properties of an initializer; its data are decoded only when read."""
     import onnx
 
     shape = tuple(tensor.dims)
@@ -131,6 +131,6 @@ def _sparse(tensor):
 
 
 def _name(tensor):
-    """Without its prefix. What is no UTF-8 comes as bytes."""
+    """Name without its prefix; names that are not UTF-8 are bytes."""
     name = tensor.name if isinstance(tensor.name, str) else tensor.name.decode(errors="replace")
     return name.rpartition("/")[-1]

@@ -1,12 +1,12 @@
-"""What is called what, and has which shape, in the files that are published for our networks.
+"""Names and shapes of the weights in the published files of the networks.
 
 Kernels of convolutions are OIHW there: filters, input channels of one group, rows, columns. Kernels of dense layers
-are (out, in). A name in place of a number is a size that a file is free to choose, the same wherever it stands: a
-network trained for other classes is converted as well.
+are (out, in). A name instead of a number is a size that may vary between files, and is the same wherever it occurs, so
+that a network trained for other classes can be converted as well.
 
-**Input channels stay as they are in the file.** Caffe's networks see blue, green, red, torchvision's red, green,
-blue, and so does what we make of them: the `preprocess_input` of each network brings images into its order (the table
-in `models.preprocessing`).
+**The order of input channels is kept.** Caffe's networks take blue, green, red, torchvision's red, green, blue, and so
+do the converted ones: the `preprocess_input` of each network converts images to its order (the table in
+`models.preprocessing`).
 """
 
 from typing import NamedTuple
@@ -16,12 +16,12 @@ class Network(NamedTuple):
     """One published network.
 
     Attributes:
-        title: What to call it.
-        names: How a kernel and a bias are called, with `{}` for the layer's own name in the file.
+        title: Name for messages.
+        names: Names of a kernel and a bias, with `{}` for the layer's own name in the file.
         kernels: `{our layer: (its name in the file, shape of its kernel there)}`, from the input up.
         grid: `(channels, rows, columns)` of the maps that are flattened, in this order, before the first dense layer.
-        order: Its normalisations and poolings, from the input up, in the words of ONNX. CaffeNet has the names and
-            shapes of AlexNet, and differs in this alone.
+        order: Its normalisations and poolings, from the input up, by their names in ONNX. CaffeNet has the names and
+            shapes of AlexNet, and differs in this order only.
     """
 
     title: str

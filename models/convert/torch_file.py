@@ -1,4 +1,4 @@
-"""Weights in a PyTorch file."""
+"""Read weights from a PyTorch file."""
 
 import functools
 import re
@@ -16,10 +16,10 @@ _NOT_WEIGHTS = (
 
 
 def require():
-    """See that a PyTorch is there that can be trusted with a stranger's file.
+    """Check that PyTorch is installed, in a version that reads untrusted files safely.
 
     Raises:
-        ImportError: If it is not, saying how to install it.
+        ImportError: If it is not; the message says how to install it.
     """
     try:
         import torch
@@ -41,13 +41,13 @@ def read(path):
         path: The file.
 
     Returns:
-        `({name: Stored}, None)`: its tensors, kernels of dense layers as (out, in). The file does not say in which
-        order its layers come. To read one that holds no floating-point numbers, or that repeats a few of them many
-        times, raises ValueError.
+        `({name: Stored}, None)`: its tensors, kernels of dense layers as (out, in). None stands for the order of the
+        layers, which the file does not contain. `Stored.read` raises ValueError if the data are not floating-point
+        numbers, or are a few numbers expanded many times.
 
     Raises:
         ImportError: If `torch` is not installed, or too old.
-        ValueError: If the file is no PyTorch file, or holds anything but tensors. Nothing in it is executed.
+        ValueError: If the file is not a PyTorch file, or contains anything but tensors. No code in it is executed.
     """
     require()
     import torch
@@ -55,7 +55,7 @@ def read(path):
     _check_archive(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle, zip and torch each have their own for a damaged or a hostile file
+    except Exception as error:  # pickle, zip and torch raise different types
         raise ValueError(_NOT_WEIGHTS.format(path)) from error
     if not isinstance(state, dict):
         raise ValueError(f"'{path}' holds a {type(state).__name__}: expected a state_dict, names and their tensors.")
@@ -64,14 +64,14 @@ def read(path):
 
 
 def _check_archive(path):
-    """torch inflates what it does not write: its own archives are not compressed."""
+    """Reject compressed archives, which torch would decompress without limit; it never writes them itself."""
     with open(path, "rb") as file:
         if file.read(2) != b"PK":
             return  # a pickle
         try:
             with zipfile.ZipFile(file) as archive:
                 members = archive.infolist()
-        except Exception as error:  # zipfile has many kinds for a damaged archive
+        except Exception as error:  # zipfile raises many types for damaged archives
             raise ValueError(_NOT_WEIGHTS.format(path)) from error
     for member in members:
         if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:

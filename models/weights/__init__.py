@@ -1,1 +1,1 @@
-"""Weights that come with the package: float16 arrays (`.npz`), each with a `.json` saying how they were made."""
+"""Weights included in the package: float16 arrays (`.npz`), each with a `.json` that describes their training."""
