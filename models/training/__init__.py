@@ -1,8 +1,8 @@
-"""Training that can be repeated bit for bit, and interrupted: shared by the scripts that train the networks.
+"""Training that is repeatable bit for bit and can be resumed; shared by the scripts that train the networks.
 
-`batches` is the stream of examples, `state` what an interrupted run goes on from, `run_folder` the folder a run
-writes, `curve` its picture, and `loop.train` puts them together. It takes `tf.data` datasets and a compiled model,
-and knows nothing of where either comes from.
+`batches` makes the stream of examples, `state` saves what an interrupted run resumes from, `run_folder` manages the
+folder of a run, `curve` draws its learning curve, and `loop.train` combines them. It takes `tf.data` datasets and a
+compiled model, and does not depend on their origin.
 """
 
 from models.training.batches import test_batches, training_batches

@@ -1,4 +1,4 @@
-"""Random changes to training images that keep what they show. Stateless: the same seed, the same changes."""
+"""Random changes to training images that preserve their class. Stateless: they depend on the seed only."""
 
 import math
 
@@ -6,18 +6,18 @@ import tensorflow as tf
 
 
 def random_affine(images, seed, rotation=12.0, scale=0.1, shear=0.15, shift=2.0):
-    """Turn, stretch, slant and move every image by its own random amounts, in one bilinear resampling.
+    """Rotate, scale, shear and shift every image by random amounts, in one bilinear resampling.
 
-    All amounts are uniform between their negative and themselves, about the image's centre. What comes in from
-    outside is 0, the background of a digit. Digits slant and vary in width from writer to writer; they are not
-    mirrored, and not turned so far that a 6 becomes a 9.
+    All amounts are uniform between their negative and themselves, relative to the image's centre. Pixels from outside
+    the image are 0, the background of a digit. Digits differ in slant and width between writers; they are not mirrored,
+    and not rotated so far that a 6 becomes a 9.
 
     Args:
         images: Tensor `(n, height, width, channels)`, uint8 or float.
-        seed: Integer tensor of shape `(2,)`; the changes depend on it alone.
-        rotation: Largest turn, in degrees.
+        seed: Integer tensor of shape `(2,)`; the changes depend on it only.
+        rotation: Largest rotation, in degrees.
         scale: Largest relative change of height and, independently, of width.
-        shear: Largest slant, in pixels sideways per pixel up.
+        shear: Largest shear, in horizontal pixels per vertical pixel.
         shift: Largest shift in each direction, in pixels.
 
     Returns:
@@ -29,7 +29,7 @@ def random_affine(images, seed, rotation=12.0, scale=0.1, shear=0.15, shift=2.0)
     turn, slant, wider, taller, right, down = tf.unstack(amounts, axis=1)
     cos, sin = tf.cos(turn * rotation * math.pi / 180), tf.sin(turn * rotation * math.pi / 180)
     wider, taller = 1 + wider * scale, 1 + taller * scale
-    # The row (a b e; c d f) takes a point of the new image to the point of the old one that it shows.
+    # The row (a b e; c d f) maps a point of the new image to the corresponding point of the old one.
     a, b = cos * wider, (slant * shear - sin) * taller
     c, d = sin * wider, cos * taller
     centre_x, centre_y = tf.cast(width - 1, tf.float32) / 2, tf.cast(height - 1, tf.float32) / 2

@@ -1,9 +1,9 @@
-"""The stream of training batches, a function of the seed and of the epoch it starts from."""
+"""The stream of training batches, a function of the seed and the first epoch."""
 
 import tensorflow as tf
 
 CACHE_BYTES = 512 * 1024**2
-"""Decoded examples up to this size are kept in memory, and as many are shuffled at a time."""
+"""Decoded examples up to this size are cached in memory; this is also the size of the shuffle buffer."""
 
 
 def training_batches(
@@ -19,23 +19,23 @@ def training_batches(
     shuffle_buffer=None,
     cache_bytes=CACHE_BYTES,
 ):
-    """Shuffled, augmented, preprocessed batches of the epochs `first_epoch` to `epochs - 1`, one after the other.
+    """Shuffled, augmented, preprocessed batches of the epochs `first_epoch` to `epochs - 1`, in sequence.
 
     The order of an epoch depends on `(seed, epoch)` and the augmentation of a batch on `(seed, step)`, so the stream
-    that starts at epoch 5 is the tail of the one that starts at 0: that is what makes a resumed run the same run.
-    Every example comes once an epoch; the last batch of an epoch may be smaller.
+    that starts at epoch 5 is the tail of the one that starts at 0; therefore a resumed run equals an uninterrupted one.
+    Every example occurs once per epoch; the last batch of an epoch may be smaller.
 
     Args:
-        examples: Finite `tf.data.Dataset` of `(image, label, ...)`; what follows the label is dropped.
+        examples: Finite `tf.data.Dataset` of `(image, label, ...)`; further elements are ignored.
         size: Number of examples.
         batch_size: Examples per batch.
         epochs: Number of epochs of the whole run.
         seed: Integer from 0.
-        preprocess: From pixels `(n, h, w, c)` to what the model takes.
-        augment: From `(pixels, seed)` to pixels, with an int64 seed of shape `(2,)`; `None` for none.
+        preprocess: Function from pixels `(n, h, w, c)` to inputs of the model.
+        augment: Function from `(pixels, seed)` to pixels, with an int64 seed of shape `(2,)`; `None` for none.
         first_epoch: Epoch to start from, counted from 0.
-        shuffle_buffer: Examples to shuffle among; by default as many as `cache_bytes` hold, all of them if they fit.
-        cache_bytes: The decoded examples are kept in memory if they take no more than this.
+        shuffle_buffer: Number of examples in the shuffle buffer; by default as many as `cache_bytes` hold, or all.
+        cache_bytes: The decoded examples are cached in memory if they take no more than this.
 
     Returns:
         `tf.data.Dataset` of `(images, labels)`.
@@ -61,13 +61,13 @@ def training_batches(
 
 
 def test_batches(examples, size, *, batch_size, preprocess, cache_bytes=CACHE_BYTES):
-    """Preprocessed batches in the order of the dataset, kept in memory where they are small.
+    """Preprocessed batches in the order of the dataset, cached in memory if they are small.
 
     Args:
         examples: Finite `tf.data.Dataset` of `(image, label, ...)`.
         size: Number of examples.
         batch_size: Examples per batch.
-        preprocess: From pixels `(n, h, w, c)` to what the model takes.
+        preprocess: Function from pixels `(n, h, w, c)` to inputs of the model.
         cache_bytes: See `training_batches`.
 
     Returns:
@@ -78,16 +78,16 @@ def test_batches(examples, size, *, batch_size, preprocess, cache_bytes=CACHE_BY
     return batches.map(lambda images, labels: (preprocess(images), labels)).prefetch(tf.data.AUTOTUNE)
 
 
-test_batches.__test__ = False  # the name is right, and it is no test of pytest's
+test_batches.__test__ = False  # keeps pytest from collecting it as a test
 
 
 def steps_per_epoch(size, batch_size):
-    """How many batches show every example once."""
+    """Number of batches per epoch."""
     return -(-size // batch_size)
 
 
 def _kept(examples, size, cache_bytes):
-    """The examples, cached in memory if they are known to be small enough; and how many of them are."""
+    """The examples, cached in memory if they are known to be small enough; and the number of cached examples."""
     shape, dtype = examples.element_spec[0].shape, examples.element_spec[0].dtype
     if not shape.is_fully_defined():
         return examples, min(size, 1024)

@@ -1,8 +1,8 @@
-"""Crops of photographs, a batch at a time: at random to train on, fixed ones to test on.
+"""Batches of crops of photographs: random ones for training, fixed ones for testing.
 
-All take images `(n, height, width, channels)` in pixel units, of known height and width and no smaller than what is cut
-out, and give float32 in the same units. A part as large as the result is copied exactly; any other is resampled
-bilinearly.
+All functions take images `(n, height, width, channels)` in pixel units, of known height and width and no smaller than
+the crop, and return float32 in the same units. A crop of the size of the result is copied exactly; any other is
+resampled bilinearly.
 """
 
 import numpy as np
@@ -10,13 +10,13 @@ import tensorflow as tf
 
 
 def random_crops(images, seed, side, of=None):
-    """Squares of one size at random places, every second one mirrored (Krizhevsky et al. 2012, section 4.1).
+    """Square crops at random positions, each mirrored with probability 1/2 (Krizhevsky et al. 2012, section 4.1).
 
     Args:
         images: Number tensor `(n, height, width, channels)`.
-        seed: Integer tensor of shape `(2,)`; the crops depend on it alone.
+        seed: Integer tensor of shape `(2,)`; the crops depend on it only.
         side: Side of the result; an int or a scalar tensor.
-        of: Side of the square that is cut out, by default `side`.
+        of: Side of the crop before resampling, by default `side`.
 
     Returns:
         float32 tensor `(n, side, side, channels)`.
@@ -29,17 +29,17 @@ def random_crops(images, seed, side, of=None):
 
 
 def random_resized_crops(images, seed, side, area=(0.3, 1.0), ratio=(3 / 4, 4 / 3)):
-    """Parts of random size, shape and place, stretched to squares, every second one mirrored.
+    """Crops of random size, aspect ratio and position, resampled to squares, each mirrored with probability 1/2.
 
-    The augmentation of Szegedy et al. 2015 (arXiv:1409.4842, section 6). Where a drawn part is higher or wider than the
-    image, it is cut to it.
+    The augmentation of Szegedy et al. 2015 (arXiv:1409.4842, section 6). A crop higher or wider than the image is
+    limited to its height or width.
 
     Args:
         images: Number tensor `(n, height, width, channels)`.
-        seed: Integer tensor of shape `(2,)`; the crops depend on it alone.
+        seed: Integer tensor of shape `(2,)`; the crops depend on it only.
         side: Side of the result; an int or a scalar tensor.
-        area: Smallest and largest part of the image's area, uniform between them.
-        ratio: Smallest and largest width by height, uniform in the logarithm.
+        area: Smallest and largest fraction of the image's area, uniform between them.
+        ratio: Smallest and largest ratio of width to height, uniform in the logarithm.
 
     Returns:
         float32 tensor `(n, side, side, channels)`.
@@ -55,15 +55,15 @@ def random_resized_crops(images, seed, side, area=(0.3, 1.0), ratio=(3 / 4, 4 / 
 
 
 def centre_crops(images, side, of=None):
-    """The square in the middle.
+    """Central square crops.
 
-    Where an odd number of rows or columns is left out, there is no middle: the square lies half a pixel up and to the
-    left of it, and one more row or column is left out at the bottom or at the right.
+    If an odd number of rows or columns is left out, the crop is half a pixel above or to the left of the centre, and
+    one more row or column is left out at the bottom or on the right.
 
     Args:
         images: Number tensor `(n, height, width, channels)`.
         side: Side of the result; an int or a scalar tensor.
-        of: Side of the square that is cut out, by default `side`.
+        of: Side of the crop before resampling, by default `side`.
 
     Returns:
         float32 tensor `(n, side, side, channels)`.
@@ -76,13 +76,13 @@ def centre_crops(images, side, of=None):
 
 
 CENTRE = 4
-"""Place of the central crop among the ten."""
+"""Index of the central crop among the ten."""
 
 
 def ten_crops(images, side):
-    """The four corners, the centre, and the same five mirrored (Krizhevsky et al. 2012, section 4.1).
+    """Crops at the four corners and the centre, and the same five mirrored (Krizhevsky et al. 2012, section 4.1).
 
-    The centre is that of `centre_crops`, also where an odd number of rows or columns is left out.
+    The central one equals that of `centre_crops`, also where an odd number of rows or columns is left out.
 
     Args:
         images: Number tensor `(n, height, width, channels)`.
@@ -100,11 +100,11 @@ def ten_crops(images, side):
 
 
 def random_colours(images, seed, brightness=0.3, contrast=0.3, saturation=0.3):
-    """Change light, contrast and colour of every image by its own random factors, each `1 +-` the given amount.
+    """Change brightness, contrast and saturation of every image by random factors, each `1 +-` the given amount.
 
     Args:
         images: float32 tensor `(n, height, width, 3)` in [0, 255].
-        seed: Integer tensor of shape `(2,)`; the changes depend on it alone.
+        seed: Integer tensor of shape `(2,)`; the changes depend on it only.
         brightness, contrast, saturation: Largest relative changes.
 
     Returns:
@@ -130,11 +130,11 @@ def _uniform(images, seed, count):
 
 
 def _cut(images, top, left, rows, columns, mirrored, side):
-    """Cut a box out of each image and resample it; the first and last samples lie on the box's first and last pixels.
+    """Cut a box out of each image and resample it; the first and last samples are the box's first and last pixels.
 
-    `crop_and_resize` takes corners as fractions of the last row and column, and paints black whatever rounding takes
-    beyond them. So the edges are repeated once, and the sides brought to a power of two and one more, where fractions
-    are exact. (What copies images whole is cheap here; `tf.where` and symmetric `tf.pad` take longer than the crops.)
+    `crop_and_resize` takes corners as fractions of the last row and column, and returns black where rounding exceeds
+    them. So the edges are repeated once, and the sides padded to a power of two plus one, where fractions are exact.
+    (Copies of whole images are cheap here; `tf.where` and symmetric `tf.pad` take longer than the crops.)
     """
     count, height, width = tf.shape(images)[0], *images.shape[1:3]
     left = tf.where(mirrored, width - columns - left, left)

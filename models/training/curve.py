@@ -1,17 +1,17 @@
-"""The learning curve: loss and accuracy over the epochs."""
+"""The learning curve: loss and error rate over the epochs."""
 
 import numpy as np
 
 
 def learning_curve(history, title):
-    """Draw loss and error rate, in training and on the test images.
+    """Draw loss and error rate for training and test images.
 
     Args:
         history: List of dicts with `epoch, loss, accuracy, test_loss, test_accuracy`, accuracies in [0, 1].
         title: Title of the figure.
 
     Returns:
-        A Matplotlib `Figure`, which belongs to no window.
+        A Matplotlib `Figure` without a window.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator

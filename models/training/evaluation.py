@@ -1,4 +1,4 @@
-"""How often a network is right: one crop, and ten."""
+"""Top-1 and top-5 accuracy with one crop and with ten."""
 
 import numpy as np
 import tensorflow as tf
@@ -9,17 +9,17 @@ from models.training.crops import CENTRE, centre_crops, ten_crops
 def accuracies(model, examples, size, side, preprocess, *, ten=True, batch_size=32, progress=lambda batches: batches):
     """Top-1 and top-5 accuracy on the central crop, and on the mean probabilities of ten crops.
 
-    Of classes with equal probabilities the first wins, as with argmax.
+    Of classes with equal probabilities the first is taken, as by argmax.
 
     Args:
-        model: A network of probabilities that takes `(n, side, side, 3)`.
+        model: A network with probabilities as output and input `(n, side, side, 3)`.
         examples: Finite `tf.data.Dataset` of `(image, label, ...)`, uint8 images of one size, at least `side`.
         size: Number of examples.
         side: Side of a crop.
-        preprocess: From pixels to what the model takes.
-        ten: Whether to take the ten crops too.
-        batch_size: Crops that are computed at a time, at least those of one image.
-        progress: Wraps the iterator over batches, for a bar.
+        preprocess: Function from pixels to inputs of the model.
+        ten: Whether to compute the ten crops too.
+        batch_size: Number of crops per forward pass, but at least those of one image.
+        progress: Function that wraps the iterator over batches, for a progress bar.
 
     Returns:
         Dict of floats in [0, 1]: `top1`, `top5`, and with `ten` also `ten_crop_top1`, `ten_crop_top5`.

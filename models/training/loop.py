@@ -14,13 +14,13 @@ FIG4_EPOCHS = (1, 2, 5, 10, 20, 30, 40, 64)
 
 
 class DivergedError(ValueError):
-    """The loss or a weight is no longer a finite number; the message says since when and what to do."""
+    """The loss or a weight is not finite; the message says since when and what to do."""
 
 
 def make_repeatable(seed):
-    """Make everything in this process that is random depend on `seed`, and every operation deterministic.
+    """Seed all random generators of this process, and make every operation deterministic.
 
-    This is process-wide, so it is for scripts to call, before they build a model, and for no library.
+    This affects the whole process, so scripts should call it before they build a model, and libraries should not.
     """
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
@@ -44,39 +44,39 @@ def train(
     bar=False,
     say=print,
 ):
-    """Train a compiled model, or go on where `folder` says a run of it stopped.
+    """Train a compiled model, or resume an interrupted run from `folder`.
 
-    After every epoch the state is written, at the epochs of the paper's Fig. 4 a checkpoint before it. A run that
-    was killed and goes on ends with the same weights and history, bit for bit, as one that was not
-    (given `make_repeatable`, the same machine and the same versions).
+    After every epoch the state is written, preceded by a checkpoint at the epochs of the paper's Fig. 4. A run that is
+    killed and resumed ends with the same weights and history, bit for bit, as an uninterrupted one (given
+    `make_repeatable`, the same machine and the same versions).
 
     Args:
         model: A compiled `keras.Model` with `metrics=["accuracy"]`.
         examples: Training `tf.data.Dataset` of `(image, label, ...)`, not batched.
         size: Number of training examples.
-        test: Batched, preprocessed dataset that the model is measured on after every epoch, or a function that gives
-            the one for an epoch, counted from 0. It steers nothing but `learning_rate`.
+        test: Batched, preprocessed dataset that is evaluated after every epoch, or a function from an epoch, counted
+            from 0, to this dataset. It affects the training only through `learning_rate`.
         folder: A started `RunFolder`.
         epochs: Number of epochs of the whole run.
         batch_size: Examples per step.
         seed: Seed of order and augmentation.
         preprocess: See `training_batches`.
         augment: See `training_batches`.
-        learning_rate: From the history to the learning rate of the next epoch; None leaves it to the optimizer, where
-            it may depend on the step alone.
-        kept: From the model to the one that is saved as a checkpoint; the model itself by default.
+        learning_rate: Function from the history to the learning rate of the next epoch; None leaves it to the
+            optimizer, where it may depend on the step only.
+        kept: Function from the model to the one that is saved as a checkpoint; by default the model itself.
         cache_bytes: See `training_batches`.
-        bar: Show Keras's progress bar; otherwise `say` one line per epoch.
-        say: What to do with such a line.
+        bar: Whether to show Keras's progress bar; otherwise `say` is called with one line per epoch.
+        say: Function for such a line.
 
     Returns:
         The history, a list of one dict per epoch (`epoch, loss, accuracy, test_loss, test_accuracy,
-        learning_rate`), and the seconds that the epochs took. Loss and accuracy in training are means over the epoch
-        while the weights move, on augmented images, dropout included.
+        learning_rate`), and the seconds that the epochs took. Training loss and accuracy are means over the epoch
+        while the weights change, on augmented images, including dropout.
 
     Raises:
-        DivergedError: As soon as the loss is no finite number, or at the end of an epoch a weight or the test loss is
-            none. Of that epoch nothing is written; the state of the one before it stays.
+        DivergedError: As soon as the loss is not finite, or at the end of an epoch if a weight or the test loss is not.
+            Nothing is written for that epoch; the state of the previous one is kept.
     """
     history, seconds = load_state(folder.state_file, model) if folder.state_file.exists() else ([], 0.0)
     if history:
@@ -117,10 +117,10 @@ def train(
 
 
 def evaluate(model, test):
-    """Loss and accuracy of the model as it is, and with its weights rounded to float16, as they are shipped.
+    """Loss and accuracy of the model, and of its weights rounded to float16, the type in which they are published.
 
     Args:
-        model: A compiled `keras.Model` with `metrics=["accuracy"]`. Its weights are the same afterwards.
+        model: A compiled `keras.Model` with `metrics=["accuracy"]`. Its weights are restored.
         test: Batched, preprocessed dataset.
 
     Returns:
@@ -138,7 +138,7 @@ def evaluate(model, test):
 
 
 def _measured(model, test):
-    """Loss and accuracy over batches, as `model.evaluate` has them; that would keep another copy of them every time."""
+    """Loss and accuracy over batches, equal to `model.evaluate`, which would keep another copy of them each time."""
     sums, count = {"loss": 0.0, "accuracy": 0.0}, 0
     for images, labels in test:
         model.reset_metrics()
@@ -149,7 +149,7 @@ def _measured(model, test):
 
 
 class _Keeper(keras.callbacks.Callback):
-    """After every epoch: test, history, checkpoint, state, and a line. Stops a run that has diverged."""
+    """After every epoch: evaluate, write history, checkpoint and state, and report. Stops a run that has diverged."""
 
     def __init__(self, folder, history, seconds, epochs, *, test, learning_rate, kept, say):
         super().__init__()
@@ -166,7 +166,7 @@ class _Keeper(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         measured = _measured(self.model, self.test(epoch))
-        logs.update({f"test_{name}": measured[name] for name in ("loss", "accuracy")})  # for Keras's bar, which is next
+        logs.update({f"test_{name}": measured[name] for name in ("loss", "accuracy")})  # for Keras's progress bar
         took = time.monotonic() - self.started
         self.seconds += took
         row = {

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent as Caffe has it: rates and weight decay of their own for single weights."""
+"""Stochastic gradient descent as in Caffe, with learning rates and weight decay per variable."""
 
 import keras
 import tensorflow as tf
@@ -6,18 +6,18 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package="models")
 class CaffeSGD(keras.optimizers.SGD):
-    """`keras.optimizers.SGD` with a rate and a weight decay for single variables (Caffe's `lr_mult`, `decay_mult`).
+    """`keras.optimizers.SGD` with a rate and a weight decay per variable (Caffe's `lr_mult`, `decay_mult`).
 
-    A variable `w` moves by the gradient `rate * (gradient + decay * w)`. The decay goes through the momentum with the
-    gradient, as in Krizhevsky et al. 2012, section 5; Keras's own `weight_decay` does not.
+    A variable `w` is updated with the gradient `rate * (gradient + decay * w)`. The decay is part of the momentum, as
+    in Krizhevsky et al. 2012, section 5; Keras's own `weight_decay` is not.
 
     A first layer whose inputs are `s` times larger than usual, with weights `s` times smaller, learns as one with usual
-    inputs if its rate is `1 / s ** 2` and its decay `s ** 2` times that of the others: that is how pixels in
-    [-128, 128] are trained on without dividing them.
+    inputs if its rate is `1 / s ** 2` and its decay `s ** 2` times that of the others. In this way networks are trained
+    on pixels in [-128, 128] without dividing them.
 
     Args:
-        rates: `{path of a variable: factor}`, e.g. `{"conv1/kernel": 1 / 64**2}`; 1 for what is not named.
-        decays: `{path of a variable: weight decay}`; 0 for what is not named.
+        rates: `{path of a variable: factor}`, e.g. `{"conv1/kernel": 1 / 64**2}`; 1 for all others.
+        decays: `{path of a variable: weight decay}`; 0 for all others.
         **kwargs: As for `keras.optimizers.SGD`.
     """
 
@@ -27,7 +27,7 @@ class CaffeSGD(keras.optimizers.SGD):
 
     def apply(self, grads, trainable_variables=None):
         variables = self._trainable_variables if trainable_variables is None else list(trainable_variables)
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync  # Keras adds up what comes from all of them
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync  # Keras adds the gradients of all replicas
 
         def moved(grad, variable):
             rate, decay = self.rates.get(variable.path, 1.0), self.decays.get(variable.path, 0.0)

@@ -1,4 +1,4 @@
-"""Training on photographs: the size of the crops in every epoch, the crops, and the network at one size and another."""
+"""Training on photographs: the size of the crops in every epoch, the crops, and networks for different input sizes."""
 
 import contextlib
 import functools
@@ -14,20 +14,20 @@ from models.training.batches import test_batches
 from models.training.crops import centre_crops, random_colours, random_crops, random_resized_crops
 
 SIDES = {"alexnet": 227, "alexnet_owt": 224, "zfnet": 224, "zfnet512": 224}
-"""Side of the input that each network was made for."""
+"""Side of the usual input of each network."""
 _OPEN = {"alexnet": range(211, 243), "zfnet": range(208, 240, 2)}
-"""Networks whose last map is resampled to one grid while they grow, and the final sides that need no resampling."""
-_SOURCE_SIDE = 256  # of the squares that the paper cuts its crops out of (section 3)
+"""Networks whose last map is resampled to one grid while the side grows, and the final sides without resampling."""
+_SOURCE_SIDE = 256  # of the squares from which the paper takes its crops (section 3)
 _PART = re.compile(r"([1-9][0-9]*)(?::([1-9][0-9]*))?")
 
 
 class Plan(NamedTuple):
-    """Which side the crops have in which epoch.
+    """The side of the crops in every epoch.
 
     Attributes:
-        sides: One side per epoch; the last one is the network's.
-        source_side: Side of the squares that the crops are cut from: 256 for a network at its own side, in proportion
-            for another.
+        sides: One side per epoch; the last one is that of the network.
+        source_side: Side of the squares from which the crops are cut: 256 for a network at its usual side, in
+            proportion for another.
     """
 
     sides: tuple
@@ -40,12 +40,12 @@ class Plan(NamedTuple):
         Args:
             model: Name of the network, a key of `SIDES`.
             text: `"227"`, or `"128:28,176:12,227"`: 28 epochs at 128 pixels, 12 at 176, the others at 227; None for the
-                network's own side.
-            epochs: Epochs of the whole run.
+                network's usual side.
+            epochs: Number of epochs of the whole run.
 
         Raises:
-            ValueError: If it is something else, has not as many epochs as the run, or grows a network that cannot, or
-                cannot grow to this side.
+            ValueError: If it has another form, or another number of epochs than the run; or if the network cannot be
+                trained with growing sides, or not up to this side.
         """
         parts = (str(SIDES[model]) if text is None else text).split(",")
         found = [_PART.fullmatch(part) for part in parts]
@@ -71,7 +71,7 @@ class Plan(NamedTuple):
 
     @property
     def side(self):
-        """The side at the end."""
+        """The side in the last epoch."""
         return self.sides[-1]
 
     @property
@@ -79,14 +79,14 @@ class Plan(NamedTuple):
         return len(set(self.sides)) > 1
 
     def augmentation(self, recipe, steps):
-        """The function of `(images, (seed, step))` that crops a batch for the epoch it belongs to.
+        """Function of `(images, (seed, step))` that crops a batch for its epoch.
 
-        `"paper"` takes crops of the final side at random places and mirrors half of them; `"modern"` takes random parts
-        of any shape and changes their colours too. Either is resampled to the epoch's side.
+        `"paper"` takes crops of the final side at random positions and mirrors half of them; `"modern"` takes random
+        crops of any aspect ratio and also changes their colours. Both are resampled to the epoch's side.
 
         Args:
             recipe: `"paper"` or `"modern"`.
-            steps: Steps per epoch.
+            steps: Number of steps per epoch.
         """
         sides = tf.constant(self.sides)
 
@@ -99,9 +99,9 @@ class Plan(NamedTuple):
         return crop
 
     def tests(self, test_set, preprocess, cache_bytes):
-        """The function of an epoch that gives the test images, their central crops at the epoch's side."""
+        """Function from an epoch to the test dataset, central crops at the epoch's side."""
 
-        @functools.lru_cache(maxsize=1)  # a side does not come back, and each holds images in memory
+        @functools.lru_cache(maxsize=1)  # sides do not recur, and each caches images in memory
         def at(side):
             return test_batches(
                 test_set.dataset,
@@ -115,9 +115,9 @@ class Plan(NamedTuple):
 
 
 def network(build, side, dtype, *, without=None, resize=None, **arguments):
-    """A fresh network for one side, or for any if `side` is None, that computes in `dtype`.
+    """A new network for one side, or for any side if `side` is None, that computes in `dtype`.
 
-    Layers `without` are left out of it and those in `resize` have another size, see `models.ablation.altered`.
+    Layers `without` are left out and those in `resize` get another size, see `models.ablation.altered`.
     """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype)
@@ -129,11 +129,11 @@ def network(build, side, dtype, *, without=None, resize=None, **arguments):
 
 
 def check_growth(growing, final):
-    """See that a network for open sides has the weights of the one for its last side.
+    """Check that a network for open sides has the same weights as the one for its last side.
 
     Raises:
-        ValueError: If a layer that was left out pooled the maps, so that they no longer have the size of the grid that
-            they are resampled to while the network grows.
+        ValueError: If a layer that was left out was followed by pooling, so that the maps no longer have the size of
+            the grid to which they are resampled while the side grows.
     """
     for open_weight, weight in zip(growing.weights, final.weights, strict=True):
         if tuple(open_weight.shape) != tuple(weight.shape):
@@ -144,20 +144,20 @@ def check_growth(growing, final):
 
 
 def filled(model, other, dtype=None):
-    """`model` with the weights of another of the same layers, rounded to `dtype` on the way if one is given."""
+    """Copy the weights of another model with the same layers to `model`, rounded to `dtype` if one is given."""
     arrays = other.get_weights()
     model.set_weights(arrays if dtype is None else [array.astype(dtype).astype(np.float32) for array in arrays])
     return model
 
 
 def devices(names=None):
-    """The scope to build a network in, which spreads every batch over several devices where there are several.
+    """The scope in which to build a network so that every batch is distributed over several devices, if available.
 
     Args:
         names: Names of the devices, by default those of all GPUs.
 
     Returns:
-        The scope of a `tf.distribute.MirroredStrategy`, or for less than two devices one that does nothing.
+        The scope of a `tf.distribute.MirroredStrategy`; for fewer than two devices a scope without effect.
     """
     names = [gpu.name for gpu in tf.config.list_logical_devices("GPU")] if names is None else names
     return tf.distribute.MirroredStrategy(names).scope() if len(names) > 1 else contextlib.nullcontext()

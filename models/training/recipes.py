@@ -1,6 +1,6 @@
-"""How a network of photographs is trained: the paper's way, and a faster modern one.
+"""Training recipes for networks of photographs: that of the paper, and a faster modern one.
 
-A recipe sets up a fresh model: initial weights, constraint, optimizer, loss, and what changes the learning rate.
+A recipe prepares a new model: initial weights, constraint, optimizer, loss, and the learning rate schedule.
 """
 
 import math
@@ -16,21 +16,21 @@ RECIPES = {
     "paper": {"epochs": 70, "batch_size": 128, "learning_rate": 0.01, "weight_decay": 5e-4, "units": 4096},
     "modern": {"epochs": 50, "batch_size": 64, "learning_rate": 0.015, "weight_decay": 2e-3, "units": 512},
 }
-"""What a recipe takes where nothing else is said. The paper leaves weight decay open; 5e-4 is Krizhevsky's."""
+"""Default values of a recipe. The paper does not give the weight decay; 5e-4 is Krizhevsky's."""
 INPUT_SCALE = 64.0
-"""The modern recipe's networks learn as if their inputs, if they are in [-128, 128], had been divided by this."""
+"""In the modern recipe, networks with inputs in [-128, 128] learn as if the inputs had been divided by this."""
 FIRST_LAYER_RATE = 10.0
-"""How much faster than the others the modern recipe's first layer learns and forgets, so that in few epochs nothing is
-left of the noise that it started from: its filters are looked at."""
+"""Factor of the learning rate and decay of the first layer in the modern recipe, so that few epochs suffice to remove
+its initial noise: its filters are visualized."""
 _PATIENCE = 5
 
 
 def prepare(model, recipe, *, learning_rate, weight_decay, steps, filter_radius, seed, grey_level=1.0):
     """Initialise and compile a network.
 
-    `"paper"` (Zeiler & Fergus, section 3; Krizhevsky et al. 2012, section 5): the initial weights that the model has,
-    SGD with momentum 0.9 and weight decay, every filter's RMS held below `filter_radius`. The learning rate is
-    divided by 10 where the error stops falling; see `plateau_rate`.
+    `"paper"` (Zeiler & Fergus, section 3; Krizhevsky et al. 2012, section 5): the initial weights of the model, SGD
+    with momentum 0.9 and weight decay, the RMS of every filter limited to `filter_radius`. The learning rate is divided
+    by 10 when the error stops falling; see `plateau_rate`.
 
     `"modern"`: He's initialisation (0.01 for the last layer, biases 0), Nesterov momentum, a linear warm-up (a
     twentieth of the run, at most 500 steps) and a cosine to 0, label smoothing 0.1, the same decay and constraint. The
@@ -40,13 +40,13 @@ def prepare(model, recipe, *, learning_rate, weight_decay, steps, filter_radius,
     Args:
         model: A built network with layers `conv1` ... `predictions`; changed in place.
         recipe: `"paper"` or `"modern"`.
-        learning_rate: The first one, or the highest.
-        weight_decay: Of kernels, beside the gradient; biases have none.
-        steps: Steps of the whole run.
+        learning_rate: The initial one, or the maximum.
+        weight_decay: Weight decay of kernels, added to the gradient; biases have none.
+        steps: Number of steps of the whole run.
         filter_radius: Largest RMS of a filter for inputs of about [-128, 128]; 0 for no constraint.
-        seed: Of the modern recipe's initial weights.
-        grey_level: What one of 255 grey levels is in the network's inputs; see `grey_level_of`. Where it is not 1,
-            scale and radius of the first layer follow it.
+        seed: Seed of the modern recipe's initial weights.
+        grey_level: The change of the network's input per grey level, see `grey_level_of`. If it is not 1, scale and
+            radius of the first layer are adapted.
     """
     modern = recipe == "modern"
     decays = {layer.kernel.path: weight_decay for layer in model.layers if layer.weights}
@@ -69,28 +69,28 @@ def prepare(model, recipe, *, learning_rate, weight_decay, steps, filter_radius,
 
 
 def grey_level_of(preprocess):
-    """What one grey level of a pixel is in the inputs that `preprocess` makes of it: 1, or 0.0174 for torchvision's."""
+    """Change of the inputs computed by `preprocess` per grey level of a pixel: 1, or 0.0174 for torchvision's."""
     black, white = (np.asarray(preprocess(np.full((1, 1, 1, 3), level, np.float32))) for level in (0, 255))
-    return round(float(np.mean(white - black)) / 255, 4)  # of means that are subtracted rounding errors remain
+    return round(float(np.mean(white - black)) / 255, 4)  # removes the rounding errors of subtracted means
 
 
 def annealing(recipe, first):
-    """The function from the history to the next epoch's learning rate, or None where the step alone sets it."""
+    """Function from the history to the next epoch's learning rate; None if it depends on the step only."""
     return (lambda history: plateau_rate(history, first)) if recipe == "paper" else None
 
 
 def plateau_rate(history, first, factor=0.1, patience=_PATIENCE, reductions=3):
-    """The learning rate after these epochs: divided by 10 whenever the test error has stopped falling.
+    """The learning rate for the next epoch, divided by 10 whenever the test error has stopped falling.
 
-    The paper says "annealed manually"; Krizhevsky et al. divided by 10, three times. A function of the history alone,
-    so an interrupted run goes on as if it had not been.
+    The paper says "annealed manually"; Krizhevsky et al. divided by 10, three times. This is a function of the history
+    only, so that an interrupted run can be resumed without a difference.
 
     Args:
         history: List of dicts with `test_accuracy`, one per epoch.
-        first: The first learning rate.
-        factor: What it is multiplied with.
-        patience: Epochs without a better test accuracy before it is, counted anew after every time.
-        reductions: How often it is at most.
+        first: The initial learning rate.
+        factor: Factor of each reduction.
+        patience: Number of epochs without a better test accuracy before a reduction, counted anew after each.
+        reductions: Maximum number of reductions.
 
     Returns:
         A float.
@@ -106,10 +106,10 @@ def plateau_rate(history, first, factor=0.1, patience=_PATIENCE, reductions=3):
 
 @keras.saving.register_keras_serializable(package="models")
 class Smoothed(keras.losses.Loss):
-    """Cross-entropy of probabilities, with a share of every label spread evenly over all classes.
+    """Cross-entropy of probabilities with label smoothing.
 
     Args:
-        smoothing: That share, in [0, 1).
+        smoothing: Share of every label that is distributed evenly over all classes, in [0, 1).
     """
 
     def __init__(self, smoothing=0.0, name="smoothed_crossentropy", **kwargs):

@@ -1,4 +1,4 @@
-"""The folder that a training run writes into, and whether it may."""
+"""The folder of a training run, and checks before it is used."""
 
 import contextlib
 import csv
@@ -15,11 +15,11 @@ class RunFolderError(ValueError):
 
 
 class RunFolder:
-    """Where a run keeps its files.
+    """The files of a run.
 
-    `training.json` (arguments, then results), `state.npz` (what to go on from, until the run is finished),
-    `history.csv`, `checkpoints/epoch_001.keras`, ..., and at the end the model `<name>.keras`, `weights.npz` and
-    `learning_curve.png`. Every file is written whole or not at all, and one run at a time is `held`.
+    `training.json` (arguments, then results), `state.npz` (to resume from, until the run is finished), `history.csv`,
+    `checkpoints/epoch_001.keras`, ..., and at the end the model `<name>.keras`, `weights.npz` and
+    `learning_curve.png`. Every file is written atomically, and `held` excludes simultaneous runs.
 
     Args:
         path: The folder. It may be new.
@@ -36,18 +36,18 @@ class RunFolder:
         self.curve_file = self.path / "learning_curve.png"
 
     def checkpoint_file(self, epoch):
-        """The model as it was after `epoch`, counted from 1."""
+        """File of the model after `epoch`, counted from 1."""
         return self.path / "checkpoints" / f"epoch_{epoch:03d}.keras"
 
     @contextlib.contextmanager
     def held(self):
-        """`with folder.held():` no other run, of this process or another, is in such a block with this folder.
+        """Context manager that excludes other runs, of this process or another, from the folder.
 
-        What a killed run left unfinished is removed. The folder is made if need be, and is taken away again if nothing
+        Unfinished files of killed runs are removed. The folder is created if necessary, and removed again if nothing
         was written into it.
 
         Raises:
-            RunFolderError: If another run holds it, or it cannot be a folder or be written. Nobody waits.
+            RunFolderError: If another run holds it, without waiting; or if it cannot be created or written.
         """
         self._check_place()
         new = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
@@ -75,18 +75,18 @@ class RunFolder:
             raise RunFolderError(f"The folder '{self.path}' cannot be written: no permission for '{existing}'.")
 
     def check(self, arguments, resume):
-        """See whether a run with these arguments may start, or go on, here. Nothing is written.
+        """Check whether a run with these arguments may start or resume here. Nothing is written.
 
         Args:
-            arguments: Dict of what the run's results depend on.
-            resume: Whether to go on with a run that is there. Where there is none, a new one starts.
+            arguments: Dict of everything on which the run's results depend.
+            resume: Whether to resume an existing run. Without one, a new run starts.
 
         Returns:
-            The results of the finished run that is there, or None.
+            The results of the existing run if it is finished, or None.
 
         Raises:
-            RunFolderError: If the folder cannot be written; holds a run and `resume` is False; was made with other
-                arguments; or holds anything else.
+            RunFolderError: If the folder cannot be written; contains a run and `resume` is False; was made with other
+                arguments; or contains anything else.
         """
         self._check_place()
         if not self.path.exists():
@@ -114,13 +114,13 @@ class RunFolder:
         return record["results"]
 
     def check_data(self, data):
-        """See whether a run that is there, if any, was begun on these data. Nothing is written.
+        """Check whether an existing run was started on these data. Nothing is written.
 
         Args:
-            data: Dict of what the data are, as it stands in the record under the key `data`.
+            data: Dict that describes the data, as recorded under the key `data`.
 
         Raises:
-            RunFolderError: If the data were others. The message names what differs.
+            RunFolderError: If the data were others. The message names the differences.
         """
         record = self._record() if self.record_file.exists() else {}
         differences = _differences(record.get("data", data), data)
@@ -131,44 +131,44 @@ class RunFolder:
             )
 
     def start(self, record):
-        """Make the folder and note what is about to run: the dict `record`, with the key `arguments`."""
+        """Create the folder and write the record of the new run: the dict `record`, with the key `arguments`."""
         self.path.mkdir(parents=True, exist_ok=True)
         self._write_record({**record, "results": None})
 
     def withdraw(self):
-        """Take back what `start` noted, after a failure. A run with a finished epoch stays, to be gone on with."""
+        """Remove what `start` wrote, after a failure. A run with a finished epoch is kept and can be resumed."""
         if not self.state_file.exists():
             self.record_file.unlink(missing_ok=True)
 
     def write_history(self, history):
-        """One row per epoch. Floats are written so that they read back as the same floats."""
+        """Write one row per epoch, with floats in a form that preserves their values."""
         with replacing(self.history_file) as partial, open(partial, "w", newline="") as file:
             writer = csv.DictWriter(file, history[0])
             writer.writeheader()
             writer.writerows(history)
 
     def save_checkpoint(self, model, epoch):
-        """Keep the model as it is after `epoch`."""
+        """Save the model after `epoch`."""
         self.checkpoint_file(epoch).parent.mkdir(exist_ok=True)
         self.save_model(model, self.checkpoint_file(epoch))
 
     def save_model(self, model, path):
-        """Save the network without its optimizer: for looking at, not for going on."""
+        """Save the network without its optimizer: for analysis, not for resuming."""
         import keras
 
         with replacing(path) as partial:
             keras.Model(model.inputs, model.outputs, name=model.name).save(partial)
 
     def finish(self, results):
-        """Note the results. From here on the run is finished, and its state is no longer needed."""
+        """Write the results. The run is then finished, and its state is removed."""
         self._write_record({**self._record(), "results": results})
         self.state_file.unlink(missing_ok=True)
 
     def result(self, name):
-        """A number among the results of a finished run.
+        """A number from the results of a finished run.
 
         Raises:
-            RunFolderError: If the record holds no such number.
+            RunFolderError: If the record contains no such number.
         """
         results = self._record()["results"]
         try:
@@ -192,12 +192,12 @@ class RunFolder:
 
 
 def _is_passing(file):
-    """Whether a file is there only while a run is, or was left by one that was killed."""
+    """Whether a file exists only during a run, or was left by a killed one."""
     return file.name.startswith(PREFIX) or file.name == ".lock"
 
 
 def _differences(before, now):
-    """`"epochs 4 -> 5, seed 0 -> 1"`, or nothing where two dicts are equal. Long values are cut."""
+    """`"epochs 4 -> 5, seed 0 -> 1"`; empty if two dicts are equal. Long values are shortened."""
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     return ", ".join(f"{name} {_short(before.get(name))} -> {_short(now.get(name))}" for name in names)
 

@@ -1,4 +1,4 @@
-"""What a training run says of itself and leaves behind: its record and its last files."""
+"""The record and the final files of a training run."""
 
 import hashlib
 import platform
@@ -13,7 +13,7 @@ from models.training.curve import learning_curve
 
 
 def provenance(script, train, test):
-    """What the weights will be made from and with.
+    """The provenance of the weights to be trained.
 
     Args:
         script: Path of the script in the project.
@@ -47,7 +47,7 @@ def finish(folder, model, history, results, title):
         folder: The `RunFolder`.
         model: The trained network.
         history: List with one dict per epoch.
-        results: Dict for the record; the weights' SHA-256 is added.
+        results: Dict for the record; the SHA-256 of the weights is added.
         title: Title of the learning curve.
     """
     weight_files.save(model, folder.weights_file)

@@ -1,4 +1,4 @@
-"""Everything an interrupted run goes on from, in one file: weights, optimizer, random states, history."""
+"""The state from which an interrupted run resumes, in one file: weights, optimizer, random states, history."""
 
 import json
 from pathlib import Path
@@ -12,14 +12,14 @@ from models.loading.npz_files import read_arrays
 
 
 def save_state(path, model, history, seconds):
-    """Write the state of a run after an epoch, whole or not at all.
+    """Write the state of a run after an epoch atomically.
 
     Args:
-        path: A name that ends in `.npz`.
-        model: A compiled model. Saved are its weights, the states of its random layers (Dropout), and its
-            optimizer's variables with the count of steps, which the learning rate depends on.
+        path: The file to write; a name that ends in `.npz`.
+        model: A compiled model. Its weights, the states of its random layers (Dropout), and the variables of its
+            optimizer are saved, including the number of steps, on which the learning rate depends.
         history: List with one dict of numbers per finished epoch.
-        seconds: Time spent so far.
+        seconds: Duration of the run so far.
     """
     arrays = {f"{order:04d}": keras.ops.convert_to_numpy(variable) for order, variable in _variables(model)}
     with replacing(path) as partial, open(partial, "wb") as file:
@@ -27,7 +27,7 @@ def save_state(path, model, history, seconds):
 
 
 def load_state(path, model):
-    """Put a saved state back into a model of the same kind, compiled alike.
+    """Restore a saved state in a model of the same architecture that is compiled alike.
 
     Args:
         path: A file of `save_state`.
@@ -37,8 +37,8 @@ def load_state(path, model):
         The history and the seconds that were saved.
 
     Raises:
-        ValueError: If the file cannot be read, is of another model, or holds what no run writes: numbers that are not
-            finite, a history of another form. The model is then as it was.
+        ValueError: If the file cannot be read, belongs to another model, or contains values that no run writes: numbers
+            that are not finite, a history of another form. The model is then unchanged.
     """
     variables = {f"{order:04d}": variable for order, variable in _variables(model)}
     want = {name: (tuple(variable.shape), np.dtype(variable.dtype)) for name, variable in variables.items()}
@@ -58,7 +58,7 @@ def load_state(path, model):
         _check_history(history, seconds)
         for order, (name, variable) in enumerate(variables.items()):
             known = np.isfinite(arrays[name]) if order < len(model.variables) else ~np.isnan(arrays[name])
-            if not known.all():  # the optimizer's may grow beyond all bounds
+            if not known.all():  # the optimizer's variables may become infinite
                 raise ValueError(f"'{variable.path}' is not all finite")
     except _AnotherModel:
         raise ValueError(f"The saved state '{path}' is of another model or optimizer than '{model.name}'.") from None
@@ -74,7 +74,7 @@ class _AnotherModel(Exception):
 
 
 def _check_history(history, seconds):
-    """See that a history has a row of the same numbers for every epoch, from the first on."""
+    """Check that a history has a row of the same numbers for every epoch, from the first on."""
     if not isinstance(history, list) or not 0 <= seconds < float("inf"):
         raise ValueError("its history is no list, or its time is no number of seconds")
     for epoch, row in enumerate(history, start=1):

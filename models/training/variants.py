@@ -1,4 +1,4 @@
-"""The networks to compare: one over time, several regularised differently, and the rows of the paper's Table 3."""
+"""Variants of networks to compare: one over time, several with different regularisation, and the rows of Table 3."""
 
 import re
 from typing import Any, NamedTuple
@@ -13,14 +13,14 @@ class Variant(NamedTuple):
 
     Attributes:
         group: One of `GROUPS`.
-        place: Its place in the group, from 1.
+        place: Its position in the group, from 1.
         slug: Name of its folder.
-        name: What distinguishes it, in a few words.
-        row: The row of the paper's Table 3 that it answers to, as `deconv.figures.published` has it; "" for none.
-        change: What was changed, in the words that are the same for every architecture: `"none"`, `"convolutions"` or
-            `"last dense"` or `"dense"` (left out), `"convolutions and dense"`, `"half"`, `"double"` (dense layers),
-            `"wide"` (convolutions), `"wide and double"`; in the other groups the slug.
-        options: Arguments of the training script that differ from its own defaults.
+        name: A short description of what distinguishes it.
+        row: The corresponding row of the paper's Table 3, as in `deconv.figures.published`; "" for none.
+        change: The change, in terms common to all architectures: `"none"`, `"convolutions"`, `"last dense"` or
+            `"dense"` (left out), `"convolutions and dense"`, `"half"`, `"double"` (dense layers), `"wide"`
+            (convolutions), `"wide and double"`; in the other groups the slug.
+        options: Arguments of the training script that differ from its defaults.
     """
 
     group: str
@@ -33,7 +33,7 @@ class Variant(NamedTuple):
 
     @property
     def record(self):
-        """What a run's record says of it."""
+        """The description of the variant in the record of a run."""
         return {name: getattr(self, name) for name in ("group", "place", "name", "row", "change")}
 
 
@@ -41,18 +41,18 @@ def variants(model, group, *, units=4096, image_size=None, seed=0):
     """The variants of a network in a group, in order.
 
     Args:
-        model: `"lenet5"` or `"alexnet"`; the latter's ablation has rows of ZFNet too, as Table 3.
+        model: `"lenet5"` or `"alexnet"`; the ablation of the latter also includes rows of ZFNet, as Table 3 does.
         group: One of `GROUPS`.
-        units: Size of AlexNet's fc6 and fc7 as they are; half and double are relative to it.
-        image_size: As `scripts/train_alexnet.py --image-size` takes it for AlexNet, or None. A ZFNet gets the same, but
-            its own 224 pixels at the end where AlexNet has its own 227.
-        seed: Seed of the runs; LeNet-5's ablation has further runs with the next two seeds, to average.
+        units: Size of AlexNet's unchanged fc6 and fc7; half and double are relative to it.
+        image_size: As `scripts/train_alexnet.py --image-size` accepts it for AlexNet, or None. For a ZFNet, a final
+            side of 227, AlexNet's, is replaced by its own 224.
+        seed: Seed of the runs; LeNet-5's ablation has further runs with the next two seeds, for averages.
 
     Returns:
         Tuple of `Variant`.
 
     Raises:
-        ValueError: If there are none of this name.
+        ValueError: If there is no such group for this network.
     """
     if model not in _TABLE or group not in GROUPS:
         raise ValueError(
@@ -68,7 +68,7 @@ def variants(model, group, *, units=4096, image_size=None, seed=0):
 
 
 def _own_side(image_size):
-    """`"128:28,227"` as ZFNet takes it: `"128:28,224"`."""
+    """`"128:28,227"` adapted to ZFNet: `"128:28,224"`."""
     return re.sub(r"(^|,)227(?=$|:[^,]*$)", r"\g<1>224", image_size)
 
 
@@ -77,7 +77,7 @@ def _lenet5_evolution(_):
 
 
 def _lenet5_regularisation(_):
-    """On 1,000 digits, so that there is something to overfit; small batches, so that the steps suffice for it."""
+    """Variants on 1,000 digits, to allow overfitting, with small batches, to have enough steps for it."""
     few = {"epochs": 25, "every": 4, "batch_size": 32}
     plain = {**few, "dropout": 0.0, "weight_decay": 0.0, "augment": False}
     twice = {"resize": {"conv1": 12, "conv2": 32, "fc3": 240, "fc4": 168}}
@@ -93,7 +93,7 @@ def _lenet5_regularisation(_):
 
 
 def _lenet5_ablation(_):
-    """LeNet-5 has one convolution between the first and the dense layers: it stands for the paper's layers 3 and 4."""
+    """The rows for LeNet-5, whose only convolution after the first corresponds to the paper's layers 3 and 4."""
     base, few = "replication of Krizhevsky et al.", {"epochs": 15}
     half, double = {"fc3": 60, "fc4": 42}, {"fc3": 240, "fc4": 168}
     wide = {"conv1": 12, "conv2": 32}
@@ -136,7 +136,7 @@ def _alexnet_evolution(_):
 
 
 def _alexnet_regularisation(_):
-    """What is not named is the recipe's own."""
+    """Options that are not given are those of the recipe."""
     plain = {"dropout": 0.0, "weight_decay": 0.0, "filter_radius": 0.0}
 
     def only(name):
@@ -153,7 +153,7 @@ def _alexnet_regularisation(_):
 
 
 def _alexnet_ablation(units):
-    """Table 3, with half and double the dense layers that are in use."""
+    """Table 3, where half and double refer to the given size of the dense layers."""
     half, double = {"units": max(1, units // 2)}, {"units": 2 * units}
     zfnet = {"model": "zfnet"}
     wide = {"resize": {"conv3": 512, "conv4": 1024, "conv5": 512}}
