@@ -1,1 +1,1 @@
-"""Reading and writing weights: downloads, archives, checks of files that others made."""
+"""Reading and writing weights: downloads, archives, checks of untrusted files."""

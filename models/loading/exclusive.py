@@ -1,4 +1,4 @@
-"""One process at a time, the others wait."""
+"""A lock between processes for which others wait."""
 
 import contextlib
 import errno
@@ -13,17 +13,17 @@ _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 
 @contextlib.contextmanager
 def exclusive(path, notice):
-    """Wait until no other process, or thread, is in such a block with this path.
+    """Context manager that waits until no other process or thread is in such a block with this path.
 
-    Who is killed in the block leaves it too: the lock is the operating system's, the file only its name. On a file
-    system without locks a warning says so, and nobody waits.
+    The lock belongs to the operating system and is released if the process is killed; the file only names it. On a
+    file system without locks a warning is issued, and the block is entered without waiting.
 
     Args:
-        path: A file to lock; made, and removed at the end.
-        notice: What to tell the user, on standard error, who has to wait.
+        path: The file to lock; it is created, and removed at the end.
+        notice: Message on the standard error for a user who has to wait.
 
     Raises:
-        OSError: If the file cannot be made.
+        OSError: If the file cannot be created.
     """
     lock = FileLock(path, thread_local=False)
     try:
@@ -33,7 +33,7 @@ def exclusive(path, notice):
             if notice:
                 print(notice, file=sys.stderr)
             lock.acquire(poll_interval=0.2)
-    except (OSError, NotImplementedError) as error:  # filelock has the second for some file systems without locks
+    except (OSError, NotImplementedError) as error:  # filelock raises the second on some file systems without locks
         if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
             raise
         warnings.warn(f"The file system of '{path}' has no locks: let one process at a time write there.", stacklevel=3)
@@ -41,6 +41,6 @@ def exclusive(path, notice):
         yield
     finally:
         if lock.is_locked:
-            with contextlib.suppress(OSError):  # Windows keeps a file that is open
+            with contextlib.suppress(OSError):  # Windows cannot delete an open file
                 Path(path).unlink()
             lock.release()

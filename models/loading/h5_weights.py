@@ -1,4 +1,4 @@
-"""Weights of an HDF5 file as Keras 3 writes it. Only what lies in the file itself is read."""
+"""Read weights from an HDF5 file of Keras 3. Only data inside the file are read."""
 
 import contextlib
 import functools
@@ -11,8 +11,8 @@ import numpy as np
 
 from models.loading.stored import Stored
 
-_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000  # HDF5 loads code from a folder for those that it lacks
-_DEPTH = 40  # groups within groups; every hard link may lead back
+_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000  # HDF5 would load plugins for other filters
+_DEPTH = 40  # of nested groups; hard links may form cycles
 
 
 @contextlib.contextmanager
@@ -23,13 +23,13 @@ def arrays(file):
         file: A path, or a binary file.
 
     Yields:
-        `{layer: [Stored, ...]}`, each layer's weights in its own order. They can be read inside the block. What
-        belongs to no layer, like the state of an optimizer, is left out. Empty if the layers have no names.
+        `{layer: [Stored, ...]}`, each layer's weights in its own order. They can be read inside the block. Arrays that
+        belong to no layer, such as the state of an optimizer, are left out. Empty if the layers have no names.
 
     Raises:
-        ValueError: If it holds what lies in other files, a link, or a filter that is not known. The message leaves
-            out the path.
-        OSError: If it is no HDF5 file, or damaged.
+        ValueError: If it refers to other files, or contains a link or an unknown filter. The message does not contain
+            the path.
+        OSError: If it is not an HDF5 file, or is damaged.
     """
     import h5py
 
@@ -39,16 +39,16 @@ def arrays(file):
 
 
 def check(file) -> None:
-    """See that HDF5 will come to an end with the texts of a file: where a length is wrong it may go in circles.
+    """Check the string heaps of an HDF5 file, whose wrong lengths can cause an infinite loop in HDF5.
 
-    Texts lie in collections: a head of 16 bytes with the size of all, then one text behind the other, each with its
-    number and its length. The last is number 0, the room that is left (HDF5 file format 3.0, III.E).
+    Strings are stored in collections: a header of 16 bytes with the size of the whole, then the strings in sequence,
+    each with its number and its length. The last has number 0, the free space (HDF5 file format 3.0, III.E).
 
     Args:
         file: A path, or an `io.BytesIO`.
 
     Raises:
-        ValueError: If it is no HDF5 file, or damaged there.
+        ValueError: If it is not an HDF5 file, or its heaps are damaged.
         OSError: If it cannot be read.
     """
     with contextlib.ExitStack() as stack:
@@ -82,13 +82,13 @@ def _check_texts(content):
 
 
 def _check_references(content, begin, size):
-    """Whoever refers to a text says its length as well, and HDF5 takes that much memory before it looks."""
+    """Check the lengths in references to strings: HDF5 allocates that much memory before it checks them."""
     address = begin.to_bytes(8, "little")
     at = content.find(address)
     while at >= 0:
         length = int.from_bytes(content[max(at - 4, 0) : at], "little")
         number = int.from_bytes(content[at + 8 : at + 12], "little")
-        is_layout = length >> 16 == 0x0304  # of a virtual dataset, which is refused with its name; at most 51 MB else
+        is_layout = length >> 16 == 0x0304  # a virtual dataset, rejected later by name; else at most 51 MB
         if length > max(size, 2**20) and 0 < number < size // 16 and not is_layout:
             raise ValueError("its texts are damaged")
         at = content.find(address, at + 8)
@@ -98,7 +98,7 @@ def groups(root):
     """The groups of weights in a file, `{path: [Stored, ...]}`, with a second dict `{path: name of the layer}`.
 
     Raises:
-        ValueError, OSError: As `arrays`.
+        ValueError, OSError: See `arrays`.
     """
     import h5py
 
@@ -125,7 +125,7 @@ def groups(root):
 
 
 def by_layer(weights, names):
-    inside = [path for path in weights if path.startswith("layers/")]  # beside them lie optimizer and metrics
+    inside = [path for path in weights if path.startswith("layers/")]  # others belong to optimizer and metrics
     layers = {}
     for path in inside or weights:
         if path not in names or not weights[path] or "seed_generator" in path:
@@ -154,13 +154,13 @@ def _is_group(member):
 
 
 def _ordered(path, found):
-    """Keras numbers the weights of a layer; layers with names of their own choice keep the file's order."""
+    """Weights of a layer, in Keras's numbering; layers that name their weights themselves keep the file's order."""
     numbers = [str(order) for order in range(len(found))]
     return numbers if set(numbers) == set(found) else list(found)
 
 
 def _stored(name, dataset):
-    """What the file says of a dataset, if all of it lies in this file and can be read without foreign code."""
+    """The declared properties of a dataset, if all its data are in this file and readable without plugins."""
     import h5py
 
     plan = dataset.id.get_create_plist()
@@ -198,7 +198,7 @@ def _read(dataset, dtype, is_deflated):
 
 
 def _check_pieces(dataset):
-    """See that no piece inflates to more than it should: HDF5 goes on for as long as there is memory."""
+    """Check that no chunk decompresses to more than its size, since HDF5 does not limit it."""
     expected = int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize
     for number in range(dataset.id.get_num_chunks()):
         place = dataset.id.get_chunk_info(number)

@@ -1,6 +1,6 @@
-"""Weights trained on ImageNet: fetched once, converted, and kept beside Keras's own.
+"""Weights trained on ImageNet: downloaded once, converted, and cached in Keras's folder.
 
-Nobody publishes them as a file that Keras reads. What is kept is the converted file alone: the download is removed.
+They are not published in a format that Keras reads. Only the converted file is kept; the download is removed.
 """
 
 import errno
@@ -21,7 +21,7 @@ class Source(NamedTuple):
 
     Attributes:
         file: Its name.
-        urls: Where it is, the likeliest first.
+        urls: Its addresses, the most reliable first.
         size: In bytes.
         sha256: In hexadecimal digits.
     """
@@ -33,7 +33,7 @@ class Source(NamedTuple):
 
 
 def _model_zoo(path):
-    """The ONNX Model Zoo moved to Hugging Face; GitHub was to end its downloads in July 2025."""
+    """Addresses of a file of the ONNX Model Zoo at Hugging Face; GitHub was to end its downloads in July 2025."""
     return (
         f"https://huggingface.co/onnxmodelzoo/legacy_models/resolve/main/validated/vision/classification/{path}",
         f"https://media.githubusercontent.com/media/onnx/models/main/validated/vision/classification/{path}",
@@ -63,14 +63,14 @@ SOURCES = {
 
 
 def imagenet_weights(network, source=None, progress=True):
-    """The file of ImageNet weights for a network: from the cache, or downloaded and converted.
+    """The file of ImageNet weights for a network: cached, or downloaded and converted.
 
-    Once it is there no network is needed, nor `onnx` or `torch`. What an interrupted download has brought stays, to
-    be gone on from. Several processes may ask at the same time; one of them downloads.
+    A cached file needs neither network nor `onnx` or `torch`. The data of an interrupted download are kept, and the
+    download is resumed. If several processes call this at the same time, one of them downloads.
 
     Args:
         network: `"alexnet"`, `"alexnet_owt"` or `"zfnet512"`.
-        source: A `Source` to take instead of the published one.
+        source: A `Source` to use instead of the published one.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -78,9 +78,9 @@ def imagenet_weights(network, source=None, progress=True):
         `~/.keras/models`.
 
     Raises:
-        ImportError: If `onnx` or `torch`, whichever the download needs, is not installed. Nothing is fetched then.
-        ConnectionError: If the file could not be fetched, or not to its end.
-        ValueError: If the network is unknown, or what came is not the published file.
+        ImportError: If `onnx` or `torch`, whichever the download needs, is not installed. Nothing is downloaded then.
+        ConnectionError: If the file could not be downloaded completely.
+        ValueError: If the network is unknown, or the download is not the published file.
         OSError: If the cache cannot be written, or the disk is full.
     """
     if network not in SOURCES:
@@ -124,7 +124,7 @@ def _make(path, network, source, progress):
 
 
 def _is_whole(path, network, source):
-    """Whether a file was made from this source and every byte of it is what was written."""
+    """Whether a file was converted from this source and is complete."""
     try:
         with zipfile.ZipFile(path) as archive:
             note = convert.note_of(network, source.sha256).encode()

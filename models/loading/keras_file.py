@@ -1,4 +1,4 @@
-"""A `.keras` file: looked into before Keras reads it, and its weights read without building its model."""
+"""Check `.keras` files before Keras reads them, and read their weights without building the model."""
 
 import contextlib
 import io
@@ -16,13 +16,13 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 @contextlib.contextmanager
 def arrays(path):
-    """Open the weights of a `.keras` file. Its model is not built, and so no code of any layer runs.
+    """Open the weights of a `.keras` file. Its model is not built, so that no code of any layer is executed.
 
     Yields:
-        `{layer: [Stored, ...]}`, as `models.loading.h5_weights.arrays`.
+        `{layer: [Stored, ...]}`, see `models.loading.h5_weights.arrays`.
 
     Raises:
-        ValueError: If it is no such file, or is damaged. The message leaves out the path.
+        ValueError: If it is not such a file, or is damaged. The message does not contain the path.
         OSError: If the file cannot be read.
     """
     _check_kind(path)
@@ -36,13 +36,13 @@ def arrays(path):
 
 
 def check(path) -> None:
-    """See that a `.keras` file is whole and keeps all its weights inside, before Keras opens it.
+    """Check that a `.keras` file is complete and contains all its weights, before Keras opens it.
 
     Raises:
-        ValueError: If it is no zip archive, a member is encrypted, damaged, missing, or far larger than what is
-            stored, its configuration is no JSON that describes a model, or has a layer wider than all its weights
-            together, or its weights are links to other files or far larger than what is stored. The message leaves
-            out the path.
+        ValueError: If it is not a zip archive, a member is encrypted, damaged, missing, or far larger than its
+            compressed data; its configuration is not JSON that describes a model, or has a layer wider than all its
+            weights together; or its weights are links to other files or far larger than their compressed data. The
+            message does not contain the path.
         OSError: If the file cannot be read.
     """
     _check_kind(path)
@@ -60,7 +60,7 @@ def check(path) -> None:
 
 
 def version(path) -> str:
-    """The Keras that wrote a checked file, as it says itself; empty if it does not."""
+    """The version of Keras that wrote a checked file, as declared in it; empty if it is not declared."""
     with zip_files.opened(path) as archive, contextlib.suppress(KeyError, ValueError, RecursionError):
         said = json.loads(zip_files.content(archive, _METADATA))
         if isinstance(said, dict) and isinstance(said.get("keras_version"), str):
@@ -88,7 +88,7 @@ def _check_members(archive):
 
 
 def _config(archive):
-    """What the file says of its model: a dict with the name of a class."""
+    """The declared configuration of the model: a dict with the name of a class."""
     text = zip_files.content(archive, _CONFIG)
     try:
         config = json.loads(text)
@@ -104,7 +104,7 @@ def _config(archive):
 
 
 def _check_widths(config, numbers):
-    """Refuse layers wider than all weights together: Keras makes a model's weights before it compares them."""
+    """Reject layers wider than all weights together: Keras allocates a model's weights before it compares them."""
     todo = [config]
     for value in todo:
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
@@ -128,7 +128,7 @@ def _opened(inside):
 
 
 def _names(config):
-    """Names of the layers by the group that holds their weights: files of Keras before 3.9 do not say them there."""
+    """Names of the layers by the group that contains their weights; before Keras 3.9 files do not store them there."""
     names, counts = {}, {}
     layers = config["config"].get("layers")
     for layer in layers if isinstance(layers, list) else ():
@@ -142,7 +142,7 @@ def _names(config):
 
 
 def _snake_case(name):
-    """As Keras turns the name of a class into that of a group."""
+    """Convert the name of a class to that of a group, as Keras does."""
     name = re.sub(r"\W+", "", name)
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()

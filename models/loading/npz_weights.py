@@ -1,4 +1,4 @@
-"""Arrays of a `.npz` file: names, shapes and types first, values when they are asked for."""
+"""Weights from a `.npz` file: names, shapes and types first, values on request."""
 
 import contextlib
 import functools
@@ -17,13 +17,13 @@ _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.r
 
 @contextlib.contextmanager
 def arrays(path):
-    """Open a `.npz` file of arrays that are named `layer/weight`.
+    """Open a `.npz` file of arrays with names of the form `layer/weight`.
 
     Yields:
         `{layer: [Stored, ...]}` in the order of the file. They can be read inside the block.
 
     Raises:
-        ValueError: If it is no such file, or is damaged. The message leaves out the path.
+        ValueError: If it is not such a file, or is damaged. The message does not contain the path.
         OSError: If the file cannot be read.
     """
     with zip_files.opened(path) as archive:
@@ -39,7 +39,7 @@ def arrays(path):
 
 
 def _stored(archive, member):
-    """What the header of a member says, checked against the member's size."""
+    """The declared properties of a member, checked against its size."""
     name = member.filename.removesuffix(".npy")
     with zip_files.inflated(archive, member) as file:
         beginning = io.BytesIO(file.read(_HEADER))
@@ -47,7 +47,7 @@ def _stored(archive, member):
         raise ValueError(f"its member '{name}' is no NumPy array")
     try:
         shape, by_columns, dtype = _HEADERS[np.lib.format.read_magic(beginning)](beginning)
-    except Exception as error:  # it is a Python expression, and fails in as many ways
+    except Exception as error:  # the header is a Python expression, with many types of errors
         raise ValueError(f"the header of its array '{name}' is damaged") from error
     if dtype.hasobject:
         raise ValueError(f"its array '{name}' holds Python objects, which are never loaded")
@@ -74,5 +74,5 @@ def _read(archive, member, begin, by_columns, stored):
                 raise EOFError("it ends too early")
             rest[: len(piece)] = piece
             rest = rest[len(piece) :]
-        file.read(1)  # the end, where the checksum is compared
+        file.read(1)  # zipfile verifies the checksum at the end
     return flat.reshape(stored.shape, order="F" if by_columns else "C")

@@ -1,4 +1,4 @@
-"""One large file from a server, in as many goes as it takes."""
+"""Download of one large file, resumed after interruptions."""
 
 import contextlib
 import hashlib
@@ -12,29 +12,29 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-TRIES = 3  # for each address, while the connection breaks or the server has trouble
-TIMEOUT = 30  # seconds without a byte
-SLOWEST = 1024  # bytes a second
-PATIENCE = 60  # seconds in which it may be slower
+TRIES = 3  # for each address, on temporary errors
+TIMEOUT = 30  # seconds without data
+SLOWEST = 1024  # bytes per second
+PATIENCE = 60  # seconds during which it may be slower
 _PIECE = 2**20
-_TROUBLE = (408, 429, 500, 502, 503, 504)  # may be over in a moment
+_TROUBLE = (408, 429, 500, 502, 503, 504)  # temporary errors
 _WEB_PAGE = (b"<!doctype", b"<html", b"<?xml")
 
 
 class _Broken(Exception):
-    """This try has failed, the next may not."""
+    """A temporary failure, after which another try is made."""
 
 
 class _Refused(Exception):
-    """This server will not give us the file."""
+    """A permanent failure of this server."""
 
 
 class _Another(Exception):
-    """What came is not the file that was expected."""
+    """The downloaded file is not the expected one."""
 
 
 class _WebOnly(urllib.request.HTTPRedirectHandler):
-    """No redirection leads to a file of this machine, or to another kind of server."""
+    """Reject redirections to local files and to other protocols."""
 
     def redirect_request(self, request, response, code, message, headers, url):
         if not url.lower().startswith(("http://", "https://")):
@@ -43,23 +43,23 @@ class _WebOnly(urllib.request.HTTPRedirectHandler):
 
 
 def fetch(urls, path, size, sha256, progress=True, pause=1.0, slowest=SLOWEST, patience=PATIENCE):
-    """Fetch the rest of a file of which `path` has the beginning, or nothing.
+    """Download the rest of a file whose beginning, if any, is in `path`.
 
     Args:
-        urls: Addresses of the same file; the next is asked where one fails.
-        path: Where the file grows. What has arrived stays there whatever happens, to be gone on from, unless it
-            turns out not to be this file.
-        size: Of the whole file, in bytes.
-        sha256: Of the whole file, in hexadecimal digits.
+        urls: Addresses of the same file, tried in order.
+        path: The file to write. Downloaded data are kept after any failure, so that the download can be resumed, unless
+            they turn out to be another file.
+        size: Size of the whole file, in bytes.
+        sha256: SHA-256 of the whole file, in hexadecimal digits.
         progress: Whether to show a progress bar.
         pause: Seconds to wait before the second try, twice as long before the third.
-        slowest: Bytes a second. The next address is asked where one stays below for `patience` seconds.
+        slowest: Bytes per second. The next address is tried if a download stays below for `patience` seconds.
         patience: Seconds.
 
     Raises:
-        ConnectionError: If no address gave the whole file.
-        ValueError: If it is not the file that was expected. It is removed.
-        OSError: If it cannot be written, for example because the disk is full; it names the file.
+        ConnectionError: If no address provided the whole file.
+        ValueError: If it is not the expected file. It is removed.
+        OSError: If it cannot be written, for example because the disk is full; the error names the file.
     """
     path = Path(path)
     failures, others = [], []
@@ -69,7 +69,7 @@ def fetch(urls, path, size, sha256, progress=True, pause=1.0, slowest=SLOWEST, p
             try:
                 _go_on(url, path, size, sha256, progress, _Pace(slowest, patience))
                 _verify(path, sha256)
-                _beside(path).unlink(missing_ok=True)  # of a killed process
+                _beside(path).unlink(missing_ok=True)  # left by a killed process
                 return
             except _Broken as broken:
                 reason = str(broken)
@@ -80,7 +80,7 @@ def fetch(urls, path, size, sha256, progress=True, pause=1.0, slowest=SLOWEST, p
                 reason = str(another)
                 others.append(reason)
                 break
-            except OSError as error:  # of the network there are none here: they are `_Broken`
+            except OSError as error:  # errors of the network were converted to `_Broken`
                 raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         failures.append(f"{url}: {reason}.")
     if others and len(others) == len(failures):
@@ -91,7 +91,7 @@ def fetch(urls, path, size, sha256, progress=True, pause=1.0, slowest=SLOWEST, p
 
 
 def _go_on(url, path, size, sha256, progress, pace):
-    """One request for what is missing."""
+    """Request the missing part once."""
     if _length(path) > size:
         path.unlink()
     have = _length(path)
@@ -112,7 +112,7 @@ def _go_on(url, path, size, sha256, progress, pace):
             if begin or not have:
                 _receive(response, path, begin, size, bar, pace)
                 return
-            # All of it again: what is here stays until it is known to be the file, and not the page of a login.
+            # The server sends the whole file: keep the old data in case the new ones are another (a login page).
             again = _beside(path)
             try:
                 _receive(response, again, 0, size, bar, pace)
@@ -123,7 +123,7 @@ def _go_on(url, path, size, sha256, progress, pace):
 
 
 def _asked(url, have):
-    """The answer of a server that has something to give."""
+    """The response of a server that has data to send."""
     request = urllib.request.Request(url, headers={"User-Agent": "deconvnet"})
     if have:
         request.add_header("Range", f"bytes={have}-")
@@ -138,12 +138,12 @@ def _asked(url, have):
         raise failure(f"no connection ({error.reason})") from error
     except (http.client.HTTPException, OSError) as error:
         raise _Broken(f"the connection broke ({_named(error)})") from error
-    except ValueError as error:  # an address to which it sends us, or a header
+    except ValueError as error:  # an invalid redirection or header
         raise _Refused(f"the server's answer makes no sense ({_named(error)})") from error
 
 
 def _begin(response, have, size):
-    """The byte with which this response begins: 0 where the server does not know how to go on."""
+    """The offset at which this response begins: 0 if the server does not support resuming."""
     headers = response.headers
     if response.status not in (200, 206):
         raise _Refused(f"the server says {response.status} {response.reason}")
@@ -167,7 +167,7 @@ def _begin(response, have, size):
 
 
 def _receive(response, path, begin, size, bar, pace):
-    """Write what comes behind the first `begin` bytes; all that comes is kept."""
+    """Write the data that follow the first `begin` bytes; all received data are kept."""
     with contextlib.ExitStack() as stack:
         file = None
         while piece := _piece(response, size - begin):
@@ -184,17 +184,17 @@ def _receive(response, path, begin, size, bar, pace):
 
 
 class _Pace:
-    """Whether a download is too slow to wait for its end."""
+    """Detect downloads that are too slow."""
 
     def __init__(self, slowest, patience):
         self.least, self.patience = slowest * patience, patience
         self.since, self.bytes = time.monotonic(), 0
 
     def check(self, more):
-        """Count more bytes.
+        """Count received bytes.
 
         Raises:
-            _Refused: If there were too few in the time of the patience.
+            _Refused: If there were too few of them during the last `patience` seconds.
         """
         self.bytes += more
         if self.bytes >= self.least:
@@ -204,15 +204,15 @@ class _Pace:
 
 
 def _piece(response, missing):
-    """The next bytes as soon as some are there, none at the end; what comes beyond the size is not read."""
+    """The next available bytes, empty at the end; data beyond the declared size are not read."""
     try:
         return response.read1(min(_PIECE, missing)) if missing else b""
-    except (http.client.HTTPException, OSError, ValueError) as error:  # ValueError: the length of a chunk is no number
+    except (http.client.HTTPException, OSError, ValueError) as error:  # ValueError: invalid length of a chunk
         raise _Broken(f"the connection broke ({_named(error)})") from error
 
 
 def _write(file, piece):
-    """All of it: an unbuffered file may take less, and so shows a full disk here and not when it is closed."""
+    """Write all bytes: an unbuffered file may write fewer, and reports a full disk here, not when it is closed."""
     rest = memoryview(piece)
     while rest:
         rest = rest[file.write(rest) :]

@@ -1,4 +1,4 @@
-"""An array in a file: what the file says of it, before any of it is read."""
+"""An array in a file, with its declared properties, before it is read."""
 
 import math
 from collections.abc import Callable
@@ -6,19 +6,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-SMALL = 2**26  # bytes: what is smaller is never called a bomb
-EXPANSION = 100  # weights of a trained network hardly get smaller by compression
+SMALL = 2**26  # bytes; smaller arrays are never rejected as decompression bombs
+EXPANSION = 100  # compression hardly reduces trained weights
 
 
 class Stored(NamedTuple):
     """One array of a file.
 
     Attributes:
-        name: What the file calls it, for messages.
-        shape: As the file declares it.
-        dtype: As the file declares it.
-        on_disk: Bytes that it takes in the file.
-        read: Reads and returns the array. Takes no more memory than `shape` and `dtype` need.
+        name: Its name in the file, for messages.
+        shape: As declared in the file.
+        dtype: As declared in the file.
+        on_disk: Its size in the file, in bytes.
+        read: Function that reads and returns the array. It needs no more memory than `shape` and `dtype` imply.
     """
 
     name: str
@@ -29,21 +29,21 @@ class Stored(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the array in memory."""
+        """Size of the array in memory, in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 def plain(name: object) -> str:
-    """A name from a file for a message: in one line, and not endless."""
+    """A name from a file for a message: on one line, and of limited length."""
     text = repr(str(name))[1:-1]
     return text if len(text) <= 120 else f"{text[:120]}…"
 
 
 def check_expansion(name: str, nbytes: int, on_disk: int) -> None:
-    """Refuse what would take far more memory than its file suggests, where nothing else limits its size.
+    """Reject arrays far larger than their data in the file, where their size is not limited otherwise.
 
     Raises:
-        ValueError: If it is larger than `SMALL` and more than `EXPANSION` times what is stored.
+        ValueError: If it is larger than `SMALL` and more than `EXPANSION` times its size in the file.
     """
     if nbytes > max(SMALL, EXPANSION * on_disk):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Checks of what a network is asked for, with one voice."""
+"""Checks of the arguments of networks, with uniform messages."""
 
 import difflib
 import os
@@ -11,14 +11,14 @@ from models.loading import weight_files
 
 
 class Known(NamedTuple):
-    """Weights that go by a name, and what they fit.
+    """Named weights and the arguments that fit them.
 
     Attributes:
-        classes: Number of classes that they tell apart.
-        input_shape: `(height, width, channels)` that they were trained for.
-        sides: Heights and widths that leave the first dense layer its size; None if all do.
-        units: Sizes of the dense layers before the last, where the network lets one choose them.
-        file: Where they lie if they come with the package; None if they are fetched.
+        classes: Number of classes.
+        input_shape: `(height, width, channels)` of the training images.
+        sides: Heights and widths for which the first dense layer keeps its size; None if all do.
+        units: Sizes of the dense layers before the last, where the network has them as an argument.
+        file: Their file if they are included in the package; None if they are downloaded.
     """
 
     classes: int
@@ -33,12 +33,12 @@ def check_input_shape(network, input_shape, smallest, open_sides=False):
 
     Args:
         network: Its name, for the message.
-        input_shape: What the user gave.
-        smallest: The smallest side that leaves something after the last pooling.
+        input_shape: The argument.
+        smallest: The smallest side for which the output of the last pooling is not empty.
         open_sides: Whether height and width may both be None.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If it is invalid.
     """
     shape = tuple(input_shape) if isinstance(input_shape, tuple | list) else (input_shape,)
     sides = shape[2:] if open_sides and shape[:2] == (None, None) else shape
@@ -53,10 +53,10 @@ def check_input_shape(network, input_shape, smallest, open_sides=False):
 
 
 def check_whole(network, name, value):
-    """A positive whole number.
+    """Check that an argument is a positive whole number.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If it is not.
     """
     if not _is_whole(value) or value < 1:
         raise ValueError(f"{network}: `{name}` must be a positive whole number, got {value!r}.")
@@ -64,10 +64,10 @@ def check_whole(network, name, value):
 
 
 def check_units(network, units):
-    """Sizes of fc6 and fc7 as a pair: one number stands for both.
+    """Sizes of fc6 and fc7 as a pair; one number is used for both.
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If they are invalid.
     """
     pair = tuple(units) if isinstance(units, tuple | list) else (units, units)
     if len(pair) != 2 or not all(_is_whole(size) and size >= 1 for size in pair):
@@ -76,19 +76,19 @@ def check_units(network, units):
 
 
 def sizes(network, weights, usual, classes, units):
-    """Classes and units as they were asked for, else as the weights have them.
+    """Classes and units from the arguments; by default those of the weights.
 
     Args:
         network: Its name, for the message.
-        weights: From `check_weights`; of a `Path` the file is looked into.
-        usual: The `Known` that says what they are where neither says so.
-        classes, units: What the user gave, or None.
+        weights: From `check_weights`; if it is a `Path`, the file is read.
+        usual: The `Known` with the values if neither arguments nor weights determine them.
+        classes, units: The arguments, or None.
 
     Returns:
         `(classes, (fc6, fc7))`.
 
     Raises:
-        ValueError: If they are no positive whole numbers, or the file cannot be read.
+        ValueError: If they are not positive whole numbers, or the file cannot be read.
     """
     found = {}
     if isinstance(weights, Path) and (classes is None or units is None):
@@ -101,10 +101,10 @@ def sizes(network, weights, usual, classes, units):
 
 
 def check_rate(network, name, value):
-    """A share in [0, 1).
+    """Check a rate in [0, 1).
 
     Raises:
-        ValueError: If it is something else.
+        ValueError: If it is not in this range.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 <= value < 1:
         raise ValueError(f"{network}: `{name}` must be a number in [0, 1), got {value!r}.")
@@ -112,7 +112,7 @@ def check_rate(network, name, value):
 
 
 def check_weights(network, weights, known):
-    """What `weights` means: None, one of the names in `known`, or a `Path`.
+    """The value of the argument `weights`: None, one of the names in `known`, or a `Path`.
 
     Raises:
         ValueError: If it is none of these.
@@ -134,18 +134,18 @@ def check_weights(network, weights, known):
 
 
 def check_known(network, weights, known, input_shape, include_top, *, classes, units=()):
-    """See that named weights are those of the network that is asked for, with its top or without.
+    """Check that named weights fit the other arguments of a network, with or without its dense layers.
 
     Args:
         network: Its name, for the message.
         weights: Their name, for the message.
-        known: What they fit.
+        known: The arguments that they fit.
         input_shape: `(height, width, channels)`; height and width are None where the network takes any.
         include_top: Whether the network has dense layers.
-        classes, units: What they are asked to be.
+        classes, units: The requested values.
 
     Raises:
-        ValueError: If they are not, with the way out.
+        ValueError: If they do not fit; the message says what to do.
     """
     these, channels = f"{network}: the weights {weights!r}", known.input_shape[2]
     if input_shape[2] != channels:
@@ -174,18 +174,18 @@ def check_known(network, weights, known, input_shape, include_top, *, classes, u
 
 
 def file_of(weights, known, network):
-    """The file that checked `weights` mean, fetched where it does not come with the package.
+    """The file of checked `weights`, downloaded if it is not included in the package.
 
     Args:
         weights: From `check_weights`.
         known: `{name: Known}`.
-        network: The network's name among `models.loading.imagenet_weights.SOURCES`.
+        network: The key of the network in `models.loading.imagenet_weights.SOURCES`.
 
     Returns:
         `Path`, or None for None.
 
     Raises:
-        ImportError, ConnectionError, ValueError, OSError: As `models.loading.imagenet_weights.imagenet_weights`.
+        ImportError, ConnectionError, ValueError, OSError: See `models.loading.imagenet_weights.imagenet_weights`.
     """
     if weights not in known:
         return weights

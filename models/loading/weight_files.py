@@ -1,7 +1,7 @@
-"""Weights to and from files: `.npz` of ours, `.keras` and `.weights.h5` of Keras.
+"""Save and load weights: `.npz` files of this package, `.keras` and `.weights.h5` files of Keras.
 
-Our format is the plainest there is: a NumPy archive with one array per weight, named `layer/weight`, for example
-`conv1/kernel`. float16 halves its size; LeNet-5 loses nothing by it.
+The `.npz` format is a NumPy archive with one array per weight, named `layer/weight`, for example `conv1/kernel`.
+float16 halves its size, without loss of accuracy for LeNet-5.
 """
 
 import contextlib
@@ -24,11 +24,11 @@ def save(model, path, dtype="float16"):
 
     Args:
         model: A `keras.Model`, without nested models, built.
-        path: Where to write; a name that ends in `.npz`.
-        dtype: Type of the arrays in the file.
+        path: The file to write; a name that ends in `.npz`.
+        dtype: Dtype of the arrays in the file.
 
     Raises:
-        ValueError: If a weight is not a finite number in this type. Nothing is written then.
+        ValueError: If a weight is not finite in this dtype. Nothing is written then.
     """
     arrays = {
         f"{layer.name}/{weight.name}": keras.ops.convert_to_numpy(weight)
@@ -39,18 +39,18 @@ def save(model, path, dtype="float16"):
 
 
 def write(arrays, path, dtype="float16", source="the network", compress=True, note=""):
-    """Write arrays as `.npz`, whole or not at all.
+    """Write arrays as `.npz`, atomically.
 
     Args:
         arrays: `{"layer/weight": array}`, the weights of each layer in its own order.
-        path: Where to write; a name that ends in `.npz`.
-        dtype: Type of the arrays in the file.
-        source: What they are the weights of, for the message.
-        compress: Whether to spend time on a smaller file.
-        note: Text that the archive carries as its comment.
+        path: The file to write; a name that ends in `.npz`.
+        dtype: Dtype of the arrays in the file.
+        source: Description of the network, for the message.
+        compress: Whether to compress the file, which takes time.
+        note: Text for the comment of the archive.
 
     Raises:
-        ValueError: If a weight is not a finite number in this type. Nothing is written then.
+        ValueError: If a weight is not finite in this dtype. Nothing is written then.
         OSError: If the file cannot be written.
     """
     arrays = {name: _cast(array, dtype) for name, array in arrays.items()}
@@ -69,19 +69,19 @@ def write(arrays, path, dtype="float16", source="the network", compress=True, no
 
 
 def load(model, path, beside=()):
-    """Fill the weights of a model from a file, layer by layer, by name.
+    """Load the weights of a model from a file, layer by layer, by name.
 
-    Names, shapes and types are compared before a value is read, so that a file takes no more memory than the model.
-    Nothing is assigned before everything has been checked. Nothing outside of the file is read.
+    Names, shapes and dtypes are compared before values are read, so that a file takes no more memory than the model.
+    Weights are assigned only after all checks. Nothing outside the file is read.
 
     Args:
         model: A built `keras.Model`, without nested models; changed in place.
         path: A `.npz`, `.keras` or `.weights.h5` file.
-        beside: Names of layers that the file may hold and the model lacks.
+        beside: Names of layers that may be in the file without being in the model.
 
     Raises:
-        ValueError: If the file is missing, cannot be read, lacks a layer, holds one too many, or has a weight of
-            another shape, not of real numbers, or with a value that is not finite in the model's own type.
+        ValueError: If the file is missing, cannot be read, lacks a layer, has an additional one, or has a weight of
+            another shape, not of real numbers, or with a value that is not finite in the model's dtype.
     """
     expected = {layer.name: layer.weights for layer in model.layers if layer.weights}
     with _opened(path) as found:
@@ -100,7 +100,7 @@ def load(model, path, beside=()):
 
 
 def outputs(path):
-    """How many outputs each layer of a weights file has: the last axis of its kernel. No values are read.
+    """Number of outputs of each layer in a weights file: the last axis of its kernel. No values are read.
 
     Args:
         path: A `.npz`, `.keras` or `.weights.h5` file.
@@ -133,7 +133,7 @@ def _check_layers(model, path, found, expected, beside):
 
 
 def _check_stored(model, path, layer, found, weights):
-    """Shapes and types, as the file declares them."""
+    """Check the declared shapes and dtypes."""
     got = [stored.shape for stored in found]
     want = [tuple(weight.shape) for weight in weights]
     if got != want:
@@ -154,7 +154,7 @@ def _lost(dtype):
 
 
 def _values(path, layer, stored, dtype):
-    """The values of one weight in the model's type."""
+    """The values of one weight in the model's dtype."""
     with _reading(path):
         array = _cast(stored.read(), dtype)
     if not np.isfinite(array).all():
@@ -165,14 +165,14 @@ def _values(path, layer, stored, dtype):
 
 
 def _cast(array, dtype):
-    """The array in another type; what does not fit becomes infinite, without a warning."""
+    """The array in another dtype; overflow gives infinity, without a warning."""
     with np.errstate(over="ignore"):
         return array.astype(dtype, copy=False)
 
 
 @contextlib.contextmanager
 def _opened(path):
-    """The weights of a file as it declares them, `{layer name: [Stored, ...]}`, to be read inside the block."""
+    """Open the weights of a file, `{layer name: [Stored, ...]}`, which can be read inside the block."""
     path = str(path)
     kinds = {".npz": npz_weights, ".keras": keras_file, ".weights.h5": h5_weights}
     kind = next((kind for suffix, kind in kinds.items() if path.endswith(suffix)), None)
@@ -193,12 +193,12 @@ def _opened(path):
 
 @contextlib.contextmanager
 def _reading(path):
-    """Errors of those who read a file, in one line that names it."""
+    """Context manager that converts errors of reading to a one-line message that names the file."""
     try:
         yield
     except FileNotFoundError:
         raise ValueError(f"There is no weights file '{path}'.") from None
-    except Exception as error:  # zipfile, zlib, NumPy and HDF5 each have their own for what they cannot read
+    except Exception as error:  # zipfile, zlib, NumPy and HDF5 raise different types
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ValueError(f"The weights file '{path}' cannot be read: {reason.splitlines()[0].rstrip('.')}.") from error
 

@@ -1,4 +1,4 @@
-"""Zip archives that strangers may have written: looked at before they are inflated."""
+"""Read zip archives from untrusted sources: they are checked before they are decompressed."""
 
 import contextlib
 import zipfile
@@ -9,17 +9,17 @@ from typing import IO
 
 from models.loading.stored import check_expansion
 
-_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of the others Python inflates whole blocks at once
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # Python decompresses the others in whole blocks
 _ENCRYPTED = 0x1
 
 
 @contextlib.contextmanager
 def opened(path) -> Iterator[zipfile.ZipFile]:
-    """Open an archive of which every member can be read.
+    """Open an archive after a check that every member can be read.
 
     Raises:
-        ValueError: If it is no zip archive, is damaged, or has a member that is there twice, encrypted, or of a
-            compression other than none and deflate. The message says what is wrong and leaves out the path.
+        ValueError: If it is not a zip archive, is damaged, or has a member that is duplicate, encrypted, or compressed
+            other than by deflate. The message says what is wrong and does not contain the path.
         OSError: If the file cannot be read.
     """
     with open(path, "rb") as file:
@@ -31,10 +31,10 @@ def opened(path) -> Iterator[zipfile.ZipFile]:
 
 
 def content(archive: zipfile.ZipFile, name: str) -> bytes:
-    """A member, inflated.
+    """Decompress a member.
 
     Raises:
-        ValueError: If it would be far larger than what is stored, or is damaged.
+        ValueError: If it would be far larger than its compressed data, or is damaged.
     """
     member = archive.getinfo(name)
     check_expansion(f"its member '{name}'", member.file_size, member.compress_size)
@@ -47,12 +47,12 @@ def inflated(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[IO[b
     """Open a member for reading.
 
     Raises:
-        ValueError: If it turns out to be damaged, also while it is read inside the block.
+        ValueError: If it is damaged; also if this is detected while it is read inside the block.
     """
     try:
         with archive.open(member) as file:
             yield file
-    except Exception as error:  # zipfile and zlib have many kinds for a damaged member
+    except Exception as error:  # zipfile and zlib raise many types for damaged members
         raise ValueError(f"its member '{member.filename}' is damaged ({error or type(error).__name__})") from error
 
 

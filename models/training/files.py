@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic writing of files, for training."""
 
 from models.loading.atomic_files import replacing as whole
 
