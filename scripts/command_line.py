@@ -1,4 +1,4 @@
-"""What the scripts say and check alike. Loads no TensorFlow, so that a mistake is answered at once."""
+"""Checks and messages shared by the scripts. Loads no TensorFlow, so that mistakes are reported at once."""
 
 import shlex
 import sys
@@ -11,13 +11,13 @@ __all__ = ["check", "command_to_resume", "fail", "interrupted", "made", "sizes",
 
 
 def check(option, value, holds, expected):
-    """Fail in one line if an option has a value that it cannot have."""
+    """Check the value of an option; exit with a one-line error if `holds` is False."""
     if not holds:
         fail(f"{option} must be {expected}, got {value}.")
 
 
 def sizes(option, given):
-    """`{layer: size}` from texts like `"conv3=512"`, or None where none is given. Fails in one line, as `check`."""
+    """`{layer: size}` from texts such as `"conv3=512"`; None without any. Errors as in `check`."""
     found = {}
     for text in given or ():
         layer, _, size = text.partition("=")
@@ -28,11 +28,11 @@ def sizes(option, given):
 
 
 def command_to_resume():
-    """The command that started this process, with --resume."""
+    """The command line of this process, with --resume."""
     return shlex.join([sys.executable, *(word for word in sys.argv if word != "--resume"), "--resume"])
 
 
 def interrupted():
-    """End after Ctrl-C, saying how to go on."""
+    """Exit after Ctrl-C with a message that says how to resume."""
     typer.echo(f"\nInterrupted. To go on after the last finished epoch:\n  {command_to_resume()}", err=True)
     raise typer.Exit(130) from None

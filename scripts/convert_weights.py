@@ -37,7 +37,7 @@ def main(
 
 
 def _check_writable(out):
-    """See that the file can be written, before TensorFlow takes its seconds to load."""
+    """Check that the file can be written, before TensorFlow is loaded."""
     try:
         if out.is_dir():
             raise ValueError(f"OUT: '{out}' is a folder, expected the name of a file.")

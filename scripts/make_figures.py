@@ -89,7 +89,7 @@ def main(
 
 
 def _draw(name, network, places, out, only, anew, seed):
-    """Train what is missing, draw and save; returns the names of the pictures of every recipe."""
+    """Train missing networks, draw and save; returns the names of the figures of every recipe."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import matplotlib
     import tensorflow as tf
@@ -113,7 +113,7 @@ def _draw(name, network, places, out, only, anew, seed):
 
 
 def _trained(groups, folder, seed):
-    """The groups of small networks that some recipes compare, trained where they are missing."""
+    """The groups of small networks that the requested recipes compare, trained if missing."""
     from scripts import train_variants
 
     train_variants.train("lenet5", groups, out=folder, seed=seed, say=typer.echo)

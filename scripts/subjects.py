@@ -1,4 +1,4 @@
-"""Whom `make_figures.py` draws: the named networks of the command line, which finds them."""
+"""Subjects of `make_figures.py`: the named networks of the command line."""
 
 from deconv.cli.named_networks import NETWORKS, Network
 from deconv.cli.subject_builder import subject

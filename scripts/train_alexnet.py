@@ -100,7 +100,7 @@ def main(
 
 
 def train(arguments, out, *, data_dir=None, download=False, resume=False, variant=None, say=typer.echo):
-    """Train in this process, or go on with what is there; see `scripts.train_lenet5.train`."""
+    """Train in this process, or resume an existing run; see `scripts.train_lenet5.train`."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from models import training
 
@@ -111,7 +111,7 @@ def train(arguments, out, *, data_dir=None, download=False, resume=False, varian
 
 
 def _train(folder, arguments, data_dir, download, resume, variant, say):
-    """Train into a folder that no other run can write to meanwhile."""
+    """Train into a folder that is locked against other runs."""
     import tensorflow as tf
 
     import models
@@ -152,9 +152,9 @@ def _train(folder, arguments, data_dir, download, resume, variant, say):
     def kept(model):
         return photographs.filled(network(plan.side), model)
 
-    for side in set(plan.sides):  # one that is too small is named before anything is written
+    for side in set(plan.sides):  # reports a side that is too small before anything is written
         build(weights=None, input_shape=(side, side, 3), include_top=False)
-    if arguments["without"] or arguments["resize"]:  # and so is a layer that there is not
+    if arguments["without"] or arguments["resize"]:  # reports unknown layers
         photographs.check_growth(network(None if plan.grows else plan.side), network(plan.side))
     training.make_repeatable(arguments["seed"])
     with photographs.devices():
@@ -196,7 +196,7 @@ def _train(folder, arguments, data_dir, download, resume, variant, say):
     except training.DivergedError:
         folder.withdraw()
         raise
-    except (tf.errors.OpError, ValueError) as error:  # a damaged picture, found when its turn came
+    except (tf.errors.OpError, ValueError) as error:  # a damaged image, detected while reading
         folder.withdraw()
         raise ValueError(datasets.reason(error)) from error
     results |= {f"{name}_float16": value for name, value in half.items()}
@@ -208,7 +208,7 @@ def _train(folder, arguments, data_dir, download, resume, variant, say):
 
 
 def completed(arguments):
-    """The arguments, with the recipe's own values for those that are None."""
+    """The arguments, with the recipe's defaults for those that are None."""
     from models.training import recipes
 
     usual = recipes.RECIPES[arguments["recipe"]]
@@ -216,7 +216,7 @@ def completed(arguments):
 
 
 def _evaluate(arguments, places, weights):
-    """Print the accuracy of some weights."""
+    """Print the accuracy of given weights."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow as tf
 
@@ -240,12 +240,12 @@ def _evaluate(arguments, places, weights):
     preprocess = getattr(models, arguments["model"]).preprocess_input
     try:
         typer.echo(_report(_measured(model, test_set, plan.side, preprocess), test_set))
-    except tf.errors.OpError as error:  # a damaged picture, found when its turn came
+    except tf.errors.OpError as error:  # a damaged image, detected while reading
         raise ValueError(datasets.reason(error)) from error
 
 
 def _measured(model, test_set, side, preprocess, ten=True):
-    """The accuracies of a network, with a bar on a terminal."""
+    """The accuracies of a network; with a progress bar on a terminal."""
     from tqdm import tqdm
 
     from models.training import evaluation
@@ -270,7 +270,7 @@ def _report(results, test_set):
 
 
 def _photographs(arguments, places, split, side):
-    """One split of the data set, colour, as squares of one size."""
+    """One split of the data set as colour images, square and of one size."""
     from deconv import datasets
 
     found = datasets.load(

@@ -69,18 +69,18 @@ def main(
 
 
 def train(arguments, out, *, data_dir=None, download=False, resume=False, variant=None, say=typer.echo):
-    """Train in this process, or go on with what is there.
+    """Train in this process, or resume an existing run.
 
     Args:
-        arguments: What the results depend on, by the names of the command's options.
+        arguments: Everything on which the results depend, by the names of the command's options.
         out: Folder to write into.
         data_dir, download: See `deconv.datasets.load`.
-        resume: Whether to go on with a run that is there.
-        variant: What the record says of the network under the key `variant`, or None.
-        say: What to do with a line of progress.
+        resume: Whether to resume an existing run.
+        variant: Description of the network for the key `variant` of the record, or None.
+        say: Function for a line of progress.
 
     Raises:
-        ValueError, OSError, ImportError: If it cannot be done; the message says why and what to do.
+        ValueError, OSError, ImportError: If it fails; the message says why and what to do.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from models import training
@@ -91,7 +91,7 @@ def train(arguments, out, *, data_dir=None, download=False, resume=False, varian
 
 
 def _train(folder, arguments, data_dir, download, resume, variant, say):
-    """Train into a folder that no other run can write to meanwhile."""
+    """Train into a folder that is locked against other runs."""
     import tensorflow as tf
 
     from deconv import datasets
@@ -116,7 +116,7 @@ def _train(folder, arguments, data_dir, download, resume, variant, say):
     places = {"data_dir": data_dir and str(data_dir), "download": download, "out": str(out), "resume": resume}
     provenance = session.provenance("scripts/train_lenet5.py", digits, test_digits)
     folder.check_data(provenance["data"])
-    _network(arguments, len(digits.class_names), digits.size)  # a layer that there is not is named before all else
+    _network(arguments, len(digits.class_names), digits.size)  # reports unknown layers first
     training.make_repeatable(arguments["seed"])
     model = _network(arguments, len(digits.class_names), digits.size)
     about = {"variant": variant} if variant else {}
@@ -146,7 +146,7 @@ def _train(folder, arguments, data_dir, download, resume, variant, say):
     except training.DivergedError:
         folder.withdraw()
         raise
-    except (tf.errors.OpError, ValueError) as error:  # a damaged picture, found when its turn came
+    except (tf.errors.OpError, ValueError) as error:  # a damaged image, detected while reading
         folder.withdraw()
         raise ValueError(datasets.reason(error)) from error
     _, train_accuracy = model.evaluate(batches(digits), verbose=0)
@@ -160,7 +160,7 @@ def _train(folder, arguments, data_dir, download, resume, variant, say):
 
 
 def _network(arguments, classes, size):
-    """A new LeNet-5, compiled: AdamW, weight decay on the kernels only, a cosine from the learning rate to 0."""
+    """A new, compiled LeNet-5: AdamW, weight decay on the kernels only, a cosine from the learning rate to 0."""
     import keras
 
     import models

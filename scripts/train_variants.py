@@ -80,12 +80,11 @@ def _say_nothing(line):
 
 
 def train(model, groups, out, *, data_dir=None, download=False, seed=0, say=print, detail=_say_nothing, **given):
-    """Train in this process what is missing of some groups of variants.
+    """Train the missing runs of groups of variants in this process.
 
-    Every run starts from a cleared Keras session and its own seed, so that it ends with the same weights alone and in
-    a row. Two things stay as they are afterwards: Keras has forgotten what it knew of earlier models (those in use go
-    on working), and TensorFlow's operations are deterministic in the whole process (`models.training.make_repeatable`),
-    which makes some slower.
+    Every run starts from a cleared Keras session and its own seed, so that its weights do not depend on other runs. Two
+    effects remain afterwards: the global state of Keras is cleared (existing models continue to work), and TensorFlow's
+    operations are deterministic in the whole process (`models.training.make_repeatable`), which makes some slower.
 
     Args:
         model: `"lenet5"` or `"alexnet"`.
@@ -93,13 +92,13 @@ def train(model, groups, out, *, data_dir=None, download=False, seed=0, say=prin
         out: Folder to write into; each run has its own, `out/group/slug`.
         data_dir, download: See `deconv.datasets.load`.
         seed: Seed of the runs.
-        say: What to do with a line for each network.
-        detail: What to do with the lines of the training script.
-        **given: Arguments of the training script that all runs are to have, such as `dataset` and `epochs`.
+        say: Function for a line for each network.
+        detail: Function for the lines of the training script.
+        **given: Arguments of the training script for all runs, such as `dataset` and `epochs`.
 
     Raises:
-        ValueError, OSError, ImportError: If a run cannot be, with all that is found before the first is started; or, at
-            the end, if some have diverged.
+        ValueError, OSError, ImportError: If a run is impossible, as far as possible before the first is started; or, at
+            the end, if runs have diverged.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
@@ -133,12 +132,12 @@ def train(model, groups, out, *, data_dir=None, download=False, seed=0, say=prin
 
 
 def planned(model, groups, seed, given):
-    """The variants of some groups and all arguments of each: the script's own, the variant's, and those `given`."""
+    """The variants of groups and all arguments of each: the script's, the variant's, and those `given`."""
     from models.training.variants import variants
 
     options = inspect.signature(SCRIPTS[model].main).parameters.items()
     usual = {name: option.default for name, option in options if name not in _NOT_ARGUMENTS} | given
-    relative = {}  # what a variant makes its own of
+    relative = {}  # arguments from which variants derive others
     if model == "alexnet":
         usual = train_alexnet.completed(usual)
         relative = {name: usual[name] for name in ("units", "image_size")}
@@ -151,7 +150,7 @@ def planned(model, groups, seed, given):
 
 
 def _looked_at(model, arguments, folder):
-    """The results of a finished run, or None. A run that cannot start, or go on, here is named now, before others."""
+    """The results of a finished run, or None. Runs that cannot start or resume are reported before any training."""
     from models import training
 
     if model == "alexnet":
