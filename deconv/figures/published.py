@@ -107,6 +107,9 @@ def published(name):
 
     Args:
         name: `"table1"` to `"table7"`.
+
+    Returns:
+        `Table`.
     """
     return _published()[name]
 

@@ -81,6 +81,9 @@ class Subject(NamedTuple):
             layer: Name of the layer.
             count: Number of channels of the layer.
             limit: Maximum size of the subset; None for the number of maps shown in the paper for such a layer.
+
+        Returns:
+            `(n,)` ints, channel numbers.
         """
         if limit is None:
             filters = self.filters()

@@ -12,6 +12,9 @@ def part_of(image_set, seed, images=_IMAGES):
         image_set: The complete set.
         seed: Seed of the random first index.
         images: Maximum number of images; fewer if images are large, so that the total is at most 40 million values.
+
+    Returns:
+        `ImageSet`; the given one if it is small enough.
     """
     most = max(1, min(images, int(_VALUES / np.prod(image_set.image_shape))))
     parts = -(-image_set.size // most)

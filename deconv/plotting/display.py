@@ -54,6 +54,7 @@ def crop(pictures, windows, size=None, outside=np.nan):
         pictures: `(n, height, width, channels)`.
         windows: `(n, 4)` ints: top, left, bottom, right.
         size: `(height, width)` of the crops; None for the size of the largest window.
+        outside: Value of the missing part.
 
     Returns:
         float64 array `(n, *size, channels)`.

@@ -149,6 +149,9 @@ def unit_strips(activations, labels, title, unit_labels=None):
         labels: One text per image.
         title: Title of the figure.
         unit_labels: One class name per unit; None to number the units.
+
+    Returns:
+        The Matplotlib figure.
     """
     count, units = activations.shape
     fig, ax = plt.subplots(figsize=(max(6, min(13, units * 0.14 + 2)), count * 0.28 + 1.3), layout="constrained")
