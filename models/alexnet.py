@@ -75,7 +75,6 @@ def AlexNet(
             242, for which the output of pool5 is 6 x 6, or open ones.
         classes: Number of classes; by default that of the weights (also of a file), 1000 without weights.
         units: Sizes of fc6 and fc7, one number for both or a pair; by default those of the weights, 4096 without.
-        units: Sizes of fc6 and fc7, one number for both or a pair; by default those of the weights, 4096 without.
         dropout: Share of fc6 and of fc7 that is dropped in training, in [0, 1). With 0 there are no Dropout layers.
         include_top: With `False` the network ends at pool5.
         classifier_activation: Activation of the last layer; `None` gives logits. It is float32 under mixed precision.

@@ -1,7 +1,7 @@
 """Layers of the first ImageNet networks that Keras lacks, and the weight constraint of Zeiler & Fergus.
 
-All are serializable. The attribute `mirrored_as` of a class names the Keras layer whose transpose propagates its signal
-backward; a deconvnet reads it, so that the two packages do not depend on each other.
+All are serializable. The attribute `mirrored_as` of a class names the Keras layer whose transpose a deconvnet applies
+to propagate to the input; the deconvnet reads it, so that the two packages do not depend on each other.
 """
 
 import math
@@ -107,8 +107,8 @@ class LocalResponseNormalization(keras.layers.Layer):
 class CeilMaxPooling2D(keras.layers.MaxPooling2D):
     """Max pooling whose last window may extend beyond the edge, as in Caffe and cuda-convnet.
 
-    The output has `1 + ceil((n - pool_size) / strides)` cells for `n` (`keras.layers.MaxPooling2D` rounds down). Cells
-    outside the map are never the maximum.
+    The output has `1 + ceil((n - pool_size) / strides)` cells for `n` input cells (`keras.layers.MaxPooling2D`
+    rounds down). Cells outside the map are never the maximum.
 
     Args:
         pool_size: Int or pair.

@@ -142,7 +142,7 @@ def to_pixels(images):
 
 
 def decode_predictions(predictions, top=5):
-    """Names of the digits that a LeNet-5 of ten classes finds most probable.
+    """Names of the most probable digits, for a LeNet-5 of ten classes.
 
     Args:
         predictions: Array or tensor `(n, 10)`, the output of the model.

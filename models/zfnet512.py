@@ -53,7 +53,8 @@ def ZFNet512(
     | predictions | dense, softmax                       | 1000         | 1,025,000  | all       |       |
 
     "sees" is the receptive field of one unit in pixels, "every" the distance in pixels between the receptive fields of
-    two neighbouring units. The published graph is for inference and contains no dropout; here it is the paper's.
+    two neighbouring units. The published graph is for inference and contains no dropout; that of this model is the
+    paper's.
 
     Args:
         weights: `"imagenet"`, the zoo's, which are downloaded once (`models.loading.imagenet_weights`); `None` for

@@ -1,4 +1,4 @@
-"""Labelled image data sets: each source gives a finite stream of `(image, label, id)` and a description of itself.
+"""Labelled image data sets: each source provides a finite stream of `(image, label, id)` and a description of itself.
 
 `load` is the single entry point; it never falls back silently from one source to another.
 """

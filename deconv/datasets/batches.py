@@ -14,11 +14,11 @@ from deconv.graph.elements import NOT_THESE, Batch, batch_of, class_numbers, lat
 __all__ = ["Arrays", "Batch", "Stream", "as_batches", "class_numbers", "prefetch", "whole_numbers"]
 
 _THAT_END = ("Take", "Zip")
-"""In the names of datasets that are finite although their input is infinite."""
+"""Parts of the type names of datasets that are finite although their input is infinite."""
 
 
 def as_batches(dataset):
-    """Wrap a data set so that it can be read in batches: as `Arrays`, `Stream` or `Sequence`.
+    """Wrap a data set so that it can be read in batches.
 
     Args:
         dataset: An `ImageSet`, or any object with such a `.dataset`; arrays (NumPy, PyTorch or on disk); a
@@ -27,6 +27,9 @@ def as_batches(dataset):
             The elements are images, `(image, label)` or `(image, label, id)`, single or in batches, or dicts with the
             keys image, label and id. As in Keras, a third part of floating point is a sample weight; it is ignored.
             Labels may be one-hot.
+
+    Returns:
+        `Arrays`, `Stream` or `Sequence`.
 
     Raises:
         ValueError: If it is none of these, or infinite.

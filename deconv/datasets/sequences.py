@@ -12,7 +12,7 @@ from deconv.graph.elements import batch_of, later, parts_of
 class Sequence:
     """A data set whose elements are as `elements.parts_of` accepts them, single or in batches; read batch by batch.
 
-    The flows of Keras's `ImageDataGenerator` know their shuffled order: the id of an image is then its index in the
+    The flows of Keras's `ImageDataGenerator` provide their shuffled order: the id of an image is then its index in the
     arrays or the list of files. For all other sources, images are numbered in the order of reading.
 
     Args:

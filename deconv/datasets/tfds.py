@@ -25,8 +25,8 @@ def prepared(name, split="test", data_dir=None, download=False, image_size=None,
 
     The id of an image is its position in the files of its split; with `split="all"` the numbers of the test images
     continue those of the training images. The test images are the builder's `test` split, or its `validation` split if
-    it has no test split or one without labels, as `voc/2012`. Classes that TFDS names by WordNet ids (`n01440764`) are
-    shown with their readable names ("tench").
+    it has no test split or one without labels, as in `voc/2012`. Classes that TFDS names by WordNet ids (`n01440764`)
+    are shown with their readable names ("tench").
 
     Args:
         name: As in `tfds.load`: `"mnist"`, `"imagenette/320px-v2"`, `"cifar10:3.0.2"`.

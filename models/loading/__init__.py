@@ -1,1 +1,1 @@
-"""Reading and writing weights: downloads, archives, checks of untrusted files."""
+"""Read and write weights: downloads, archives, checks of untrusted files."""

@@ -1,4 +1,4 @@
-"""A lock between processes for which others wait."""
+"""Mutual exclusion of processes by a file lock; other processes wait."""
 
 import contextlib
 import errno

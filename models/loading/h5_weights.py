@@ -125,6 +125,7 @@ def groups(root):
 
 
 def by_layer(weights, names):
+    """Weights by layer name, from the results of `groups`; state of optimizer, metrics and random seeds is left out."""
     inside = [path for path in weights if path.startswith("layers/")]  # others belong to optimizer and metrics
     layers = {}
     for path in inside or weights:

@@ -112,7 +112,7 @@ def _go_on(url, path, size, sha256, progress, pace):
             if begin or not have:
                 _receive(response, path, begin, size, bar, pace)
                 return
-            # The server sends the whole file: keep the old data in case the new ones are another (a login page).
+            # The server sends the whole file: keep the old data until the new ones are verified (not a login page).
             again = _beside(path)
             try:
                 _receive(response, again, 0, size, bar, pace)

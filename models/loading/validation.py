@@ -29,13 +29,16 @@ class Known(NamedTuple):
 
 
 def check_input_shape(network, input_shape, smallest, open_sides=False):
-    """`(height, width, channels)` as a tuple.
+    """Check the input shape of a network.
 
     Args:
         network: Its name, for the message.
         input_shape: The argument.
         smallest: The smallest side for which the output of the last pooling is not empty.
         open_sides: Whether height and width may both be None.
+
+    Returns:
+        Tuple of ints; height and width may be None with `open_sides`.
 
     Raises:
         ValueError: If it is invalid.

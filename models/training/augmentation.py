@@ -8,9 +8,9 @@ import tensorflow as tf
 def random_affine(images, seed, rotation=12.0, scale=0.1, shear=0.15, shift=2.0):
     """Rotate, scale, shear and shift every image by random amounts, in one bilinear resampling.
 
-    All amounts are uniform between their negative and themselves, relative to the image's centre. Pixels from outside
-    the image are 0, the background of a digit. Digits differ in slant and width between writers; they are not mirrored,
-    and not rotated so far that a 6 becomes a 9.
+    Each amount is drawn uniformly between minus and plus its limit; images are rotated, scaled and sheared about their
+    centre. Pixels from outside the image are 0, the background of a digit. Digits differ in slant and width between
+    writers; they are not mirrored, and not rotated so far that a 6 becomes a 9.
 
     Args:
         images: Tensor `(n, height, width, channels)`, uint8 or float.

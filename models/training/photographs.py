@@ -43,6 +43,9 @@ class Plan(NamedTuple):
                 network's usual side.
             epochs: Number of epochs of the whole run.
 
+        Returns:
+            `Plan`.
+
         Raises:
             ValueError: If it has another form, or another number of epochs than the run; or if the network cannot be
                 trained with growing sides, or not up to this side.
@@ -87,6 +90,9 @@ class Plan(NamedTuple):
         Args:
             recipe: `"paper"` or `"modern"`.
             steps: Number of steps per epoch.
+
+        Returns:
+            Function from uint8 or float images and an int64 `(seed, step)` to float32 crops, both in pixel units.
         """
         sides = tf.constant(self.sides)
 

@@ -20,8 +20,8 @@ RECIPES = {
 INPUT_SCALE = 64.0
 """In the modern recipe, networks with inputs in [-128, 128] learn as if the inputs had been divided by this."""
 FIRST_LAYER_RATE = 10.0
-"""Factor of the learning rate and decay of the first layer in the modern recipe, so that few epochs suffice to remove
-its initial noise: its filters are visualized."""
+"""Factor of the first layer's learning rate in the modern recipe, and so of the effect of its weight decay: few epochs
+then suffice to remove the initial noise from its filters, which are visualized."""
 _PATIENCE = 5
 
 

@@ -85,6 +85,6 @@ def _check_history(history, seconds):
 
 
 def _variables(model):
-    with model.distribute_strategy.scope():  # variables on several devices need it
+    with model.distribute_strategy.scope():  # required for variables on several devices
         model.optimizer.build(model.trainable_variables)
     return enumerate([*model.variables, *model.optimizer.variables])

@@ -136,7 +136,7 @@ def _alexnet_evolution(_):
 
 
 def _alexnet_regularisation(_):
-    """Options that are not given are those of the recipe."""
+    """Variants of AlexNet; options that are not given are those of the recipe."""
     plain = {"dropout": 0.0, "weight_decay": 0.0, "filter_radius": 0.0}
 
     def only(name):
@@ -153,7 +153,7 @@ def _alexnet_regularisation(_):
 
 
 def _alexnet_ablation(units):
-    """Table 3, where half and double refer to the given size of the dense layers."""
+    """The rows of Table 3, where half and double refer to the given size of the dense layers."""
     half, double = {"units": max(1, units // 2)}, {"units": 2 * units}
     zfnet = {"model": "zfnet"}
     wide = {"resize": {"conv3": 512, "conv4": 1024, "conv5": 512}}
