@@ -42,7 +42,7 @@ def AlexNet(
 ):
     """AlexNet: five convolutions, two of them normalised before pooling, three dense layers; 60,965,224 parameters.
 
-    | layer       | operation                               | output      | parameters | sees      | every |
+    | layer       | operation                               | output      | parameters | field     | every |
     |-------------|-----------------------------------------|-------------|------------|-----------|-------|
     | image       | blue, green, red, less their means      | 227, 227, 3 |            | 1 x 1     | 1     |
     | conv1       | 96 filters 11x11, stride 4, ReLU        | 55, 55, 96  | 34,944     | 11 x 11   | 4     |
@@ -62,7 +62,7 @@ def AlexNet(
     | dropout7    | half of it, in training                 | 4096        |            | all       |       |
     | predictions | dense, softmax                          | 1000        | 4,097,000  | all       |       |
 
-    "sees" is the receptive field of one unit in pixels, "every" the distance in pixels between the receptive fields of
+    "field" is the receptive field of one unit in pixels, "every" the distance in pixels between the receptive fields of
     two neighbouring units.
 
     Args:

@@ -30,7 +30,7 @@ def AlexNetOWT(
 ):
     """The one-tower AlexNet: five convolutions, three dense layers; 61,100,840 parameters.
 
-    | layer       | operation                                | output      | parameters | sees      | every |
+    | layer       | operation                                | output      | parameters | field     | every |
     |-------------|------------------------------------------|-------------|------------|-----------|-------|
     | image       | red, green, blue, standardised           | 224, 224, 3 |            | 1 x 1     | 1     |
     | pad1        | 2 zeros on every side                    | 228, 228, 3 |            | 1 x 1     | 1     |
@@ -49,7 +49,7 @@ def AlexNetOWT(
     | fc7         | dense, ReLU                              | 4096        | 16,781,312 | all       |       |
     | predictions | dense, softmax                           | 1000        | 4,097,000  | all       |       |
 
-    "sees" is the receptive field of one unit in pixels, "every" the distance in pixels between the receptive fields of
+    "field" is the receptive field of one unit in pixels, "every" the distance in pixels between the receptive fields of
     two neighbouring units. Dropout precedes the dense layers whose inputs it drops.
 
     Args:

@@ -33,7 +33,7 @@ def LeNet5(
 ):
     """LeNet-5: two convolutions, two poolings, three dense layers; 61,706 parameters.
 
-    | layer       | operation                       | output     | parameters | sees    | every |
+    | layer       | operation                       | output     | parameters | field   | every |
     |-------------|---------------------------------|------------|------------|---------|-------|
     | image       | pixels in [0, 1]                | 28, 28, 1  |            | 1 x 1   | 1     |
     | conv1       | 6 filters 5x5, padded by 2, ReLU| 28, 28, 6  | 156        | 5 x 5   | 1     |
@@ -45,7 +45,7 @@ def LeNet5(
     | fc4         | dense, ReLU                     | 84         | 10,164     | all     |       |
     | predictions | dense, softmax                  | 10         | 850        | all     |       |
 
-    "sees" is the receptive field of one unit in pixels, "every" the distance in pixels between the receptive fields of
+    "field" is the receptive field of one unit in pixels, "every" the distance in pixels between the receptive fields of
     two neighbouring units. Padding by 2 corresponds to the 32x32 input of 1998. It pads with 0, the background value:
     see `preprocess_input`.
 

@@ -44,7 +44,7 @@ def ZFNet(
 ):
     """ZFNet in the paper's own geometry: pooling before normalisation; 62,357,608 parameters.
 
-    | layer       | operation                          | output       | parameters | sees      | every |
+    | layer       | operation                          | output       | parameters | field     | every |
     |-------------|------------------------------------|--------------|------------|-----------|-------|
     | image       | red, green, blue, less their means | 224, 224, 3  |            | 1 x 1     | 1     |
     | pad1        | a row and a column of zeros        | 225, 225, 3  |            | 1 x 1     | 1     |
@@ -65,7 +65,7 @@ def ZFNet(
     | dropout7    | half of it, in training            | 4096         |            | all       |       |
     | predictions | dense, softmax                     | 1000         | 4,097,000  | all       |       |
 
-    "sees" is the receptive field of one unit in pixels, "every" the distance in pixels between the receptive fields of
+    "field" is the receptive field of one unit in pixels, "every" the distance in pixels between the receptive fields of
     two neighbouring units. The zeros of pad1 are added below and on the right; images of odd sides get none.
 
     Args:

@@ -32,7 +32,7 @@ def ZFNet512(
 ):
     """ZFNet-512: five convolutions, two of them normalised before pooling, three dense layers; 87,250,536 parameters.
 
-    | layer       | operation                            | output       | parameters | sees      | every |
+    | layer       | operation                            | output       | parameters | field     | every |
     |-------------|--------------------------------------|--------------|------------|-----------|-------|
     | image       | blue, green, red, less their means   | 224, 224, 3  |            | 1 x 1     | 1     |
     | conv1       | 96 filters 7x7, stride 2, ReLU       | 109, 109, 96 | 14,208     | 7 x 7     | 2     |
@@ -52,7 +52,7 @@ def ZFNet512(
     | dropout7    | half of it, in training              | 1024         |            | all       |       |
     | predictions | dense, softmax                       | 1000         | 1,025,000  | all       |       |
 
-    "sees" is the receptive field of one unit in pixels, "every" the distance in pixels between the receptive fields of
+    "field" is the receptive field of one unit in pixels, "every" the distance in pixels between the receptive fields of
     two neighbouring units. The published graph is for inference and contains no dropout; that of this model is the
     paper's.
 

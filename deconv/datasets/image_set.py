@@ -226,8 +226,8 @@ def fit_image(image, image_size, channels):
     Args:
         image: uint8 tensor `(h, w, 1 or 3)`.
         image_size: `(height, width)` or None. The shorter side is resized (bilinear, antialiased), then the centre
-            is cropped. `(resized - wanted) // 2` rows or columns are cut off at the top and the left; if their number
-            is odd, one more is cut off at the bottom or the right.
+            is cropped. `(resized - wanted) // 2` rows or columns are cut off at the top and the left, and the
+            others, one more if the difference is odd, at the bottom and the right.
         channels: 1, 3 or None. Grey is the luma of BT.601.
 
     Returns:

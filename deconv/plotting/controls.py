@@ -156,7 +156,7 @@ def cascade_chart(found, title):
         ax.set_axisbelow(True)
     lowest = min(np.nanmin(mean - spread) for measure in MEASURES for mean, spread in found.table(measure).values())
     axes[0].set_ylim(min(lowest - 0.04, -0.04), 1.04)
-    axes[2].legend(fontsize=9, loc="lower left")  # correlations of magnitudes are never strongly negative: free space
+    axes[2].legend(fontsize=9, loc="lower left")  # free: correlations of magnitudes are never strongly negative
     fig.suptitle(title)
     return fig
 

@@ -118,7 +118,7 @@ def _curve(ax, places, mean, spread, name, color, marker, line):
 
 
 def _frame(ax, chance, lowest):
-    """Set an axis in per cent, from zero if the curves come near it, with the chance level if it is in range."""
+    """Set the y axis in per cent, from zero if the curves come near zero, and draw the chance level if in range."""
     bottom = 0 if lowest < 0.5 else np.floor(lowest * 20) * 5 - 5
     ax.set(ylabel="mean of the classes' accuracies (%)", ylim=(bottom, 101))
     ax.grid(axis="y", color="0.9")
