@@ -11,7 +11,7 @@ from deconv.ops.pooling import check_collisions
 
 
 def mirror(model, layer, *, rules=None, collisions="sum", rectify=True, input_shape=None):
-    """Build the deconvnet that leads from the output of `layer` back to the pixels.
+    """Build the deconvnet of `layer`, from its output to pixel space.
 
     Args:
         model: A functional or Sequential `keras.Model`; it is not changed, and its weights are shared.

@@ -1,4 +1,4 @@
-"""Projection inside the window: the projection is zero outside the receptive field.
+"""Projection inside the window: outside it the projection is zero and is not computed.
 
 The arithmetic is that of `windows.py`. On the way down every signal is a window of its map, as large as the unit's
 window there and at a place of its own for each unit; filters and pools are transposed without padding, and what falls

@@ -43,7 +43,7 @@ def recorder(model_graph, layers, switches=()):
 
 
 def activations(model, images, layers, *, batch_size=64, input_shape=None):
-    """What layers put out for some images, all in one pass.
+    """Compute the outputs of layers for a batch of images in one forward pass.
 
     Args:
         model: A functional or Sequential `keras.Model`.

@@ -73,9 +73,9 @@ def occlusion_maps(
 ):
     """Compute the occlusion sensitivity of one image.
 
-    The square moves by `stride`; where that does not end at the border, one more position does, so that every pixel is
+    The patch moves by `stride`; where that does not end at the border, one more position does, so that every pixel is
     covered. At most `batch_size` occluded images exist at a time. Of every map only the rectangle is recomputed that
-    the square has changed, wherever that is less work than to compute all of it; the numbers are the same up to
+    the patch has changed, wherever that is less work than to compute all of it; the numbers are the same up to
     rounding. What is compiled is kept for the next image as long as the model lives; it follows when the model is
     trained, and is compiled anew when its graph changes.
 
@@ -84,7 +84,7 @@ def occlusion_maps(
         image: `(height, width, channels)`, in pixel units if `preprocess` is given, else as the model expects.
         target: Class to follow; None for the one that is most probable in the unoccluded image.
         layer: Layer whose map is watched; None for none.
-        size: Side of the square in pixels, or `(height, width)`; None for a quarter of the shorter side of the image.
+        size: Side of the patch in pixels, or `(height, width)`; None for a quarter of the shorter side of the image.
         stride: Step in pixels, or `(down, right)`, at most `size`; None for about a twentieth of the shorter side of
             the image (`squares.default_square`).
         fill: What covers, in the units of `image`: a number, one per channel, or a whole image such as the mean image.
@@ -106,7 +106,7 @@ def occlusion_maps(
         `OcclusionMaps`.
 
     Raises:
-        ValueError: If the square is larger than the image, the stride skips pixels, or anything does not fit the model.
+        ValueError: If the patch is larger than the image, the stride skips pixels, or anything does not fit the model.
     """
     check_positive("batch_size", batch_size)
     if exact is not True and exact != "full":
