@@ -109,7 +109,7 @@ def test_one_place_alone_calls_a_preprocessing():
                 called = getattr(node.func, "attr", getattr(node.func, "id", ""))
                 if called.strip("_") in ("preprocess", "preprocess_input"):
                     calls.append(str(path.relative_to(package)))
-    assert calls == ["inputs.py"]
+    assert calls == ["validation.py"]
 
 
 def test_a_method_of_ones_own_may_change_its_images(model, photographs):

@@ -114,8 +114,15 @@ class _Known(NamedTuple):
 
 def _notes(thing):
     """Whether an object is, or contains, a layer or function of the user."""
-    layers = thing._flatten_layers() if isinstance(thing, keras.Model) else [thing]
-    return not all(isinstance(layer, keras.layers.Layer) and _library(layer) for layer in layers)
+    return any(map(_is_users, thing._flatten_layers() if isinstance(thing, keras.Model) else [thing]))
+
+
+def _is_users(thing):
+    if isinstance(thing, keras.layers.Layer) and _library(thing):  # which may hold a function of the user
+        return any(_is_users(value) for value in vars(thing).values() if callable(value))
+    if isinstance(thing, types.MethodType | functools.partial):
+        return True
+    return not isinstance(thing, type | keras.Model) and not _library(thing)
 
 
 @contextlib.contextmanager
