@@ -23,7 +23,7 @@ def tempered(values):
 
 
 @pytest.mark.parametrize(
-    ("laid", "kind"),
+    ("model_graph", "kind"),
     [
         (lambda: ending_in(activation="softmax"), "probability"),
         (lambda: ending_in(activation="sigmoid", depth=1), "probability"),
