@@ -368,7 +368,10 @@ def refusal(call, *arguments, **named):
         (TopK.of(network(filters=5), ["conv1", "conv2"]), "architecture"),
         (TopK.of(network(seed=1), "conv1"), "layers (conv1, conv2 there, conv1 here)"),
         (TopK.of(network(), ["conv2", "conv1"], k=5), "k (9 there, 5 here)"),
-        (TopK.of(network(), ["conv1", "conv2"], preprocess=scale), "preprocess (none there, test_topk_state.scale here)"),
+        (
+            TopK.of(network(), ["conv1", "conv2"], preprocess=scale),
+            "preprocess (none there, test_topk_state.scale here)",
+        ),
         (
             TopK.of(network(seed=1), ["conv1", "conv2"], 3, preprocess=scale),
             "k (9 there, 3 here); weights; preprocess (none there, test_topk_state.scale here)",
