@@ -155,7 +155,7 @@ def table_measured(model, windows):
                 fields = [_fields(layer.name, shape[axis], axis, windows) for axis in (0, 1)]
             sees, every = f"{fields[0][0]} x {fields[1][0]}", str(fields[0][1])
             assert fields[0][1] == fields[1][1]
-        rows.append({**row, "sees": sees, "every": every})
+        rows.append({**row, "field": sees, "every": every})
     return rows
 
 
