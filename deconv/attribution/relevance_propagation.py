@@ -29,6 +29,7 @@ from deconv.attribution.lrp_backward import descend
 from deconv.attribution.lrp_plan import plan, rules_for
 from deconv.attribution.targets import chosen
 from deconv.graph.compilation import traced
+from deconv.runtime.short_repr import short_repr
 
 
 class Relevances(NamedTuple):
@@ -55,6 +56,8 @@ class Relevances(NamedTuple):
     residuals: dict[str, np.ndarray]
     biases: dict[str, np.ndarray]
     lost: dict[str, np.ndarray]
+
+    __repr__ = short_repr
 
     @property
     def arrived(self) -> np.ndarray:

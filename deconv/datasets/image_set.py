@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from deconv.graph import fingerprint
 from deconv.runtime.error_messages import reason
+from deconv.runtime.short_repr import short_repr
 
 SPLITS = ("train", "test", "all")
 _LONG_SIDED = 16
@@ -26,6 +27,8 @@ class Encoded(NamedTuple):
     stream: tf.data.Dataset
     decode: Callable
     dataset: tf.data.Dataset
+
+    __repr__ = short_repr
 
     @classmethod
     def of(cls, stream, decode):

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from deconv.runtime.short_repr import short_repr
+
 _SURE = "labels_no_difficult"
 
 
@@ -21,6 +23,8 @@ class Labels(NamedTuple):
     features: tuple
     class_names: tuple
     read: Callable
+
+    __repr__ = short_repr
 
 
 def labels_of(tfds, features):

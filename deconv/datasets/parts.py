@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deconv.runtime.short_repr import short_repr
+
 DIGITS = Path(__file__).with_name("parts_of_digits.csv")
 """Three parts, 7x7 pixels each, of five sevens and five fours of the test digits of `mnist-5k`: the first five that are
 written in one way (sevens with a straight bar, a corner and no stroke across; fours that are open above). The
@@ -29,6 +31,8 @@ class Parts(NamedTuple):
     object: str
     ids: np.ndarray
     masks: dict
+
+    __repr__ = short_repr
 
 
 def read_parts(path, data):

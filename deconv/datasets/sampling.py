@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deconv.datasets.batches import Arrays, as_batches, class_numbers, whole_numbers
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_positive, check_seed
 
 PIXELS = "pixels"
@@ -23,6 +24,8 @@ class Drawn(NamedTuple):
     images: np.ndarray
     labels: np.ndarray
     ids: np.ndarray
+
+    __repr__ = short_repr
 
 
 def draw(dataset, count, seed=0, *, even=False):

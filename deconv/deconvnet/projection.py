@@ -16,6 +16,7 @@ from deconv.graph.compilation import traced, version
 from deconv.graph.keras_model import label
 from deconv.ops.pooling import check_collisions
 from deconv.runtime.dtypes import any_array
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import (
     check_channels,
     check_finite,
@@ -37,6 +38,8 @@ class Patches(NamedTuple):
     pictures: np.ndarray
     windows: np.ndarray
 
+    __repr__ = short_repr
+
 
 class Record(NamedTuple):
     """Results of a forward pass.
@@ -49,6 +52,8 @@ class Record(NamedTuple):
 
     activations: np.ndarray
     switches: dict[str, np.ndarray]
+
+    __repr__ = short_repr
 
 
 class Deconvnet:

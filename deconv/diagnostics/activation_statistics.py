@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deconv.runtime.short_repr import short_repr
+
 
 class Activity(NamedTuple):
     """A layer's activity over some images.
@@ -29,6 +31,8 @@ class Activity(NamedTuple):
     deviation: np.ndarray
     correlation: float
     independent: float
+
+    __repr__ = short_repr
 
 
 class Tally:

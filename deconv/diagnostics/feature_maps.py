@@ -10,6 +10,7 @@ from deconv import graph
 from deconv.graph.compilation import traced
 from deconv.graph.keras_model import KERNELS
 from deconv.graph.modified_gradients import activation_of, run
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_finite, check_images, check_positive
 
 _POOLS = (
@@ -41,6 +42,8 @@ class FeatureMaps(NamedTuple):
     pooled: np.ndarray | None
     layers: tuple
     between: tuple
+
+    __repr__ = short_repr
 
 
 class _Stages(NamedTuple):

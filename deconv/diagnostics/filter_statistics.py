@@ -9,6 +9,7 @@ import tensorflow as tf
 from deconv.graph.effective_weights import kernel_of
 from deconv.graph.keras_model import KERNELS
 from deconv.imaging.frequencies import aliased, mean_frequency
+from deconv.runtime.short_repr import short_repr
 
 
 class Filters(NamedTuple):
@@ -33,6 +34,8 @@ class Filters(NamedTuple):
     cosines: np.ndarray
     aliasing: np.ndarray | None
     frequency: np.ndarray | None
+
+    __repr__ = short_repr
 
 
 def examine_filters(layer, alike=0.95):

@@ -11,6 +11,7 @@ from deconv.deconvnet.recording import recorder
 from deconv.graph.model_graph import maker_of
 from deconv.imaging.affine_transforms import check_values, transform
 from deconv.runtime.dtypes import any_array
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_finite, check_images, check_positive, check_target, prepare
 
 _PASSED_ON = (*graph.IDLE, keras.layers.Flatten, keras.layers.Reshape, keras.layers.ZeroPadding2D)
@@ -40,6 +41,8 @@ class Invariance(NamedTuple):
     probability: np.ndarray
     predicted: np.ndarray
     untransformed: tuple[np.ndarray, np.ndarray]
+
+    __repr__ = short_repr
 
     @property
     def relative(self):

@@ -20,6 +20,7 @@ from deconv.diagnostics.filter_statistics import Filters, examine_filters
 from deconv.graph.compilation import traced
 from deconv.graph.keras_model import KERNELS
 from deconv.graph.receptive_field import plane
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_finite, check_positive, prepare
 
 _RECTIFIERS = (keras.layers.ReLU, keras.layers.Activation)
@@ -41,6 +42,8 @@ class Gap(NamedTuple):
     size: float
     chance: float
 
+    __repr__ = short_repr
+
 
 class LayerHealth(NamedTuple):
     """What is known of a layer.
@@ -60,6 +63,8 @@ class LayerHealth(NamedTuple):
     filters: Filters | None
     unseen: Activity | None
     gap: Gap | None
+
+    __repr__ = short_repr
 
 
 def health(

@@ -10,6 +10,7 @@ from deconv.deconvnet.recording import POOLS, recorder
 from deconv.graph.model_graph import maker_of
 from deconv.imaging.affine_transforms import move
 from deconv.runtime.dtypes import any_array, array_of, as_dtype
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_channels, check_fill, check_images, check_positive
 
 
@@ -43,6 +44,8 @@ class PoolingComparison(NamedTuple):
     shifts: np.ndarray
     change_before: np.ndarray
     change_after: np.ndarray
+
+    __repr__ = short_repr
 
 
 def compare_pooling(

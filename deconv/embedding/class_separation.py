@@ -7,6 +7,7 @@ import numpy as np
 from deconv.datasets.sampling import PIXELS, draw
 from deconv.embedding.layout import check_sklearn
 from deconv.probing.feature_vectors import vectors
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_positive
 
 
@@ -35,6 +36,8 @@ class Separation(NamedTuple):
     deviation: np.ndarray
     per_class: np.ndarray
     chance: float
+
+    __repr__ = short_repr
 
 
 def separation(

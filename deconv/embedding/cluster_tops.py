@@ -7,6 +7,7 @@ import numpy as np
 from deconv import graph
 from deconv.datasets.sampling import picker
 from deconv.deconvnet.projection import Deconvnet
+from deconv.runtime.short_repr import short_repr
 from deconv.topk.scan import top_activations
 from deconv.validation import check_positive, prepare
 
@@ -32,6 +33,8 @@ class ClusterTops(NamedTuple):
     windows: np.ndarray
     images: np.ndarray
     projections: np.ndarray
+
+    __repr__ = short_repr
 
 
 def cluster_tops(model, dataset, found, units=4, *, preprocess=None, batch_size=64, input_shape=None):

@@ -7,6 +7,7 @@ import numpy as np
 from deconv.datasets.sampling import PIXELS, draw
 from deconv.embedding.layout import check_layout, check_sklearn, coordinates, layout
 from deconv.probing.feature_vectors import vectors
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_positive
 
 
@@ -39,6 +40,8 @@ class Embedding(NamedTuple):
     kl: float | None
     kept: float
     values: int
+
+    __repr__ = short_repr
 
 
 def embed(

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import require_sklearn
 
 _COLUMNS = 4096
@@ -27,6 +28,8 @@ class Layout(NamedTuple):
     trustworthiness: float
     kl: float | None
     kept: float
+
+    __repr__ = short_repr
 
 
 def coordinates(vectors):

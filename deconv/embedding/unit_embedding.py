@@ -11,6 +11,7 @@ from deconv.embedding.clustering import clustered
 from deconv.embedding.layout import check_layout, check_sklearn, coordinates, layout
 from deconv.graph.compilation import traced
 from deconv.graph.receptive_field import plane
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_finite, check_positive, check_seed, prepare
 
 
@@ -50,6 +51,8 @@ class UnitEmbedding(NamedTuple):
     kept: float
     images: int
     seed: int
+
+    __repr__ = short_repr
 
     @property
     def count(self):

@@ -18,6 +18,7 @@ from deconv.graph.gradients_through_the_head import continued
 from deconv.graph.receptive_field import receptive_windows
 from deconv.imaging.rectangles import insides
 from deconv.imaging.similarity import similarity
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_channels, check_image_shape, check_images, check_positive, check_seed
 
 METHODS = ("deconvnet", "gradient", "guided_backprop")
@@ -36,6 +37,8 @@ class Cascade(NamedTuple):
 
     layers: tuple[str, ...]
     likeness: dict[str, dict[str, np.ndarray]]
+
+    __repr__ = short_repr
 
     def table(self, measure="pearson"):
         """`{method: (means, deviations)}` over the images, `(layers + 1,)` each; NaN values are ignored."""

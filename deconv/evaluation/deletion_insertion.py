@@ -18,6 +18,7 @@ from deconv.graph.compilation import traced
 from deconv.imaging.fills import fill_of
 from deconv.imaging.gaussian_blur import blurred
 from deconv.runtime.dtypes import array_of, as_dtype, is_floating
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_fill, check_finite, check_positive, check_seed, prepare
 
 
@@ -37,6 +38,8 @@ class Curves(NamedTuple):
     insertion: dict[str, np.ndarray]
     target: int
     score: float
+
+    __repr__ = short_repr
 
     @property
     def areas(self):

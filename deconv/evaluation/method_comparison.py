@@ -17,6 +17,7 @@ from deconv.imaging.similarity import edges, magnitude
 from deconv.occlusion.sensitivity import occlusion_maps
 from deconv.occlusion.sliding_window import Squares, pixel_map, starts
 from deconv.runtime.dtypes import array_of
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_pair, check_positive, check_seed, prepare
 
 SENSITIVITIES = ("gradient", "smooth_grad", "guided_backprop", "deconvnet")
@@ -58,6 +59,8 @@ class Explanation(NamedTuple):
     first_seconds: dict[str, float]
     curves: Curves
     left_out: dict[str, str]
+
+    __repr__ = short_repr
 
     @property
     def deletion(self):

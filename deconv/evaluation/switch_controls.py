@@ -19,6 +19,7 @@ from deconv.graph.compilation import traced
 from deconv.graph.receptive_field import receptive_windows
 from deconv.imaging.rectangles import insides
 from deconv.imaging.similarity import edges, magnitude, similarity
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import (
     check_channels,
     check_finite,
@@ -67,6 +68,8 @@ class Controls(NamedTuple):
     pictures: dict[str, np.ndarray]
     likeness: dict[str, dict[str, np.ndarray]]
     cascade: Cascade | None
+
+    __repr__ = short_repr
 
     def take(self, numbers):
         """The results of the images with these numbers, `(m,)` ints, in their order; without the cascade."""

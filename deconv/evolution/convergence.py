@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deconv.runtime.short_repr import short_repr
+
 LEVEL = 0.9
 """Two projections of this cosine share 81 % of their energy, more than four times as much as they do not share."""
 
@@ -34,6 +36,8 @@ class Evolution(NamedTuple):
     positions: np.ndarray
     windows: np.ndarray
     filters: np.ndarray | None = None
+
+    __repr__ = short_repr
 
     def part(self, places):
         """The same of some of the channels: ints, their places in `channels`."""
@@ -86,6 +90,8 @@ class Settling(NamedTuple):
     channels: int
     level: float
     epoch: float
+
+    __repr__ = short_repr
 
 
 def settling(evolution, level=LEVEL):

@@ -16,6 +16,7 @@ from deconv.graph.receptive_field import plane, reaches_below
 from deconv.imaging.pixel_space import to_pixel_space
 from deconv.ops import crops
 from deconv.runtime.dtypes import any_array
+from deconv.runtime.short_repr import short_repr
 from deconv.topk.candidates import kept_dtype
 from deconv.validation import check_channels, check_finite, check_positive, prepare
 
@@ -29,6 +30,8 @@ class Strongest(NamedTuple):
     positions: np.ndarray
     windows: np.ndarray
     filters: np.ndarray | None
+
+    __repr__ = short_repr
 
 
 class Lens:

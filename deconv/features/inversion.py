@@ -13,6 +13,7 @@ from deconv.features.parametrizations import pixels
 from deconv.features.regularizers import Regularizer, total_variation
 from deconv.features.resizing import for_pixels
 from deconv.graph.compilation import traced
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_finite, check_pixels, check_positive
 
 _SPREAD = 64.0
@@ -37,6 +38,8 @@ class Inversion(NamedTuple):
     errors: np.ndarray
     history: np.ndarray
     variation_weight: float
+
+    __repr__ = short_repr
 
 
 def invert(

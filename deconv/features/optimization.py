@@ -18,6 +18,7 @@ from deconv.features.parametrizations import parametrization_of
 from deconv.features.regularizers import Regularizer
 from deconv.features.transforms import apply, check_sizes
 from deconv.graph.compilation import traced
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_positive, check_seed
 
 METHODS = ("adam", "gradient", "normalized", "momentum")
@@ -39,6 +40,8 @@ class Visualization(NamedTuple):
     scores: np.ndarray
     history: np.ndarray
     labels: tuple[str, ...]
+
+    __repr__ = short_repr
 
 
 def optimize(

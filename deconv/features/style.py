@@ -16,6 +16,7 @@ from deconv.features.optimization import optimize
 from deconv.features.resizing import at_own_size, for_pixels
 from deconv.features.transforms import jitter, pad
 from deconv.runtime.error_messages import reason
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_pair, check_pixels, check_positive
 
 STARTS = ("content", "noise")
@@ -38,6 +39,8 @@ class StyleTransfer(NamedTuple):
     content_losses: dict
     style_losses: dict
     history: np.ndarray
+
+    __repr__ = short_repr
 
 
 def transfer_style(

@@ -11,6 +11,7 @@ from deconv.figures.projecting import left_out, why_not
 from deconv.figures.subject import in_words
 from deconv.graph.keras_model import label
 from deconv.plotting import crop, pixels, top_sheet
+from deconv.runtime.short_repr import short_repr
 from deconv.topk.scan import top_activations
 from deconv.topk.state import TopActivations
 
@@ -34,6 +35,8 @@ class TopSheet(NamedTuple):
     projections: np.ndarray | None
     patches: np.ndarray
     reason: str = ""
+
+    __repr__ = short_repr
 
 
 def top_data(subject, layers, k=9):

@@ -15,6 +15,7 @@ from deconv.figures.training_runs import Run, read_runs
 from deconv.graph import fingerprint
 from deconv.graph.keras_model import label
 from deconv.plotting.evolution import evolution_sheet, settling_chart
+from deconv.runtime.short_repr import short_repr
 
 MEASURED, SHOWN = 32, 6
 """Number of channels of each layer that are measured, and number of these that are drawn."""
@@ -42,6 +43,8 @@ class Development(NamedTuple):
     evolutions: dict
     settlings: dict
     counts: dict
+
+    __repr__ = short_repr
 
 
 def evolution_data(subject):

@@ -7,6 +7,7 @@ import numpy as np
 from deconv.diagnostics.invariance import invariance
 from deconv.figures.published import Finding
 from deconv.imaging.affine_transforms import transform
+from deconv.runtime.short_repr import short_repr
 
 MOST, VALUES = 500, 2e7
 """Maximum number of rotated images, and maximum number of their values in total (fewer images if they are large)."""
@@ -32,6 +33,8 @@ class HalfTurn(NamedTuple):
     correlation: np.ndarray
     kept: np.ndarray
     unchanged: np.ndarray
+
+    __repr__ = short_repr
 
 
 def half_turn_data(subject, layer):

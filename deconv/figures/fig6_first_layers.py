@@ -12,6 +12,7 @@ from deconv.figures.projecting import why_not
 from deconv.figures.subset import part_of
 from deconv.imaging.frequencies import grid_excess
 from deconv.plotting import crop, pixels, signed
+from deconv.runtime.short_repr import short_repr
 from deconv.topk.scan import top_activations
 
 MEASURED, _SHOWN = 96, 36
@@ -34,6 +35,8 @@ class FirstLayer(NamedTuple):
     strides: tuple
     tiles: np.ndarray
 
+    __repr__ = short_repr
+
 
 class SecondLayer(NamedTuple):
     """Projections of the strongest unit of each channel of the second convolutional layer.
@@ -55,6 +58,8 @@ class SecondLayer(NamedTuple):
     projections: np.ndarray
     excess: np.ndarray
     excess_of_patches: np.ndarray
+
+    __repr__ = short_repr
 
 
 class Network(NamedTuple):

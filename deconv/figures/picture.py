@@ -17,6 +17,7 @@ import deconv
 from deconv.figures.published import Finding, Table
 from deconv.graph import fingerprint
 from deconv.runtime.atomic_files import replacing
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import preprocessed
 
 _PIXELS = 2**23
@@ -43,6 +44,8 @@ class Picture(NamedTuple):
     numbers: dict[str, Any]
     findings: Sequence[Finding] = ()
     tables: Sequence[Table] = ()
+
+    __repr__ = short_repr
 
 
 def save(picture, folder, provenance, dpi=130):

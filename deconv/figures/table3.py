@@ -12,6 +12,7 @@ from deconv.figures.published import Table, published
 from deconv.figures.table3_claims import comparison_claims, depth_claims, standard_error
 from deconv.figures.training_runs import data_of, read_runs
 from deconv.plotting.error_bars import error_bars
+from deconv.runtime.short_repr import short_repr
 
 FULL_DEPTH = ("none", "half", "double", "wide", "wide and double")
 """Changes to a network that keep all its layers."""
@@ -68,6 +69,8 @@ class Ensemble(NamedTuple):
     each: np.ndarray
     together: float
     size: int
+
+    __repr__ = short_repr
 
 
 def error_pictures(subject):

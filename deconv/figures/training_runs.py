@@ -7,6 +7,7 @@ import keras
 
 from deconv.runtime.error_messages import reason
 from deconv.runtime.json_files import check_kind, check_members, read_object
+from deconv.runtime.short_repr import short_repr
 
 _PARTS = {
     "variant": {"name": str, "place": int, "row": str, "change": (str, dict)},
@@ -31,6 +32,8 @@ class Run(NamedTuple):
     record: dict
     model_file: Path
     checkpoints: dict[int, Path]
+
+    __repr__ = short_repr
 
     def model(self):
         """Load the network. Layer classes that are not part of Keras must have been imported.

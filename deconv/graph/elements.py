@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deconv.runtime.short_repr import short_repr
+
 NOT_THESE = (
     "The data set must yield images, (image, label) or (image, label, id), single or in batches; received {element}. "
     "Map it to one of these."
@@ -25,6 +27,8 @@ class Batch(NamedTuple):
     labels: np.ndarray
     ids: np.ndarray
     stop: int
+
+    __repr__ = short_repr
 
 
 def parts_of(element):

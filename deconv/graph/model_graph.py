@@ -13,6 +13,7 @@ import keras
 from deconv.graph import keras_model
 from deconv.runtime import forks, keras_backend
 from deconv.runtime.dtypes import check_shape
+from deconv.runtime.short_repr import short_repr
 
 keras_backend.check()
 
@@ -104,6 +105,8 @@ class Graph(NamedTuple):
     layers: tuple[str, ...] = ()
     """Names of the model's own layers in Keras's order, for access by index."""
     aliases: dict[str, str] | None = None
+
+    __repr__ = short_repr
     """`{name of a nested model: name of the step that computes its output}`."""
 
 

@@ -11,6 +11,7 @@ from deconv.imaging.fills import fill_of
 from deconv.imaging.rectangles import hide
 from deconv.occlusion.part_masks import check_masks
 from deconv.runtime.dtypes import array_of
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_finite, check_positive, prepare
 
 
@@ -28,6 +29,8 @@ class Distances(NamedTuple):
     of_all: np.ndarray
     of_changed: np.ndarray
     still: np.ndarray
+
+    __repr__ = short_repr
 
     @property
     def mean(self):
@@ -71,6 +74,8 @@ class Correspondence(NamedTuple):
     pairs: np.ndarray
     thresholds: dict
     distances: dict
+
+    __repr__ = short_repr
 
 
 def correspondence(

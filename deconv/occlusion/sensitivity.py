@@ -16,6 +16,7 @@ from deconv.occlusion.incremental_inference import Rectangles, may_pay, recomput
 from deconv.occlusion.sampled_error import largest_error
 from deconv.occlusion.sliding_window import default_square, starts
 from deconv.runtime.dtypes import array_of
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_channel, check_finite, check_pair, check_positive, check_target, prepare
 
 _SILENT_SECONDS = 2
@@ -52,6 +53,8 @@ class OcclusionMaps(NamedTuple):
     unoccluded: tuple[float, int, float | None]
     error: float | None = None
     activation_error: float | None = None
+
+    __repr__ = short_repr
 
 
 def occlusion_maps(

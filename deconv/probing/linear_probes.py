@@ -10,6 +10,7 @@ from deconv.datasets.sampling import labelled
 from deconv.probing.feature_vectors import count_of, forward_pass, grid_of, groups
 from deconv.probing.linear_classifiers import CLASSIFIERS, check_scaling, check_sklearn, classifier, in_span
 from deconv.probing.splits import check_sizes, class_accuracy, deviation, draw_folds
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_positive
 
 
@@ -33,6 +34,8 @@ class Probes(NamedTuple):
     accuracy: np.ndarray
     tested: np.ndarray
     values: np.ndarray
+
+    __repr__ = short_repr
 
     @property
     def mean(self):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deconv.runtime.dtypes import any_array
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_positive, check_seed
 
 
@@ -18,6 +19,8 @@ class Fold(NamedTuple):
 
     train: np.ndarray
     test: np.ndarray
+
+    __repr__ = short_repr
 
 
 def draw_folds(labels, per_class, test_per_class=50, folds=5, seed=0):

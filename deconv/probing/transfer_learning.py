@@ -12,6 +12,7 @@ from deconv.datasets.sampling import labelled
 from deconv.probing.linear_probes import probe
 from deconv.probing.splits import check_sizes, class_accuracy, draw_folds
 from deconv.probing.training_from_scratch import Trainer
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_positive, prepare
 
 
@@ -35,6 +36,8 @@ class Transfer(NamedTuple):
     scratch: np.ndarray
     updates: np.ndarray
     loss: np.ndarray
+
+    __repr__ = short_repr
 
 
 def transfer(

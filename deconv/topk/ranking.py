@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deconv.runtime.short_repr import short_repr
+
 NOBODY = np.iinfo(np.int64).max
 """The id where no image is: it comes after all others."""
 
@@ -22,6 +24,8 @@ class Ranking(NamedTuple):
     ids: np.ndarray
     labels: np.ndarray
     positions: np.ndarray
+
+    __repr__ = short_repr
 
 
 def nobody(channels, width, dtype):

@@ -9,6 +9,7 @@ from deconv import graph
 from deconv.datasets.batches import whole_numbers
 from deconv.graph import fingerprint
 from deconv.graph.receptive_field import plane, windows_below
+from deconv.runtime.short_repr import short_repr
 from deconv.topk import checkpoint
 from deconv.topk.candidates import kept_dtype
 from deconv.topk.ranking import joined, merged, nobody
@@ -34,6 +35,8 @@ class TopActivations(NamedTuple):
     labels: np.ndarray
     positions: np.ndarray
     windows: np.ndarray
+
+    __repr__ = short_repr
 
 
 class Maps(NamedTuple):
