@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from deconv import graph
 from deconv.deconvnet.recording import recorder
-from deconv.graph.model_graph import maker_of
+from deconv.graph.model_graph import producer_of
 from deconv.imaging.affine_transforms import check_values, transform
 from deconv.runtime.dtypes import any_array
 from deconv.runtime.short_repr import short_repr
@@ -205,9 +205,9 @@ def hidden_layers(model_graph):
     steps = graph.below(model_graph, head).steps
     filters = [step for step in steps if _has_filters(step)]
     if filters:
-        first, last = _whole_layer(steps, filters[0]), maker_of(model_graph, filters[-1])
+        first, last = _whole_layer(steps, filters[0]), producer_of(model_graph, filters[-1])
         while last is not None and isinstance(last.layer, _PASSED_ON):
-            last = maker_of(model_graph, last)
+            last = producer_of(model_graph, last)
         if len(filters) > 1 and last is not None and last.name != first.name:
             return first, last
     raise ValueError(

@@ -7,7 +7,7 @@ import numpy as np
 from deconv import graph
 from deconv.deconvnet.projection import Deconvnet
 from deconv.deconvnet.recording import POOLS, recorder
-from deconv.graph.model_graph import maker_of
+from deconv.graph.model_graph import producer_of
 from deconv.imaging.affine_transforms import move
 from deconv.runtime.dtypes import any_array, array_of, as_dtype
 from deconv.runtime.short_repr import short_repr
@@ -83,10 +83,10 @@ def compare_pooling(
     check_positive("batch_size", batch_size)
     net = Deconvnet(model, collisions=collisions, rules=rules, input_shape=input_shape)
     step = graph.find(net.graph, pool)
-    maker = maker_of(net.graph, step)
+    maker = producer_of(net.graph, step)
     if not isinstance(step.layer, POOLS) or maker is None:
         pools = [
-            other.name for other in net.graph.steps if isinstance(other.layer, POOLS) and maker_of(net.graph, other)
+            other.name for other in net.graph.steps if isinstance(other.layer, POOLS) and producer_of(net.graph, other)
         ]
         raise ValueError(
             f"Layer '{step.name}' ({type(step.layer).__name__}) is not a max pooling of a layer's maps; "

@@ -13,7 +13,7 @@ from deconv.deconvnet.selection import select
 from deconv.figures.picture import Picture
 from deconv.figures.projecting import why_not
 from deconv.graph.keras_model import label
-from deconv.graph.model_graph import maker_of
+from deconv.graph.model_graph import producer_of
 from deconv.graph.receptive_field import windows_below
 from deconv.plotting import scheme, unpooling
 
@@ -115,7 +115,7 @@ def unpooling_data(model, image, pool, cells=4):
     """
     net = Deconvnet(model)
     step = graph.find(net.graph, pool)
-    before = maker_of(net.graph, step).name
+    before = producer_of(net.graph, step).name
     record = net.record(image[None], pool)
     channel = int(record.activations[0].max(axis=(0, 1)).argmax())
     sides = activations(model, image[None], before)[before], record.activations, record.switches[pool]

@@ -15,7 +15,7 @@ from deconv.graph.model_graph import (
     find,
     find_all,
     kind,
-    maker_of,
+    producer_of,
     walk,
     with_edges,
 )
@@ -33,7 +33,7 @@ __all__ = [
     "find",
     "find_all",
     "kind",
-    "maker_of",
+    "producer_of",
     "run",
     "walk",
     "with_edges",

@@ -269,6 +269,6 @@ def _unique(name, names):
     return name if names[name] == 1 else f"{name}:{names[name]}"
 
 
-def maker_of(model_graph, step):
+def producer_of(model_graph, step):
     """Return the step that computes the first input of `step`; None if that is the image itself."""
     return next((maker for maker in model_graph.steps if step.inputs[0] in maker.outputs), None)
