@@ -128,7 +128,7 @@ def test_training_flags_compiling_and_other_uses_leave_what_is_kept_alone(nested
         lambda: model.summary(print_fn=lambda line, **_: None),
     ):
         use()
-        compilation.kept(model, "key", lambda: made.append(1))
+        compilation.cached(model, "key", lambda: made.append(1))
     assert len(made) == 1 and before == compilation.version(model)
 
 
@@ -149,9 +149,9 @@ def test_what_was_kept_for_the_old_graph_and_the_model_itself_die():
         pass
 
     model = small()
-    old = weakref.ref(compilation.kept(model, "key", Made))
+    old = weakref.ref(compilation.cached(model, "key", Made))
     another_activation(model)
-    compilation.kept(model, "key", Made)
+    compilation.cached(model, "key", Made)
     assert old() is None
     gone = weakref.ref(model)
     del model

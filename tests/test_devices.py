@@ -8,7 +8,7 @@ import tensorflow as tf
 from specimens import SPECIMENS, images
 
 import deconv
-from deconv.graph.compilation import traced
+from deconv.graph.compilation import compile_function
 from deconv.runtime import devices
 
 SETTING = tf.config.experimental
@@ -40,7 +40,7 @@ def watched(seen):
 
 def test_tf32_is_off_while_a_compiled_function_runs():
     seen = []
-    function = traced(watched(seen), tf.TensorSpec([2]))
+    function = compile_function(watched(seen), tf.TensorSpec([2]))
     assert function(tf.ones(2)).numpy().tolist() == [1, 1] and seen == [False]
 
 
@@ -49,7 +49,7 @@ def test_it_is_restored_after_an_error_inside(before):
         with tf.control_dependencies([tf.debugging.Assert(maps[0] > 9, ["too small"])]):
             return tf.identity(maps)
 
-    function = traced(fail, tf.TensorSpec([2]))
+    function = compile_function(fail, tf.TensorSpec([2]))
     with pytest.raises(tf.errors.InvalidArgumentError):
         function(tf.ones(2))
     assert devices.uses_tf32() == before

@@ -4,7 +4,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from deconv.graph.compilation import traced
+from deconv.graph.compilation import compile_function
 from deconv.runtime.error_messages import reason
 
 SAID = "Determinism is not yet supported for MaxPoolGradWithArgmax."
@@ -82,6 +82,6 @@ def test_an_error_inside_a_compiled_function_is_told_without_what_stands_around_
 
     spec = tf.TensorSpec((2,), "float32")
     with pytest.raises(ValueError, match=r"^A name of TensorFlow's must begin with a letter\.$"):
-        traced(lambda maps: Refusing()(maps), spec)
+        compile_function(lambda maps: Refusing()(maps), spec)
     with pytest.raises(ValueError, match=r"^Layer 'a' has no rule\.\nGive one\.$"):
-        traced(refusing, spec)
+        compile_function(refusing, spec)

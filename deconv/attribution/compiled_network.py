@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from deconv import graph
 from deconv.graph import modified_gradients
-from deconv.graph.compilation import kept, traced
+from deconv.graph.compilation import cached, compile_function
 from deconv.graph.gradients_through_the_head import continued
 from deconv.runtime.dtypes import is_floating
 
@@ -35,7 +35,7 @@ class Network:
 def forward(model_graph):
     """Compile the function from images to the output of the last layer before its activation function."""
     image, top = model_graph.inputs[0], model_graph.steps[-1].name
-    return traced(
+    return compile_function(
         lambda images: modified_gradients.run(model_graph, images)[1][top],
         tf.TensorSpec((None, *image.shape), image.dtype),
     )
@@ -63,4 +63,4 @@ def network_of(model, layer, input_shape, real=True):
         is_whole = real and not is_floating(model_graph.inputs[0].dtype)
         return Network(continued(model_graph), Network(model_graph)) if is_whole else Network(model_graph)
 
-    return kept(model, ("attribution", repr(layer), repr(input_shape), real), make)
+    return cached(model, ("attribution", repr(layer), repr(input_shape), real), make)

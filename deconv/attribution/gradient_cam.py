@@ -8,7 +8,7 @@ from deconv import graph
 from deconv.attribution.compiled_network import network_of
 from deconv.attribution.targets import chosen
 from deconv.graph import modified_gradients
-from deconv.graph.compilation import traced
+from deconv.graph.compilation import compile_function
 
 _PLACES = (
     *graph.IDLE,
@@ -118,7 +118,7 @@ def _weighed(model_graph, name):
         return tf.reduce_sum(maps * tf.reduce_mean(slopes, axis=space, keepdims=True), axis=-1, keepdims=True)
 
     signal = tf.TensorSpec((None, *top.output.shape), top.output.dtype)
-    return traced(down, tf.TensorSpec((None, *image.shape), image.dtype), signal)
+    return compile_function(down, tf.TensorSpec((None, *image.shape), image.dtype), signal)
 
 
 def _with_maps(model_graph):

@@ -28,7 +28,7 @@ from deconv import graph
 from deconv.attribution.lrp_backward import descend
 from deconv.attribution.lrp_plan import plan, rules_for
 from deconv.attribution.targets import chosen
-from deconv.graph.compilation import traced
+from deconv.graph.compilation import compile_function
 from deconv.runtime.short_repr import short_repr
 
 
@@ -184,7 +184,7 @@ def _descend(asked, by_layer, bounds, batch_size, walk):
 def _compile(model_graph, walk, by_layer):
     way, image, top = plan(model_graph, dict(by_layer)), model_graph.inputs[0], model_graph.steps[-1].output
     like_images, signal = (tf.TensorSpec((None, *edge.shape), edge.dtype) for edge in (image, top))
-    return traced(lambda *given: walk(way, *given), like_images, signal, like_images, like_images)
+    return compile_function(lambda *given: walk(way, *given), like_images, signal, like_images, like_images)
 
 
 def _check_bounds(bounds, images):

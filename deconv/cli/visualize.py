@@ -97,7 +97,7 @@ def _strongest(subject, layer, data):
 
     from deconv.attribution.compiled_network import network_of
     from deconv.graph import modified_gradients
-    from deconv.graph.compilation import traced
+    from deconv.graph.compilation import compile_function
 
     model_graph = network_of(subject.model, layer, None).graph
     image, top = model_graph.inputs[0], model_graph.steps[-1]
@@ -107,7 +107,7 @@ def _strongest(subject, layer, data):
         both = tf.stack([tf.cast(maps, tf.float32) for maps in (before[top.name], values[top.output])])
         return tf.reduce_max(tf.reshape(both, [2, -1, both.shape[-1]]), axis=1)
 
-    look = traced(peaks, tf.TensorSpec((None, *image.shape), image.dtype))
+    look = compile_function(peaks, tf.TensorSpec((None, *image.shape), image.dtype))
     batches = tqdm(
         data.dataset.batch(_BATCH), total=-(-data.size // _BATCH), unit=" batches", disable=not in_terminal()
     )

@@ -17,7 +17,7 @@ from deconv.deconvnet.rule_lookup import BUILT_IN, mirror_layers_of, rule_of
 from deconv.deconvnet.rules import RULES
 from deconv.deconvnet.selection import check_start, locate, only
 from deconv.graph import windowed_layers
-from deconv.graph.compilation import traced
+from deconv.graph.compilation import compile_function
 from deconv.graph.cost import cost
 from deconv.graph.layer_receptive_field import ONE
 from deconv.graph.receptive_field import reaches_below, receptive_fields
@@ -58,12 +58,12 @@ class PatchMirror:
         cut = [
             tf.TensorSpec((None, *part, spec.shape[-1]), tf.int32) for part, spec in zip(parts, offsets, strict=True)
         ]
-        self._offsets = traced(self._offsets_of, [tf.TensorSpec(spec.shape, tf.int32) for spec in offsets])
-        self._up = traced(self._up_windows, images, numbers, places)
-        self._down_from_maps = traced(self._cut_and_down, start, places, numbers, offsets)
-        self._down_from_windows = traced(self._down, start, places, cut)
+        self._offsets = compile_function(self._offsets_of, [tf.TensorSpec(spec.shape, tf.int32) for spec in offsets])
+        self._up = compile_function(self._up_windows, images, numbers, places)
+        self._down_from_maps = compile_function(self._cut_and_down, start, places, numbers, offsets)
+        self._down_from_windows = compile_function(self._down, start, places, cut)
         patches = tf.TensorSpec((None, *self.window.cells, self.image.shape[-1]), dtype)
-        self._whole = traced(self._put_in_place, patches, places)
+        self._whole = compile_function(self._put_in_place, patches, places)
 
     def record(self, images):
         """Whole maps of a batch of images: `(activations, offsets)`, for `project`."""

@@ -12,7 +12,7 @@ from deconv.deconvnet.patch_projection import PatchMirror, has_patches
 from deconv.deconvnet.recording import recorder
 from deconv.deconvnet.rule_lookup import check_rules
 from deconv.deconvnet.selection import check_positions, select
-from deconv.graph.compilation import traced, version
+from deconv.graph.compilation import compile_function, version
 from deconv.graph.keras_model import label
 from deconv.ops.pooling import check_collisions
 from deconv.runtime.dtypes import any_array
@@ -268,7 +268,7 @@ class _Attached:
     @cached_property
     def _down(self):
         signal, *switches = (tf.TensorSpec(entry.shape, entry.dtype) for entry in self.mirror.inputs)
-        return traced(lambda signal, switches: self.mirror([signal, *switches]), signal, switches)
+        return compile_function(lambda signal, switches: self.mirror([signal, *switches]), signal, switches)
 
     def record(self, images):
         """The `Record` of a batch of images that have been checked."""

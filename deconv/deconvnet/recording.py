@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from deconv import graph
-from deconv.graph.compilation import traced
+from deconv.graph.compilation import compile_function
 from deconv.ops import pooling
 from deconv.validation import check_images, check_positive
 
@@ -39,7 +39,7 @@ def recorder(model_graph, layers, switches=()):
         values = graph.run(model_graph, images, call)
         return [values[step.output] for step in layers], [seen[step.name] for step in switches]
 
-    return traced(forward, tf.TensorSpec((None, *image.shape), image.dtype))
+    return compile_function(forward, tf.TensorSpec((None, *image.shape), image.dtype))
 
 
 def activations(model, images, layers, *, batch_size=64, input_shape=None):

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from deconv import graph
-from deconv.graph.compilation import traced
+from deconv.graph.compilation import compile_function
 from deconv.graph.keras_model import KERNELS
 from deconv.graph.modified_gradients import activation_of, run
 from deconv.runtime.short_repr import short_repr
@@ -90,7 +90,7 @@ def feature_maps(model, images, layers=None, *, batch_size=32, input_shape=None)
     model_graph = graph.below(model_graph, *ends)
     image = model_graph.inputs[0]
     images = check_images(images, image.shape, image.dtype)
-    forward = traced(_all_stages(model_graph, stages), tf.TensorSpec((None, *image.shape), image.dtype))
+    forward = compile_function(_all_stages(model_graph, stages), tf.TensorSpec((None, *image.shape), image.dtype))
     parts = []
     for start in range(0, len(images), batch_size):
         found = forward(images[start : start + batch_size])

@@ -17,7 +17,7 @@ from deconv import graph
 from deconv.datasets.batches import as_batches, prefetch
 from deconv.diagnostics.activation_statistics import Activity, Tally
 from deconv.diagnostics.filter_statistics import Filters, examine_filters
-from deconv.graph.compilation import traced
+from deconv.graph.compilation import compile_function
 from deconv.graph.keras_model import KERNELS
 from deconv.graph.receptive_field import plane
 from deconv.runtime.short_repr import short_repr
@@ -162,7 +162,7 @@ def _watcher(model_graph, steps):
         return found
 
     image = model_graph.inputs[0]
-    return traced(watch, tf.TensorSpec((None, *image.shape), image.dtype))
+    return compile_function(watch, tf.TensorSpec((None, *image.shape), image.dtype))
 
 
 def _activities(watch, steps, image, dataset, preprocess, batch_size, progress):

@@ -9,7 +9,7 @@ from deconv import graph
 from deconv.datasets.sampling import draw
 from deconv.embedding.clustering import clustered
 from deconv.embedding.layout import check_layout, check_sklearn, coordinates, layout
-from deconv.graph.compilation import traced
+from deconv.graph.compilation import compile_function
 from deconv.graph.receptive_field import plane
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_finite, check_positive, check_seed, prepare
@@ -175,7 +175,7 @@ def responses(model, images, layer, response="max", preprocess=None, batch_size=
         maps = graph.run(model_graph, batch)[step.output]
         return reduce(tf.reshape(maps, [-1, cells, step.output.shape[-1]]), axis=1)
 
-    respond = traced(look, tf.TensorSpec((None, *image.shape), image.dtype))
+    respond = compile_function(look, tf.TensorSpec((None, *image.shape), image.dtype))
     parts = []
     for start in range(0, len(images), batch_size):
         batch = prepare(images[start : start + batch_size], preprocess, image.shape, image.dtype)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from deconv import graph
 from deconv.attribution.targets import chosen
-from deconv.graph.compilation import traced
+from deconv.graph.compilation import compile_function
 from deconv.imaging.fills import fill_of
 from deconv.imaging.gaussian_blur import blurred
 from deconv.runtime.dtypes import array_of, as_dtype, is_floating
@@ -152,7 +152,7 @@ def scorer(model, image, target=None, layer=None, unit="max", *, preprocess=None
         values = graph.run(found.graph, images)[top.output]
         return tf.reduce_sum(values * signal, axis=list(range(1, len(values.shape))))
 
-    forward = traced(put_out, tf.TensorSpec((None, *entry.shape), entry.dtype))
+    forward = compile_function(put_out, tf.TensorSpec((None, *entry.shape), entry.dtype))
 
     def score(images):
         images = prepare(images, preprocess, entry.shape, entry.dtype, spare=spare)

@@ -15,7 +15,7 @@ from deconv import graph
 from deconv.deconvnet.projection import Deconvnet
 from deconv.deconvnet.recording import activations, pool_with_switches
 from deconv.evaluation.cascading_randomization import Cascade, at, cascade, known, paint_gradients
-from deconv.graph.compilation import traced
+from deconv.graph.compilation import compile_function
 from deconv.graph.receptive_field import receptive_windows
 from deconv.imaging.rectangles import insides
 from deconv.imaging.similarity import edges, magnitude, similarity
@@ -252,7 +252,7 @@ class _Exchange:
         self.another[circle] = np.roll(circle, -1)
         mirror = net.mirror(step.name)
         signal, *switches = (tf.TensorSpec(entry.shape, entry.dtype) for entry in mirror.inputs)
-        self._down = traced(lambda signal, switches: mirror([signal, *switches]), signal, switches)
+        self._down = compile_function(lambda signal, switches: mirror([signal, *switches]), signal, switches)
 
     def pictures(self, jobs):
         """`{name: projections}` of `{name: (signals, origin of the switches)}`: `"own"`, `"another"` or `"noise"`."""

@@ -11,7 +11,7 @@ import tensorflow as tf
 from deconv import graph
 from deconv.datasets.batches import prefetch
 from deconv.deconvnet.projection import Deconvnet
-from deconv.graph.compilation import traced, version
+from deconv.graph.compilation import compile_function, version
 from deconv.graph.receptive_field import plane, reaches_below
 from deconv.imaging.pixel_space import to_pixel_space
 from deconv.ops import crops
@@ -51,7 +51,7 @@ class Lens:
         self._steps = {step.name: step for step in steps}
         self._starts = np.cumsum([0, *(len(some) for some in self.channels.values())])
         image = self.model_graph.inputs[0]
-        self._peaks = traced(self._peaks_of, tf.TensorSpec((None, *image.shape), image.dtype))
+        self._peaks = compile_function(self._peaks_of, tf.TensorSpec((None, *image.shape), image.dtype))
 
     def fits(self, model):
         """Whether it was made for this model, and for its graph as it is now."""

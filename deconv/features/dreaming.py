@@ -9,7 +9,7 @@ from tqdm import tqdm
 from deconv.features.forward_pass import ForwardPass
 from deconv.features.objectives import Objective, deepdream
 from deconv.features.resizing import for_pixels
-from deconv.graph.compilation import traced
+from deconv.graph.compilation import compile_function
 from deconv.validation import check_pixels, check_positive, check_seed
 
 
@@ -122,4 +122,4 @@ def _climb(model, objective, shape, preprocess, rate):
     def climb(image, shifts):
         return tf.foldl(step, shifts, image)
 
-    return traced(climb, tf.TensorSpec(shape), tf.TensorSpec((None, 2), tf.int32))
+    return compile_function(climb, tf.TensorSpec(shape), tf.TensorSpec((None, 2), tf.int32))

@@ -12,7 +12,7 @@ from deconv.features.optimization import optimize
 from deconv.features.parametrizations import pixels
 from deconv.features.regularizers import Regularizer, total_variation
 from deconv.features.resizing import for_pixels
-from deconv.graph.compilation import traced
+from deconv.graph.compilation import compile_function
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_finite, check_pixels, check_positive
 
@@ -168,7 +168,7 @@ def _codes(sight, images, layer, batch_size):
         (values,) = sight.look(some).values()
         return tf.reshape(values, [-1, np.prod(values.shape[1:])])
 
-    see = traced(see, tf.TensorSpec((None, *images.shape[1:])))
+    see = compile_function(see, tf.TensorSpec((None, *images.shape[1:])))
     starts = range(0, len(images), check_positive("batch_size", batch_size))
     codes = tf.concat([see(tf.constant(images[start : start + batch_size])) for start in starts], axis=0)
     check_finite(codes.numpy(), layer)

@@ -17,7 +17,7 @@ from deconv.features.objectives import Objective
 from deconv.features.parametrizations import parametrization_of
 from deconv.features.regularizers import Regularizer
 from deconv.features.transforms import apply, check_sizes
-from deconv.graph.compilation import traced
+from deconv.graph.compilation import compile_function
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_positive, check_seed
 
@@ -194,8 +194,8 @@ class _Ascent:
     def _compile(self, parameters):
         state = tf.TensorSpec((None, *parameters.shape[1:]), parameters.dtype)
         numbers, step = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int32)
-        self._advance = traced(self._steps, state, state, state, numbers, step, step)
-        self._look = traced(self._seen, state, numbers)
+        self._advance = compile_function(self._steps, state, state, state, numbers, step, step)
+        self._look = compile_function(self._seen, state, numbers)
 
     def _seen(self, parameters, numbers):
         images = self._made.images(parameters, self._sight.shape)

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from deconv import graph
-from deconv.graph.compilation import traced
+from deconv.graph.compilation import compile_function
 from deconv.ops import pooling
 from deconv.runtime.dtypes import check_shape
 from deconv.validation import preprocessed
@@ -119,7 +119,7 @@ def _resized(model_graph, shape):
         shapes.update((edge, maps.shape[1:]) for edge, maps in graph.run(model_graph, images, call).items())
 
     try:
-        traced(forward, tf.TensorSpec((2, *shape), image.dtype))
+        compile_function(forward, tf.TensorSpec((2, *shape), image.dtype))
     except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
         step = reached[-1]
         raise ValueError(

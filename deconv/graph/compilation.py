@@ -16,7 +16,7 @@ from deconv.runtime import devices, error_messages, forks
 _KEPT: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
-def kept(model, key, make):
+def cached(model, key, make):
     """Return the cached result of `make()` for a model and a key.
 
     The result stays valid when the model is trained, because it reads the model's own weights. All results for a model
@@ -68,7 +68,7 @@ def version(model) -> int:
     return _SIGNATURES.version(model)
 
 
-def traced(function, *signature):
+def compile_function(function, *signature):
     """Compile a function of tensors immediately, for one signature.
 
     float32 results are computed in float32 on every device: TF32 is off during each call (`deconv.runtime.devices`). A

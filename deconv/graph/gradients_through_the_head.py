@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from deconv import graph
-from deconv.graph.compilation import traced
+from deconv.graph.compilation import compile_function
 from deconv.runtime.dtypes import is_floating
 
 
@@ -47,7 +47,7 @@ def continued(model_graph):
             raise ValueError("no derivative")
 
     try:
-        traced(forward, tf.TensorSpec((None, *image.shape), dtype))
+        compile_function(forward, tf.TensorSpec((None, *image.shape), dtype))
     except (ValueError, TypeError, LookupError, tf.errors.OpError) as error:
         raise ValueError(
             f"Model '{model_graph.name}' takes whole numbers ({image.dtype}) and computes with them as such (up to "

@@ -21,7 +21,7 @@ import tensorflow as tf
 from deconv import graph
 from deconv.graph import activation_functions
 from deconv.graph.activation_functions import ACTIVATED
-from deconv.graph.compilation import traced
+from deconv.graph.compilation import compile_function
 
 RECTIFIERS = {
     "gradient": lambda signal, seen: tf.where(seen > 0, signal, 0),
@@ -152,7 +152,7 @@ def gradients(model_graph, rectify=None, *, norms_pass=False, before=True):
         return value, tape.gradient(total, images, unconnected_gradients="zero")
 
     signal = tf.TensorSpec((None, *top.output.shape), top.output.dtype)
-    return traced(down, tf.TensorSpec((None, *image.shape), image.dtype), signal)
+    return compile_function(down, tf.TensorSpec((None, *image.shape), image.dtype), signal)
 
 
 def _is_inside(step):

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from deconv import graph
 from deconv.graph import windowed_layers
-from deconv.graph.compilation import traced
+from deconv.graph.compilation import compile_function
 from deconv.graph.cost import TRAFFIC, cost
 from deconv.graph.receptive_field import receptive_fields, windows_above
 from deconv.ops import crops
@@ -152,7 +152,9 @@ def recomputation(model_graph, outputs, watched):
     maps = [tf.TensorSpec((1, *edge.shape), edge.dtype) for edge in edges]
     sums = tf.TensorSpec((watched.shape[-1],), tf.float64)
     corners, sizes = tf.TensorSpec((len(edges), None, 2), tf.int32), tf.TensorSpec((len(edges), 2), tf.int32)
-    return traced(whole, shape), traced(changed, maps, sums, shape, corners, sizes, tf.TensorSpec((), tf.int32))
+    return compile_function(whole, shape), compile_function(
+        changed, maps, sums, shape, corners, sizes, tf.TensorSpec((), tf.int32)
+    )
 
 
 def _exactly(maps):

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from deconv import graph
-from deconv.graph.compilation import kept, traced
+from deconv.graph.compilation import cached, compile_function
 from deconv.imaging.fills import fill_of
 from deconv.imaging.rectangles import cover
 from deconv.occlusion.incremental_inference import Rectangles, may_pay, recomputation
@@ -262,7 +262,7 @@ class _Network:
             space = list(range(1, len(maps.shape) - 1))
             return values[self._output], tf.reduce_sum(maps, space), tf.reduce_max(maps, space)
 
-        return traced(forward, tf.TensorSpec((None, *image.shape), image.dtype))
+        return compile_function(forward, tf.TensorSpec((None, *image.shape), image.dtype))
 
     @cached_property
     def is_large(self):
@@ -294,4 +294,4 @@ class _Network:
 
 def _compiled(model, layer, input_shape):
     """What has been compiled for a model, a layer and a size."""
-    return kept(model, ("occlusion", repr(layer), repr(input_shape)), lambda: _Network(model, layer, input_shape))
+    return cached(model, ("occlusion", repr(layer), repr(input_shape)), lambda: _Network(model, layer, input_shape))

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from deconv import graph
-from deconv.graph.compilation import traced
+from deconv.graph.compilation import compile_function
 from deconv.graph.keras_model import label
 from deconv.runtime import devices
 
@@ -56,7 +56,7 @@ class Trainer:
         self.update = tf.function(
             self._update, input_signature=(images, numbers, tf.TensorSpec((None, None), tf.int64))
         )
-        self.predict = traced(lambda images: self.network(images, training=False), images)
+        self.predict = compile_function(lambda images: self.network(images, training=False), images)
 
     def train(self, images, labels, random, most_updates, enough, examples):
         """Train from random weights; returns `(number of updates, last mean training loss)`."""

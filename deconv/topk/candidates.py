@@ -5,7 +5,7 @@ import functools
 import tensorflow as tf
 
 from deconv import graph
-from deconv.graph.compilation import traced
+from deconv.graph.compilation import compile_function
 from deconv.graph.receptive_field import plane
 
 
@@ -61,7 +61,7 @@ def finder(model_graph, steps):
         return tf.reduce_all(tf.math.is_finite(strongest), axis=1), pairs, tf.gather_nd(strongest, pairs), places
 
     image, channels = model_graph.inputs[0], sum(counts)
-    return traced(
+    return compile_function(
         find,
         tf.TensorSpec((None, *image.shape), image.dtype),
         tf.TensorSpec((None,), tf.int64),
