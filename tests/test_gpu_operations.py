@@ -140,7 +140,7 @@ def train_scratch(model):
     from deconv.probing.training_from_scratch import Trainer
 
     model_graph = graph.walk(model)
-    trainer = Trainer(graph.below(model_graph, graph.find(model_graph, "conv3")), 3, 1e-3)
+    trainer = Trainer(graph.subgraph(model_graph, graph.find(model_graph, "conv3")), 3, 1e-3)
     trainer.train(*labelled(), np.random.default_rng(0), 2, 0.1, 4)
 
 

@@ -41,7 +41,7 @@ def recomputed(model, watched, image, filled, squares, channel, growth=None, at_
     """Class outputs and sums of a map for every square, by recomputation, whether or not that saves any work."""
     model_graph = graph.walk(model)
     step = graph.find(model_graph, watched)
-    model_graph = graph.below(model_graph, step, graph.find(model_graph, model.layers[-1].name))
+    model_graph = graph.subgraph(model_graph, step, graph.find(model_graph, model.layers[-1].name))
     rectangles = Rectangles(model_graph, squares, growth)
     whole, changed = recomputation(model_graph, model_graph.steps[-1].output, step.output)
     maps, sums = whole(image[None])

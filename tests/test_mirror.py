@@ -378,5 +378,5 @@ def test_the_inputs_of_a_mirror_are_the_signal_and_the_switches_from_the_top_dow
     names = [entry.name for entry in deconv.mirror(model, "logits").inputs]
     assert names == ["logits_signal", "base.block.pool_switches", "base.pool1_switches"]
     model_graph = graph.walk(model)
-    steps = graph.below(model_graph, graph.find(model_graph, "logits")).steps
+    steps = graph.subgraph(model_graph, graph.find(model_graph, "logits")).steps
     assert [step.name for step in steps if isinstance(step.layer, kl.MaxPooling2D)] == ["base/pool1", "base/block/pool"]

@@ -93,7 +93,7 @@ def test_each_call_of_a_shared_layer_puts_out_its_own_maps():
 def test_below_keeps_only_what_the_layer_depends_on():
     model_graph = graph.walk(SPECIMENS["branching"]())
     below = {
-        name: [step.name for step in graph.below(model_graph, graph.find(model_graph, name)).steps]
+        name: [step.name for step in graph.subgraph(model_graph, graph.find(model_graph, name)).steps]
         for name in ("conv3", "add")
     }
     assert below["conv3"] == ["conv1", "norm1", "relu1", "conv3"]

@@ -37,7 +37,7 @@ def test_a_run_computes_what_the_model_computes(name):
 def test_what_a_step_put_out_before_its_activation_is_what_the_slow_twin_computes_without_it(name):
     model = SPECIMENS[name]("float64")
     whole = graph.walk(model)
-    model_graph = graph.below(whole, graph.find(whole, LAYERS[name]))
+    model_graph = graph.subgraph(whole, graph.find(whole, LAYERS[name]))
     values, before = modified_gradients.run(model_graph, tf.constant(images(model)))
     assert set(before) == {step.name for step in model_graph.steps}
     for step in model_graph.steps:

@@ -25,7 +25,7 @@ def pairs():
         if name == "average":  # its first pool divides by fewer cells at the border
             continue
         model_graph = graph.walk(build())
-        below = [reaches_below(graph.below(model_graph, step)) for step in model_graph.steps]
+        below = [reaches_below(graph.subgraph(model_graph, step)) for step in model_graph.steps]
         found = [
             step.name for step, seen in zip(model_graph.steps, below, strict=True) if seen and None not in seen.values()
         ]
@@ -194,14 +194,14 @@ def refuse(step):
 
 def test_windows_are_left_alone_where_they_cannot_be_exact():
     average = graph.walk(SPECIMENS["average"]())
-    same_average = graph.below(average, graph.find(average, "pool1"))  # it divides by fewer cells at the border
+    same_average = graph.subgraph(average, graph.find(average, "pool1"))  # it divides by fewer cells at the border
     assert not has_patches(same_average, None, "sum")
     model_graph = graph.walk(SPECIMENS["overlapping"]())
-    pooled = graph.below(model_graph, graph.find(model_graph, "pool2"))
+    pooled = graph.subgraph(model_graph, graph.find(model_graph, "pool2"))
     assert has_patches(pooled, None, "sum") and has_patches(pooled, {"pool9": deconv.identity}, "sum")
     assert not has_patches(pooled, {"conv1": refuse}, "sum") and not has_patches(pooled, {kl.Conv2D: refuse}, "sum")
     assert not has_patches(pooled, None, "max") and not has_patches(pooled, None, "last")
-    top = graph.below(model_graph, graph.find(model_graph, "conv3"))
+    top = graph.subgraph(model_graph, graph.find(model_graph, "conv3"))
     assert window_share(top) > 0.9 and not has_patches(top, None, "sum")
 
 
@@ -214,7 +214,7 @@ def test_a_layer_that_holds_a_number_for_each_position_is_computed_whole():
         step.name.split("_")[0]: windowed.is_translation_equivariant(step) for step in model_graph.steps
     }  # Keras counts its additions
     assert moves == {"conv1": True, "add": False, "conv2": True, "prelu": False}
-    assert not has_patches(graph.below(model_graph, graph.find(model_graph, "conv2")), None, "sum")
+    assert not has_patches(graph.subgraph(model_graph, graph.find(model_graph, "conv2")), None, "sum")
 
 
 def test_each_direction_is_traced_once_over_a_hundred_images():

@@ -456,7 +456,7 @@ def test_an_activation_that_is_not_zero_at_zero_is_refused_unless_the_unit_is_ta
     model_graph = between(of(kl.Activation, "sigmoid", name="squashed"))
     with pytest.raises(ValueError, match=r"'squashed'.* has the activation 'sigmoid', which is not 0 at 0"):
         rules_for(model_graph, model_graph, "auto")
-    cut = graph.below(model_graph, graph.find(model_graph, "squashed"))
+    cut = graph.subgraph(model_graph, graph.find(model_graph, "squashed"))
     assert [str(rule) for rule in rules_for(cut, model_graph, "auto").values()] == ["z_box"]
 
 

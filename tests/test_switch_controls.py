@@ -235,7 +235,7 @@ def test_a_cascade_is_that_of_a_twin_that_is_shuffled_by_hand(name):
 
     copy, random = twin(model), np.random.default_rng(5)
     model_graph = graph.walk(copy)
-    below = with_weights(graph.below(model_graph, graph.find(model_graph, layer)))
+    below = with_weights(graph.subgraph(model_graph, graph.find(model_graph, layer)))
     assert found.layers == tuple(part for part, _ in below)
     assert found.layers[0] == layer
 

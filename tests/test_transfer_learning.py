@@ -40,7 +40,7 @@ def coloured(count, noise=0.3):
 def cut(model, layer):
     """The graph of a model up to a layer."""
     model_graph = graph.walk(model)
-    return graph.below(model_graph, graph.find(model_graph, layer))
+    return graph.subgraph(model_graph, graph.find(model_graph, layer))
 
 
 @pytest.fixture(scope="module")

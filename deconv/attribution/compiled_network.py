@@ -59,7 +59,7 @@ def network_of(model, layer, input_shape, real=True):
     def make():
         model_graph = graph.walk(model, input_shape)
         ends = [step for step in model_graph.steps if model_graph.outputs[0] in step.outputs]
-        model_graph = graph.below(model_graph, ends[0] if layer is None else graph.find(model_graph, layer))
+        model_graph = graph.subgraph(model_graph, ends[0] if layer is None else graph.find(model_graph, layer))
         is_whole = real and not is_floating(model_graph.inputs[0].dtype)
         return Network(continued(model_graph), Network(model_graph)) if is_whole else Network(model_graph)
 

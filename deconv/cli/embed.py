@@ -41,7 +41,7 @@ def _layers(subject, given):
     from deconv.graph.model_output import output_step
 
     model_graph = graph.walk(subject.model)
-    steps = graph.below(model_graph, output_step(model_graph)).steps  # the first of several outputs has the classes
+    steps = graph.subgraph(model_graph, output_step(model_graph)).steps  # the first of several outputs has the classes
     deep = [step.name for step in steps if step.layer.weights or step.name in subject.pools()]
     return layers_of(subject, [given])[0] if given else ([*deep[-2:-1], *deep[-1:]] or [steps[-1].name])[0], deep
 

@@ -37,11 +37,11 @@ def mirror(model, layer, *, rules=None, collisions="sum", rectify=True, input_sh
     """
     model_graph = graph.walk(model, input_shape)
     check_rules(model_graph, rules)
-    return mirror_graph(graph.below(model_graph, graph.find(model_graph, layer)), rules, collisions, rectify)
+    return mirror_graph(graph.subgraph(model_graph, graph.find(model_graph, layer)), rules, collisions, rectify)
 
 
 def mirror_graph(model_graph, rules=None, collisions="sum", rectify=True):
-    """`mirror` for a graph that `graph.below` has cut out already."""
+    """`mirror` for a graph that `graph.subgraph` has cut out already."""
     check_collisions(collisions)
     table = {**RULES, **(rules or {})}
     check_hidden(model_graph, table)

@@ -248,7 +248,7 @@ class _Attached:
 
     def __init__(self, step, net):
         self.step = step
-        self.graph = graph.below(net.graph, step)
+        self.graph = graph.subgraph(net.graph, step)
         self.mirror = mirror_graph(self.graph, net.rules, net.collisions)
         self.dtype = self.mirror.outputs[0].dtype
         named = {label(pool.name): pool for pool in self.graph.steps}

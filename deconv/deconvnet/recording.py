@@ -57,7 +57,7 @@ def activations(model, images, layers, *, batch_size=64, input_shape=None):
     """
     model_graph = graph.walk(model, input_shape)
     layers, steps = graph.find_all(model_graph, layers)
-    model_graph = graph.below(model_graph, *steps)
+    model_graph = graph.subgraph(model_graph, *steps)
     images = check_images(images, model_graph.inputs[0].shape, model_graph.inputs[0].dtype)
     forward = recorder(model_graph, steps)
     starts = range(0, len(images), check_positive("batch_size", batch_size))

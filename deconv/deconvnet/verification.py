@@ -127,7 +127,7 @@ def verify(model, layer, images=None, *, collisions="sum", rules=None, input_sha
 
 def _verify(model, layer, images, collisions, rules, input_shape, seed):
     net = Deconvnet(model, collisions=collisions, rules=rules, input_shape=input_shape)
-    model_graph = graph.below(net.graph, graph.find(net.graph, layer))
+    model_graph = graph.subgraph(net.graph, graph.find(net.graph, layer))
     top, image = model_graph.steps[-1], model_graph.inputs[0]
     random = np.random.default_rng(check_seed(seed))
     if images is None:

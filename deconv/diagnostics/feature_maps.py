@@ -87,7 +87,7 @@ def feature_maps(model, images, layers=None, *, batch_size=32, input_shape=None)
     layers, steps = graph.find_all(model_graph, layers)
     stages = [stages_of(model_graph, step) for step in steps]
     ends = [step for found in stages for step in (found.asked, found.active, found.pool) if step is not None]
-    model_graph = graph.below(model_graph, *ends)
+    model_graph = graph.subgraph(model_graph, *ends)
     image = model_graph.inputs[0]
     images = check_images(images, image.shape, image.dtype)
     forward = compile_function(_all_stages(model_graph, stages), tf.TensorSpec((None, *image.shape), image.dtype))

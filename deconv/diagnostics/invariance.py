@@ -107,7 +107,7 @@ def invariance(
     model_graph = graph.walk(model, input_shape)
     head = next(step for step in model_graph.steps if model_graph.outputs[0] in step.outputs)
     steps = hidden_layers(model_graph) if layers is None else graph.find_all(model_graph, layers)[1]
-    model_graph = graph.below(model_graph, *steps, head)
+    model_graph = graph.subgraph(model_graph, *steps, head)
     image = model_graph.inputs[0]
     images = np.asarray(images) if preprocess is not None else check_images(images, image.shape, image.dtype)
     values = check_values(kind, default_values(kind, image.shape[0]) if values is None else values)
@@ -202,7 +202,7 @@ def hidden_layers(model_graph):
         ValueError: If there are no two of them.
     """
     head = next(step for step in model_graph.steps if model_graph.outputs[0] in step.outputs)
-    steps = graph.below(model_graph, head).steps
+    steps = graph.subgraph(model_graph, head).steps
     filters = [step for step in steps if _has_filters(step)]
     if filters:
         first, last = _whole_layer(steps, filters[0]), producer_of(model_graph, filters[-1])

@@ -119,7 +119,7 @@ def health(
                 f"Model '{model.name}' has neither filters nor rectifications; name the layers to examine."
             )
     layers, steps = graph.find_all(model_graph, layers)
-    below = graph.below(model_graph, *steps)
+    below = graph.subgraph(model_graph, *steps)
     watch = _watcher(below, steps)
     seen, unseen = (
         None if some is None else _activities(watch, steps, below.inputs[0], some, preprocess, batch_size, progress)

@@ -92,7 +92,7 @@ def compare_pooling(
             f"Layer '{step.name}' ({type(step.layer).__name__}) is not a max pooling of a layer's maps; "
             f"those of model '{model.name}' are: {', '.join(pools) or 'none'}."
         )
-    model_graph = graph.below(net.graph, step)
+    model_graph = graph.subgraph(net.graph, step)
     image = model_graph.inputs[0]
     images = check_images(images, image.shape, image.dtype)
     channels = np.arange(step.output.shape[-1]) if channels is None else channels

@@ -58,7 +58,7 @@ def cluster_tops(model, dataset, found, units=4, *, preprocess=None, batch_size=
     wanted, numbers = np.unique(ids, return_inverse=True)
     pictures = picker(dataset)(wanted)
     net = Deconvnet(model, input_shape=input_shape)
-    image = graph.below(net.graph, graph.find(net.graph, found.layer)).inputs[0]
+    image = graph.subgraph(net.graph, graph.find(net.graph, found.layer)).inputs[0]
     inputs = prepare(pictures, preprocess, image.shape, image.dtype)
     projections = net.project_units(
         inputs, found.layer, channels, positions, numbers=numbers, batch_size=min(batch_size, 32)

@@ -167,7 +167,7 @@ def responses(model, images, layer, response="max", preprocess=None, batch_size=
     check_positive("batch_size", batch_size)
     model_graph = graph.walk(model, input_shape)
     step = graph.find(model_graph, layer)
-    model_graph = graph.below(model_graph, step)
+    model_graph = graph.subgraph(model_graph, step)
     image, cells = model_graph.inputs[0], int(np.prod(plane(step.output.shape)))
     reduce = tf.reduce_max if response == "max" else tf.reduce_mean
 

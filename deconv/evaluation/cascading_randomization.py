@@ -89,7 +89,7 @@ def cascade(
     copy = twin(model)
     net = Deconvnet(copy, input_shape=input_shape, windowed=False)
     step = graph.find(net.graph, layer)
-    model_graph = graph.below(net.graph, step)
+    model_graph = graph.subgraph(net.graph, step)
     check_image_shape("cascade", model_graph)
     images = check_images(images, model_graph.inputs[0].shape, model_graph.inputs[0].dtype)
     channels = check_channels(channels, step.output.shape[-1], step.name)

@@ -142,7 +142,7 @@ def controls(model, images, layer, channels=None, *, randomise=True, seed=0, bat
     random = np.random.default_rng(check_seed(seed))
     net = Deconvnet(model, input_shape=input_shape)
     step = graph.find(net.graph, layer)
-    model_graph = graph.below(net.graph, step)
+    model_graph = graph.subgraph(net.graph, step)
     check_image_shape("controls", model_graph)
     images = check_images(images, model_graph.inputs[0].shape, model_graph.inputs[0].dtype)
     if len(images) < 2:

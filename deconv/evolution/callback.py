@@ -181,7 +181,7 @@ class FeatureEvolution(keras.callbacks.Callback):
             self._twin = model
             return model
         names, model_graph = self._lens.channels, graph.walk(model, self.input_shape)
-        model_graph = graph.below(model_graph, *(graph.find(model_graph, name) for name in names))
+        model_graph = graph.subgraph(model_graph, *(graph.find(model_graph, name) for name in names))
         self._check_same(model_graph, file)
         for mine, theirs in zip(self._lens.model_graph.steps, model_graph.steps, strict=True):
             if isinstance(mine.layer, keras.layers.Layer):

@@ -47,7 +47,7 @@ class Lens:
         else:
             _, steps = graph.find_all(model_graph, layers)
         self.channels = {step.name: _chosen(step, channels, seed) for step in steps}
-        self.model_graph = graph.below(model_graph, *steps)
+        self.model_graph = graph.subgraph(model_graph, *steps)
         self._steps = {step.name: step for step in steps}
         self._starts = np.cumsum([0, *(len(some) for some in self.channels.values())])
         image = self.model_graph.inputs[0]
@@ -128,7 +128,7 @@ class Lens:
     def _windows(self, step, positions):
         """How large the windows of units are, and the first row and column of each, which may lie outside."""
         image = self.model_graph.inputs[0]
-        field = reaches_below(graph.below(self.model_graph, step)).get(image)
+        field = reaches_below(graph.subgraph(self.model_graph, step)).get(image)
         if field is None:
             return image.shape[:2], np.zeros_like(positions)
         return field.cells, positions * field.strides - field.before

@@ -32,7 +32,9 @@ class ForwardPass:
             raise ValueError("An objective must look at a layer; received one that is a number.")
         layers = [target.layer for target in targets]
         if isinstance(model, graph.Graph):
-            model_graph = graph.below(model, *(find(model, layer) for layer in layers))._replace(outputs=model.outputs)
+            model_graph = graph.subgraph(model, *(find(model, layer) for layer in layers))._replace(
+                outputs=model.outputs
+            )
             model_graph = model_graph._replace(layers=model.layers, aliases=model.aliases)
         else:
             model_graph = at_size(model, layers, input_shape)

@@ -34,7 +34,7 @@ def at_size(model, layers, shape, *, average_pooling=False):
         check_shape(shape)
     whole = at_own_size(model, shape)
     layers = list(layers) if isinstance(layers, list | tuple | range) else [layers]
-    model_graph = graph.below(whole, *(find(whole, layer) for layer in layers))
+    model_graph = graph.subgraph(whole, *(find(whole, layer) for layer in layers))
     model_graph = model_graph._replace(outputs=whole.outputs, layers=whole.layers, aliases=whole.aliases)
     own = model_graph.inputs[0].shape
     if shape is not None and (len(shape) != len(own) or shape[-1] != own[-1]):

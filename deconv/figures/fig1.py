@@ -39,7 +39,7 @@ def scheme_data(model, image, layer):
         `Scheme`.
     """
     net = Deconvnet(model)
-    model_graph = graph.below(net.graph, graph.find(net.graph, layer))
+    model_graph = graph.subgraph(net.graph, graph.find(net.graph, layer))
     seen = activations(model, image[None], [step.name for step in model_graph.steps])
     record = net.record(image[None], layer)
     signal = select(record.activations)

@@ -110,7 +110,7 @@ def _stage(model_graph, steps):
     told = [(step, what) for step in steps if (what := _what(step))]
     (first, what), others = told[0], told[1:]
     last = next((step for step in reversed(steps) if len(step.output.shape) == 3), first)
-    field = reaches_below(graph.below(model_graph, last)).get(model_graph.inputs[0])
+    field = reaches_below(graph.subgraph(model_graph, last)).get(model_graph.inputs[0])
     return Stage(
         first.name,
         what,

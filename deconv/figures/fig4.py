@@ -174,7 +174,7 @@ def _same_network(model, other, layers):
     for model_graph in (graph.walk(model), graph.walk(other)):
         if not set(layers) <= {step.name for step in model_graph.steps}:
             return False
-        below = graph.below(model_graph, *(graph.find(model_graph, layer) for layer in layers))
+        below = graph.subgraph(model_graph, *(graph.find(model_graph, layer) for layer in layers))
         found.append(fingerprint.architecture(below, layers))
     return found[0] == found[1]
 

@@ -83,7 +83,7 @@ def _features(model, image_set, preprocess, batch_size):
     """Name of the last hidden layer and its output for every image: `(name, (n, values))`."""
     model_graph = graph.walk(model)
     step, image = last_hidden(model_graph), model_graph.inputs[0]
-    forward, found = recorder(graph.below(model_graph, step), [step]), []
+    forward, found = recorder(graph.subgraph(model_graph, step), [step]), []
     for images, *_ in image_set.dataset.batch(batch_size).prefetch(1).as_numpy_iterator():
         maps = forward(prepare(images, preprocess, image.shape, image.dtype))[0][0].numpy()
         found.append(check_finite(maps, step.name).reshape(len(images), -1))

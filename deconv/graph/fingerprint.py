@@ -41,7 +41,7 @@ def of_model(model_graph, layers):
     """Compute the provenance of a model up to given layers.
 
     Args:
-        model_graph: A `Graph` with one input, cut to these layers (`graph.below`).
+        model_graph: A `Graph` with one input, cut to these layers (`graph.subgraph`).
         layers: Names of these layers.
 
     Returns:

@@ -193,7 +193,7 @@ def find_all(graph, layers):
     return layers, [find(graph, layer) for layer in layers]
 
 
-def below(graph, *tops):
+def subgraph(graph, *tops):
     """Return the part of the graph on which the steps `tops` depend; it ends with the last of them.
 
     Raises:

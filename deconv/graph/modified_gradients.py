@@ -126,7 +126,7 @@ def gradients(model_graph, rectify=None, *, norms_pass=False, before=True):
     """Compile the gradient of the last step of a graph under a rule.
 
     Args:
-        model_graph: A `Graph` with one input, cut with `graph.below`.
+        model_graph: A `Graph` with one input, cut with `graph.subgraph`.
         rectify, norms_pass: As for `run`.
         before: Whether it starts before the activation of the last step (for a softmax, at the logits).
 

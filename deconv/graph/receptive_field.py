@@ -245,7 +245,7 @@ def _is_along_channels(step):
 def _cut(model, layer, input_shape):
     model_graph = graph.walk(model, input_shape)
     step = graph.find(model_graph, layer)
-    model_graph = graph.below(model_graph, step)
+    model_graph = graph.subgraph(model_graph, step)
     shape = model_graph.inputs[0].shape
     if len(shape) != 3:
         raise ValueError(

@@ -127,7 +127,7 @@ def correspondence(
     masks = check_masks(masks, images.shape[1:], len(images))
     model_graph = graph.walk(model, input_shape)
     layers, steps = graph.find_all(model_graph, layers)
-    model_graph = graph.below(model_graph, *steps)
+    model_graph = graph.subgraph(model_graph, *steps)
     image, forward = model_graph.inputs[0], recorder(model_graph, steps)
 
     def look(images):

@@ -248,7 +248,7 @@ class _Network:
         self._output = model_graph.outputs[0]
         self.head = next(step for step in model_graph.steps if self._output in step.outputs)
         self._watched = self.head if layer is None else graph.find(model_graph, layer)
-        self.graph = graph.below(model_graph, self._watched, self.head)
+        self.graph = graph.subgraph(model_graph, self._watched, self.head)
         self._rectangles = None, None
 
     @cached_property

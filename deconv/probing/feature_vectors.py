@@ -39,7 +39,9 @@ def vectors(model, images, layers, *, pooled=None, preprocess=None, batch_size=6
     named = [layer for layer in layers if layer is not None]
     steps = iter(graph.find_all(model_graph, named)[1] if named else ())
     steps = [None if layer is None else next(steps) for layer in layers]
-    image = graph.below(model_graph, *[step for step in steps if step is not None] or model_graph.steps[-1:]).inputs[0]
+    image = graph.subgraph(model_graph, *[step for step in steps if step is not None] or model_graph.steps[-1:]).inputs[
+        0
+    ]
     edges = [image if step is None else step.output for step in steps]
     grids = [grid_of(edge.shape, pooled) for edge in edges]
     counts = [count_of(edge.shape, grid) for edge, grid in zip(edges, grids, strict=True)]
@@ -99,7 +101,7 @@ def forward_pass(model_graph, steps, grids, preprocess, image):
     """
     edges = [image if step is None else step.output for step in steps]
     named = [step for step in steps if step is not None]
-    forward = recorder(graph.below(model_graph, *named), named) if named else lambda batch: ([], [])
+    forward = recorder(graph.subgraph(model_graph, *named), named) if named else lambda batch: ([], [])
 
     def look(batch):
         batch = prepare(batch, preprocess, image.shape, image.dtype)

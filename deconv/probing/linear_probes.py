@@ -112,7 +112,7 @@ def probe(
     check_positive("batch_size", batch_size)
     model_graph = graph.walk(model, input_shape)
     layers, steps = graph.find_all(model_graph, layers)
-    model_graph = graph.below(model_graph, *steps)
+    model_graph = graph.subgraph(model_graph, *steps)
     grids = [grid_of(step.output.shape, pooled) for step in steps]
     labels, pick = labelled(dataset)
     sizes = check_sizes(per_class)

@@ -17,7 +17,7 @@ def fresh(model_graph, classes, random):
     """Build the network of a graph with new random weights, and a softmax for other classes on top.
 
     Args:
-        model_graph: A `Graph` with one input, as cut by `graph.below`.
+        model_graph: A `Graph` with one input, as cut by `graph.subgraph`.
         classes: Number of classes of the softmax.
         random: A `np.random.Generator`, from which the seeds of every initializer and dropout are drawn.
 

@@ -120,7 +120,7 @@ def transfer(
     if len(wanted):
         labels, pick = labelled(dataset)
         draws = draw_folds(labels, sizes, **draw)
-        trainer = Trainer(graph.below(model_graph, step), len(found.classes), learning_rate)
+        trainer = Trainer(graph.subgraph(model_graph, step), len(found.classes), learning_rate)
         options = {"most_updates": most_updates, "enough": enough, "examples": examples}
         with tqdm(total=len(wanted) * folds, unit=" networks", disable=not progress) as bar:
             for number, fold in enumerate(draws):

@@ -84,7 +84,7 @@ def top_activations(
         raise ValueError(f"save_every must be a number of seconds, at least 0; received {save_every!r}.")
     model_graph = graph.walk(model, input_shape)
     layers, steps = graph.find_all(model_graph, layers)
-    below = graph.below(model_graph, *steps)
+    below = graph.subgraph(model_graph, *steps)
     source, path = as_batches(dataset), None
     if checkpoint is None:
         state = TopK(maps_of(steps), k, sources=[Source({}, 0, False)])

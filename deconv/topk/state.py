@@ -94,7 +94,7 @@ class TopK:
         """
         model_graph = graph.walk(model, input_shape)
         _, steps = graph.find_all(model_graph, layers)
-        return cls(maps_of(steps), k, made_by(graph.below(model_graph, *steps), steps, preprocess, input_shape))
+        return cls(maps_of(steps), k, made_by(graph.subgraph(model_graph, *steps), steps, preprocess, input_shape))
 
     @property
     def images(self):
@@ -167,7 +167,7 @@ class TopK:
         """
         model_graph = graph.walk(model, self.made_by.get("input_shape"))
         steps = [graph.find(model_graph, layer) for layer in self.maps]
-        found = fingerprint.architecture(graph.below(model_graph, *steps), self.maps)
+        found = fingerprint.architecture(graph.subgraph(model_graph, *steps), self.maps)
         if self.made_by.get("architecture", found) != found:
             raise ValueError(
                 f"This state was made by model '{self.made_by['model']}', and what leads up to its layers is not the "
@@ -251,7 +251,7 @@ def made_by(model_graph, steps, preprocess, input_shape=None):
 def tops_in(model_graph, state):
     """What a state holds, with the windows that the units see in a model laid open: `{layer: TopActivations}`."""
     return {
-        layer: _with_windows(ranking, graph.below(model_graph, graph.find(model_graph, layer)))
+        layer: _with_windows(ranking, graph.subgraph(model_graph, graph.find(model_graph, layer)))
         for layer, ranking in state.rankings.items()
     }
 
