@@ -6,7 +6,7 @@ KERNELS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense
 """Layers whose filters are analysed."""
 
 
-def ends(model):
+def inputs_and_outputs(model):
     """Return the symbolic inputs and outputs of a model as two lists.
 
     Raises:
@@ -53,7 +53,7 @@ def has_graph(model):
 
 def nodes(model):
     """Return the layer calls in a model in topological order."""
-    inputs, outputs = ends(model)
+    inputs, outputs = inputs_and_outputs(model)
     ready = {id(tensor) for tensor in inputs}
     order, waiting = [], [(node, False) for node in reversed([_maker(tensor) for tensor in outputs])]
     seen = set()

@@ -125,7 +125,7 @@ def walk(model, input_shape=None):
             input size is undefined and not given.
     """
     forks.check()
-    inputs, outputs = keras_model.ends(model)
+    inputs, outputs = keras_model.inputs_and_outputs(model)
     if input_shape is not None:
         check_shape(input_shape, inputs[0].shape[1:])
     edges = {}
@@ -240,7 +240,7 @@ def _append_steps(model, edges, path, model_graph, names, resize):
         inputs = tuple(edges[id(tensor)] for tensor in node.input_tensors)
         name = _unique(path + node.operation.name, names)
         if isinstance(node.operation, keras.Model) and keras_model.has_graph(node.operation):
-            inner_inputs, inner_outputs = keras_model.ends(node.operation)
+            inner_inputs, inner_outputs = keras_model.inputs_and_outputs(node.operation)
             inner = {id(tensor): edge for tensor, edge in zip(inner_inputs, inputs, strict=True)}
             _append_steps(node.operation, inner, name + "/", model_graph, names, resize)
             edges.update((id(tensor), inner[id(end)]) for tensor, end in zip(node.outputs, inner_outputs, strict=True))

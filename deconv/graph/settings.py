@@ -146,7 +146,7 @@ def _equal(a, b):
 
 def describe_graph(model, found, seen):
     """Append the settings of a model to the list `found`: its layer calls, and the attributes of each layer."""
-    inputs, outputs = keras_model.ends(model)
+    inputs, outputs = keras_model.inputs_and_outputs(model)
     found += [model.name, len(inputs), *inputs, *outputs]
     for node in keras_model.nodes(model):
         found.append(node)
