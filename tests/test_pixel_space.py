@@ -149,7 +149,9 @@ def test_what_is_not_affine_in_each_pixel_is_refused(preprocess):
     ids=["resized", "cropped", "made grey"],
 )
 def test_what_changes_the_shape_is_refused_with_both_shapes(preprocess, shape):
-    with pytest.raises(ValueError, match=rf"^preprocess must make \(n, 8, 9, 3\).*\(5, 8, 9, 3\) into {shape}"):
+    with pytest.raises(
+        ValueError, match=rf"^preprocess must map .*\(5, 8, 9, 3\) to \(n, 8, 9, 3\).* returned {shape}"
+    ):
         deconv.to_pixel_space(noise(1, 8, 9, 3), preprocess)
 
 

@@ -16,6 +16,7 @@ from deconv.deconvnet.selection import check_positions
 from deconv.graph import modified_gradients
 from deconv.graph.gradients_through_the_head import continued
 from deconv.graph.receptive_field import receptive_windows
+from deconv.imaging.nan_mean import nan_mean_and_std
 from deconv.imaging.rectangles import insides
 from deconv.imaging.similarity import similarity
 from deconv.runtime.short_repr import short_repr
@@ -42,7 +43,7 @@ class Cascade(NamedTuple):
 
     def table(self, measure="pearson"):
         """`{method: (means, deviations)}` over the images, `(layers + 1,)` each; NaN values are ignored."""
-        return {method: known(found[measure]) for method, found in self.likeness.items()}
+        return {method: nan_mean_and_std(found[measure]) for method, found in self.likeness.items()}
 
 
 def cascade(
@@ -143,16 +144,6 @@ def shuffle(weights, random):
     for variable in weights:
         values = variable.numpy()
         variable.assign(random.permutation(values.ravel()).reshape(values.shape))
-
-
-def known(values):
-    """Mean and standard deviation over the first axis, ignoring NaN; NaN where all values are NaN."""
-    is_known = ~np.isnan(values)
-    count = is_known.sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(is_known, values, 0).sum(axis=0) / count
-        spread = np.sqrt(np.where(is_known, np.square(values - mean), 0).sum(axis=0) / count)
-    return mean, spread
 
 
 def paint_gradients(model_graph, images, signal, rule, batch_size):

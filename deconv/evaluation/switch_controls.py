@@ -14,9 +14,10 @@ import tensorflow as tf
 from deconv import graph
 from deconv.deconvnet.projection import Deconvnet
 from deconv.deconvnet.recording import activations, pool_with_switches
-from deconv.evaluation.cascading_randomization import Cascade, at, cascade, known, paint_gradients
+from deconv.evaluation.cascading_randomization import Cascade, at, cascade, paint_gradients
 from deconv.graph.compilation import compile_function
 from deconv.graph.receptive_field import receptive_windows
+from deconv.imaging.nan_mean import nan_mean_and_std
 from deconv.imaging.rectangles import insides
 from deconv.imaging.similarity import edges, magnitude, similarity
 from deconv.runtime.short_repr import short_repr
@@ -84,7 +85,7 @@ class Controls(NamedTuple):
     def table(self, measure="pearson"):
         """`{control: (mean, standard deviation, number of images)}`; images without the control are ignored."""
         rows = {control: found[measure] for control, found in self.likeness.items()}
-        return {name: (*map(float, known(row)), int((~np.isnan(row)).sum())) for name, row in rows.items()}
+        return {name: (*map(float, nan_mean_and_std(row)), int((~np.isnan(row)).sum())) for name, row in rows.items()}
 
     def shares(self, measure="pearson"):
         """Compute how much the unit and the switches each add to the similarity while the other is exchanged.

@@ -7,6 +7,7 @@ from deconv import graph
 from deconv.features.resizing import at_size, find
 from deconv.graph import modified_gradients
 from deconv.graph.gradients_through_the_head import continued
+from deconv.imaging.pixel_space import probe
 from deconv.runtime.error_messages import reason
 from deconv.validation import check_fill, check_pair, check_positive, preprocessed
 
@@ -98,15 +99,11 @@ def zero_of(preprocess, shape):
     """
     if preprocess is None:
         return np.zeros(shape[-1:])
-    probes = np.zeros((shape[-1] + 2, *shape), np.float32)  # black, full strength of one channel each, and noise
-    for number in range(shape[-1]):
-        probes[number + 1, ..., number] = 255
-    probes[-1] = noise = np.random.default_rng(0).integers(0, 256, shape)
-    seen = np.asarray(preprocessed(probes, preprocess), np.float64)
-    if seen.shape[:3] == probes.shape[:3]:
-        black, *full = seen[:-1, 0, 0]
+    noise, outputs = probe(preprocess, shape, np.float32)
+    if outputs.shape[:3] == (shape[-1] + 2, *shape[:2]):
+        black, *full = outputs[:-1, 0, 0]
         matrix = (np.stack(full) - black) / 255
-        if np.allclose(noise @ matrix + black, seen[-1], atol=1e-3 * np.abs(seen[-1]).max()):
+        if np.allclose(noise @ matrix + black, outputs[-1], atol=1e-3 * np.abs(outputs[-1]).max()):
             colour, *_ = np.linalg.lstsq(matrix.T, -black, rcond=None)
             return np.clip(colour, 0, 255).round(3)
     return np.full(shape[-1:], 127.5)

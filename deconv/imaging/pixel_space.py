@@ -1,6 +1,11 @@
 """Map projections from the space of the network's input to pixel space, by the transpose of the preprocessing."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
 import numpy as np
+import numpy.typing as npt
 
 from deconv.runtime.dtypes import array_of
 from deconv.validation import check_positive, preprocessed
@@ -31,24 +36,42 @@ def to_pixel_space(pictures, preprocess, channels=None):
         raise ValueError(f"pictures must have shape (n, height, width, channels); received {pictures.shape}.")
     _, height, width, inputs = pictures.shape
     channels = inputs if channels is None else check_positive("channels", channels)
-    # Black, each channel alone at 255, and noise to verify the result; integers, as pixels are.
-    probes = np.zeros((channels + 2, height, width, channels), np.uint8)
-    for channel in range(channels):
-        probes[channel + 1, ..., channel] = 255
-    probes[-1] = noise = np.random.default_rng(0).integers(0, 256, probes.shape[1:])
-    seen = np.asarray(preprocessed(probes, preprocess), np.float64)
-    if seen.shape != (len(probes), height, width, inputs):
+    noise, outputs = probe(preprocess, (height, width, channels))
+    if outputs.shape != (channels + 2, height, width, inputs):
         raise ValueError(
-            f"preprocess must make (n, {height}, {width}, {inputs}), the shape of the pictures, of images; it turns "
-            f"{probes.shape} into {seen.shape}. Give `channels` if images have others than the input, and show what is "
-            "resized as it is."
+            f"preprocess must map images of shape {(channels + 2, height, width, channels)} to "
+            f"(n, {height}, {width}, {inputs}), the shape of the projections; it returned {outputs.shape}. Give "
+            "`channels` if images have another number of channels than the input; show projections as they are if "
+            "`preprocess` resizes images."
         )
-    black, *full, tried = seen
+    black, *full, tried = outputs
     matrices = (np.stack(full) - black) / 255  # (channels of the image, height, width, channels of the input)
     error = np.abs(black + np.einsum("hwc,chwo->hwo", noise, matrices) - tried).max()
-    if not error <= 0.01 * np.abs(seen - black).max():  # `not <=` also rejects NaN
+    if not error <= 0.01 * np.abs(outputs - black).max():  # `not <=` also rejects NaN
         raise ValueError(
             "preprocess must change every pixel on its own, by a matrix and a constant, to have a transpose; this one "
             "does not. Show the projections as they are instead."
         )
     return np.einsum("nhwo,chwo->nhwc", pictures, matrices).astype(np.float32)
+
+
+def probe(preprocess: Callable, shape: Sequence[int], dtype: npt.DTypeLike = np.uint8) -> tuple[np.ndarray, np.ndarray]:
+    """Apply a preprocessing function to images from which an affine function of each pixel can be determined.
+
+    The images are black, each channel alone at 255, and noise, which verifies the result.
+
+    Args:
+        preprocess: Function from images `(n, height, width, channels)` to the input of the model.
+        shape: `(height, width, channels)` of the images.
+        dtype: Dtype of the images.
+
+    Returns:
+        `(noise, outputs)`: int array of the given shape, the last image; and float64 `(channels + 2, ...)`, the outputs
+        for all images.
+    """
+    channels = shape[-1]
+    images = np.zeros((channels + 2, *shape), dtype)
+    for channel in range(channels):
+        images[channel + 1, ..., channel] = 255
+    images[-1] = noise = np.random.default_rng(0).integers(0, 256, images.shape[1:])
+    return noise, np.asarray(preprocessed(images, preprocess), np.float64)
