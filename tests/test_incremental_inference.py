@@ -17,7 +17,7 @@ import deconv
 from deconv import graph
 from deconv.graph import compilation
 from deconv.imaging.rectangles import cover
-from deconv.occlusion.incremental_inference import Rectangles, moving, recomputation
+from deconv.occlusion.incremental_inference import Rectangles, recomputation, windowed_steps
 from deconv.occlusion.sliding_window import starts
 from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
 
@@ -134,10 +134,10 @@ def test_rectangles_hold_every_cell_that_changes_and_only_those_windows_are_comp
     image, filled = images(model, 2, seed=2)
     squares = squares_of(image.shape, (5, 4), (3, 4))
     rectangles = Rectangles(model_graph, squares)
-    names = [step.name for step in moving(model_graph)]
+    names = [step.name for step in windowed_steps(model_graph)]
     assert names == ["pad1", "conv1", "norm1", "pool1", "conv2", "pool2", "norm2"]
     occluded = cover(image, squares[:, 0], squares[:, 1], (5, 4), filled)
-    for step in moving(model_graph):
+    for step in windowed_steps(model_graph):
         before, after = (deconv.activations(model, some, step.name)[step.name] for some in (image[None], occluded))
         changed = (np.abs(before - after) > 1e-12).any(axis=-1)
         corners, sizes = rectangles.corners[step.output], rectangles.sizes[step.output]

@@ -246,7 +246,7 @@ def test_a_long_run_shows_its_progress_in_a_terminal_and_nowhere_else(terminal, 
     written = io.StringIO()
     written.isatty = lambda: terminal
     monkeypatch.setattr(sys, "stderr", written)
-    monkeypatch.setattr(sensitivity, "_SILENT_SECONDS", 0.001)
+    monkeypatch.setattr(sensitivity, "_PROGRESS_DELAY", 0.001)
 
     def slow(batch):
         time.sleep(0.01)  # a bar is drawn anew every tenth of a second
@@ -255,7 +255,7 @@ def test_a_long_run_shows_its_progress_in_a_terminal_and_nowhere_else(terminal, 
     how = {"target": 0, "size": 3, "batch_size": 1, "preprocess": slow, "exact": "full"}
     deconv.occlusion_maps(total(9, 9), np.ones((9, 9, 1), "float32"), **how)
     assert ("batches" in written.getvalue()) == terminal
-    monkeypatch.setattr(sensitivity, "_SILENT_SECONDS", 60)
+    monkeypatch.setattr(sensitivity, "_PROGRESS_DELAY", 60)
     written.truncate(0)
     deconv.occlusion_maps(total(9, 9), np.ones((9, 9, 1), "float32"), **how)
     assert "batches" not in written.getvalue()

@@ -1,44 +1,47 @@
 """Occlusion sensitivity: class scores and activations under an occluding patch (section 4.2, Fig. 7)."""
 
-from functools import cached_property
-from numbers import Real
-from typing import NamedTuple
+from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Literal, NamedTuple
+
+import keras
 import numpy as np
-import tensorflow as tf
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from deconv import graph
-from deconv.graph.compilation import cached, compile_function
 from deconv.imaging.fills import fill_of
 from deconv.imaging.rectangles import cover
-from deconv.occlusion.incremental_inference import Rectangles, may_pay, recomputation
+from deconv.occlusion.occluded_images import ForwardPlan, OccludedImages, compiled
 from deconv.occlusion.sampled_error import largest_error
-from deconv.occlusion.sliding_window import default_square, starts
+from deconv.occlusion.sliding_window import Squares, default_square, starts
 from deconv.runtime.dtypes import array_of
 from deconv.runtime.short_repr import short_repr
-from deconv.validation import check_channel, check_finite, check_pair, check_positive, check_target, prepare
+from deconv.validation import check_channel, check_pair, check_positive, check_target
 
-_SILENT_SECONDS = 2
-"""A progress bar that nobody asked for appears when an occlusion takes longer."""
+_PROGRESS_DELAY = 2
+"""With `progress=None` a progress bar appears if the positions take longer than this number of seconds."""
 
 
 class OcclusionMaps(NamedTuple):
-    """What each position of the square does. `rows` and `columns` count positions, not pixels.
+    """Class scores and activations at each position of the occluding patch, in a grid of positions.
 
     Attributes:
         probability: `(rows, columns)`, the model's output for the target class (Fig. 7d).
-        predicted: `(rows, columns)` int64, the most probable class (Fig. 7e), the place of the largest output.
-        activation: `(rows, columns)`, sum over the chosen map of the layer (Fig. 7b); None without a layer.
-        tops, lefts: `(rows,)` and `(columns,)`, first row and first column of the square at each position.
-        size: `(height, width)` of the square.
+        predicted: `(rows, columns)` int64, the most probable class, the argmax of the outputs (Fig. 7e).
+        activation: `(rows, columns)`, the sum over the watched map of the layer (Fig. 7b); None without a layer.
+        tops, lefts: `(rows,)` and `(columns,)` ints, first row and first column of the patch at each position, in
+            pixels.
+        size: `(height, width)` of the patch in pixels.
         target: The class whose probability is given.
-        channel: The map whose activation is given, or None.
-        unoccluded: `(probability, predicted, activation)` of the image as it is.
-        error: If `growth` was given, an estimate of the largest error of `probability` that it causes, measured at up
-            to 64 positions: 32 drawn at random over the grid, which make it at least the 0.9 quantile of the errors of
-            all positions with a probability of 97 % over the draw, and the neighbours of the worst. It is no bound.
-            The draw has a fixed seed, and `batch_size` does not matter. Exact for a grid of up to 64 positions.
+        channel: The channel whose activation is given; None without a layer.
+        unoccluded: `(probability, predicted, activation)` of the unoccluded image.
+        error: With `growth`, an estimate of the largest error of `probability` that it causes; else None. It is
+            measured at up to 64 positions: 32 drawn at random over the grid, and the neighbours of the worst. The
+            random ones make it at least the 0.9 quantile of the errors of all positions with a probability of 97 %
+            over the draw. It is no upper bound. The draw has a fixed seed and does not depend on `batch_size`. The
+            error is exact for a grid of up to 64 positions.
         activation_error: The same for `activation`, at the same positions; None without a layer.
     """
 
@@ -57,51 +60,60 @@ class OcclusionMaps(NamedTuple):
     __repr__ = short_repr
 
 
+class _Scores(NamedTuple):
+    """Results at all positions of the patch, `(positions,)` each; see `OcclusionMaps`."""
+
+    probability: np.ndarray
+    predicted: np.ndarray
+    activation: np.ndarray
+
+
 def occlusion_maps(
-    model,
-    image,
-    target=None,
-    layer=None,
-    size=None,
-    stride=None,
-    fill=None,
+    model: keras.Model,
+    image: ArrayLike,
+    target: int | None = None,
+    layer: str | int | None = None,
+    size: int | Sequence[int] | None = None,
+    stride: int | Sequence[int] | None = None,
+    fill: ArrayLike | None = None,
     *,
-    channel=None,
-    preprocess=None,
-    batch_size=64,
-    input_shape=None,
-    exact=True,
-    growth=None,
-    progress=None,
-):
+    channel: int | None = None,
+    preprocess: Callable[[np.ndarray], ArrayLike] | None = None,
+    batch_size: int = 64,
+    input_shape: Sequence[int] | None = None,
+    exact: Literal[True, "full"] = True,
+    growth: float | None = None,
+    progress: bool | None = None,
+) -> OcclusionMaps:
     """Compute the occlusion sensitivity of one image.
 
-    The patch moves by `stride`; where that does not end at the border, one more position does, so that every pixel is
-    covered. At most `batch_size` occluded images exist at a time. Of every map only the rectangle is recomputed that
-    the patch has changed, wherever that is less work than to compute all of it; the numbers are the same up to
-    rounding. What is compiled is kept for the next image as long as the model lives; it follows when the model is
-    trained, and is compiled anew when its graph changes.
+    An occluding patch is moved over the image by `stride`. Where the last position does not end at the border, one more
+    position does, so that every pixel is covered. At most `batch_size` occluded images exist at a time.
+
+    Only the rectangle of each map that the patch changes is recomputed, wherever that is less work than a full forward
+    pass; the results are the same up to rounding. The compiled functions are cached as long as the model exists. They
+    remain valid when the model is trained, and are compiled anew when its graph changes.
 
     Args:
         model: A functional or Sequential `keras.Model` whose output is `(n, classes)`.
         image: `(height, width, channels)`, in pixel units if `preprocess` is given, else as the model expects.
-        target: Class to follow; None for the one that is most probable in the unoccluded image.
-        layer: Layer whose map is watched; None for none.
+        target: Class index; None for the most probable class of the unoccluded image.
+        layer: Name, path or index of the layer whose map is watched; None for none.
         size: Side of the patch in pixels, or `(height, width)`; None for a quarter of the shorter side of the image.
         stride: Step in pixels, or `(down, right)`, at most `size`; None for about a twentieth of the shorter side of
-            the image (`squares.default_square`).
-        fill: What covers, in the units of `image`: a number, one per channel, or a whole image such as the mean image.
-            None for mean grey: 128 with `preprocess`, where images are in pixel units; without it, where their range is
-            not known, the mean of each channel of this image.
-        channel: The map of `layer` to watch; None for the one with the strongest unit in the unoccluded image.
-        preprocess: Function applied to each batch of occluded images before the model sees them. If it treats every
-            pixel alone, which is tried out, only what changes is recomputed.
-        batch_size: How many occluded images are computed at a time.
-        input_shape: `(height, width, channels)` for a model that leaves its input size open.
-        exact: `"full"` computes every occluded image from the pixels up, for comparison.
-        growth: None, or a share from 0 to 1 of the rows and columns of every map: the changed rectangle then grows no
-            larger, which is an approximation, and faster. The result says how wrong it is, for which up to 64 positions
-            are computed in full.
+            the image (`deconv.occlusion.sliding_window.default_square`).
+        fill: Fill value of the patch, in the units of `image`: a number, one per channel, or a whole image such as the
+            mean image. None for mean grey: 128 with `preprocess`, where images are in pixel units; without it, where
+            their range is unknown, the mean of each channel of this image.
+        channel: The channel of `layer` to watch; None for the one with the strongest unit in the unoccluded image.
+        preprocess: Preprocessing function, applied to each batch of occluded images. Only if it treats every pixel
+            independently, which is checked at a few positions, is incremental inference used.
+        batch_size: Number of occluded images computed at a time.
+        input_shape: `(height, width, channels)` for a model with an undefined input size.
+        exact: `"full"` computes a full forward pass for every occluded image, for comparison.
+        growth: None, or a share above 0 and at most 1 of the rows and columns of every map, to which the recomputed
+            rectangle is limited. This is a faster approximation. The result contains an estimate of its error, for
+            which up to 64 positions are computed in full.
         progress: Whether to show a progress bar; None for one if the standard error is a terminal and the positions
             take longer than two seconds.
 
@@ -111,6 +123,98 @@ def occlusion_maps(
     Raises:
         ValueError: If the patch is larger than the image, the stride skips pixels, or anything does not fit the model.
     """
+    _check_options(batch_size, exact, growth)
+    pixels = array_of("image", image)
+    if pixels.ndim != 3:
+        raise ValueError(f"image must have shape (height, width, channels); received {pixels.shape}.")
+    if preprocess is not None:
+        pixels = pixels.astype(np.float32)  # so that `fill` need not be a whole number
+    grid, corners = _positions(pixels.shape, *square_of(pixels.shape, size, stride))
+    fill_value = fill_of(fill, pixels, in_pixels=preprocess is not None)
+    network = compiled(model, layer, input_shape)
+    occluded = OccludedImages(network, pixels, fill_value, preprocess, grid.size)
+
+    outputs, sums, peaks = network.forward(occluded.prepared)
+    best = int(outputs[0].argmax())
+    followed = best if target is None else check_target(target, outputs.shape[1])
+    watched = None if layer is None else _watched_channel(peaks[0], channel, layer)
+    plan = occluded.plan(corners, watched or 0, exact, growth)
+    empty = _Scores(*(np.empty(len(corners), dtype) for dtype in (outputs.dtype, np.int64, sums.dtype)))
+    scores = _scores(plan, followed, empty, batch_size, progress)
+    error = activation_error = None if growth is None else 0.0
+    if plan.is_approximate:
+        error, activation_error = _errors(occluded, corners, watched or 0, followed, scores, grid, batch_size)
+    shape = len(grid.tops), len(grid.lefts)
+    return OcclusionMaps(
+        probability=scores.probability.reshape(shape),
+        predicted=scores.predicted.reshape(shape),
+        activation=None if watched is None else scores.activation.reshape(shape),
+        tops=grid.tops,
+        lefts=grid.lefts,
+        size=grid.size,
+        target=followed,
+        channel=watched,
+        unoccluded=(
+            float(outputs[0, followed]),
+            best,
+            None if watched is None else float(sums[0, watched]),
+        ),
+        error=error,
+        activation_error=None if watched is None else activation_error,
+    )
+
+
+def occlusion_scores(
+    score: Callable[[np.ndarray], np.ndarray],
+    image: np.ndarray,
+    size: int | Sequence[int] | None = None,
+    stride: int | Sequence[int] | None = None,
+    *,
+    fill: np.ndarray,
+    batch_size: int = 64,
+) -> tuple[np.ndarray, Squares]:
+    """Compute any score of an image under the occluding patch at each position. Internal, no public interface.
+
+    Args:
+        score: Function from occluded images `(n, height, width, channels)`, in the units of `image`, to `(n,)`.
+        image: `(height, width, channels)`.
+        size, stride: As for `occlusion_maps`.
+        fill: Fill value of the patch, as `deconv.imaging.fills.fill_of` returns it.
+        batch_size: Number of occluded images computed at a time.
+
+    Returns:
+        Scores `(rows, columns)`, and the grid of positions, as `pixel_map` takes both.
+
+    Raises:
+        ValueError: If the patch is larger than the image, or the stride skips pixels.
+    """
+    grid, corners = _positions(image.shape, *square_of(image.shape, size, stride))
+    batches = (corners[first : first + batch_size] for first in range(0, len(corners), batch_size))
+    scores = [score(cover(image, batch[:, 0], batch[:, 1], grid.size, fill)) for batch in batches]
+    return np.concatenate(scores).reshape(len(grid.tops), len(grid.lefts)), grid
+
+
+def square_of(
+    image_shape: Sequence[int],
+    size: int | Sequence[int] | None = None,
+    stride: int | Sequence[int] | None = None,
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return size and stride of the occluding patch as pairs of ints.
+
+    Args:
+        image_shape: `(height, width)`, or `(height, width, channels)`.
+        size, stride: As for `occlusion_maps`; None for the values of `default_square`.
+
+    Raises:
+        ValueError: If size or stride is neither a positive int nor a pair of them.
+    """
+    side, step = default_square(image_shape)
+    rows, columns = check_pair("size", side if size is None else size)
+    default_stride = min(step, rows), min(step, columns)
+    return (rows, columns), default_stride if stride is None else check_pair("stride", stride)
+
+
+def _check_options(batch_size, exact, growth):
     check_positive("batch_size", batch_size)
     if exact is not True and exact != "full":
         raise ValueError(f"exact must be True or 'full', which recomputes everything; received {exact!r}.")
@@ -118,180 +222,39 @@ def occlusion_maps(
         raise ValueError(f"growth must be a share above 0 and at most 1, or None; received {growth!r}.")
     if growth is not None and exact == "full":
         raise ValueError(f"exact='full' recomputes everything, and growth={growth} less; choose one of them.")
-    image = array_of("image", image)
-    if image.ndim != 3:
-        raise ValueError(f"image must have shape (height, width, channels); received {image.shape}.")
-    if preprocess is not None:
-        image = image.astype(np.float32)  # so that `fill` need not be a whole number
-    size, stride = square_of(image.shape, size, stride)
-    tops, lefts = (starts(*axis) for axis in zip(image.shape[:2], size, stride, ("rows", "columns"), strict=True))
-    fill = fill_of(fill, image, in_pixels=preprocess is not None)
-    network = _compiled(model, layer, input_shape)
-    scene = _OccludedImages(network, image, fill, preprocess, size)
 
-    outputs, sums, peaks = network.look(scene.prepared)
-    target = int(outputs[0].argmax()) if target is None else check_target(target, outputs.shape[1])
-    watched = None
-    if layer is not None:
-        watched = int(np.argmax(peaks[0]))
-        if channel is not None:
-            watched = check_channel(channel, len(peaks[0]), layer)
 
+def _positions(image_shape, size, stride):
+    """All positions of the patch, row by row: the grid, and ints `(positions, 2)`, first row and column of each."""
+    tops, lefts = (starts(*axis) for axis in zip(image_shape[:2], size, stride, ("rows", "columns"), strict=True))
     row, column = np.divmod(np.arange(len(tops) * len(lefts)), len(lefts))
-    corners = np.stack([tops[row], lefts[column]], axis=1)
-    look, order, approximates = scene.looks(corners, watched or 0, exact, growth)
-    probability = np.empty(len(corners), outputs.dtype)
-    predicted = np.empty(len(corners), np.int64)
-    activation = np.empty(len(corners), sums.dtype)
-    bar = {"disable": None, "delay": _SILENT_SECONDS} if progress is None else {"disable": not progress}
-    for first in tqdm(range(0, len(corners), batch_size), unit=" batches", **bar):
-        part = order[first : first + batch_size]
-        found, activation[part] = look(part)
-        probability[part], predicted[part] = found[:, target], found.argmax(axis=1)
-    grid = (len(tops), len(lefts))
-    error = activation_error = None
-    if growth is not None:
-        error = activation_error = 0.0
-    if approximates:
-
-        def measure(some):
-            parts = [some[first : first + batch_size] for first in range(0, len(some), batch_size)]
-            right, sums = zip(*(scene.look(corners[part], watched or 0) for part in parts), strict=True)
-            right, sums = np.concatenate(right)[:, target], np.concatenate(sums)
-            return np.abs(np.stack([right - probability[some], sums - activation[some]], axis=1))
-
-        error, activation_error = map(float, largest_error(grid, measure))
-    return OcclusionMaps(
-        probability.reshape(grid),
-        predicted.reshape(grid),
-        None if layer is None else activation.reshape(grid),
-        tops,
-        lefts,
-        size,
-        target,
-        watched,
-        (
-            float(outputs[0, target]),
-            int(outputs[0].argmax()),
-            None if layer is None else float(sums[0, watched]),
-        ),
-        error,
-        None if layer is None else activation_error,
-    )
+    return Squares(tops, lefts, size), np.stack([tops[row], lefts[column]], axis=1)
 
 
-def square_of(image_shape, size=None, stride=None):
-    """`(size, stride)` of the square as pairs of ints, where None stands for `squares.default_square`.
-
-    Raises:
-        ValueError: If one is given and is no size.
-    """
-    side, step = default_square(image_shape)
-    size = check_pair("size", side if size is None else size)
-    return size, tuple(min(step, rows) for rows in size) if stride is None else check_pair("stride", stride)
+def _watched_channel(peaks, channel, layer):
+    """The channel that was chosen, else the one with the strongest unit."""
+    return int(np.argmax(peaks)) if channel is None else check_channel(channel, len(peaks), layer)
 
 
-class _OccludedImages:
-    """An image, what covers it, and how both reach the network."""
-
-    def __init__(self, network, image, fill, preprocess, size):
-        self.network, self.image, self.fill, self.preprocess, self.size = network, image, fill, preprocess, size
-        self.prepared = self._prepare(image[None])
-
-    def look(self, corners, watched):
-        """Class outputs and sums of the watched map for squares, from occluded images as a whole."""
-        occluded = cover(self.image, corners[:, 0], corners[:, 1], self.size, self.fill)
-        outputs, sums, _ = self.network.look(self._prepare(occluded))
-        return outputs, sums[:, watched]
-
-    def looks(self, corners, watched, exact, growth):
-        """The cheapest way to look: a function of numbers of squares, the order in which to ask it, and whether it
-        approximates."""
-        whole = (lambda part: self.look(corners[part], watched)), np.arange(len(corners)), False
-        if exact == "full" or (growth is None and not self.network.is_large):
-            return whole
-        rectangles = self.network.rectangles(corners, self.size, growth)
-        filled = self._filled(corners) if rectangles.share < 0.9 or growth is not None else None
-        if filled is None:
-            return whole
-        base, changed = self.network.recomputation
-        maps, sums = base(self.prepared)
-
-        def look(part):
-            found, activation = changed(maps, sums, filled, *rectangles.of(part), watched)
-            return check_finite(found.numpy(), self.network.head.name), activation.numpy()
-
-        return look, rectangles.order, growth is not None
-
-    def _filled(self, corners):
-        """What covers as the model sees it, `(1, height, width, channels)`; None if that depends on the rest."""
-        filled = self._prepare(np.broadcast_to(self.fill, self.image.shape)[None])
-        if self.preprocess is None:
-            return filled
-        some = corners[np.unique(np.linspace(0, len(corners) - 1, 5).astype(int))]
-        found = self._prepare(cover(self.image, some[:, 0], some[:, 1], self.size, self.fill))
-        if found.shape[1:3] != self.image.shape[:2]:
-            return None
-        expected = cover(self.prepared[0], some[:, 0], some[:, 1], self.size, filled[0])
-        return filled if np.array_equal(found, expected) else None
-
-    def _prepare(self, images):
-        image = self.network.graph.inputs[0]
-        return prepare(images, self.preprocess, image.shape, image.dtype)
+def _scores(plan: ForwardPlan, target: int, scores: _Scores, batch_size: int, progress: bool | None) -> _Scores:
+    """Compute all positions in batches, in the order of the plan, into the given arrays."""
+    bar = {"disable": None, "delay": _PROGRESS_DELAY} if progress is None else {"disable": not progress}
+    for first in tqdm(range(0, len(plan.order), batch_size), unit=" batches", **bar):
+        part = plan.order[first : first + batch_size]
+        outputs, scores.activation[part] = plan.forward(part)
+        scores.probability[part], scores.predicted[part] = outputs[:, target], outputs.argmax(axis=1)
+    return scores
 
 
-class _Network:
-    """A model, compiled for occlusion: each pass when it is first needed, once."""
+def _errors(occluded, corners, watched, target, scores, grid, batch_size):
+    """Estimate the largest errors of probability and activation, from full forward passes at some positions."""
 
-    def __init__(self, model, layer, input_shape):
-        model_graph = graph.walk(model, input_shape)
-        self._output = model_graph.outputs[0]
-        self.head = next(step for step in model_graph.steps if self._output in step.outputs)
-        self._watched = self.head if layer is None else graph.find(model_graph, layer)
-        self.graph = graph.subgraph(model_graph, self._watched, self.head)
-        self._rectangles = None, None
+    def errors_at(numbers):
+        parts = [numbers[first : first + batch_size] for first in range(0, len(numbers), batch_size)]
+        outputs, sums = zip(*(occluded.forward(corners[part], watched) for part in parts), strict=True)
+        of_probability = np.concatenate(outputs)[:, target] - scores.probability[numbers]
+        of_activation = np.concatenate(sums) - scores.activation[numbers]
+        return np.abs(np.stack([of_probability, of_activation], axis=1))
 
-    @cached_property
-    def _whole(self):
-        image = self.graph.inputs[0]
-
-        def forward(images):
-            values = graph.run(self.graph, images)
-            maps = values[self._watched.output]
-            maps = tf.cast(maps, tf.float64 if maps.dtype == tf.float64 else tf.float32)  # a sum may exceed float16
-            space = list(range(1, len(maps.shape) - 1))
-            return values[self._output], tf.reduce_sum(maps, space), tf.reduce_max(maps, space)
-
-        return compile_function(forward, tf.TensorSpec((None, *image.shape), image.dtype))
-
-    @cached_property
-    def is_large(self):
-        return may_pay(self.graph)
-
-    @cached_property
-    def recomputation(self):
-        return recomputation(self.graph, self._output, self._watched.output)
-
-    def rectangles(self, corners, size, growth):
-        """What these squares change; for another image with the same squares it is known."""
-        squares = np.concatenate([corners, corners + size], axis=1)
-        key = squares.tobytes(), growth
-        if self._rectangles[0] != key:
-            self._rectangles = key, Rectangles(self.graph, squares, growth)
-        return self._rectangles[1]
-
-    def look(self, images):
-        """Prepared images to `(outputs, sum of each map, peak of each map)`."""
-        found = [maps.numpy() for maps in self._whole(images)]
-        if found[0].ndim != 2:
-            raise ValueError(
-                f"The model must put out (n, classes) to be asked for a class; received {found[0].shape}. "
-                "Cut it with keras.Model(model.inputs, ...)."
-            )
-        check_finite(found[0], self.head.name)
-        return found
-
-
-def _compiled(model, layer, input_shape):
-    """What has been compiled for a model, a layer and a size."""
-    return cached(model, ("occlusion", repr(layer), repr(input_shape)), lambda: _Network(model, layer, input_shape))
+    error, activation_error = largest_error((len(grid.tops), len(grid.lefts)), errors_at)
+    return float(error), float(activation_error)
