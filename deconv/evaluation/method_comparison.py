@@ -12,10 +12,9 @@ from deconv.attribution.targets import chosen
 from deconv.deconvnet.projection import Deconvnet
 from deconv.evaluation.deletion_insertion import Curves, perturbation_curves, scorer
 from deconv.imaging.fills import fill_of
-from deconv.imaging.rectangles import cover
 from deconv.imaging.similarity import edges, magnitude
-from deconv.occlusion.sensitivity import occlusion_maps
-from deconv.occlusion.sliding_window import Squares, pixel_map, starts
+from deconv.occlusion.sensitivity import occlusion_maps, occlusion_scores
+from deconv.occlusion.sliding_window import pixel_map
 from deconv.runtime.dtypes import array_of
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_pair, check_positive, check_seed, prepare
@@ -273,14 +272,8 @@ def _occlude(image, square, stride, look):
             return _spread(found.unoccluded[0] - found.probability, found)
         asked = {"preprocess": look["preprocess"], "input_shape": input_shape}
         score, _ = scorer(model, image, target, layer, unit, **asked, spare=True)
-        tops, lefts = (starts(*axis) for axis in zip(image.shape[:2], size, stride, ("rows", "columns"), strict=True))
-        rows, columns = (corners.ravel() for corners in np.meshgrid(tops, lefts, indexing="ij"))
-        scores = [
-            score(cover(image, rows[part], columns[part], size, look["fill"]))
-            for part in (slice(first, first + batch_size) for first in range(0, len(rows), batch_size))
-        ]
-        loss = (score(np.array(image[None])) - np.concatenate(scores)).reshape(len(tops), len(lefts))
-        return _spread(loss, Squares(tops, lefts, size))
+        scores, grid = occlusion_scores(score, image, size, stride, fill=look["fill"], batch_size=batch_size)
+        return _spread(score(np.array(image[None])) - scores, grid)
 
     def _spread(loss, found):
         return pixel_map(loss, found, image.shape[:2])[None, ..., None]
