@@ -363,7 +363,7 @@ def test_a_file_without_objects_is_one_object_in_the_order_of_its_lines(digits, 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["3900,foot,1,2,3,4", "3,foot,1,2,3,4"], "line 3: image '3' is not among the 1,000 pictures of mnist-5k"),
+        (["3900,foot,1,2,3,4", "3,foot,1,2,3,4"], "line 3: image '3' is not among the 1,000 images of mnist-5k"),
         (["3900,foot,1,2,3,29"], "line 2: the rectangle (1, 2, 3, 29) must have 0 <= top < bottom <= 28"),
         (["3900,foot,3,2,3,9"], "line 2: the rectangle (3, 2, 3, 9)"),
         (["3900,foot,1,x,3,4"], "line 2: top, left, bottom, right must be whole numbers; received 1, x, 3, 4"),
@@ -372,7 +372,7 @@ def test_a_file_without_objects_is_one_object_in_the_order_of_its_lines(digits, 
         (["3900,foot,1,2,3,4,5"], "line 2 has more fields than there are columns"),
         (["3900,foot,1,2,3,4", "3900,foot,1,2,3,4"], "line 3: part 'foot' of image '3900' is given a second time"),
         (["3900,foot,1,2,3,4", "3900,bar,1,2,3,4", "3901,bar,1,2,3,4"], "part 'foot' is missing in image 3901"),
-        (["3900,foot,1,2,3,4"], "there must be two pictures to compare"),
+        (["3900,foot,1,2,3,4"], "there must be at least two images to compare"),
         ([], "has no line below its column names"),
     ],
 )
@@ -395,9 +395,9 @@ def test_pictures_of_a_folder_are_found_by_the_end_of_their_path(written, tmp_pa
     data = datasets.load(tmp_path / "own", "all")
     (parts,) = read_parts(written("a.png,eye,0,0,2,2", "dogs/1.png,eye,1,1,6,8"), data)
     assert parts.ids.tolist() == [1, 2] and parts.masks["eye"].tolist() == [[0, 0, 2, 2], [1, 1, 6, 8]]
-    with pytest.raises(ValueError, match=re.escape("line 2: 2 pictures are called '1.png'; give more of the path")):
+    with pytest.raises(ValueError, match=re.escape("line 2: 2 images are called '1.png'; give more of the path")):
         read_parts(written("1.png,eye,0,0,2,2", "a.png,eye,0,0,2,2"), data)
-    with pytest.raises(ValueError, match=re.escape("image 'b.png' is not among the 3 pictures")):
+    with pytest.raises(ValueError, match=re.escape("image 'b.png' is not among the 3 images")):
         read_parts(written("b.png,eye,0,0,2,2"), data)
 
 

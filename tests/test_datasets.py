@@ -134,7 +134,7 @@ def test_photographs_can_be_had_in_grey_and_in_another_size():
 
 
 def test_imagenet_20_is_not_for_training():
-    with pytest.raises(ValueError, match=r"'imagenet-20' has no training part.*Take split 'test'"):
+    with pytest.raises(ValueError, match=r"'imagenet-20' has no training part.*Use split='test'"):
         datasets.load("imagenet-20", "train")
 
 
@@ -204,8 +204,8 @@ def test_only_labels_that_are_all_wordnet_ids_are_replaced():
         ),
         ({"name": "imagenett"}, r"Unknown data set 'imagenett'. Did you mean 'imagenette'\?"),
         ({"name": "qqq"}, "Unknown data set 'qqq'. Known are"),
-        ({"name": 5}, r"named by a string or a path \(mnist-5k, .*\), got 5"),
-        ({"name": ""}, r"named by a string or a path \(mnist-5k, .*\), got ''"),
+        ({"name": 5}, r"`name` must be a string or a path \(mnist-5k, .*\), got 5"),
+        ({"name": ""}, r"`name` must be a string or a path \(mnist-5k, .*\), got ''"),
         (
             {"name": "./no/such/folder"},
             "There is no folder 'no/such/folder'. Known names are .*imagenette, imagenet, tf",
@@ -249,11 +249,14 @@ def test_arrays_gives_the_first_pictures_as_many_as_asked_for_and_there(limit):
 @pytest.mark.parametrize(
     ("image_set", "message"),
     [
-        (counted(5, size=7), "set 'counted' says size=7, and its stream ends after 5 pictures"),
-        (counted(600, size=5), "set 'counted' says size=5, and its stream goes on after so many"),
-        (counted(5, size=5, image_shape=(2, 3, 3)), r"is uint8 \(2, 3, 3\), and its stream gives uint8 \(2, 3, 1\)"),
-        (counted(5, size=5, dtype=np.float32), r"is uint8 \(2, 3, 1\), and its stream gives float32"),
-        (tf.data.Dataset.range(3), "takes an ImageSet, which `datasets.load` gives, got <_RangeDataset"),
+        (counted(5, size=7), "set 'counted' declares size=7, but its dataset has only 5 images"),
+        (counted(600, size=5), "set 'counted' declares size=5, but its dataset has more images"),
+        (
+            counted(5, size=5, image_shape=(2, 3, 3)),
+            r"uint8 and shape \(2, 3, 3\), but its dataset yields uint8 \(2, 3, 1\)",
+        ),
+        (counted(5, size=5, dtype=np.float32), r"uint8 and shape \(2, 3, 1\), but its dataset yields float32"),
+        (tf.data.Dataset.range(3), "must be an ImageSet, as returned by `datasets.load`, got <_RangeDataset"),
     ],
 )
 def test_a_stream_that_is_not_what_its_set_says_is_never_filled_up_or_cut(image_set, message):
@@ -477,21 +480,23 @@ def test_a_picture_damaged_after_its_header_is_named_when_its_turn_comes(tmp_pat
 
 
 def test_a_folder_without_pictures_is_refused_whatever_else_it_is(tmp_path):
-    with pytest.raises(ValueError, match="holds no pictures"):
+    with pytest.raises(ValueError, match="contains no images"):
         datasets.load(tmp_path)
     with pytest.raises(ValueError, match="There is no folder"):
         datasets.load(tmp_path / "missing")
     file = save_picture(tmp_path / "a.png", picture(1))
     with pytest.raises(ValueError, match="is a file; expected a folder"):
         datasets.load(file)
-    with pytest.raises(ValueError, match=r"has no test pictures: it holds 1.*To train and test, put at least 5 into a"):
+    with pytest.raises(
+        ValueError, match=r"has no images for split 'test': it contains 1 .*put at least 5 images into a"
+    ):
         datasets.load(tmp_path, "test")
 
 
 def test_a_picture_beside_class_folders_is_not_silently_left_out(tmp_path):
     save_picture(tmp_path / "cat" / "a.png", picture(1))
     save_picture(tmp_path / "stray.png", picture(1))
-    with pytest.raises(ValueError, match=r"stray\.png' lies beside the class folders cat"):
+    with pytest.raises(ValueError, match=r"stray\.png' is beside the class folders cat"):
         datasets.load(tmp_path, "all")
 
 
@@ -734,7 +739,7 @@ def test_the_data_folder_can_come_from_the_environment(prepared, monkeypatch, tm
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("tfds:mnsit", r"knows no data set 'mnsit'. Did you mean 'mnist'\?"),
+        ("tfds:mnsit", r"TFDS has no data set 'mnsit'. Did you mean 'mnist'\?"),
         ("tfds:", "not the name of a TFDS set"),
         ("tfds:huggingface:mnist", "not the name of a TFDS set"),
         ("tfds:tiny_pictures/none", "TFDS cannot open 'tiny_pictures/none'"),
@@ -753,7 +758,7 @@ def test_fetching_without_a_network_fails_in_seconds(tmp_path, monkeypatch):
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     started = time.monotonic()
-    with pytest.raises(ConnectionError, match=r"'mnist' cannot be fetched: .* does not answer.*--data-dir"):
+    with pytest.raises(ConnectionError, match=r"'mnist' cannot be downloaded: .* does not respond.*--data-dir"):
         datasets.load("mnist", data_dir=tmp_path, download=True)
     assert time.monotonic() - started < 20
     assert not list(tmp_path.rglob("*.tfrecord*"))

@@ -161,7 +161,7 @@ def test_what_does_not_fit_is_refused_at_the_door(options, message):
 
 
 def test_a_network_without_a_dense_layer_needs_a_layer_to_be_named():
-    with pytest.raises(ValueError, match="'overlapping' has no layer below a dense one; name the layer"):
+    with pytest.raises(ValueError, match="'overlapping' has no layer below a dense layer; give the layer"):
         transfer(SPECIMENS["overlapping"](), coloured(6))
 
 

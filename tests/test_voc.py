@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 import deconv
 from deconv import datasets
 from deconv.datasets.labels import labels_of
-from deconv.datasets.sampling import labelled
+from deconv.datasets.sampling import listing
 from deconv.figures import published
 from deconv.figures.subject import Subject
 from deconv.figures.table4 import _sizes, transfer_pictures
@@ -156,10 +156,10 @@ def test_parts_of_a_set_with_several_labels_keep_their_labels_and_know_their_tra
 
 def test_who_needs_one_label_says_so_in_one_line(voc):
     data = datasets.load("tfds:voc/2012", "all", data_dir=voc)
-    message = r"^An image of 'tfds:voc/2012' may be of several classes, and one label .*average_precisions learns .*\.$"
+    message = r"^An image of 'tfds:voc/2012' may belong to several classes, but one label .*see .*average_precisions\.$"
     subject = Subject(block_network(), "none", data, preprocess)
     for refused in (
-        lambda: labelled(data),
+        lambda: listing(data, needs_labels=True),
         lambda: subject.examples(),
         lambda: probe(block_network(), data, "hidden", 1, preprocess=preprocess),
     ):

@@ -3,12 +3,15 @@
 `load` is the single entry point; it never falls back silently from one source to another.
 """
 
+from __future__ import annotations
+
 import difflib
 import os
 from pathlib import Path
+from typing import Literal
 
 from deconv.datasets import embedded, folder, tfds
-from deconv.datasets.image_set import SPLITS, Encoded, ImageSet, arrays, check_image_size, is_whole
+from deconv.datasets.image_set import SPLITS, Encoded, ImageSet, Split, arrays, check_image_size, is_whole
 from deconv.datasets.parts import Parts, read_parts
 from deconv.imaging import image_files
 from deconv.runtime.error_messages import reason
@@ -18,7 +21,15 @@ __all__ = ["Encoded", "ImageSet", "Parts", "arrays", "load", "read_parts", "reas
 _NAMES = (*embedded.SETS, *tfds.NAMES, "tfds:NAME")
 
 
-def load(name, split="test", *, data_dir=None, download=False, image_size=None, channels=None):
+def load(
+    name: str | os.PathLike,
+    split: Split = "test",
+    *,
+    data_dir: str | os.PathLike | None = None,
+    download: bool = False,
+    image_size: tuple[int, int] | None = None,
+    channels: Literal[1, 3] | None = None,
+) -> ImageSet:
     """Load a set of labelled images.
 
     | name          | what                                        | needs                                        |
@@ -62,7 +73,7 @@ def load(name, split="test", *, data_dir=None, download=False, image_size=None, 
         raise ValueError(f"`channels` must be 1 (grey), 3 (colour) or None, got {channels!r}.")
     if not isinstance(name, str | os.PathLike) or name == "":
         known = ", ".join(_NAMES)
-        raise ValueError(f"A data set is named by a string or a path ({known}, or a folder), got {name!r}.")
+        raise ValueError(f"`name` must be a string or a path ({known}, or a folder), got {name!r}.")
     text = os.fspath(name)
     if text in embedded.SETS:
         return embedded.SETS[text](split, image_size, channels)

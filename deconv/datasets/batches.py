@@ -1,8 +1,12 @@
 """Batches of images with labels and ids from any kind of data set, one batch at a time."""
 
+from __future__ import annotations
+
 import contextvars
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -13,11 +17,13 @@ from deconv.graph.elements import NOT_THESE, Batch, batch_of, class_numbers, lat
 
 __all__ = ["Arrays", "Batch", "Stream", "as_batches", "class_numbers", "prefetch", "whole_numbers"]
 
-_THAT_END = ("Take", "Zip")
+Item = TypeVar("Item")
+
+_FINITE = ("Take", "Zip")
 """Parts of the type names of datasets that are finite although their input is infinite."""
 
 
-def as_batches(dataset):
+def as_batches(dataset: Any) -> Arrays | Stream | Sequence:
     """Wrap a data set so that it can be read in batches.
 
     Args:
@@ -55,45 +61,49 @@ def as_batches(dataset):
     return Arrays(images, labels, ids)
 
 
-def prefetch(items):
+def prefetch(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
     """Yield the items of a generator; a thread computes the next item meanwhile.
 
     At most one item is computed in advance. An exception of the generator is raised here when its item is due. When
     this generator is closed, the thread ends and closes `items`, as soon as the current item is complete.
     """
     context = contextvars.copy_context()  # for example np.errstate
+
+    def next_item() -> Item | None:
+        return context.run(next, items, None)
+
     with closing(items), ThreadPoolExecutor(1, "deconv-images") as thread:
-        following = thread.submit(context.run, next, items, None)
+        following = thread.submit(next_item)
         while (item := following.result()) is not None:
-            following = thread.submit(context.run, next, items, None)
+            following = thread.submit(next_item)
             yield item
 
 
 class Arrays:
     """Arrays of images and, optionally, of labels and ids; they are sliced and never copied as a whole."""
 
-    first = None
+    first: None = None
 
-    def __init__(self, images, labels=None, ids=None):
+    def __init__(self, images: Any, labels: Any = None, ids: Any = None) -> None:
         self.images, self.labels, self.ids = images, labels, ids
-        self.channels = images.shape[-1]
+        self.channels: int = images.shape[-1]
 
-    def identity(self):
+    def identity(self) -> dict[str, Any]:
         """Shape and a hash of the content, see `fingerprint.of_array`."""
         parts = {"images": self.images, "labels": self.labels, "ids": self.ids}
         hashes = {name: fingerprint.of_array(part) for name, part in parts.items() if part is not None}
         shape = [int(size) for size in self.images.shape]
         return {"kind": "arrays", "numbered": self.ids is not None, "shape": shape} | hashes
 
-    def check_first(self):
+    def check_first(self) -> None:
         """Do nothing: the identity already covers the content."""
 
-    def batches(self, batch_size, after=0):
+    def batches(self, batch_size: int, after: int = 0) -> Iterator[Batch]:
         """Batches of the images after the first `after`."""
         for start in range(after, len(self.images), batch_size):
             part = slice(start, start + batch_size)
-            numbers = (None if some is None else some[part] for some in (self.labels, self.ids))
-            yield batch_of(start, np.asarray(self.images[part]), *numbers)
+            labels, ids = (None if array is None else array[part] for array in (self.labels, self.ids))
+            yield batch_of(start, np.asarray(self.images[part]), labels, ids)
 
 
 class Stream:
@@ -110,7 +120,7 @@ class Stream:
             reading, the first image must have this hash.
     """
 
-    def __init__(self, dataset, holder=None):
+    def __init__(self, dataset: tf.data.Dataset, holder: Any = None) -> None:
         spec = dataset.element_spec
         if not isinstance(spec, tuple | list | dict | tf.TensorSpec):
             raise ValueError(NOT_THESE.format(element=spec))
@@ -122,19 +132,20 @@ class Stream:
             raise ValueError(
                 "The data set never ends; take a part of it with dataset.take(count), or leave repeat() out."
             )
-        self.dataset, self.single, self.numbered, self.first = dataset, rank == 3, id is not None, None
-        self.channels = image.shape[-1]
+        self.dataset, self.single, self.numbered = dataset, rank == 3, id is not None
+        self.first: str | None = None
+        self.channels: int | None = image.shape[-1]
         self.several = getattr(holder, "several", False) is True
         self.holder = holder if self.single and hasattr(holder, "identity") and hasattr(holder, "after") else None
 
-    def identity(self):
+    def identity(self) -> dict[str, Any]:
         """Identity of the holder; otherwise types of the elements and their number, which is all that is known."""
         if self.holder is not None:
             return {"kind": "ImageSet", "numbered": self.numbered} | self.holder.identity
         elements, count = str(self.dataset.element_spec), int(self.dataset.cardinality())
         return {"kind": "tf.data.Dataset", "numbered": self.numbered, "elements": elements, "cardinality": count}
 
-    def check_first(self):
+    def check_first(self) -> None:
         """Read the first image only, and check that it is the expected one.
 
         Raises:
@@ -144,7 +155,7 @@ class Stream:
             for _ in self._read(self.dataset.take(1), 1):
                 pass
 
-    def batches(self, batch_size, after=0):
+    def batches(self, batch_size: int, after: int = 0) -> Iterator[Batch]:
         """Batches of the images after the first `after`."""
         if self.holder is not None:
             yield from self._read(self.holder.after(after), batch_size, before=after)
@@ -163,7 +174,7 @@ class Stream:
             yield (batch := batch_of(before, images, labels, ids))
             before = batch.stop
 
-    def meet(self, image):
+    def meet(self, image: np.ndarray) -> None:
         """Check the first image against the expected one; without one, expect this image from now on."""
         self.first = fingerprint.met(image, self.first)
 
@@ -172,7 +183,7 @@ def _never_ends(dataset):
     """Whether a `tf.data.Dataset` is known to be infinite; the cardinality of a filtered one is unknown."""
     while dataset.cardinality() == tf.data.UNKNOWN_CARDINALITY:
         inputs = dataset._inputs()
-        if len(inputs) != 1 or any(name in type(dataset).__name__ for name in _THAT_END):
+        if len(inputs) != 1 or any(name in type(dataset).__name__ for name in _FINITE):
             return False
         dataset = inputs[0]
     return bool(dataset.cardinality() == tf.data.INFINITE_CARDINALITY)

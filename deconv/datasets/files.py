@@ -1,14 +1,21 @@
 """Image files as a dataset; each file is decoded when it is read."""
 
-import os
+from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+
+import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from deconv.datasets.image_set import Encoded, fit_image
 from deconv.imaging import image_files
 
 
-def stream(files, labels, ids, shape, fit):
+def stream(
+    files: Sequence[str | os.PathLike], labels: ArrayLike, ids: ArrayLike, shape: tuple[int, int, int], fit: bool
+) -> Encoded:
     """A dataset of image files with labels and ids, in the order of the files; they are decoded in parallel.
 
     `deconv.imaging.image_files` describes the handling of orientation, 16 bits, transparency and frames.
@@ -37,6 +44,6 @@ def stream(files, labels, ids, shape, fit):
     return Encoded.of(listed, decode)
 
 
-def _decoded(file, grey):
+def _decoded(file: bytes, grey: bool) -> np.ndarray:
     """Pixels of a file, uint8 `(h, w, 1 or 3)`."""
     return image_files.read(os.fsdecode(file), grey)

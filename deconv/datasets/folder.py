@@ -1,12 +1,16 @@
 """Data set of the image files of a folder."""
 
+from __future__ import annotations
+
+import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from deconv.datasets import imagenet
 from deconv.datasets.files import stream
-from deconv.datasets.image_set import ImageSet
+from deconv.datasets.image_set import ImageSet, Split
 from deconv.imaging import image_files
 
 _SUFFIXES = image_files.SUFFIXES
@@ -14,7 +18,12 @@ _TEST_FOLDERS = ("test", "validation", "val")
 _TEST_EVERY = 5
 
 
-def pictures(path, split="test", image_size=None, channels=None):
+def pictures(
+    path: str | os.PathLike,
+    split: Split = "test",
+    image_size: tuple[int, int] | None = None,
+    channels: Literal[1, 3] | None = None,
+) -> ImageSet:
     """The png, jpg, bmp, gif, webp and tiff files of a folder; each is decoded when it is read.
 
     Classes are the sub-folders, in alphabetical order; a folder of files only has none, and every label is -1.
@@ -42,26 +51,26 @@ def pictures(path, split="test", image_size=None, channels=None):
     """
     path = Path(path)
     if not path.is_dir():
-        raise ValueError(f"'{image_files.printable(path)}' is a file; expected a folder of pictures.")
+        raise ValueError(f"'{image_files.printable(path)}' is a file; expected a folder of images.")
     name = image_files.printable(path)
     files, labels, is_test, folder_names, others = _listing(path)
     if not files:
         raise ValueError(
-            f"The folder '{name}' holds no pictures ({', '.join(_SUFFIXES)})."
-            + (f" It holds {_in_words(others)}; convert them to PNG or JPEG." if others else "")
+            f"The folder '{name}' contains no images ({', '.join(_SUFFIXES)})."
+            + (f" It contains {_in_words(others)}; convert them to PNG or JPEG." if others else "")
         )
     ids = np.flatnonzero({"train": ~is_test, "test": is_test, "all": np.ones(len(files), bool)}[split])
     if not len(ids):
         raise ValueError(
-            f"The folder '{name}' has no {split} pictures: it holds {len(files)}, and every {_TEST_EVERY}th of a class "
-            f"is for testing. To train and test, put at least {_TEST_EVERY} into a class, or some into each of two "
-            "sub-folders 'train' and 'test'; only to look at them, load(..., split='all') takes all."
+            f"The folder '{name}' has no images for split '{split}': it contains {len(files)} in total, and every "
+            f"{_TEST_EVERY}th image of a class is a test image. Use load(..., split='all') for all images, put at "
+            f"least {_TEST_EVERY} images into a class, or sort them into two sub-folders 'train' and 'test'."
         )
     size, all_grey = _size_and_greyness(files, needs_one_size=image_size is None)
     shape = (*(image_size or size), channels or (1 if all_grey else 3))
     chosen = tuple(files[id] for id in ids)
     encoded = stream(chosen, labels[ids], ids.astype(np.int64), shape, fit=image_size is not None)
-    left_out = f" {_in_words(others)} left out." if others else ""
+    left_out = f" {_in_words(others)} omitted." if others else ""
     return ImageSet(
         name=name,
         split=split,
@@ -69,7 +78,7 @@ def pictures(path, split="test", image_size=None, channels=None):
         class_names=imagenet.readable([image_files.printable(folder) for folder in folder_names]),
         size=len(ids),
         image_shape=shape,
-        source=f"{len(ids):,} of the {len(files):,} pictures in the folder '{name}', split '{split}'.{left_out}",
+        source=f"{len(ids):,} of the {len(files):,} images in the folder '{name}', split '{split}'.{left_out}",
         encoded=encoded,
         files=chosen,
     )
@@ -80,22 +89,23 @@ def _listing(path):
     folders = {folder.name: folder for folder in _folders(path)}
     test_folder = next((folders[name] for name in _TEST_FOLDERS if name in folders), None)
     parts = [folders["train"], test_folder] if "train" in folders and test_folder else [path]
-    class_names = tuple(sorted({folder.name for part in parts for folder in _folders(part) if _pictures(folder)[0]}))
+    class_names = tuple(sorted({folder.name for part in parts for folder in _folders(part) if _image_files(folder)[0]}))
     files, labels, is_test, others = [], [], [], []
     for part in parts:
         classes = [(part / name, label) for label, name in enumerate(class_names)] or [(part, -1)]
         for folder, label in classes:
-            found, left_out = _pictures(folder) if folder.is_dir() else ([], [])
-            files += found
-            others += left_out
-            labels += [label] * len(found)
-            every_fifth = [order % _TEST_EVERY == _TEST_EVERY - 1 for order in range(len(found))]
-            is_test += every_fifth if len(parts) == 1 else [part is test_folder] * len(found)
-        stray = _pictures(part)[0] if class_names else []
+            images, omitted = _image_files(folder) if folder.is_dir() else ([], [])
+            files += images
+            others += omitted
+            labels += [label] * len(images)
+            every_fifth = [order % _TEST_EVERY == _TEST_EVERY - 1 for order in range(len(images))]
+            is_test += every_fifth if len(parts) == 1 else [part is test_folder] * len(images)
+        stray = _image_files(part)[0] if class_names else []
         if stray:
             raise ValueError(
-                f"'{image_files.printable(stray[0])}' lies beside the class folders "
-                f"{', '.join(map(image_files.printable, class_names))}: which class is it?"
+                f"'{image_files.printable(stray[0])}' is beside the class folders "
+                f"{', '.join(map(image_files.printable, class_names))} and has no class. Move it into one of them, or "
+                "out of the folder."
             )
     return files, np.array(labels, np.int32), np.array(is_test, bool), class_names, others
 
@@ -104,7 +114,7 @@ def _folders(path):
     return [entry for entry in _entries(path) if entry.is_dir()]
 
 
-def _pictures(path):
+def _image_files(path):
     """The image files of a folder, and its image files of other formats.
 
     An entry with the name of an image that is no file, such as a dangling link or a pipe, is included; reading its
@@ -121,15 +131,15 @@ def _entries(path):
         return sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
     except OSError as error:
         raise ValueError(
-            f"The folder '{image_files.printable(path)}' cannot be read: {error.strerror}. Make it readable, or take "
-            "it away."
+            f"The folder '{image_files.printable(path)}' cannot be read: {error.strerror}. Make it readable, or "
+            "remove it."
         ) from error
 
 
 def _in_words(others):
-    """Number and formats of omitted images: "3 pictures of other kinds (.avif, .heic)"."""
-    kinds = ", ".join(sorted({file.suffix.lower() for file in others}))
-    return f"{len(others)} {'picture' if len(others) == 1 else 'pictures'} of other kinds ({kinds})"
+    """Number and formats of omitted images: "3 images of other formats (.avif, .heic)"."""
+    formats = ", ".join(sorted({file.suffix.lower() for file in others}))
+    return f"{len(others)} {'image' if len(others) == 1 else 'images'} of other formats ({formats})"
 
 
 def _size_and_greyness(files, needs_one_size):
@@ -142,7 +152,7 @@ def _size_and_greyness(files, needs_one_size):
         if needs_one_size and size != first:
             one, other = map(image_files.printable, (files[0], file))
             raise ValueError(
-                f"The pictures differ in size: '{one}' is {first[0]}x{first[1]} (height x width), '{other}' is "
+                f"The images differ in size: '{one}' is {first[0]}x{first[1]} (height x width), '{other}' is "
                 f"{size[0]}x{size[1]}. Give image_size=(height, width)."
             )
     return first, all_grey

@@ -1,16 +1,20 @@
 """The common form of all data sets: a named, finite set of images."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from deconv.graph import fingerprint
 from deconv.runtime.error_messages import reason
 from deconv.runtime.short_repr import short_repr
 
-SPLITS = ("train", "test", "all")
+Split = Literal["train", "test", "all"]
+SPLITS: tuple[Split, ...] = ("train", "test", "all")
 _LONG_SIDED = 16
 """Above this ratio of the resized longer side to the wanted one, an image is not resized as a whole, to save memory."""
 
@@ -31,7 +35,7 @@ class Encoded(NamedTuple):
     __repr__ = short_repr
 
     @classmethod
-    def of(cls, stream, decode):
+    def of(cls, stream: tf.data.Dataset, decode: Callable) -> Encoded:
         return cls(stream, decode, stream.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True))
 
 
@@ -49,9 +53,9 @@ class ImageSet(NamedTuple):
     name: str
     split: str
     dataset: tf.data.Dataset
-    class_names: tuple
+    class_names: tuple[str, ...]
     size: int
-    image_shape: tuple
+    image_shape: tuple[int, int, int]
     source: str
     """One sentence for figures and records: the images and their origin."""
     encoded: Encoded | None = None
@@ -62,27 +66,33 @@ class ImageSet(NamedTuple):
     """The file of each image, in their order, if every image is a file of its own."""
 
     @property
-    def several(self):
+    def several(self) -> bool:
         """Whether an image may belong to several classes."""
         return self.dataset.element_spec[1].shape.rank == 1
 
     @property
-    def identity(self):
+    def identity(self) -> dict[str, Any]:
         """What distinguishes this set from others, `{aspect: value}`; for image files also `fingerprint.of_files`."""
-        aspects = {"name": str(self.name), "split": self.split, "size": int(self.size), "source": self.source}
+        aspects: dict[str, Any] = {
+            "name": str(self.name),
+            "split": self.split,
+            "size": int(self.size),
+            "source": self.source,
+        }
         aspects["image shape"] = [int(side) for side in self.image_shape]
         return aspects | ({"content": fingerprint.of_files(self.files)} if self.files else {})
 
-    def listing(self):
+    def listing(self) -> tuple[np.ndarray, np.ndarray]:
         """Labels int32 `(n,)`, or int8 `(n, classes)` of a set with several, and ids int64 `(n,)` of all images.
 
         They are in the order of the set; the images are not decoded.
         """
         numbers = self._before_decoding().stream.map(lambda _, label, id: (label, id)).batch(1024)
-        parts = [*zip(*numbers.as_numpy_iterator(), strict=True)] or [[self._labels(0)], [np.empty(0, np.int64)]]
-        return tuple(np.concatenate(part) for part in parts)
+        batches = [*numbers.as_numpy_iterator()] or [(self._labels(0), np.empty(0, np.int64))]
+        labels, ids = (np.concatenate(part) for part in zip(*batches, strict=True))
+        return labels, ids
 
-    def pick(self, ids):
+    def pick(self, ids: ArrayLike) -> np.ndarray:
         """The images with the given ids; no other image is decoded.
 
         Args:
@@ -94,22 +104,23 @@ class ImageSet(NamedTuple):
         Raises:
             KeyError: If an id does not exist.
         """
-        wanted, found = np.unique(np.asarray(ids, np.int64)), {}
+        wanted = np.unique(np.asarray(ids, np.int64))
+        images: dict[int, np.ndarray] = {}
 
         def is_wanted(_, label, id):
             return tf.reduce_any(tf.cast(id, tf.int64) == wanted)
 
         for image, _, id in self._part(lambda stream: stream.filter(is_wanted)).as_numpy_iterator():
-            found[int(id)] = image
-            if len(found) == len(wanted):
+            images[int(id)] = image
+            if len(images) == len(wanted):
                 break
-        return np.stack([found[number] for number in np.ravel(ids).tolist()])
+        return np.stack([images[number] for number in np.ravel(ids).tolist()])
 
-    def after(self, count):
+    def after(self, count: int) -> tf.data.Dataset:
         """The dataset without its first `count` images, which are not decoded."""
         return self._part(lambda stream: stream.skip(count))
 
-    def shard(self, count, index):
+    def shard(self, count: int, index: int) -> ImageSet:
         """Every `count`-th image, starting at number `index`, as an `ImageSet`: the part of one of `count` workers.
 
         Ids and classes do not change. The parts are disjoint and together contain all images.
@@ -150,7 +161,7 @@ class ImageSet(NamedTuple):
         return Encoded.of(chosen(encoded.stream), encoded.decode).dataset
 
 
-def arrays(image_set, limit=None):
+def arrays(image_set: ImageSet, limit: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Load all images of a small set into arrays.
 
     Args:
@@ -166,50 +177,50 @@ def arrays(image_set, limit=None):
             fewer or more images than `size`, or another shape or type.
     """
     if not isinstance(image_set, ImageSet):
-        raise ValueError(f"`arrays` takes an ImageSet, which `datasets.load` gives, got {image_set!r}.")
+        raise ValueError(f"`image_set` must be an ImageSet, as returned by `datasets.load`, got {image_set!r}.")
     if limit is not None and (not is_whole(limit) or limit < 0):
-        raise ValueError(f"`limit` must be a whole number from 0, or None for all pictures, got {limit!r}.")
+        raise ValueError(f"`limit` must be a whole number from 0, or None for all images, got {limit!r}.")
     dataset = image_set.dataset if limit is None else image_set.dataset.take(limit)
     count = image_set.size if limit is None else min(limit, image_set.size)
     images = np.empty((count, *image_set.image_shape), np.uint8)
     labels, ids = image_set._labels(count), np.empty(count, np.int64)
     filled = 0
     try:
-        for some_images, some_labels, some_ids in dataset.batch(256).as_numpy_iterator():
-            part = slice(filled, filled + len(some_ids))
-            _check_part(image_set, some_images, more=part.stop > count)
-            images[part], labels[part], ids[part] = some_images, some_labels, some_ids
+        for batch in dataset.batch(256).as_numpy_iterator():
+            part = slice(filled, filled + len(batch[0]))
+            _check_batch(image_set, batch[0], more=part.stop > count)
+            images[part], labels[part], ids[part] = batch
             filled = part.stop
     except tf.errors.OpError as error:
         raise ValueError(reason(error)) from error
     if filled < count:
         raise ValueError(
-            f"The set '{image_set.name}' says size={image_set.size}, and its stream ends after {filled} pictures. "
-            "Make it say the number that it gives."
+            f"The set '{image_set.name}' declares size={image_set.size}, but its dataset has only {filled} images. "
+            "Correct `size`."
         )
     return images, labels, ids
 
 
-def _check_part(image_set, images, more):
+def _check_batch(image_set, images, more):
     """Check the shape and type of a batch of images, and that there are no `more` than the declared size."""
     if more:
         raise ValueError(
-            f"The set '{image_set.name}' says size={image_set.size}, and its stream goes on after so many pictures. "
-            "Make it say the number that it gives."
+            f"The set '{image_set.name}' declares size={image_set.size}, but its dataset has more images. "
+            "Correct `size`."
         )
     if images.shape[1:] != tuple(image_set.image_shape) or images.dtype != np.uint8:
         raise ValueError(
-            f"The set '{image_set.name}' says that a picture is uint8 {tuple(image_set.image_shape)}, and its stream "
-            f"gives {images.dtype} {images.shape[1:]}."
+            f"The set '{image_set.name}' declares images of dtype uint8 and shape {tuple(image_set.image_shape)}, but "
+            f"its dataset yields {images.dtype} {images.shape[1:]}. Correct `image_shape` or the dataset."
         )
 
 
-def is_whole(value):
+def is_whole(value: Any) -> bool:
     """Whether a value is a whole number; booleans are not."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def check_image_size(image_size):
+def check_image_size(image_size: Any) -> tuple[int, int] | None:
     """`(height, width)` as a tuple of positive ints, or None.
 
     Raises:
@@ -220,10 +231,11 @@ def check_image_size(image_size):
     sides = tuple(image_size) if isinstance(image_size, tuple | list) else ()
     if len(sides) != 2 or not all(is_whole(side) and side > 0 for side in sides):
         raise ValueError(f"`image_size` must be (height, width), two positive whole numbers, got {image_size!r}.")
-    return tuple(int(side) for side in sides)
+    height, width = sides
+    return int(height), int(width)
 
 
-def fit_image(image, image_size, channels):
+def fit_image(image: tf.Tensor, image_size: tuple[int, int] | None, channels: Literal[1, 3] | None) -> tf.Tensor:
     """Resize and crop an image, and convert its number of channels.
 
     Args:

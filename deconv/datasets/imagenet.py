@@ -1,20 +1,23 @@
 """The 1,000 classes of ILSVRC 2012, the usual output classes of networks trained on ImageNet."""
 
+from __future__ import annotations
+
 import functools
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 _WNID = re.compile(r"n\d{8}")
 
 
 @functools.cache
-def _names():
+def _names() -> dict[str, str]:
     """`{wnid: name}` in the order of the labels."""
     return dict(json.loads(Path(__file__).with_name("imagenet_classes.json").read_text(encoding="utf-8")))
 
 
-def class_names():
+def class_names() -> tuple[str, ...]:
     """The 1,000 names in the order of the labels: "tench", "goldfish", ..., "toilet tissue".
 
     The order is that of the WordNet ids (n01440764, n01443537, ...), as in Keras, torchvision, Caffe and TFDS. A name
@@ -25,7 +28,7 @@ def class_names():
     return tuple(_names().values())
 
 
-def readable(labels):
+def readable(labels: Iterable[str]) -> tuple[str, ...]:
     """Replace WordNet ids by readable names.
 
     Args:
@@ -35,6 +38,7 @@ def readable(labels):
         A tuple of the same length. If all labels are WordNet ids, those of the 1,000 classes are replaced by their
         names and the others kept; otherwise all are kept.
     """
+    labels = tuple(labels)
     if not all(_WNID.fullmatch(label) for label in labels):
-        return tuple(labels)
+        return labels
     return tuple(_names().get(label, label) for label in labels)

@@ -1,7 +1,10 @@
 """Class labels of the sets of TensorFlow Datasets: one class per image, or several."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -20,14 +23,14 @@ class Labels(NamedTuple):
             `ImageSet`.
     """
 
-    features: tuple
-    class_names: tuple
-    read: Callable
+    features: tuple[str, ...]
+    class_names: tuple[str, ...]
+    read: Callable[[Mapping[str, tf.Tensor]], tf.Tensor]
 
     __repr__ = short_repr
 
 
-def labels_of(tfds, features):
+def labels_of(tfds: ModuleType, features: Mapping[str, Any]) -> Labels | None:
     """The `Labels` of `features`, `{name: feature}`: from `label`, a class, or `labels`, a list; None without either.
 
     PASCAL VOC's `labels_no_difficult` omits the classes of which an image shows only objects that people find hard to

@@ -1,5 +1,7 @@
 """Parts of objects in images, as rectangles in a CSV file, for `deconv.occlusion.correspondence` (section 4.3)."""
 
+from __future__ import annotations
+
 import csv
 import os
 from functools import cache
@@ -8,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deconv.datasets.image_set import ImageSet
 from deconv.runtime.short_repr import short_repr
 
 DIGITS = Path(__file__).with_name("parts_of_digits.csv")
@@ -30,12 +33,12 @@ class Parts(NamedTuple):
 
     object: str
     ids: np.ndarray
-    masks: dict
+    masks: dict[str, np.ndarray]
 
     __repr__ = short_repr
 
 
-def read_parts(path, data):
+def read_parts(path: str | os.PathLike, data: ImageSet) -> list[Parts]:
     """Read the rectangles of parts and check them against the images.
 
     The file has a line of column names and a line for every part of every image: `image`, `part`, `top`, `left`,
@@ -54,7 +57,7 @@ def read_parts(path, data):
         ValueError: If the file cannot be read, or a line is wrong: the message names the line.
     """
     find, (height, width) = _finder(data), data.image_shape[:2]
-    objects = {}
+    objects: dict[str, dict[str, dict[int, list[int]]]] = {}
     for line, row in _rows(path):
         where = f"'{path}', line {line}"
         missing = [column for column in _COLUMNS if not (row[column] or "").strip()]
@@ -69,7 +72,7 @@ def read_parts(path, data):
         if not (0 <= top < bottom <= height and 0 <= left < right <= width):
             raise ValueError(
                 f"{where}: the rectangle {tuple(rectangle)} must have 0 <= top < bottom <= {height} and "
-                f"0 <= left < right <= {width}, the size of the pictures."
+                f"0 <= left < right <= {width}, the size of the images."
             )
         try:
             id = find(row["image"].strip())
@@ -81,7 +84,7 @@ def read_parts(path, data):
             raise ValueError(f"{where}: part '{row['part']}' of image '{row['image']}' is given a second time.")
         known[id] = rectangle
     if not objects:
-        raise ValueError(f"'{path}' has no line below its column names; give a line for every part of every picture.")
+        raise ValueError(f"'{path}' has no line below its column names; give a line for every part of every image.")
     return [_together(path, object, parts) for object, parts in objects.items()]
 
 
@@ -115,15 +118,15 @@ def _finder(data):
     def find(text):
         if text.isdecimal() and int(text) in known:
             return int(text)
-        found = [id for id, file in files().items() if f"/{file}".endswith(f"/{text}")]
-        if len(found) == 1:
-            return found[0]
-        if found:
+        matches = [id for id, file in files().items() if f"/{file}".endswith(f"/{text}")]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
             raise KeyError(
-                f"{len(found)} pictures are called '{text}'; give more of the path, for example 'dogs/3.jpg'."
+                f"{len(matches)} images are called '{text}'; give more of the path, for example 'dogs/3.jpg'."
             )
         raise KeyError(
-            f"image '{text}' is not among the {data.size:,} pictures of {data.name}, split '{data.split}', whose ids "
+            f"image '{text}' is not among the {data.size:,} images of {data.name}, split '{data.split}', whose ids "
             f"are {min(known, default=None)} to {max(known, default=None)}. Give an id"
             + (" or a file name." if files() else ".")
         )
@@ -150,11 +153,11 @@ def _together(path, object, parts):
             raise ValueError(
                 f"'{path}': part '{part}' is missing in image {missing[0]}, which has other parts"
                 + (f" of '{object}'" if object else "")
-                + ". Every part must be given in every picture of its object."
+                + ". Every part must be given in every image of its object."
             )
     if len(ids) < 2:
         raise ValueError(
-            f"'{path}': there must be two pictures to compare; there is only image {ids[0]}"
+            f"'{path}': there must be at least two images to compare; there is only image {ids[0]}"
             + (f" of '{object}'." if object else ".")
         )
     masks = {part: np.array([known[id] for id in ids], np.int64) for part, known in parts.items()}

@@ -1,10 +1,14 @@
 """Samples of a data set, drawn at random or selected by id, with one label per image."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from deconv.datasets.batches import Arrays, as_batches, class_numbers, whole_numbers
+from deconv.datasets.batches import Arrays, as_batches, whole_numbers
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_positive, check_seed
 
@@ -28,7 +32,7 @@ class Drawn(NamedTuple):
     __repr__ = short_repr
 
 
-def draw(dataset, count, seed=0, *, even=False):
+def draw(dataset: Any, count: int, seed: int = 0, *, even: bool = False) -> Drawn:
     """Draw images of a data set without replacement, returned in the order of the data set.
 
     Args:
@@ -46,13 +50,13 @@ def draw(dataset, count, seed=0, *, even=False):
         ValueError: If the data set is of another kind, or has no labels where they are needed.
     """
     check_positive("images", count)
-    labels, ids, pick = _listed(dataset, needs_labels=even)
+    labels, ids, pick = listing(dataset, needs_labels=even)
     random = np.random.default_rng(check_seed(seed))
     if even:
         classes = np.unique(labels[labels >= 0])
         each = max(1, count // max(1, len(classes)))
-        places = [random.permutation(np.flatnonzero(labels == label))[:each] for label in classes]
-        places = np.sort(np.concatenate([*places, np.empty(0, np.int64)]))
+        of_classes = [random.permutation(np.flatnonzero(labels == label))[:each] for label in classes]
+        places = np.sort(np.concatenate([*of_classes, np.empty(0, np.int64)]))
     else:
         places = np.sort(random.permutation(len(ids))[:count])
     if not len(places):
@@ -60,15 +64,26 @@ def draw(dataset, count, seed=0, *, even=False):
     return Drawn(pick(places), labels[places], ids[places])
 
 
-def picker(dataset):
+def picker(dataset: Any) -> Callable[[ArrayLike], np.ndarray]:
     """A function from ids to images of a data set as `draw` accepts it."""
-    _, ids, pick = _listed(dataset)
+    _, ids, pick = listing(dataset)
     order = np.argsort(ids)
     return lambda wanted: pick(order[np.searchsorted(ids, wanted, sorter=order)])
 
 
-def _listed(dataset, needs_labels=False):
-    """Labels and ids `(n,)` of a data set, and a function from positions to images."""
+def listing(
+    dataset: Any, needs_labels: bool = False
+) -> tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """Labels and ids of a data set, int64 `(n,)` each, and a function from positions to images.
+
+    Args:
+        dataset: As for `draw`.
+        needs_labels: Whether each image must have one label. If False, missing labels are -1, as are those of a set
+            with several labels per image.
+
+    Raises:
+        ValueError: If the data set is of another kind, or has no labels, or several per image, where one is needed.
+    """
     if hasattr(dataset, "listing") and hasattr(dataset, "pick"):
         labels, ids = dataset.listing()
         if needs_labels:
@@ -81,32 +96,13 @@ def _listed(dataset, needs_labels=False):
             "The data set must be an ImageSet, or arrays (images, labels) with images (n, height, width, channels); "
             f"received {type(dataset).__name__}."
         )
-    count = len(source.images)
+    images, count = np.asarray(source.images), len(source.images)
     labels = np.full(count, -1) if source.labels is None else whole_numbers("labels", source.labels)
     ids = np.arange(count) if source.ids is None else whole_numbers("ids", source.ids)
-    return labels, ids, lambda places: np.asarray(source.images)[places]
+    return labels, ids, lambda places: images[places]
 
 
-def labelled(dataset):
-    """Labels of a data set, int64 `(n,)`, and a function from positions to images.
-
-    Raises:
-        ValueError: If it is neither an `ImageSet` nor arrays `(images, labels)`, or an image may have several classes.
-    """
-    if hasattr(dataset, "listing") and hasattr(dataset, "pick"):
-        labels, ids = dataset.listing()
-        check_one_label(labels, dataset.name)
-        return labels.astype(np.int64), lambda places: dataset.pick(ids[places])
-    if not isinstance(dataset, tuple) or len(dataset) not in (2, 3) or np.ndim(dataset[0]) != 4:
-        raise ValueError(
-            "The data set must be an ImageSet, or arrays (images, labels) with images (n, height, width, channels); "
-            f"received {type(dataset).__name__}."
-        )
-    images = np.asarray(dataset[0])
-    return class_numbers(dataset[1], len(images)), lambda places: images[places]
-
-
-def check_one_label(labels, name):
+def check_one_label(labels: ArrayLike, name: str) -> None:
     """Check that each image of a data set has one label.
 
     Raises:
@@ -114,6 +110,6 @@ def check_one_label(labels, name):
     """
     if np.ndim(labels) != 1:
         raise ValueError(
-            f"An image of '{name}' may be of several classes, and one label for each is needed here; take another data "
-            "set. deconv.probing.linear_classifiers.average_precisions learns several."
+            f"An image of '{name}' may belong to several classes, but one label per image is needed; use another data "
+            "set. For several classes per image, see deconv.probing.linear_classifiers.average_precisions."
         )

@@ -1,12 +1,16 @@
 """Data sets with a length, read by number or from their start: Keras's `PyDataset`, PyTorch's `DataLoader`."""
 
+from __future__ import annotations
+
 import sys
+from collections.abc import Iterator
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from deconv.graph import fingerprint
-from deconv.graph.elements import batch_of, later, parts_of
+from deconv.graph.elements import Batch, batch_of, later, parts_of
 
 
 class Sequence:
@@ -25,10 +29,11 @@ class Sequence:
         ValueError: If it has no length.
     """
 
-    def __init__(self, source):
-        self.source, self.first, self.length = source, None, _length(source)
+    def __init__(self, source: Any) -> None:
+        self.source, self.length = source, _length(source)
+        self.first: str | None = None
 
-    def identity(self):
+    def identity(self) -> dict[str, Any]:
         """Type, length and the form of the first element, which is all that is known."""
         images, *numbers = self._first
         form = [str(images.dtype), *(int(size) for size in images.shape[-3:]), *(part is not None for part in numbers)]
@@ -37,16 +42,16 @@ class Sequence:
         return {"kind": kind, "numbered": self.numbered, "elements": elements, "length": self.length}
 
     @property
-    def numbered(self):
+    def numbered(self) -> bool:
         """Whether the images have ids of their own."""
         return self.length > 0 and self._first[2] is not None
 
     @property
-    def channels(self):
+    def channels(self) -> int | None:
         """Number of channels of the images."""
         return self._first[0].shape[-1] if self.length else None
 
-    def check_first(self):
+    def check_first(self) -> None:
         """Read the first element only, and check that its image is the expected one.
 
         Raises:
@@ -55,7 +60,7 @@ class Sequence:
         for images, *_ in self._elements(1):
             self._meet(images if images.ndim == 3 else images[0])
 
-    def batches(self, batch_size, after=0):
+    def batches(self, batch_size: int, after: int = 0) -> Iterator[Batch]:
         """Batches of the images after the first `after`; single images are stacked to batches."""
         yield from later(self._batches(batch_size), after)
 
@@ -103,13 +108,13 @@ class Sequence:
         self.first = fingerprint.met(np.asarray(image)[None], self.first)
 
 
-def is_iterated(dataset):
+def is_iterated(dataset: Any) -> bool:
     """Whether it is a `DataLoader` or `IterableDataset` of PyTorch, which is not imported for this check."""
     data = sys.modules.get("torch.utils.data")
     return data is not None and isinstance(dataset, data.DataLoader | data.IterableDataset)
 
 
-def is_sequence(dataset):
+def is_sequence(dataset: Any) -> bool:
     """Whether it is read by number: it is indexable, and neither an array nor a list or dict of arrays."""
     if isinstance(dataset, str | bytes | list | tuple | dict) or (
         hasattr(dataset, "shape") and hasattr(dataset, "dtype")
@@ -118,13 +123,13 @@ def is_sequence(dataset):
     return hasattr(dataset, "__getitem__") and (hasattr(dataset, "__len__") or hasattr(dataset, "num_batches"))
 
 
-def tensors_of(dataset):
+def tensors_of(dataset: Any) -> Any:
     """The tensors of a `TensorDataset` of PyTorch; anything else unchanged."""
     data = sys.modules.get("torch.utils.data")
     return dataset.tensors if data is not None and isinstance(dataset, data.TensorDataset) else dataset
 
 
-def check_ends(dataset):
+def check_ends(dataset: Any) -> None:
     """Check that a data set that is read in sequence has a length.
 
     Raises:
@@ -157,7 +162,7 @@ def _endless(dataset):
 
 
 def _array(part):
-    """A part of an element as an array; None is kept."""
+    """A part of an element as an array; None remains None."""
     if part is None:
         return None
     return np.asarray(part.detach().cpu() if hasattr(part, "detach") else part)

@@ -1,26 +1,36 @@
 """Image classification sets of TensorFlow Datasets. They are downloaded only on request."""
 
+from __future__ import annotations
+
 import difflib
 import os
 import re
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import numpy as np
 import tensorflow as tf
 
 from deconv.datasets import imagenet
-from deconv.datasets.image_set import Encoded, ImageSet, fit_image
+from deconv.datasets.image_set import Encoded, ImageSet, Split, fit_image
 from deconv.datasets.labels import labels_of
 
 NAMES = {"mnist": "mnist", "imagenette": "imagenette/320px-v2", "imagenet": "imagenet2012"}
 """Short names of sets, and their names in TFDS."""
-_OURS = {name: ours for ours, name in NAMES.items()}
+_SHORT_NAMES = {name: short for short, name in NAMES.items()}
 _CONNECT_SECONDS = 5
 _NAME = re.compile(r"[\w-]+(/[\w.+-]+)?(:[\d.*]+)?")
 
 
-def prepared(name, split="test", data_dir=None, download=False, image_size=None, channels=None):
+def prepared(
+    name: str,
+    split: Split = "test",
+    data_dir: str | os.PathLike | None = None,
+    download: bool = False,
+    image_size: tuple[int, int] | None = None,
+    channels: Literal[1, 3] | None = None,
+) -> ImageSet:
     """A set of TFDS that is prepared in its folder, or is downloaded into it.
 
     The id of an image is its position in the files of its split; with `split="all"` the numbers of the test images
@@ -48,7 +58,7 @@ def prepared(name, split="test", data_dir=None, download=False, image_size=None,
     builder = _builder(tfds, name, data_dir)
     if not _is_prepared(builder):
         if not download:
-            raise ValueError(_not_there(builder, name))
+            raise ValueError(_not_prepared(builder, name))
         _fetch(builder, name)
     labels = _labels(tfds, builder, name)
     feature = builder.info.features["image"]
@@ -73,7 +83,7 @@ def prepared(name, split="test", data_dir=None, download=False, image_size=None,
 
     encoded = Encoded.of(streams[0] if len(streams) == 1 else streams[0].concatenate(streams[1]), decode)
     return ImageSet(
-        name=_OURS.get(name, f"tfds:{name}"),
+        name=_SHORT_NAMES.get(name, f"tfds:{name}"),
         split=split,
         dataset=encoded.dataset,
         class_names=imagenet.readable(labels.class_names),
@@ -102,9 +112,9 @@ def _tfds():
         import tensorflow_datasets
     except ImportError as error:
         raise ImportError(
-            f"TensorFlow Datasets cannot be imported ({error}). Install what it needs with: "
+            f"TensorFlow Datasets cannot be imported ({error}). Install it with: "
             'pip install tensorflow-datasets importlib_resources. Without it, "mnist-5k", "imagenet-20" '
-            "and a folder of pictures work."
+            "and a folder of images can be loaded."
         ) from error
     return tensorflow_datasets
 
@@ -115,42 +125,42 @@ def _builder(tfds, name, data_dir):
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
     data_dir = None if data_dir is None else Path(os.path.expanduser(data_dir))
     if data_dir is not None and data_dir.exists() and not data_dir.is_dir():
-        raise ValueError(f"The data folder '{data_dir}' is a file.")
+        raise ValueError(f"--data-dir (data_dir=) must be a folder; '{data_dir}' is a file.")
     try:
         return tfds.builder(name, data_dir=data_dir)
     except tfds.core.registered.DatasetNotFoundError:
         close = difflib.get_close_matches(name, tfds.list_builders(with_community_datasets=False), n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
         place = f" It is not in '{data_dir}' either." if data_dir else ""
-        raise ValueError(f"TFDS knows no data set '{name}'.{hint}{place}") from None
+        raise ValueError(f"TFDS has no data set '{name}'.{hint}{place}") from None
     except ImportError as error:
         raise ImportError(f"TFDS needs a package that is missing: {error}. Install it with pip.") from error
     except Exception as error:  # a wrong config or version: TFDS raises its own exceptions with long messages
-        raise ValueError(f"TFDS cannot open '{name}': {_told(error)}") from error
+        raise ValueError(f"TFDS cannot open '{name}': {_one_line(error)}") from error
 
 
 def _is_prepared(builder):
     return Path(builder.data_dir).is_dir() and bool(builder.info.splits)
 
 
-def _not_there(builder, name):
+def _not_prepared(builder, name):
     root = Path(builder.data_dir_root)
     others = []
     family = root / builder.name
     if builder.builder_config is not None and family.is_dir():
         others = sorted(f"{builder.name}/{path.name}" for path in family.iterdir() if path.name[0] != ".")
-    there = f" There is {', '.join(others)} in it." if others else ""
-    fetch = "let TFDS fetch it with --download (download=True)"
+    there = f" It contains {', '.join(others)}." if others else ""
+    fetch = "let TFDS download it with --download (download=True)"
     if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
         instructions = " ".join(builder.MANUAL_DOWNLOAD_INSTRUCTIONS.split())
         fetch = (
-            f"prepare it by hand, for TFDS cannot download it: its archives go into '{_manual_dir(builder)}', then "
-            f'TFDS makes the set of them with --download (download=True); TFDS says of them: "{instructions}"'
+            f"or, since TFDS cannot download it, put its archives into '{_manual_dir(builder)}' and let TFDS prepare "
+            f'the set with --download (download=True); instructions of TFDS: "{instructions}"'
         )
     return (
-        f"The data set '{name}' is not prepared in '{root}'.{there} Name the right folder with --data-dir (data_dir=, "
-        f"or the environment's TFDS_DATA_DIR); {fetch}; "
-        "or take --dataset mnist-5k (digits) or imagenet-20 (photographs), which need no network."
+        f"The data set '{name}' is not prepared in '{root}'.{there} Give the right folder with --data-dir (data_dir=, "
+        f"or the environment variable TFDS_DATA_DIR); {fetch}; "
+        "or use mnist-5k (digits) or imagenet-20 (photographs), which need no network."
     )
 
 
@@ -163,7 +173,7 @@ def _fetch(builder, name):
     """Download and prepare a set after a check of the network, since TFDS itself would retry for minutes."""
     if builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
         if not _manual_dir(builder).is_dir() or not any(_manual_dir(builder).iterdir()):
-            raise ValueError(_not_there(builder, name))
+            raise ValueError(_not_prepared(builder, name))
     else:
         _check_network(builder, name)
     try:
@@ -171,7 +181,7 @@ def _fetch(builder, name):
     except ImportError as error:
         raise ImportError(f"TFDS needs a package that is missing: {error}. Install it with pip.") from error
     except Exception as error:
-        raise OSError(f"TFDS could not fetch and prepare '{name}': {_told(error)}") from error
+        raise OSError(f"TFDS could not download and prepare '{name}': {_one_line(error)}") from error
 
 
 def _check_network(builder, name):
@@ -183,12 +193,12 @@ def _check_network(builder, name):
             requests.head(url, timeout=_CONNECT_SECONDS, allow_redirects=False)
         except requests.RequestException:
             raise ConnectionError(
-                f"The data set '{name}' cannot be fetched: '{host}' does not answer. Connect to the network, name a "
-                "folder that holds the set with --data-dir (data_dir=), or take --dataset mnist-5k or imagenet-20."
+                f"The data set '{name}' cannot be downloaded: '{host}' does not respond. Connect to the network, give "
+                "a folder that contains the set with --data-dir (data_dir=), or use mnist-5k or imagenet-20."
             ) from None
 
 
-def _told(error):
+def _one_line(error):
     """The message of a TFDS error, shortened to one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     text = re.sub(r'^Failed to construct dataset .*?\}": ', "", text)
@@ -202,8 +212,8 @@ def _labels(tfds, builder, name):
     image, labels = known.get("image"), labels_of(tfds, known)
     if not isinstance(image, tfds.features.Image) or labels is None:
         raise ValueError(
-            f"'{name}' is not a set of labelled images: expected the feature 'image' and one of 'label', a class, or "
-            f"'labels', several; got {', '.join(known) or 'none'}."
+            f"'{name}' is not a set of labelled images: expected the feature 'image', and either 'label' (one class) "
+            f"or 'labels' (several classes); got {', '.join(known) or 'none'}."
         )
     if image.np_dtype != np.uint8 or image.shape[-1] not in (1, 3):
         raise ValueError(
@@ -218,7 +228,7 @@ def _part(tfds, builder, labels, part, name):
     for candidate in ("train",) if part == "train" else ("test", "validation"):
         if candidate in splits and (part == "train" or _has_labels(tfds, builder, candidate, labels)):
             return candidate
-    raise ValueError(f"'{name}' has no labelled {part} images; its splits are {', '.join(splits)}.")
+    raise ValueError(f"'{name}' has no labelled images for split '{part}'; its splits in TFDS are {', '.join(splits)}.")
 
 
 def _has_labels(tfds, builder, split, labels):

@@ -1,20 +1,36 @@
 """Feature vectors of images: their pixels, or the activations of a layer."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from deconv import graph
 from deconv.deconvnet.recording import recorder
 from deconv.validation import check_finite, check_pair, check_positive, prepare
 
+if TYPE_CHECKING:
+    import keras
+
 MOST_VALUES = 75_000
 """Largest number of values per image of a layer that is not averaged; AlexNet's pool1 has 69,984."""
-
 
 _MEMORY = 2**30
 """Largest size in bytes of the vectors computed in one pass."""
 
 
-def vectors(model, images, layers, *, pooled=None, preprocess=None, batch_size=64, input_shape=None):
+def vectors(
+    model: keras.Model,
+    images: np.ndarray,
+    layers: Sequence[str | int | None],
+    *,
+    pooled: int | tuple[int, int] | None = None,
+    preprocess: Callable | None = None,
+    batch_size: int = 64,
+    input_shape: tuple[int, int, int] | None = None,
+) -> Iterator[np.ndarray]:
     """Compute the flattened outputs of layers for images, in one pass, or several if they take more than 1 GiB.
 
     Args:
@@ -46,11 +62,11 @@ def vectors(model, images, layers, *, pooled=None, preprocess=None, batch_size=6
     grids = [grid_of(edge.shape, pooled) for edge in edges]
     counts = [count_of(edge.shape, grid) for edge, grid in zip(edges, grids, strict=True)]
     for group in groups(counts, len(images)):
-        see = forward_pass(model_graph, [steps[n] for n in group], [grids[n] for n in group], preprocess, image)
-        yield from see(images, batch_size)
+        compute = forward_pass(model_graph, [steps[n] for n in group], [grids[n] for n in group], preprocess, image)
+        yield from compute(images, batch_size)
 
 
-def average(maps, grid):
+def average(maps: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """Average maps `(n, rows, columns, channels)` onto a grid; each cell of a map belongs to one cell of the grid."""
     for axis, cells in enumerate(grid, start=1):
         starts = np.arange(cells) * maps.shape[axis] // cells
@@ -59,7 +75,7 @@ def average(maps, grid):
     return maps
 
 
-def grid_of(shape, pooled=None):
+def grid_of(shape: tuple[int, ...], pooled: int | tuple[int, int] | None = None) -> tuple[int, int] | None:
     """The `(rows, columns)` onto which a layer is averaged; None if it is not."""
     pooled = None if pooled is None else check_pair("pooled", pooled)
     if len(shape) != 3 or (pooled is None and np.prod(shape) <= MOST_VALUES):
@@ -72,14 +88,15 @@ def grid_of(shape, pooled=None):
     return min(pooled[0], shape[0]), min(pooled[1], shape[1])
 
 
-def count_of(shape, grid=None):
+def count_of(shape: tuple[int, ...], grid: tuple[int, int] | None = None) -> int:
     """Number of values of a layer per image, after averaging."""
     return int(np.prod(shape if grid is None else (*grid, shape[-1])))
 
 
-def groups(counts, images):
+def groups(counts: Sequence[int], images: int) -> Iterator[list[int]]:
     """Yield groups of layers, by their positions, whose vectors fit into memory together, or single larger ones."""
-    group, free = [], _MEMORY
+    group: list[int] = []
+    free = _MEMORY
     for place, count in enumerate(counts):
         needed = 4 * count * images
         if group and needed > free:
@@ -89,7 +106,13 @@ def groups(counts, images):
     yield group
 
 
-def forward_pass(model_graph, steps, grids, preprocess, image):
+def forward_pass(
+    model_graph: graph.Graph,
+    steps: Sequence[graph.Step | None],
+    grids: Sequence[tuple[int, int] | None],
+    preprocess: Callable | None,
+    image: graph.Edge,
+) -> Callable[[np.ndarray, int], list[np.ndarray]]:
     """A function from images and a batch size to the vectors `(n, values)` of several layers, in one pass.
 
     Args:
@@ -103,21 +126,21 @@ def forward_pass(model_graph, steps, grids, preprocess, image):
     named = [step for step in steps if step is not None]
     forward = recorder(graph.subgraph(model_graph, *named), named) if named else lambda batch: ([], [])
 
-    def look(batch):
+    def batch_vectors(batch):
         batch = prepare(batch, preprocess, image.shape, image.dtype)
         maps = iter(forward(batch)[0])
         for step, grid in zip(steps, grids, strict=True):
-            some = batch if step is None else check_finite(next(maps).numpy(), step.name)
-            yield (some if grid is None else average(some, grid)).reshape(len(batch), -1)
+            output = batch if step is None else check_finite(next(maps).numpy(), step.name)
+            yield (output if grid is None else average(output, grid)).reshape(len(batch), -1)
 
-    def see(images, batch_size):
+    def all_vectors(images, batch_size):
         counts = [count_of(edge.shape, grid) for edge, grid in zip(edges, grids, strict=True)]
-        wide = [np.float64 if edge.dtype == "float64" else np.float32 for edge in edges]
-        found = [np.empty((len(images), count), dtype) for count, dtype in zip(counts, wide, strict=True)]
+        dtypes = [np.float64 if edge.dtype == "float64" else np.float32 for edge in edges]
+        arrays = [np.empty((len(images), count), dtype) for count, dtype in zip(counts, dtypes, strict=True)]
         for start in range(0, len(images), batch_size):
             part = slice(start, start + batch_size)
-            for some, maps in zip(found, look(images[part]), strict=True):
-                some[part] = maps
-        return found
+            for array, values in zip(arrays, batch_vectors(images[part]), strict=True):
+                array[part] = values
+        return arrays
 
-    return see
+    return all_vectors

@@ -1,19 +1,30 @@
 """Linear classifiers on features, and the average precision for images of several classes (sections 5.2, 5.3)."""
 
+from __future__ import annotations
+
 from numbers import Real
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from deconv.ops.principal_components import inner_products, standardised
 from deconv.validation import require_sklearn
 
-CLASSIFIERS = ("svm", "softmax")
-SCALINGS = ("common", "each", "none")
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import LinearSVC
+
+Classifier = Literal["svm", "softmax"]
+Scaling = Literal["common", "each", "none"]
+CLASSIFIERS: tuple[Classifier, ...] = ("svm", "softmax")
+SCALINGS: tuple[Scaling, ...] = ("common", "each", "none")
 
 _COLUMNS = 4096
-"""Number of values per image converted to float64 at a time."""
+"""Number of values per image whose standard deviation is computed at a time."""
 
 
-def in_span(train, test, scaling="common"):
+def in_span(train: np.ndarray, test: np.ndarray, scaling: Scaling = "common") -> tuple[np.ndarray, np.ndarray]:
     """Scale features by statistics of the training images, and project them to the span of the training images.
 
     The result of a linear classifier with an L2 penalty depends only on inner products with the training images. Given
@@ -27,25 +38,16 @@ def in_span(train, test, scaling="common"):
         float64 `(n, rank)` and `(m, rank)`; the scaled features themselves if there are no more values than images.
     """
     mean, scale = _scale(train, scaling)
-
-    def scaled(features, part):
-        return (features[:, part].astype(np.float64) - mean[part]) / scale[part]
-
     count, values = train.shape
     if values <= count:
-        return scaled(train, slice(None)), scaled(test, slice(None))
-    products = np.zeros((count + len(test), count))
-    for start in range(0, values, _COLUMNS):
-        part = slice(start, start + _COLUMNS)
-        known = scaled(train, part)
-        products[:count] += known @ known.T
-        products[count:] += scaled(test, part) @ known.T
+        return standardised(train, mean, scale), standardised(test, mean, scale)
+    products = inner_products(train, mean, scale, others=test)
     energy, directions = np.linalg.eigh(products[:count])
-    kept = energy > 1e-12 * max(energy[-1], 1e-300)
-    if not kept.any():  # the features are the same for all images
+    nonzero = energy > 1e-12 * max(energy[-1], 1e-300)
+    if not nonzero.any():  # the features are the same for all images
         return np.zeros((count, 1)), np.zeros((len(test), 1))
-    turned = products @ (directions[:, kept] / np.sqrt(energy[kept]))
-    return turned[:count], turned[count:]
+    coordinates = products @ (directions[:, nonzero] / np.sqrt(energy[nonzero]))
+    return coordinates[:count], coordinates[count:]
 
 
 def _scale(train, scaling):
@@ -62,7 +64,7 @@ def _scale(train, scaling):
     return mean, np.where(spread > tiny, spread, 1)
 
 
-def classifier(name, C):
+def classifier(name: Classifier, C: float) -> LinearSVC | LogisticRegression:
     """An untrained classifier of scikit-learn; both converge to the unique optimum and use no random numbers."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.svm import LinearSVC
@@ -70,7 +72,7 @@ def classifier(name, C):
     return LinearSVC(C=C, dual=False) if name == "svm" else LogisticRegression(C=C, max_iter=1000)
 
 
-def check_sklearn():
+def check_sklearn() -> None:
     """Check that scikit-learn is installed.
 
     Raises:
@@ -79,7 +81,7 @@ def check_sklearn():
     require_sklearn("Linear classifiers", "sklearn.linear_model", "sklearn.svm")
 
 
-def check_scaling(scaling, C):
+def check_scaling(scaling: str, C: float) -> None:
     """Check a scaling of features, and the weight `C` of the training errors.
 
     Raises:
@@ -91,7 +93,7 @@ def check_scaling(scaling, C):
         raise ValueError(f"C must be a number above 0; received {C!r}.")
 
 
-def average_precision(scores, truth):
+def average_precision(scores: ArrayLike, truth: ArrayLike) -> float:
     """Compute the area under the precision-recall curve, as PASCAL VOC defines it since 2010 (Table 6).
 
     The precision at each recall is the maximum over this and any higher recall. Images of equal score are ranked in the
@@ -110,7 +112,7 @@ def average_precision(scores, truth):
     scores, truth = np.asarray(scores), np.asarray(truth).astype(bool)
     if scores.ndim != 1 or scores.shape != truth.shape or not truth.any():
         raise ValueError(
-            "average_precision needs one score and one truth for each image, and at least one image of the class; "
+            "scores and truth must be (n,), one value for each image, with at least one image of the class; "
             f"received scores of shape {scores.shape}, truth of shape {truth.shape} with {int(truth.sum())} ones."
         )
     hits = truth[np.argsort(-scores, kind="stable")]
@@ -118,7 +120,15 @@ def average_precision(scores, truth):
     return float(np.maximum.accumulate(precision[::-1]).mean())
 
 
-def average_precisions(train, train_labels, test, test_labels, *, C=10.0, scaling="common"):
+def average_precisions(
+    train: ArrayLike,
+    train_labels: ArrayLike,
+    test: ArrayLike,
+    test_labels: ArrayLike,
+    *,
+    C: float = 10.0,
+    scaling: Scaling = "common",
+) -> np.ndarray:
     """Fit a softmax to images of several classes each, and compute the average precision of each class (Table 6).
 
     A softmax is for mutually exclusive classes. The paper uses one with 20 classes for VOC 2012, where an image may
@@ -141,28 +151,30 @@ def average_precisions(train, train_labels, test, test_labels, *, C=10.0, scalin
     """
     check_sklearn()
     check_scaling(scaling, C)
-    train_labels, test_labels = (np.asarray(labels) for labels in (train_labels, test_labels))
+    train, train_labels, test, test_labels = map(np.asarray, (train, train_labels, test, test_labels))
     for features, labels in ((train, train_labels), (test, test_labels)):
-        if np.ndim(features) != 2 or labels.shape != (len(features), train_labels.shape[-1]):
+        if features.ndim != 2 or labels.shape != (len(features), train_labels.shape[-1]):
             raise ValueError(
                 "Features must be (n, values), with labels (n, classes) of zeros and ones; "
-                f"received {np.shape(features)} and {labels.shape}."
+                f"received {features.shape} and {labels.shape}."
             )
         if not np.isin(labels, (-1, 0, 1)).all():
             wrong = labels[~np.isin(labels, (-1, 0, 1))][0]
             raise ValueError(f"Labels must be 1 (of the class), 0 (not of it) or -1 (neither); received {wrong!r}.")
     known = train_labels > 0
     if not known.any(axis=0).all():
-        raise ValueError(f"Class {known.any(axis=0).argmin()} has no training image; leave it out or add some.")
+        raise ValueError(
+            f"Class {known.any(axis=0).argmin()} has no training image; omit the class, or add images of it."
+        )
     images, classes = np.nonzero(known)
-    train, test = in_span(np.asarray(train), np.asarray(test), scaling)
+    train, test = in_span(train, test, scaling)
     softmax = classifier("softmax", C)
     softmax.fit(train[images], classes, sample_weight=1 / known.sum(axis=1)[images])
     scores = softmax.predict_proba(test)
-    return np.array([_of_one(*pair) for pair in zip(scores.T, test_labels.T, strict=True)])
+    return np.array([_average_precision_of_class(*pair) for pair in zip(scores.T, test_labels.T, strict=True)])
 
 
-def _of_one(scores, labels):
+def _average_precision_of_class(scores, labels):
     """Average precision of one class over the images with a label for it."""
     counts, truth = labels >= 0, labels > 0
     return average_precision(scores[counts], truth[counts]) if truth.any() else np.nan

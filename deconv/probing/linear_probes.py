@@ -1,17 +1,31 @@
 """Linear probes: the accuracy of linear classifiers on the features of each layer (section 5.3, Table 7)."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from deconv import graph
-from deconv.datasets.sampling import labelled
+from deconv.datasets.sampling import listing
 from deconv.probing.feature_vectors import count_of, forward_pass, grid_of, groups
-from deconv.probing.linear_classifiers import CLASSIFIERS, check_scaling, check_sklearn, classifier, in_span
-from deconv.probing.splits import check_sizes, class_accuracy, deviation, draw_folds
+from deconv.probing.linear_classifiers import (
+    CLASSIFIERS,
+    Classifier,
+    Scaling,
+    check_scaling,
+    check_sklearn,
+    classifier,
+    in_span,
+)
+from deconv.probing.splits import Fold, check_sizes, class_accuracy, deviation, draw_folds
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_positive
+
+if TYPE_CHECKING:
+    import keras
 
 
 class Probes(NamedTuple):
@@ -27,8 +41,8 @@ class Probes(NamedTuple):
         values: `(layers,)` ints, number of values of each layer that a classifier uses.
     """
 
-    layers: tuple
-    classifiers: tuple
+    layers: tuple[str | int, ...]
+    classifiers: tuple[Classifier, ...]
     per_class: np.ndarray
     classes: np.ndarray
     accuracy: np.ndarray
@@ -38,34 +52,34 @@ class Probes(NamedTuple):
     __repr__ = short_repr
 
     @property
-    def mean(self):
+    def mean(self) -> np.ndarray:
         """`(layers, classifiers, sizes)`, over the folds."""
         return self.accuracy.mean(axis=-1)
 
     @property
-    def deviation(self):
+    def deviation(self) -> np.ndarray:
         """`(layers, classifiers, sizes)`, standard deviation over the folds; NaN for a single fold."""
         return deviation(self.accuracy)
 
 
 def probe(
-    model,
-    dataset,
-    layers,
-    per_class=30,
+    model: keras.Model,
+    dataset: Any,
+    layers: str | int | Sequence[str | int],
+    per_class: int | Sequence[int] | np.ndarray = 30,
     *,
-    test_per_class=50,
-    folds=5,
-    classifiers=CLASSIFIERS,
-    C=10.0,
-    scaling="common",
-    pooled=None,
-    preprocess=None,
-    batch_size=64,
-    input_shape=None,
-    seed=0,
-    progress=False,
-):
+    test_per_class: int = 50,
+    folds: int = 5,
+    classifiers: Classifier | Sequence[Classifier] = CLASSIFIERS,
+    C: float = 10.0,
+    scaling: Scaling = "common",
+    pooled: int | tuple[int, int] | None = None,
+    preprocess: Callable | None = None,
+    batch_size: int = 64,
+    input_shape: tuple[int, int, int] | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> Probes:
     """Train linear classifiers on the features of layers, and test them on other images.
 
     This is the protocol of the paper's Table 7. The network is fixed. Of each class some images are drawn for training
@@ -107,37 +121,60 @@ def probe(
     check_sklearn()
     classifiers = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
     if not classifiers or not set(classifiers) <= set(CLASSIFIERS):
-        raise ValueError(f"classifiers must be of {', '.join(CLASSIFIERS)}; received {classifiers!r}.")
+        raise ValueError(f"classifiers must be one or more of {', '.join(CLASSIFIERS)}; received {classifiers!r}.")
     check_scaling(scaling, C)
     check_positive("batch_size", batch_size)
     model_graph = graph.walk(model, input_shape)
-    layers, steps = graph.find_all(model_graph, layers)
+    names, steps = graph.find_all(model_graph, layers)
     model_graph = graph.subgraph(model_graph, *steps)
     grids = [grid_of(step.output.shape, pooled) for step in steps]
-    labels, pick = labelled(dataset)
+    labels, _, pick = listing(dataset, needs_labels=True)
     sizes = check_sizes(per_class)
     draws = draw_folds(labels, sizes, test_per_class, folds, seed)
     values = [count_of(step.output.shape, grid) for step, grid in zip(steps, grids, strict=True)]
-    together = list(groups(values, draws[0].train.size + len(draws[0].test)))
-    seers = [
+    layer_groups = list(groups(values, draws[0].train.size + len(draws[0].test)))
+    passes = [
         forward_pass(
             model_graph, [steps[n] for n in group], [grids[n] for n in group], preprocess, model_graph.inputs[0]
         )
-        for group in together
+        for group in layer_groups
     ]
     accuracy = np.empty((len(steps), len(classifiers), len(sizes), len(draws)))
     with tqdm(total=len(draws) * len(steps), unit=" layers", disable=not progress) as bar:
         for number, fold in enumerate(draws):
-            images, taught = pick(np.concatenate([fold.train.ravel(), fold.test])), fold.train.size
-            rows = np.arange(taught).reshape(fold.train.shape)
-            for group, see in zip(together, seers, strict=True):
-                for layer, features in zip(group, see(images, batch_size), strict=True):
-                    for place, size in enumerate(sizes):
-                        known = labels[fold.train[:, :size].ravel()]
-                        train, test = in_span(features[rows[:, :size].ravel()], features[taught:], scaling)
-                        for kind, name in enumerate(classifiers):
-                            predicted = classifier(name, C).fit(train, known).predict(test)
-                            accuracy[layer, kind, place, number] = class_accuracy(labels[fold.test], predicted)
+            images = pick(np.concatenate([fold.train.ravel(), fold.test]))
+            for group, compute in zip(layer_groups, passes, strict=True):
+                for layer, features in zip(group, compute(images, batch_size), strict=True):
+                    accuracy[layer, ..., number] = _accuracies(features, labels, fold, sizes, classifiers, C, scaling)
                     bar.update()
     classes, tested = np.unique(labels[draws[0].test], return_counts=True)
-    return Probes(tuple(layers), classifiers, sizes, classes, accuracy, tested, np.array(values))
+    return Probes(
+        layers=tuple(names),
+        classifiers=classifiers,
+        per_class=sizes,
+        classes=classes,
+        accuracy=accuracy,
+        tested=tested,
+        values=np.array(values),
+    )
+
+
+def _accuracies(
+    features: np.ndarray,
+    labels: np.ndarray,
+    fold: Fold,
+    sizes: np.ndarray,
+    classifiers: Sequence[Classifier],
+    C: float,
+    scaling: Scaling,
+) -> np.ndarray:
+    """Accuracies `(classifiers, sizes)` on one layer; `features` are of the fold's training, then test images."""
+    accuracy = np.empty((len(classifiers), len(sizes)))
+    rows = np.arange(fold.train.size).reshape(fold.train.shape)
+    for place, size in enumerate(sizes):
+        train_labels = labels[fold.train[:, :size].ravel()]
+        train, test = in_span(features[rows[:, :size].ravel()], features[fold.train.size :], scaling)
+        for number, name in enumerate(classifiers):
+            predicted = classifier(name, C).fit(train, train_labels).predict(test)
+            accuracy[number, place] = class_accuracy(labels[fold.test], predicted)
+    return accuracy

@@ -1,8 +1,12 @@
 """Random splits of a data set into training and test images, in several folds (section 5.2)."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deconv.runtime.dtypes import any_array
 from deconv.runtime.short_repr import short_repr
@@ -23,7 +27,13 @@ class Fold(NamedTuple):
     __repr__ = short_repr
 
 
-def draw_folds(labels, per_class, test_per_class=50, folds=5, seed=0):
+def draw_folds(
+    labels: ArrayLike,
+    per_class: int | Sequence[int] | np.ndarray,
+    test_per_class: int = 50,
+    folds: int = 5,
+    seed: int = 0,
+) -> list[Fold]:
     """Draw images of each class for training and others for testing, several times.
 
     Args:
@@ -45,11 +55,13 @@ def draw_folds(labels, per_class, test_per_class=50, folds=5, seed=0):
     labels = np.asarray(labels)
     classes, counts = np.unique(labels[labels >= 0], return_counts=True)
     if len(classes) < 2:
-        raise ValueError(f"There must be at least two classes to tell apart; the data set has {len(classes)}.")
+        raise ValueError(f"The data set must have at least two classes; it has {len(classes)}.")
     if counts.min() <= size:
+        smallest = counts.min()
         raise ValueError(
-            f"Class {classes[counts.argmin()]} has {counts.min()} images; {size} for training and at least one for "
-            f"testing are needed. Take a larger part of the data set, or at most per_class={counts.min() - 1}."
+            f"Class {classes[counts.argmin()]} has {smallest} {'image' if smallest == 1 else 'images'}; {size} for "
+            "training and at least one for testing are needed. Use a larger part of the data set"
+            + (f", or at most per_class={smallest - 1}." if smallest > 1 else ".")
         )
     draws = []
     for number in range(check_positive("folds", folds)):
@@ -60,19 +72,19 @@ def draw_folds(labels, per_class, test_per_class=50, folds=5, seed=0):
     return draws
 
 
-def class_accuracy(labels, predicted):
+def class_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
     """Mean of the classes' accuracies: all classes have equal weight, whatever their numbers of images."""
     _, places = np.unique(labels, return_inverse=True)
     return float((np.bincount(places, np.equal(labels, predicted)) / np.bincount(places)).mean())
 
 
-def deviation(accuracy):
+def deviation(accuracy: np.ndarray) -> np.ndarray:
     """Standard deviation over the last axis, the folds (n - 1 in the denominator); NaN for a single fold."""
     if accuracy.shape[-1] == 1:
         return np.full(accuracy.shape[:-1], np.nan)
     return accuracy.std(axis=-1, ddof=1)
 
 
-def check_sizes(per_class):
+def check_sizes(per_class: int | Sequence[int] | np.ndarray) -> np.ndarray:
     """Sorted distinct numbers of images per class, as an int array."""
     return np.unique([check_positive("per_class", size) for size in np.atleast_1d(any_array(per_class)).tolist()])

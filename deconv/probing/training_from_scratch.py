@@ -1,5 +1,7 @@
 """Train a network of the same architecture from random weights, as a baseline for pretrained features."""
 
+from __future__ import annotations
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -9,11 +11,11 @@ from deconv.graph.compilation import compile_function
 from deconv.graph.keras_model import label
 from deconv.runtime import devices
 
-_LOOK = 20
+_UPDATES_PER_EVALUATION = 20
 """Smallest number of updates between evaluations of the training loss."""
 
 
-def fresh(model_graph, classes, random):
+def fresh(model_graph: graph.Graph, classes: int, random: np.random.Generator) -> keras.Model:
     """Build the network of a graph with new random weights, and a softmax for other classes on top.
 
     Args:
@@ -25,17 +27,17 @@ def fresh(model_graph, classes, random):
         A functional `keras.Model` that shares nothing with the model of the graph.
     """
     image = keras.Input(model_graph.inputs[0].shape, dtype=model_graph.inputs[0].dtype)
-    values, twins = {model_graph.inputs[0]: image}, {}
+    values, copies = {model_graph.inputs[0]: image}, {}
     for step in model_graph.steps:
-        if id(step.layer) not in twins:
+        if id(step.layer) not in copies:
             config = _seeded(step.layer.get_config(), random) | {"name": label(step.name)}  # names must be unique
-            twins[id(step.layer)] = type(step.layer).from_config(config)
-            twins[id(step.layer)].trainable = True  # frozen layers of the model were trained before
-        twin = twins[id(step.layer)]
+            copies[id(step.layer)] = type(step.layer).from_config(config)
+            copies[id(step.layer)].trainable = True  # frozen layers of the model were trained before
+        layer = copies[id(step.layer)]
         args, kwargs = keras.tree.map_structure(
             lambda leaf: values[leaf] if isinstance(leaf, graph.Edge) else leaf, (step.args, step.kwargs)
         )
-        values.update(zip(step.outputs, keras.tree.flatten(twin(*args, **kwargs)), strict=True))
+        values.update(zip(step.outputs, keras.tree.flatten(layer(*args, **kwargs)), strict=True))
     top = values[model_graph.steps[-1].output]
     top = keras.layers.Flatten(data_format="channels_last")(top) if len(top.shape) > 2 else top
     start = keras.initializers.GlorotUniform(seed=_seed(random))
@@ -45,12 +47,12 @@ def fresh(model_graph, classes, random):
 class Trainer:
     """A network, compiled once, that is trained several times, each time from new random weights."""
 
-    def __init__(self, model_graph, classes, learning_rate):
+    def __init__(self, model_graph: graph.Graph, classes: int, learning_rate: float) -> None:
         self.model_graph, self.classes = model_graph, classes
         self.network = fresh(model_graph, classes, np.random.default_rng(0))
         self.optimizer = keras.optimizers.Adam(learning_rate)
         self.optimizer.build(self.network.trainable_variables)
-        self.begin = [variable.numpy() for variable in self.optimizer.variables]
+        self.initial = [variable.numpy() for variable in self.optimizer.variables]
         image = model_graph.inputs[0]
         images, numbers = tf.TensorSpec((None, *image.shape), image.dtype), tf.TensorSpec((None,), tf.int64)
         self.update = tf.function(
@@ -58,22 +60,30 @@ class Trainer:
         )
         self.predict = compile_function(lambda images: self.network(images, training=False), images)
 
-    def train(self, images, labels, random, most_updates, enough, examples):
+    def train(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        random: np.random.Generator,
+        most_updates: int,
+        enough: float,
+        examples: int,
+    ) -> tuple[int, float]:
         """Train from random weights; returns `(number of updates, last mean training loss)`."""
         start = fresh(self.model_graph, self.classes, random)
-        for variables, values in ((self.network.variables, start.variables), (self.optimizer.variables, self.begin)):
+        for variables, values in ((self.network.variables, start.variables), (self.optimizer.variables, self.initial)):
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
         images, labels = tf.convert_to_tensor(images), tf.convert_to_tensor(labels, tf.int64)
         examples, updates, loss = min(examples, len(labels)), 0, np.inf
         while updates < most_updates and not loss <= enough:
-            length = min(max(_LOOK, len(labels) // examples), most_updates - updates)
+            length = min(max(_UPDATES_PER_EVALUATION, len(labels) // examples), most_updates - updates)
             with devices.full_float32:
                 loss = float(self.update(images, labels, _order(len(labels), length, examples, random)))
             updates += length
         return updates, loss
 
-    def classify(self, images, batch_size):
+    def classify(self, images: np.ndarray, batch_size: int) -> np.ndarray:
         """The most probable class of each image, `(n,)`."""
         starts = range(0, len(images), batch_size)
         return np.concatenate([self.predict(images[start : start + batch_size]).numpy().argmax(1) for start in starts])

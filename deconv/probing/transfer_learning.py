@@ -1,14 +1,18 @@
 """Compare pretrained features on another task with training from random weights (section 5.2, Tables 4, 5)."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from tqdm import tqdm
 
 from deconv import graph
-from deconv.datasets.sampling import labelled
+from deconv.datasets.sampling import listing
+from deconv.probing.linear_classifiers import Scaling
 from deconv.probing.linear_probes import probe
 from deconv.probing.splits import check_sizes, class_accuracy, draw_folds
 from deconv.probing.training_from_scratch import Trainer
@@ -29,7 +33,7 @@ class Transfer(NamedTuple):
         loss: `(sizes, folds)`, its mean training loss at the end; NaN where there is none.
     """
 
-    layer: str
+    layer: str | int
     per_class: np.ndarray
     classes: np.ndarray
     pretrained: np.ndarray
@@ -41,26 +45,26 @@ class Transfer(NamedTuple):
 
 
 def transfer(
-    model,
-    dataset,
-    layer=None,
-    per_class=(1, 2, 3, 6, 10, 15, 30, 45, 60),
+    model: keras.Model,
+    dataset: Any,
+    layer: str | int | None = None,
+    per_class: int | Sequence[int] | np.ndarray = (1, 2, 3, 6, 10, 15, 30, 45, 60),
     *,
-    scratch=True,
-    learning_rate=1e-3,
-    most_updates=2000,
-    enough=0.01,
-    examples=32,
-    test_per_class=50,
-    folds=5,
-    C=10.0,
-    scaling="common",
-    preprocess=None,
-    batch_size=64,
-    input_shape=None,
-    seed=0,
-    progress=False,
-):
+    scratch: bool | int | Sequence[int] | np.ndarray = True,
+    learning_rate: float = 1e-3,
+    most_updates: int = 2000,
+    enough: float = 0.01,
+    examples: int = 32,
+    test_per_class: int = 50,
+    folds: int = 5,
+    C: float = 10.0,
+    scaling: Scaling = "common",
+    preprocess: Callable | None = None,
+    batch_size: int = 64,
+    input_shape: tuple[int, int, int] | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> Transfer:
     """Train a new softmax on a fixed network, and for comparison the same network from random weights.
 
     Both use the same training and test images, drawn as in `deconv.probe`. The network trained from random weights has
@@ -94,52 +98,64 @@ def transfer(
             raise ValueError(f"{name} must be a finite number above 0; received {value!r}.")
     most_updates, examples = check_positive("most_updates", most_updates), check_positive("examples", examples)
     sizes = check_sizes(per_class)
-    if scratch is None:
-        raise ValueError("scratch must be True, False or numbers of per_class; received None.")
-    wanted = check_sizes(scratch) if not isinstance(scratch, bool | np.bool_) else sizes if scratch else sizes[:0]
-    if not np.isin(wanted, sizes).all():
-        raise ValueError(f"scratch must be True, False or numbers of per_class, {sizes.tolist()}; received {scratch}.")
+    scratch_sizes = _scratch_sizes(scratch, sizes)
     model_graph = graph.walk(model, input_shape)
     step = last_hidden(model_graph) if layer is None else graph.find(model_graph, layer)
     if step is None:
-        raise ValueError(f"Model '{model.name}' has no layer below a dense one; name the layer whose features to use.")
-    draw = {"test_per_class": test_per_class, "folds": folds, "seed": seed}
-    images = {"preprocess": preprocess, "batch_size": batch_size, "input_shape": input_shape}
-    fixed = {"classifiers": "softmax", "C": C, "scaling": scaling, "progress": progress}
-    found = probe(model, dataset, step.name, sizes, **fixed, **draw, **images)
+        raise ValueError(
+            f"Model '{model.name}' has no layer below a dense layer; give the layer whose features to use."
+        )
+    draw: dict[str, Any] = {"test_per_class": test_per_class, "folds": folds, "seed": seed}
+    images: dict[str, Any] = {"preprocess": preprocess, "batch_size": batch_size, "input_shape": input_shape}
+    softmax: dict[str, Any] = {"classifiers": "softmax", "C": C, "scaling": scaling, "progress": progress}
+    probes = probe(model, dataset, step.name, sizes, **softmax, **draw, **images)
     shape = len(sizes), folds
     result = Transfer(
-        _name(model_graph, step) if layer is None else layer,
-        sizes,
-        found.classes,
-        found.accuracy[0, 0],
-        np.full(shape, np.nan),
-        np.zeros(shape, np.int64),
-        np.full(shape, np.nan),
+        layer=_name(model_graph, step) if layer is None else layer,
+        per_class=sizes,
+        classes=probes.classes,
+        pretrained=probes.accuracy[0, 0],
+        scratch=np.full(shape, np.nan),
+        updates=np.zeros(shape, np.int64),
+        loss=np.full(shape, np.nan),
     )
-    if len(wanted):
-        labels, pick = labelled(dataset)
-        draws = draw_folds(labels, sizes, **draw)
-        trainer = Trainer(graph.subgraph(model_graph, step), len(found.classes), learning_rate)
+    if len(scratch_sizes):
+        trainer = Trainer(graph.subgraph(model_graph, step), len(probes.classes), learning_rate)
         options = {"most_updates": most_updates, "enough": enough, "examples": examples}
-        with tqdm(total=len(wanted) * folds, unit=" networks", disable=not progress) as bar:
-            for number, fold in enumerate(draws):
-                train, test = (
-                    _prepared(pick(part), preprocess, model_graph, batch_size)
-                    for part in (fold.train.ravel(), fold.test)
-                )
-                rows = np.arange(len(train)).reshape(fold.train.shape)
-                truth = np.searchsorted(found.classes, labels[fold.test])
-                for place in np.flatnonzero(np.isin(sizes, wanted)):
-                    random = np.random.default_rng([seed, number, sizes[place]])
-                    part = rows[:, : sizes[place]]
-                    known = np.repeat(np.arange(len(part)), sizes[place])
-                    result.updates[place, number], result.loss[place, number] = trainer.train(
-                        train[part.ravel()], known, random, **options
-                    )
-                    result.scratch[place, number] = class_accuracy(truth, trainer.classify(test, batch_size))
-                    bar.update()
+        with tqdm(total=len(scratch_sizes) * folds, unit=" networks", disable=not progress) as bar:
+            _train_from_scratch(result, trainer, dataset, scratch_sizes, draw, preprocess, batch_size, options, bar)
     return result
+
+
+def _scratch_sizes(scratch: Any, sizes: np.ndarray) -> np.ndarray:
+    """The numbers of training images per class for which a network is trained from random weights."""
+    if scratch is None:
+        raise ValueError("scratch must be True, False or numbers of per_class; received None.")
+    chosen = check_sizes(scratch) if not isinstance(scratch, bool | np.bool_) else sizes if scratch else sizes[:0]
+    if not np.isin(chosen, sizes).all():
+        raise ValueError(f"scratch must be True, False or numbers of per_class, {sizes.tolist()}; received {scratch}.")
+    return chosen
+
+
+def _train_from_scratch(result, trainer, dataset, scratch_sizes, draw, preprocess, batch_size, options, bar):
+    """Train and test a network from random weights for each fold and size; the arrays of `result` are filled."""
+    sizes, model_graph = result.per_class, trainer.model_graph
+    labels, _, pick = listing(dataset, needs_labels=True)
+    for number, fold in enumerate(draw_folds(labels, sizes, **draw)):
+        train, test = (
+            _prepared(pick(part), preprocess, model_graph, batch_size) for part in (fold.train.ravel(), fold.test)
+        )
+        rows = np.arange(len(train)).reshape(fold.train.shape)
+        test_labels = np.searchsorted(result.classes, labels[fold.test])
+        for place in np.flatnonzero(np.isin(sizes, scratch_sizes)):
+            random = np.random.default_rng([draw["seed"], number, sizes[place]])
+            part = rows[:, : sizes[place]]
+            train_labels = np.repeat(np.arange(len(part)), sizes[place])
+            result.updates[place, number], result.loss[place, number] = trainer.train(
+                train[part.ravel()], train_labels, random, **options
+            )
+            result.scratch[place, number] = class_accuracy(test_labels, trainer.classify(test, batch_size))
+            bar.update()
 
 
 def _prepared(images, preprocess, model_graph, batch_size):
@@ -149,7 +165,7 @@ def _prepared(images, preprocess, model_graph, batch_size):
     return np.concatenate(batches)
 
 
-def last_hidden(model_graph):
+def last_hidden(model_graph: graph.Graph) -> graph.Step | None:
     """The step that computes the input of a graph's last dense layer; None if there is no such layer."""
     heads = [step for step in model_graph.steps if isinstance(step.layer, keras.layers.Dense)]
     return next((step for step in model_graph.steps if heads and heads[-1].inputs[0] in step.outputs), None)
