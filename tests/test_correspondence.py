@@ -309,7 +309,7 @@ def test_what_does_not_fit_is_refused_with_a_reason(change, message):
 
 
 def test_a_control_is_refused_if_its_images_are_not_those_of_the_masks():
-    expected = "images must be finite, (2, 4, 4, channels), as masks and image_shape say"
+    expected = "images must be finite, of shape (2, 4, 4, channels) as masks and image_shape require"
     with pytest.raises(ValueError, match=re.escape(expected)):
         random_masks({"it": everywhere((0, 0, 2, 2), 2)}, (4, 4), 3, images=np.ones((3, 4, 4, 1)))
     with pytest.raises(ValueError, match="least must be a share from 0 to 1; received 2"):

@@ -282,7 +282,7 @@ def test_what_is_compiled_follows_training_and_goes_with_its_model():
         ({"growth": 0}, "growth must be a share above 0 and at most 1, or None; received 0."),
         ({"growth": True}, "received True"),
         ({"growth": 1.5}, "received 1.5"),
-        ({"growth": 0.5, "exact": "full"}, "exact='full' recomputes everything, and growth=0.5 less"),
+        ({"growth": 0.5, "exact": "full"}, "exact='full' recomputes everything, growth=0.5 only a part"),
     ],
 )
 def test_ways_that_there_are_not_are_refused(settings, message):

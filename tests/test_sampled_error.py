@@ -7,18 +7,18 @@ from keras import layers as kl
 from specimens import fill, images
 
 import deconv
-from deconv.occlusion.sampled_error import POSITIONS, QUANTILE, drawn, largest_error
+from deconv.occlusion.sampled_error import POSITIONS, QUANTILE, largest_error, stratified_positions
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (40, 7), (3, 200), (1, 90), (21, 22)])
 def test_every_position_is_drawn_equally_often_and_draws_spread_over_both_axes(shape):
     count = np.zeros(shape[0] * shape[1])
     for seed in range(1000):
-        count[drawn(shape, POSITIONS, seed)] += 1
+        count[stratified_positions(shape, POSITIONS, seed)] += 1
     expected = 1000 * POSITIONS / count.size
     assert abs(count - expected).max() < 5 * np.sqrt(expected) + 0.05 * expected
     for seed in range(8):
-        rows, columns = np.divmod(drawn(shape, POSITIONS, seed), shape[1])
+        rows, columns = np.divmod(stratified_positions(shape, POSITIONS, seed), shape[1])
         assert len(rows) <= POSITIONS and len(set(zip(rows.tolist(), columns.tolist(), strict=True))) == len(rows)
         # A corner would leave most of an axis empty; a diagonal, or one row, would tie the axes to each other.
         assert np.ptp(rows) >= 0.7 * (shape[0] - 1) and np.ptp(columns) >= 0.7 * (shape[1] - 1)
@@ -40,7 +40,7 @@ def test_the_draw_alone_finds_a_tenth_of_the_positions_as_often_as_is_promised(s
     }[where]
     bad = np.zeros(size, bool)
     bad[np.argsort(key, kind="stable")[:few]] = True
-    found = np.mean([bad[drawn(shape, POSITIONS, seed)].any() for seed in range(600)])
+    found = np.mean([bad[stratified_positions(shape, POSITIONS, seed)].any() for seed in range(600)])
     promised = 1 - QUANTILE**POSITIONS
     assert found > promised - 3 * np.sqrt(promised * (1 - promised) / 600)
 

@@ -1,1 +1,1 @@
-"""Hiding parts of the image (Figs. 7, 8, Table 1)."""
+"""Occlusion of parts of an image: sensitivity and correspondence (Figs. 7 and 8, Table 1)."""

@@ -1,45 +1,60 @@
-"""Rectangles that hide a part of every image, and random ones in their place (section 4.3, Fig. 8)."""
+"""Rectangles that hide a part of every image, and random rectangles as a control (section 4.3, Fig. 8)."""
+
+from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from numbers import Real
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deconv.runtime.dtypes import any_array, array_of
 from deconv.validation import check_fill, check_positive, check_seed
 
 
-def random_masks(masks, image_shape, count, seed=0, *, aligned=False, images=None, fill=0.0, least=0.5):
-    """Random places in place of the parts, the control. The paper hides random parts of the object, we any place.
+def random_masks(
+    masks: Mapping[str, ArrayLike],
+    image_shape: Sequence[int],
+    count: int,
+    seed: int = 0,
+    *,
+    aligned: bool = False,
+    images: ArrayLike | None = None,
+    fill: ArrayLike = 0.0,
+    least: float = 0.5,
+) -> np.ndarray:
+    """Draw random rectangles of the sizes of the parts, as a control. The paper hides random parts of the object.
 
-    Every draw hides one rectangle in each image, each at a place of its own, wholly inside the image; draw after
-    draw takes the sizes of one part after another. They may lie on the parts: the control asks what any place does, and
-    where two draws happen to hit one part in both images, parts look less special, not more.
+    Each draw hides one rectangle in each image, at independent positions inside the image. The draws take the sizes of
+    the parts in turn. Rectangles may overlap the parts: the control measures the effect of any position, and draws that
+    hit the same part in both images make the parts appear less special, not more.
 
-    Where the background is already what hides, as in digits on black, most places would hide nothing, and two
-    images in which nothing changes would count as agreeing. If `images` are given, only places count that change a
-    picture at least `least` times as much as the part does, in sums of absolute differences of pixels. The paper has
-    photographs and says nothing of this.
+    Where the background already has the fill value, as for digits on black, most rectangles would change nothing, and
+    two images in which nothing changes would count as agreeing. With `images`, only positions are drawn that change an
+    image at least `least` times as much as the part does, in sums of absolute differences of pixels. The paper uses
+    photographs and does not discuss this.
 
-    In pictures that are centred, a part is at nearly the same place in all of them, and a layer with maps may change
-    alike for that alone. `aligned` draws one place for all images: what is more alike still owes it to the part.
+    In centred images a part has nearly the same position in all of them, and a layer with spatial axes may change alike
+    for that reason alone. `aligned` draws one position for all images, which controls for it.
 
     Args:
         masks: `{part: ints (n, 4)}`, as for `correspondence`.
         image_shape: `(height, width)` or `(height, width, channels)` of the images.
-        count: How many draws.
-        seed: Seed of the places.
-        aligned: Whether the rectangles of a draw begin at the same place in all images; what these change is then added
-            up to be enough, and where no place is, the one that changes most is taken.
+        count: Number of draws.
+        seed: Seed of the positions.
+        aligned: Whether the rectangles of a draw have the same top left corner in all images. The condition on `least`
+            then applies to the sum over the images; if no position meets it, the one with the largest change is taken.
         images: None, or `(n, height, width, channels)`, in the units of `fill`.
-        fill: What hides: a number, one per channel, or a whole image.
-        least: A share from 0 to 1.
+        fill: Fill value of the rectangles: a number, one per channel, or a whole image.
+        least: Share of the change by the part that a rectangle must reach, from 0 to 1. Only used with `images`.
 
     Returns:
         Ints `(count, n, 4)`, in the order of `images`.
 
     Raises:
-        ValueError: If a rectangle of the parts is outside, the images are not those of the masks, or a number is unfit.
+        ValueError: If a rectangle of a part is outside of the image, the images do not fit the masks, or a number is
+            out of range.
     """
     check_positive("count", count)
     check_seed(seed)
@@ -48,42 +63,37 @@ def random_masks(masks, image_shape, count, seed=0, *, aligned=False, images=Non
     if not isinstance(least, Real) or not 0 <= least <= 1:
         raise ValueError(f"least must be a share from 0 to 1; received {least!r}.")
     parts = np.concatenate(list(check_masks(masks, image_shape).values()))
-    cost = np.zeros((parts.shape[1], *image_shape[:2]))
-    if images is not None:
-        images = array_of("images", images).astype(np.float64)
-        if images.ndim != 4 or images.shape[:3] != cost.shape or not np.isfinite(images).all():
-            sizes = ", ".join(map(str, cost.shape))
-            raise ValueError(
-                f"images must be finite, ({sizes}, channels), as masks and image_shape say; received {images.shape}."
-            )
-        cost = np.abs(images - check_fill(fill, images.shape[1:])).sum(axis=-1)
-    sums = np.pad(cost, ((0, 0), (1, 0), (1, 0))).cumsum(axis=1).cumsum(axis=2)
+    number_of_images = parts.shape[1]
+    changes = _changes(images, fill, (number_of_images, *image_shape[:2]))
+    sums = np.pad(changes, ((0, 0), (1, 0), (1, 0))).cumsum(axis=1).cumsum(axis=2)
     random = np.random.default_rng(seed)
-    drawn = np.empty((count, parts.shape[1], 4), np.int64)
-    numbers = range(parts.shape[1])
-    for part, group in itertools.product(range(len(parts)), [list(numbers)] if aligned else [[n] for n in numbers]):
-        corners, sizes = parts[part, group, :2], parts[part, group, 2:] - parts[part, group, :2]
-        rows, columns = (image_shape[:2] - sizes.max(axis=0) + 1).tolist()
-        hides = [_box_sums(sums[image], *size) for image, size in zip(group, sizes, strict=True)]
-        enough = least * sum(of[tuple(corner)] for of, corner in zip(hides, corners, strict=True))
-        together = sum(of[:rows, :columns] for of in hides)
-        enough = min(enough, together.max()) - 1e-9 * sums[group, -1, -1].sum()  # the sums are rounded
-        places = random.choice(np.flatnonzero(together >= enough), len(drawn[part :: len(parts)]))
-        corner = np.broadcast_to(np.stack(np.divmod(places, columns), axis=1)[:, None], (len(places), *sizes.shape))
-        drawn[part :: len(parts), group] = np.concatenate([corner, corner + sizes], axis=2)
-    return drawn
+    rectangles = np.empty((count, number_of_images, 4), np.int64)
+    groups = [list(range(number_of_images))] if aligned else [[number] for number in range(number_of_images)]
+    for part, group in itertools.product(range(len(parts)), groups):
+        sizes = parts[part, group, 2:] - parts[part, group, :2]
+        allowed = _allowed_corners(sums[group], parts[part, group, :2], sizes, least)
+        places = random.choice(np.flatnonzero(allowed), len(rectangles[part :: len(parts)]))
+        corners = np.stack(np.divmod(places, allowed.shape[1]), axis=1)[:, None]
+        corners = np.broadcast_to(corners, (len(places), *sizes.shape))
+        rectangles[part :: len(parts), group] = np.concatenate([corners, corners + sizes], axis=2)
+    return rectangles
 
 
-def check_masks(masks, image_shape, count=None):
-    """`{part: ints (draws, n, 4)}` of rectangles inside of images.
+def check_masks(
+    masks: Mapping[str, ArrayLike], image_shape: Sequence[int], count: int | None = None
+) -> dict[str, np.ndarray]:
+    """Check rectangles and convert them to int64 arrays.
 
     Args:
-        masks: What was given.
+        masks: `{part: rectangles}`, as for `correspondence`.
         image_shape: `(height, width, ...)`.
-        count: How many images there are; None for as many as the first part has rectangles for.
+        count: Number of images; None for the number of rectangles of the first part.
+
+    Returns:
+        `{part: int64 (draws, n, 4)}`.
 
     Raises:
-        ValueError: If they are something else; the message names the part, and the rectangle that is outside.
+        ValueError: If they are no rectangles inside of the images; the message names the part and the rectangle.
     """
     if not isinstance(masks, dict) or not masks:
         raise ValueError(f"masks must be a dict {{part: rectangles}} with at least one part; received {masks!r}.")
@@ -112,7 +122,37 @@ def check_masks(masks, image_shape, count=None):
     return checked
 
 
+def _changes(images, fill, shape):
+    """Change of each pixel when it is filled, `(n, height, width)`; zeros without images."""
+    if images is None:
+        return np.zeros(shape)
+    pixels = array_of("images", images).astype(np.float64)
+    if pixels.ndim != 4 or pixels.shape[:3] != shape or not np.isfinite(pixels).all():
+        sizes = ", ".join(map(str, shape))
+        raise ValueError(
+            f"images must be finite, of shape ({sizes}, channels) as masks and image_shape require; received "
+            f"{pixels.shape}."
+        )
+    return np.abs(pixels - check_fill(fill, pixels.shape[1:])).sum(axis=-1)
+
+
+def _allowed_corners(sums, corners, sizes, least):
+    """Positions at which rectangles change the images enough, bools `(rows, columns)`.
+
+    Args:
+        sums: `(images, height + 1, width + 1)`, for each image the sums of changes above and to the left of a pixel.
+        corners, sizes: `(images, 2)`, position and size of the part in each image.
+        least: Share of the change by the part that is enough.
+    """
+    rows, columns = sums.shape[1:] - sizes.max(axis=0)
+    changes = [_box_sums(of_image, *size) for of_image, size in zip(sums, sizes, strict=True)]
+    of_part = sum(change[tuple(corner)] for change, corner in zip(changes, corners, strict=True))
+    together = sum(change[:rows, :columns] for change in changes)
+    enough = min(least * of_part, together.max()) - 1e-9 * sums[:, -1, -1].sum()  # the sums are rounded
+    return together >= enough
+
+
 def _box_sums(sums, height, width):
-    """Sums over a rectangle of this size at each place, from sums over all that is above and to the left."""
+    """Sums over a rectangle of this size at each position, from the sums above and to the left of each pixel."""
     below, above = sums[height:], sums[:-height]
     return below[:, width:] - above[:, width:] - below[:, :-width] + above[:, :-width]

@@ -221,7 +221,7 @@ def _check_options(batch_size, exact, growth):
     if growth is not None and not (isinstance(growth, Real) and not isinstance(growth, bool) and 0 < growth <= 1):
         raise ValueError(f"growth must be a share above 0 and at most 1, or None; received {growth!r}.")
     if growth is not None and exact == "full":
-        raise ValueError(f"exact='full' recomputes everything, and growth={growth} less; choose one of them.")
+        raise ValueError(f"exact='full' recomputes everything, growth={growth} only a part; choose one of them.")
 
 
 def _positions(image_shape, size, stride):
