@@ -60,7 +60,7 @@ def starts(length: int, size: int, stride: int, axis: str) -> np.ndarray:
         raise ValueError(f"The occluding patch has {size} {axis} and the image only {length}; choose a smaller size.")
     if stride > size:
         raise ValueError(
-            f"A stride of {stride} {axis} leaves pixels uncovered between patches of {size} {axis}; choose stride <= size."
+            f"A stride of {stride} {axis} skips pixels between patches of {size} {axis}; choose stride <= size."
         )
     places = np.arange(0, length - size + 1, stride)
     return places if places[-1] == length - size else np.append(places, length - size)
