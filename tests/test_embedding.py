@@ -15,7 +15,7 @@ import deconv
 import models
 from deconv import datasets
 from deconv.datasets.sampling import draw, picker
-from deconv.embedding.class_separation import separation, told_by_neighbours
+from deconv.embedding.class_separation import predict_by_neighbours, separation
 from deconv.embedding.cluster_tops import cluster_tops
 from deconv.embedding.clustering import clustered
 from deconv.embedding.image_embedding import embed
@@ -160,7 +160,7 @@ def test_neighbours_vote_as_in_scikit_learn():
     for neighbours in (1, 4):
         judge = KNeighborsClassifier(neighbours, algorithm="brute")
         expected = cross_val_predict(judge, points, labels, cv=LeaveOneOut())
-        found = told_by_neighbours(points, labels, neighbours)
+        found = predict_by_neighbours(points, labels, neighbours)
         assert (found == expected).all() and 0.2 < (found == labels).mean() < 1
 
 
@@ -318,7 +318,10 @@ def test_bad_inputs_say_what_is_wrong():
         (lambda: embed(model, 0 * data[0], "pool"), "All vectors are the same"),
         (lambda: embed(model, data, "pool", seed=-1), "seed must be a whole number"),
         (lambda: separation(model, data[0], "pool"), "ImageSet, or arrays"),
-        (lambda: separation(model, (data[0], 0 * data[1]), "pool"), "at least two classes, of two images each"),
+        (
+            lambda: separation(model, (data[0], 0 * data[1]), "pool"),
+            "at least two classes of at least two images each; received 1 class\\.",
+        ),
         (lambda: separation(model, data, "pool", images=3), "the smallest of 1"),
         (lambda: separation(model, data, "pool", neighbours=15), "fewer than the images, 15; received 15"),
         (lambda: embed_units(model, data, "conv", response="sum"), "response must be 'max' or 'mean'"),

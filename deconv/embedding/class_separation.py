@@ -1,6 +1,9 @@
 """Separation of classes in each layer, measured by a nearest-neighbour classifier."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -9,6 +12,9 @@ from deconv.embedding.layout import check_sklearn
 from deconv.probing.feature_vectors import vectors
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_positive
+
+if TYPE_CHECKING:
+    import keras
 
 
 class Separation(NamedTuple):
@@ -27,7 +33,7 @@ class Separation(NamedTuple):
         chance: The expected accuracy for random neighbours: one over the number of classes.
     """
 
-    layers: tuple
+    layers: tuple[str | int, ...]
     values: np.ndarray
     classes: np.ndarray
     images: np.ndarray
@@ -41,18 +47,18 @@ class Separation(NamedTuple):
 
 
 def separation(
-    model,
-    dataset,
-    layers,
+    model: keras.Model,
+    dataset: Any,
+    layers: str | int | Sequence[str | int],
     *,
-    neighbours=5,
-    images=1000,
-    pooled=None,
-    preprocess=None,
-    batch_size=64,
-    input_shape=None,
-    seed=0,
-):
+    neighbours: int = 5,
+    images: int = 1000,
+    pooled: int | tuple[int, int] | None = None,
+    preprocess: Callable | None = None,
+    batch_size: int = 64,
+    input_shape: tuple[int, int, int] | None = None,
+    seed: int = 0,
+) -> Separation:
     """Compute the accuracy of a nearest-neighbour classifier in each layer.
 
     The class of each image is predicted, leaving the image out, by the vote of its nearest neighbours by Euclidean
@@ -83,45 +89,52 @@ def separation(
     """
     check_sklearn()
     check_positive("neighbours", neighbours)
-    layers = [*layers] if isinstance(layers, list | tuple | range) else [layers]
+    names: list[Any] = [*layers] if isinstance(layers, list | tuple | range) else [layers]
     drawn = draw(dataset, images, seed, even=True)
     classes, answers, counts = np.unique(drawn.labels, return_inverse=True, return_counts=True)
     if len(classes) < 2 or counts.min() < 2:
         raise ValueError(
-            f"There must be at least two classes, of two images each; received {len(classes)} classes, the smallest of "
-            f"{counts.min()}. Take a larger part of the data set, or more `images`."
+            f"There must be at least two classes of at least two images each; received {_class_sizes(counts)}. Use a "
+            "larger part of the data set, or more `images`."
         )
     if len(answers) <= neighbours:
         raise ValueError(f"neighbours must be fewer than the images, {len(answers)}; received {neighbours}.")
-    found = vectors(
+    layer_vectors = vectors(
         model,
         drawn.images,
-        [None, *layers],
+        [None, *names],
         pooled=pooled,
         preprocess=preprocess,
         batch_size=batch_size,
         input_shape=input_shape,
     )
     values, per_class = [], []
-    for some in found:
-        values.append(some.shape[1])
-        right = told_by_neighbours(some, answers, neighbours) == answers
-        per_class.append(np.bincount(answers, right) / counts)
-    per_class = np.array(per_class)
+    for features in layer_vectors:
+        values.append(features.shape[1])
+        correct = predict_by_neighbours(features, answers, neighbours) == answers
+        per_class.append(np.bincount(answers, correct) / counts)
+    accuracies = np.array(per_class)
     return Separation(
-        (PIXELS, *layers),
-        np.array(values),
-        classes,
-        counts,
-        neighbours,
-        per_class.mean(axis=1),
-        np.sqrt((per_class * (1 - per_class) / counts).sum(axis=1)) / len(classes),
-        per_class,
-        1 / len(classes),
+        layers=(PIXELS, *names),
+        values=np.array(values),
+        classes=classes,
+        images=counts,
+        neighbours=neighbours,
+        accuracy=accuracies.mean(axis=1),
+        deviation=np.sqrt((accuracies * (1 - accuracies) / counts).sum(axis=1)) / len(classes),
+        per_class=accuracies,
+        chance=1 / len(classes),
     )
 
 
-def told_by_neighbours(vectors, labels, neighbours=5):
+def _class_sizes(counts):
+    """Number of classes and size of the smallest: "2 classes, the smallest of 1 image"."""
+    if len(counts) < 2:
+        return "1 class"
+    return f"{len(counts)} classes, the smallest of {counts.min()} {'image' if counts.min() == 1 else 'images'}"
+
+
+def predict_by_neighbours(vectors: np.ndarray, labels: np.ndarray, neighbours: int = 5) -> np.ndarray:
     """Predict the class of each vector by the vote of its nearest neighbours, leaving the vector itself out.
 
     Args:

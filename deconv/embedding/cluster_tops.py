@@ -1,6 +1,9 @@
 """Projections of the strongest activations of the most central units of each cluster (section 2.1)."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -10,6 +13,11 @@ from deconv.deconvnet.projection import Deconvnet
 from deconv.runtime.short_repr import short_repr
 from deconv.topk.scan import top_activations
 from deconv.validation import check_positive, prepare
+
+if TYPE_CHECKING:
+    import keras
+
+    from deconv.embedding.unit_embedding import UnitEmbedding
 
 
 class ClusterTops(NamedTuple):
@@ -37,7 +45,16 @@ class ClusterTops(NamedTuple):
     __repr__ = short_repr
 
 
-def cluster_tops(model, dataset, found, units=4, *, preprocess=None, batch_size=64, input_shape=None):
+def cluster_tops(
+    model: keras.Model,
+    dataset: Any,
+    found: UnitEmbedding,
+    units: int = 4,
+    *,
+    preprocess: Callable | None = None,
+    batch_size: int = 64,
+    input_shape: tuple[int, int, int] | None = None,
+) -> ClusterTops:
     """Compute the strongest activations of the most central units of each cluster, and their projections.
 
     Args:
@@ -52,16 +69,25 @@ def cluster_tops(model, dataset, found, units=4, *, preprocess=None, batch_size=
     """
     central = found.central(check_positive("units", units))
     channels = np.concatenate(central)
-    options = {"preprocess": preprocess, "batch_size": batch_size, "input_shape": input_shape}
+    options: dict[str, Any] = {"preprocess": preprocess, "batch_size": batch_size, "input_shape": input_shape}
     tops = top_activations(model, dataset, found.layer, 1, **options)[found.layer]
-    values, ids, _, positions, windows = (some[channels, 0] for some in tops)
+    values, ids, _, positions, windows = (field[channels, 0] for field in tops)
     wanted, numbers = np.unique(ids, return_inverse=True)
-    pictures = picker(dataset)(wanted)
+    images = picker(dataset)(wanted)
     net = Deconvnet(model, input_shape=input_shape)
-    image = graph.subgraph(net.graph, graph.find(net.graph, found.layer)).inputs[0]
-    inputs = prepare(pictures, preprocess, image.shape, image.dtype)
+    edge = graph.subgraph(net.graph, graph.find(net.graph, found.layer)).inputs[0]
+    inputs = prepare(images, preprocess, edge.shape, edge.dtype)
     projections = net.project_units(
         inputs, found.layer, channels, positions, numbers=numbers, batch_size=min(batch_size, 32)
     )
-    clusters = np.repeat(np.arange(len(central)), [len(some) for some in central])
-    return ClusterTops(clusters, channels, values, ids, positions, windows, pictures[numbers], projections)
+    clusters = np.repeat(np.arange(len(central)), [len(members) for members in central])
+    return ClusterTops(
+        clusters=clusters,
+        units=channels,
+        values=values,
+        ids=ids,
+        positions=positions,
+        windows=windows,
+        images=images[numbers],
+        projections=projections,
+    )

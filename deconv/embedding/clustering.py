@@ -1,5 +1,7 @@
 """Clustering by k-means, with the number of clusters chosen by the silhouette."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from deconv.validation import check_positive
@@ -8,7 +10,9 @@ MOST_CLUSTERS = 12
 """Largest number of clusters that is tried."""
 
 
-def clustered(points, count=None, seed=0, most=MOST_CLUSTERS):
+def clustered(
+    points: np.ndarray, count: int | None = None, seed: int = 0, most: int = MOST_CLUSTERS
+) -> tuple[np.ndarray, dict[int, float]]:
     """Cluster points by k-means, the largest cluster first.
 
     Args:
@@ -30,8 +34,9 @@ def clustered(points, count=None, seed=0, most=MOST_CLUSTERS):
 
     different = len(np.unique(points.round(9), axis=0))
     if count is not None and check_positive("clusters", count) > different:
-        raise ValueError(f"clusters must be at most {different}, as many units differ; received {count}.")
-    tried, silhouettes = {}, {}
+        raise ValueError(f"clusters must be at most {different}, the number of different points; received {count}.")
+    tried: dict[int, np.ndarray] = {}
+    silhouettes: dict[int, float] = {}
     with threadpool_limits(1):  # the order of summation of several threads is not deterministic
         for number in range(2, min(most, different, len(points) - 1) + 1) if count is None else [count]:
             tried[number] = KMeans(number, n_init=10, random_state=seed).fit_predict(points)
@@ -39,7 +44,7 @@ def clustered(points, count=None, seed=0, most=MOST_CLUSTERS):
                 silhouettes[number] = float(silhouette_score(points, tried[number]))
     if not tried:
         return np.zeros(len(points), np.int64), {}
-    best = count or max(silhouettes, key=silhouettes.get)
+    best = count or max(silhouettes, key=silhouettes.__getitem__)
     _, first, places, sizes = np.unique(tried[best], return_index=True, return_inverse=True, return_counts=True)
     order = np.lexsort((first, -sizes))
     return np.argsort(order)[places], silhouettes

@@ -1,14 +1,20 @@
 """Embed the images of a data set in the plane, so that images with similar activations of a layer are close."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from deconv.datasets.sampling import PIXELS, draw
-from deconv.embedding.layout import check_layout, check_sklearn, coordinates, layout
+from deconv.embedding.layout import Method, check_layout, check_sklearn, coordinates, layout
 from deconv.probing.feature_vectors import vectors
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_positive
+
+if TYPE_CHECKING:
+    import keras
 
 
 class Embedding(NamedTuple):
@@ -45,20 +51,20 @@ class Embedding(NamedTuple):
 
 
 def embed(
-    model,
-    dataset,
-    layer,
-    method="tsne",
+    model: keras.Model,
+    dataset: Any,
+    layer: str | int | None,
+    method: Method = "tsne",
     *,
-    images=1000,
-    perplexity=None,
-    pca=50,
-    pooled=None,
-    preprocess=None,
-    batch_size=64,
-    input_shape=None,
-    seed=0,
-):
+    images: int = 1000,
+    perplexity: float | None = None,
+    pca: int = 50,
+    pooled: int | tuple[int, int] | None = None,
+    preprocess: Callable | None = None,
+    batch_size: int = 64,
+    input_shape: tuple[int, int, int] | None = None,
+    seed: int = 0,
+) -> Embedding:
     """Embed the images of a data set in the plane by the activations of a layer.
 
     t-SNE (van der Maaten & Hinton, JMLR 2008) of the first principal components of the layer's activations, initialised
@@ -96,7 +102,7 @@ def embed(
     check_positive("pca", pca)
     drawn = draw(dataset, images, seed)
     check_layout(method, perplexity, len(drawn.ids))
-    (found,) = vectors(
+    (features,) = vectors(
         model,
         drawn.images,
         [layer],
@@ -105,17 +111,17 @@ def embed(
         batch_size=batch_size,
         input_shape=input_shape,
     )
-    placed = layout(coordinates(found), method, perplexity=perplexity, components=pca)
+    plane = layout(coordinates(features), method, perplexity=perplexity, components=pca)
     return Embedding(
-        placed.points,
-        drawn.labels,
-        drawn.ids,
-        PIXELS if layer is None else layer,
-        method,
-        placed.perplexity,
-        seed,
-        placed.trustworthiness,
-        placed.kl,
-        placed.kept,
-        found.shape[1],
+        points=plane.points,
+        labels=drawn.labels,
+        ids=drawn.ids,
+        layer=PIXELS if layer is None else layer,
+        method=method,
+        perplexity=plane.perplexity,
+        seed=seed,
+        trustworthiness=plane.trustworthiness,
+        kl=plane.kl,
+        kept=plane.kept,
+        values=features.shape[1],
     )

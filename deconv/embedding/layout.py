@@ -1,14 +1,16 @@
 """Embeddings of vectors in the plane that preserve neighbourhoods, by t-SNE or PCA, with their trustworthiness."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from deconv.ops.principal_components import inner_products
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import require_sklearn
 
-_COLUMNS = 4096
-"""Number of values per vector converted to float64 at a time."""
+Method = Literal["tsne", "pca"]
 
 
 class Layout(NamedTuple):
@@ -32,7 +34,7 @@ class Layout(NamedTuple):
     __repr__ = short_repr
 
 
-def coordinates(vectors):
+def coordinates(vectors: np.ndarray) -> np.ndarray:
     """Rotate vectors to their principal components, the largest first; distances are preserved.
 
     Args:
@@ -46,21 +48,23 @@ def coordinates(vectors):
     mean = vectors.mean(axis=0, dtype=np.float64)
     if values <= count:
         centred = vectors - mean
-        turned = centred @ np.linalg.eigh(centred.T @ centred)[1]
+        components = centred @ np.linalg.eigh(centred.T @ centred)[1]
     else:
-        products = np.zeros((count, count))
-        for start in range(0, values, _COLUMNS):
-            part = slice(start, start + _COLUMNS)
-            centred = vectors[:, part] - mean[part]
-            products += centred @ centred.T
-        energy, directions = np.linalg.eigh(products)
-        turned = directions * np.sqrt(np.maximum(energy, 0))
-    turned = turned[:, ::-1]
-    largest = np.take_along_axis(turned, np.abs(turned).argmax(axis=0)[None], axis=0)
-    return turned * np.where(largest < 0, -1, 1)
+        energy, directions = np.linalg.eigh(inner_products(vectors, mean))
+        components = directions * np.sqrt(np.maximum(energy, 0))
+    components = components[:, ::-1]
+    largest = np.take_along_axis(components, np.abs(components).argmax(axis=0)[None], axis=0)
+    return components * np.where(largest < 0, -1, 1)
 
 
-def layout(turned, method="tsne", *, perplexity=None, components=50, neighbours=5):
+def layout(
+    turned: np.ndarray,
+    method: Method = "tsne",
+    *,
+    perplexity: float | None = None,
+    components: int = 50,
+    neighbours: int = 5,
+) -> Layout:
     """Embed points in the plane by t-SNE or PCA.
 
     t-SNE (van der Maaten & Hinton, JMLR 2008; scikit-learn's Barnes-Hut) of the first principal components, initialised
@@ -92,21 +96,32 @@ def layout(turned, method="tsne", *, perplexity=None, components=50, neighbours=
     first = np.zeros((count, 2))
     first[:, : turned.shape[1]] = turned[:, :2]
     if not energy.any():
-        raise ValueError("All vectors are the same: there is nothing to lay out. Choose another layer or other images.")
+        raise ValueError("All vectors are the same, so they cannot be embedded. Choose another layer or other images.")
     near = min(neighbours, (count - 1) // 2)
     if method == "pca":
         trusted = trustworthiness(turned, first, n_neighbors=near)
-        return Layout(first.astype(np.float32), None, float(trusted), None, float(energy[:2].sum() / energy.sum()))
+        return Layout(
+            points=first.astype(np.float32),
+            perplexity=None,
+            trustworthiness=float(trusted),
+            kl=None,
+            kept=float(energy[:2].sum() / energy.sum()),
+        )
     start = 1e-4 * first / first[:, 0].std()  # as scikit-learn scales it
     with threadpool_limits(1):
         learner = TSNE(perplexity=perplexity, init=start.astype(np.float32), learning_rate="auto")
         points = learner.fit_transform(turned[:, :components].astype(np.float32))
     trusted = trustworthiness(turned, points, n_neighbors=near)
-    kept = energy[:components].sum() / energy.sum()
-    return Layout(points, perplexity, float(trusted), float(learner.kl_divergence_), float(kept))
+    return Layout(
+        points=points,
+        perplexity=perplexity,
+        trustworthiness=float(trusted),
+        kl=float(learner.kl_divergence_),
+        kept=float(energy[:components].sum() / energy.sum()),
+    )
 
 
-def check_layout(method, perplexity, count):
+def check_layout(method: str, perplexity: float | None, count: int) -> float | None:
     """The perplexity for this number of points; None for PCA.
 
     Raises:
@@ -115,7 +130,7 @@ def check_layout(method, perplexity, count):
     if method not in ("tsne", "pca"):
         raise ValueError(f"method must be 'tsne' or 'pca'; received {method!r}.")
     if count < 4:
-        raise ValueError(f"A layout needs at least 4 points; received {count}.")
+        raise ValueError(f"An embedding needs at least 4 points; received {count}.")
     is_number = isinstance(perplexity, int | float | np.number) and not isinstance(perplexity, bool)
     if perplexity is not None and not (is_number and perplexity >= 1):
         raise ValueError(f"perplexity must be a number of at least 1; received {perplexity!r}.")
@@ -126,12 +141,12 @@ def check_layout(method, perplexity, count):
     if perplexity >= count:
         raise ValueError(
             f"perplexity must be less than the number of points, {count}; received {perplexity!r}. "
-            f"Take more points, or at most perplexity={(count - 1) // 3 or 1}."
+            f"Use more points, or at most perplexity={(count - 1) // 3 or 1}."
         )
     return float(perplexity)
 
 
-def check_sklearn():
+def check_sklearn() -> None:
     """Check that scikit-learn is installed.
 
     Raises:

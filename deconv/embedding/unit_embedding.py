@@ -1,6 +1,9 @@
 """Embed the units of a layer in the plane, so that units with similar responses are close, and cluster them."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -8,11 +11,14 @@ import tensorflow as tf
 from deconv import graph
 from deconv.datasets.sampling import draw
 from deconv.embedding.clustering import clustered
-from deconv.embedding.layout import check_layout, check_sklearn, coordinates, layout
+from deconv.embedding.layout import Method, check_layout, check_sklearn, coordinates, layout
 from deconv.graph.compilation import compile_function
 from deconv.graph.receptive_field import plane
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_finite, check_positive, check_seed, prepare
+
+if TYPE_CHECKING:
+    import keras
 
 
 class UnitEmbedding(NamedTuple):
@@ -41,7 +47,7 @@ class UnitEmbedding(NamedTuple):
     points: np.ndarray
     clusters: np.ndarray
     centrality: np.ndarray
-    silhouettes: dict
+    silhouettes: dict[int, float]
     classes: np.ndarray
     preference: np.ndarray
     method: str
@@ -55,36 +61,37 @@ class UnitEmbedding(NamedTuple):
     __repr__ = short_repr
 
     @property
-    def count(self):
+    def count(self) -> int:  # type: ignore[override]
         """Number of clusters."""
         return int(self.clusters.max()) + 1
 
     @property
-    def silhouette(self):
+    def silhouette(self) -> float:
         """The mean silhouette of the clusters; 0 for a single one."""
         return self.silhouettes.get(self.count, 0.0)
 
-    def central(self, units=4):
+    def central(self, units: int = 4) -> list[np.ndarray]:
         """The channels of the most central units of each cluster: a list of int arrays of at most `units` numbers."""
         members = [np.flatnonzero(self.clusters == cluster) for cluster in range(self.count)]
-        return [self.units[some[np.argsort(-self.centrality[some], kind="stable")[:units]]] for some in members]
+        ordered = [places[np.argsort(-self.centrality[places], kind="stable")] for places in members]
+        return [self.units[places[:units]] for places in ordered]
 
 
 def embed_units(
-    model,
-    dataset,
-    layer,
-    method="tsne",
+    model: keras.Model,
+    dataset: Any,
+    layer: str | int,
+    method: Method = "tsne",
     *,
-    response="max",
-    clusters=None,
-    images=1000,
-    perplexity=None,
-    preprocess=None,
-    batch_size=64,
-    input_shape=None,
-    seed=0,
-):
+    response: Literal["max", "mean"] = "max",
+    clusters: int | None = None,
+    images: int = 1000,
+    perplexity: float | None = None,
+    preprocess: Callable | None = None,
+    batch_size: int = 64,
+    input_shape: tuple[int, int, int] | None = None,
+    seed: int = 0,
+) -> UnitEmbedding:
     """Embed the units of a layer in the plane, so that units that respond to the same images are close.
 
     A unit is represented by the vector of its responses to the images, centred and scaled to length 1. Half the squared
@@ -119,46 +126,55 @@ def embed_units(
     if response not in ("max", "mean"):
         raise ValueError(f"response must be 'max' or 'mean'; received {response!r}.")
     drawn = draw(dataset, images, seed)
-    found = responses(model, drawn.images, layer, response, preprocess, batch_size, input_shape)
-    spread = found.std(axis=0)
-    alive = spread > 1e-7 * np.abs(found.mean(axis=0))  # smaller deviations are rounding errors
-    units = np.flatnonzero(alive)
+    values = responses(model, drawn.images, layer, response, preprocess, batch_size, input_shape)
+    deviation = values.std(axis=0)
+    varies = deviation > 1e-7 * np.abs(values.mean(axis=0))  # smaller deviations are rounding errors
+    units = np.flatnonzero(varies)
     if len(units) < 4:
         raise ValueError(
-            f"At least 4 units of layer {layer!r} must respond differently to different images; of its {len(alive)}, "
-            f"{len(units)} do over {len(found)} images. Choose another layer or more images."
+            f"The responses of at least 4 units of layer {layer!r} must differ between images; over "
+            f"{len(values)} images, those of {len(units)} of its {len(varies)} units do. Choose another layer or more "
+            "images."
         )
     check_layout(method, perplexity, len(units))
-    standard = (found[:, units] - found[:, units].mean(axis=0)) / spread[units]
-    alike = standard.T / np.sqrt(len(found))
-    turned = coordinates(alike)
-    placed = layout(turned, method, perplexity=perplexity)
-    members, silhouettes = clustered(turned, clusters, seed)
+    standardised = (values[:, units] - values[:, units].mean(axis=0)) / deviation[units]
+    vectors = standardised.T / np.sqrt(len(values))
+    components = coordinates(vectors)
+    plane_layout = layout(components, method, perplexity=perplexity)
+    members, silhouettes = clustered(components, clusters, seed)
     classes = np.unique(drawn.labels[drawn.labels >= 0])
-    means = [standard[drawn.labels == label].mean(axis=0) for label in classes]
+    means = [standardised[drawn.labels == label].mean(axis=0) for label in classes]
     groups = [members == cluster for cluster in range(members.max() + 1)]
-    preference = [[some[group].mean() for some in means] for group in groups]
+    preference = [[mean[group].mean() for mean in means] for group in groups]
     return UnitEmbedding(
-        layer,
-        units,
-        np.flatnonzero(~alive),
-        placed.points,
-        members,
-        _centrality(alike, groups),
-        silhouettes,
-        classes,
-        np.reshape(preference, (len(groups), len(classes))),
-        method,
-        placed.perplexity,
-        placed.trustworthiness,
-        placed.kl,
-        placed.kept,
-        len(found),
-        seed,
+        layer=layer,
+        units=units,
+        dead=np.flatnonzero(~varies),
+        points=plane_layout.points,
+        clusters=members,
+        centrality=_centrality(vectors, groups),
+        silhouettes=silhouettes,
+        classes=classes,
+        preference=np.reshape(preference, (len(groups), len(classes))),
+        method=method,
+        perplexity=plane_layout.perplexity,
+        trustworthiness=plane_layout.trustworthiness,
+        kl=plane_layout.kl,
+        kept=plane_layout.kept,
+        images=len(values),
+        seed=seed,
     )
 
 
-def responses(model, images, layer, response="max", preprocess=None, batch_size=64, input_shape=None):
+def responses(
+    model: keras.Model,
+    images: np.ndarray,
+    layer: str | int,
+    response: Literal["max", "mean"] = "max",
+    preprocess: Callable | None = None,
+    batch_size: int = 64,
+    input_shape: tuple[int, int, int] | None = None,
+) -> np.ndarray:
     """Compute the response of each channel of a layer to each image, the maximum or mean of its activation map.
 
     Returns:
@@ -171,11 +187,11 @@ def responses(model, images, layer, response="max", preprocess=None, batch_size=
     image, cells = model_graph.inputs[0], int(np.prod(plane(step.output.shape)))
     reduce = tf.reduce_max if response == "max" else tf.reduce_mean
 
-    def look(batch):
+    def channel_responses(batch):
         maps = graph.run(model_graph, batch)[step.output]
         return reduce(tf.reshape(maps, [-1, cells, step.output.shape[-1]]), axis=1)
 
-    respond = compile_function(look, tf.TensorSpec((None, *image.shape), image.dtype))
+    respond = compile_function(channel_responses, tf.TensorSpec((None, *image.shape), image.dtype))
     parts = []
     for start in range(0, len(images), batch_size):
         batch = prepare(images[start : start + batch_size], preprocess, image.shape, image.dtype)
@@ -183,10 +199,10 @@ def responses(model, images, layer, response="max", preprocess=None, batch_size=
     return np.concatenate(parts)
 
 
-def _centrality(alike, groups):
+def _centrality(vectors, groups):
     """The correlation of each unit with the mean of its group."""
-    found = np.empty(len(alike))
+    correlation = np.empty(len(vectors))
     for group in groups:
-        centre = alike[group].mean(axis=0)
-        found[group] = alike[group] @ (centre / np.linalg.norm(centre))
-    return found
+        centre = vectors[group].mean(axis=0)
+        correlation[group] = vectors[group] @ (centre / np.linalg.norm(centre))
+    return correlation
