@@ -293,7 +293,7 @@ def test_the_sheet_of_units_has_a_row_of_pictures_for_each_cluster(method):
     found = embed_units(model, data, "conv", method)
     tops = cluster_tops(model, (200 * data[0], data[1]), found, units=3)
     sheet = unit_sheet(found, tops, ["red", "green", "blue"], "colours")
-    assert "8 units of conv; 1 that say the same of all images are left out" in sheet.get_suptitle()
+    assert "8 units of conv; 1 with the same response to all images omitted" in sheet.get_suptitle()
     pictures = [ax for ax in sheet.axes if any(text.get_text().startswith("unit ") for text in ax.texts)]
     named = [[int(text.get_text()[5:]) for text in ax.texts] for ax in pictures]
     assert named == [tops.units[tops.clusters == cluster].tolist() for cluster in range(3)]

@@ -363,7 +363,7 @@ def test_the_sheet_frames_jumps_and_no_others_and_names_epochs_and_channels():
     assert len([patch for patch in ax.patches if isinstance(patch, Rectangle)]) == found.jumps.sum() == 2
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1", "2", "10", "40"]
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["0", "1"]
-    assert "silent: no image excites it" in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "inactive: no image activates the channel" in [text.get_text() for text in figure.legends[0].get_texts()]
     frame = ax.patches[0]
     assert ax.get_xticks()[2] == pytest.approx(frame.get_x() + frame.get_width() / 2)
     assert ax.get_yticks()[0] == pytest.approx(frame.get_y() + frame.get_height() / 2)

@@ -148,7 +148,7 @@ def test_a_sheet_of_the_network_has_a_picture_for_every_stage_of_every_layer(nam
     maps = feature_maps(model, pixels)
     figure = network_sheet(np.full((*model.input_shape[1:3], 1), 0.5), maps, name)
     titles = [ax.get_title(loc="left") for ax in figure.axes if ax.images and ax.get_title(loc="left")]
-    stages = ("before the activation", "after it", "after pooling")
+    stages = ("before the activation", "after the activation", "after pooling")
     assert titles == [
         f"{layer}, {stage}"
         for found in maps.values()

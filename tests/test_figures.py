@@ -178,7 +178,7 @@ def test_a_silent_channel_is_named_and_shows_no_patch(subject):
         picture for picture in figures.RECIPES["fig2"](subject._replace(model=model)) if "conv2" in picture.name
     ]
     titles = {ax.get_title(): ax for ax in sheet.figure.axes}
-    shown = np.asarray(titles["channel 5, silent"].images[0].get_array())
+    shown = np.asarray(titles["channel 5, inactive"].images[0].get_array())
     assert len(np.unique(shown.reshape(-1, 3), axis=0)) == 2  # the colour of the gaps, and the white margin
 
 
@@ -418,7 +418,7 @@ def test_the_numbers_of_fig_2_are_those_of_the_channels_shown_and_count_all_sile
     assert "9 channels, drawn at random from 20" in picture.caption and "9 of 20 channels" in picture.title
     titles = [ax.get_title() for ax in picture.figure.axes if ax.get_title()]
     assert [title.split(",")[0] for title in titles] == [f"channel {channel}" for channel in shown]
-    assert [title.endswith("silent") for title in titles] == [place == 2 for place in range(9)]
+    assert [title.endswith("inactive") for title in titles] == [place == 2 for place in range(9)]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,16 @@
 """Network architecture drawn as a row of blocks (Fig. 3)."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
+from deconv.plotting.layer_results import Stage
 from deconv.plotting.plain_text import plain_text, texts
 
 _PER_ROW = 9
@@ -12,7 +18,7 @@ _COLOURS = {"image": "#c9d7ea", "maps": "#a8c6a0", "later": "#d8e6d4", "units": 
 
 
 @plain_text
-def architecture_sheet(image, stages, title):
+def architecture_sheet(image: Sequence[int], stages: Sequence[Stage], title: str) -> Figure:
     """Draw a network from left (image) to right (classes). The height of a block grows with the side of its maps.
 
     Args:
@@ -24,9 +30,10 @@ def architecture_sheet(image, stages, title):
     Returns:
         The Matplotlib figure.
     """
-    columns = [("image", [image], [_by(image)])] + [(stage.name, stage.shapes, _told(stage)) for stage in stages]
+    columns: list[tuple[str, Sequence[Sequence[int]], list[str]]] = [("image", [image], [_by(image)])]
+    columns += [(stage.name, stage.shapes, _description(stage)) for stage in stages]
     rows = -(-len(columns) // _PER_ROW)
-    wide, deep = min(len(columns), _PER_ROW) * 2.0, 0.9 + 0.25 * max(len(told) for _, _, told in columns)
+    wide, deep = min(len(columns), _PER_ROW) * 2.0, 0.9 + 0.25 * max(len(lines) for _, _, lines in columns)
     fig, axes = plt.subplots(
         rows, 1, figsize=(0.9 * wide, (0.9 * (deep + 4.0)) * rows + 0.5), squeeze=False, layout="constrained"
     )
@@ -34,18 +41,18 @@ def architecture_sheet(image, stages, title):
         part = columns[number * _PER_ROW : (number + 1) * _PER_ROW]
         ax.set(xlim=(0, wide), ylim=(-deep, 4.0), aspect="equal")
         ax.axis("off")
-        for place, (name, shapes, told) in enumerate(part):
+        for place, (name, shapes, lines) in enumerate(part):
             left = 2.0 * place + 0.12
             for order, shape in enumerate(shapes):
                 colour = "image" if name == "image" else "units" if len(shape) == 1 else "later" if order else "maps"
                 left = _block(ax, left, shape, _COLOURS[colour]) + 0.1
             ax.text(2.0 * place + 0.12, -0.25, *texts([name]), weight="bold", fontsize=11, va="top")
-            ax.text(2.0 * place + 0.12, -0.62, "\n".join(texts(told)), fontsize=8.5, va="top", linespacing=1.3)
+            ax.text(2.0 * place + 0.12, -0.62, "\n".join(texts(lines)), fontsize=8.5, va="top", linespacing=1.3)
     fig.suptitle(title)
     return fig
 
 
-def _block(ax, left, shape, colour):
+def _block(ax: Axes, left: float, shape: Sequence[int], colour: str) -> float:
     """Draw one block on the base line and return the x coordinate of its right edge."""
     count = shape[-1]
     if len(shape) == 1:
@@ -64,13 +71,14 @@ def _block(ax, left, shape, colour):
     return left + width + slant
 
 
-def _told(stage):
+def _description(stage: Stage) -> list[str]:
+    """Lines below a stage: operations, number of weights, receptive field and stride of its units in pixels."""
     lines = [part for what in (stage.what, *(what for what, _ in stage.followers)) for part in what.split(", ")]
     lines.append(f"{stage.parameters:,} weights")
-    if stage.sees is not None:
-        lines += [f"sees {_by(stage.sees)}", f"every {_by(stage.every)}"]
+    if stage.sees is not None and stage.every is not None:
+        lines += [f"receptive field {_by(stage.sees)}", f"stride {_by(stage.every)}"]
     return lines
 
 
-def _by(sizes):
+def _by(sizes: Sequence[int]) -> str:
     return "×".join(map(str, sizes))

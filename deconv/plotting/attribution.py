@@ -1,6 +1,12 @@
 """Figure of an image and the attribution maps of several methods."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
 
 from deconv.plotting.grids import show_picture, signed_bar
 from deconv.plotting.plain_text import plain_text, texts
@@ -13,7 +19,15 @@ _NAMES = {"input_x_gradient": "input × gradient", "smooth_grad": "SmoothGrad", 
 
 
 @plain_text
-def attribution_sheet(images, maps, labels, title, *, seconds=None, scale="its own largest magnitude"):
+def attribution_sheet(
+    images: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    labels: Sequence[str],
+    title: str,
+    *,
+    seconds: Mapping[str, float] | None = None,
+    scale: str = "its own largest magnitude",
+) -> Figure:
     """Draw one row per image: the image, then the map of each method. A single image may take several rows.
 
     Args:
@@ -28,7 +42,7 @@ def attribution_sheet(images, maps, labels, title, *, seconds=None, scale="its o
         The Matplotlib figure.
     """
     names = [_titled(name, (seconds or {}).get(name)) for name in maps]
-    rows = [[image, *found] for image, *found in zip(images, *maps.values(), strict=True)]
+    rows = [list(row) for row in zip(images, *maps.values(), strict=True)]
     columns = len(maps) + 1
     if len(images) == 1:
         columns = -(-columns // -(-columns // _COLUMNS))
@@ -52,7 +66,7 @@ def attribution_sheet(images, maps, labels, title, *, seconds=None, scale="its o
     return fig
 
 
-def _titled(name, seconds):
+def _titled(name: str, seconds: float | None) -> str:
     """Display name of a method, followed by its run time."""
     words = _NAMES.get(name, name.replace("_", " "))
     if seconds is None:

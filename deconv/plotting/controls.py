@@ -1,15 +1,24 @@
 """Figures of the control experiments: projections after exchanging the unit, the switches or the weights."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from deconv.plotting.display import pixels, signed
 from deconv.plotting.grids import show_picture, signed_bar
 from deconv.plotting.plain_text import plain_text, texts
+from deconv.plotting.results import Cascade, Controls
 
 MEASURES = {
     "pearson": "Pearson's correlation\nof signed values",
-    "coarse": "the same\nof blurred pictures",
+    "coarse": "Pearson's correlation\nof blurred projections",
     "spearman": "Spearman's correlation\nof magnitudes",
     "ssim": "structural similarity\n(SSIM)",
 }
@@ -26,14 +35,22 @@ _HEADS = {
 _KINDS = {
     "tab:blue": ("same unit, other switches", ("shuffled switches", "another image's switches")),
     "tab:orange": ("other unit, same switches", ("another channel", "another unit")),
-    "0.6": ("neither kept", ("both",)),
-    "tab:green": ("another method, or the image's edges", ("guided backprop", "gradient", "edges")),
+    "0.6": ("other unit, other switches", ("both",)),
+    "tab:green": ("other method, or edges of the image", ("guided backprop", "gradient", "edges")),
 }
 _METHODS = {"deconvnet": ("tab:blue", "o"), "guided_backprop": ("tab:green", "s"), "gradient": ("tab:red", "^")}
 
 
 @plain_text
-def controls_sheet(images, found, title, *, measure="pearson", in_colour=None, contrast=100.0):
+def controls_sheet(
+    images: np.ndarray,
+    found: Controls,
+    title: str,
+    *,
+    measure: Literal["pearson", "coarse", "spearman", "ssim"] = "pearson",
+    in_colour: Callable[[np.ndarray], np.ndarray] | None = None,
+    contrast: float = 100.0,
+) -> Figure:
     """Draw one row per image: its projection, the control projections and their similarity to the original projection.
 
     Args:
@@ -58,29 +75,28 @@ def controls_sheet(images, found, title, *, measure="pearson", in_colour=None, c
     )
     _column(axes[:, 0], pixels(images), "image", [""] * count)
     top, left, bottom, right = np.asarray(found.windows[:count]).T
-    for ax, *corners in zip(axes[:, 0], left - 0.5, top - 0.5, right - left, bottom - top, strict=True):
-        *corner, wide, high = corners
-        ax.add_patch(plt.Rectangle(corner, wide, high, fill=False, edgecolor="tab:red", linewidth=1))
+    for ax, x, y, wide, high in zip(axes[:, 0], left - 0.5, top - 0.5, right - left, bottom - top, strict=True):
+        ax.add_patch(Rectangle((x, y), wide, high, fill=False, edgecolor="tab:red", linewidth=1))
     for ax, channel in zip(axes[:, 0], found.channels, strict=False):
         ax.set_ylabel(f"ch. {channel}", fontsize=8)
-    _column(axes[:, 1], _shown(found.picture[:count], in_colour, contrast), "deconvnet,\nas it is", [""] * count)
+    _column(axes[:, 1], _shown(found.picture[:count], in_colour, contrast), "deconvnet,\nunchanged", [""] * count)
     for column, (control, pictures) in zip(axes.T[2:], found.pictures.items(), strict=True):
         values = found.likeness[control][measure][:count]
-        told = ["none" if np.isnan(value) else f"{value:.2f}".replace("-", "−") for value in values]
+        labels = ["none" if np.isnan(value) else f"{value:.2f}".replace("-", "−") for value in values]
         if control == "edges":
             largest = pictures[:count].max(axis=(1, 2, 3), keepdims=True)
             shown = 1 - pictures[:count] / np.where(largest > 0, largest, 1)
         else:
             shown = _shown(pictures[:count], in_colour, contrast)
-        _column(column, shown, _HEADS[control], told)
+        _column(column, shown, _HEADS[control], labels)
     whole = "its own largest magnitude" if contrast == 100 else f"the {contrast:g}th percentile of its magnitudes"
-    signed_bar(fig, axes, f"picture / {whole}; above each: {MEASURES[measure]}".replace("\n", " "))
+    signed_bar(fig, axes, f"projection / {whole}; above each projection: {MEASURES[measure]}".replace("\n", " "))
     fig.suptitle(title)
     return fig
 
 
 @plain_text
-def controls_chart(found, title):
+def controls_chart(found: Controls, title: str) -> Figure:
     """Draw the similarity of each control to the original projection: mean and standard deviation, for every measure.
 
     Args:
@@ -108,14 +124,14 @@ def controls_chart(found, title):
         ax.grid(axis="x", color="0.92")
         ax.set_axisbelow(True)
     axes[0].set_yticks(places, [_HEADS[control].replace("\n", " ") for control in found.likeness], fontsize=9)
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colour, label=text) for colour, (text, _) in _KINDS.items()]
+    handles = [Rectangle((0, 0), 1, 1, color=colour, label=text) for colour, (text, _) in _KINDS.items()]
     fig.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
     fig.suptitle(title)
     return fig
 
 
 @plain_text
-def cascade_chart(found, title):
+def cascade_chart(found: Cascade, title: str) -> Figure:
     """Draw the similarity to the projections of the trained network as layers are randomised from the top down.
 
     Args:
@@ -161,12 +177,14 @@ def cascade_chart(found, title):
     return fig
 
 
-def _shown(pictures, in_colour, contrast):
-    pictures = np.nan_to_num(pictures)
-    return signed(pictures if in_colour is None else in_colour(pictures), percentile=contrast)
+def _shown(
+    projections: np.ndarray, in_colour: Callable[[np.ndarray], np.ndarray] | None, contrast: float
+) -> np.ndarray:
+    projections = np.nan_to_num(projections)
+    return signed(projections if in_colour is None else in_colour(projections), percentile=contrast)
 
 
-def _column(axes, pictures, head, told):
-    for row, (ax, picture, text) in enumerate(zip(axes, pictures, told, strict=True)):
-        show_picture(picture, ax)
+def _column(axes: Iterable[Axes], images: np.ndarray, head: str, labels: Sequence[str]) -> None:
+    for row, (ax, image, text) in enumerate(zip(axes, images, labels, strict=True)):
+        show_picture(image, ax)
         ax.set_title(f"{head}\n{text}" if row == 0 else text, fontsize=8)

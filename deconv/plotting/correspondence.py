@@ -1,16 +1,29 @@
 """Figures of the correspondence experiment: images with occluded parts, and the similarity of the feature changes."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from deconv.plotting.grids import show_picture
+from deconv.plotting.layer_results import Distances
 from deconv.plotting.plain_text import plain_text, texts
 
 _OF_PARTS, _OF_RANDOM, _OF_OTHERS = "tab:blue", "tab:orange", "0.6"
 
 
 @plain_text
-def hidden_sheet(pictures, rectangles, names, heads, title):
+def hidden_sheet(
+    pictures: np.ndarray,
+    rectangles: Sequence[np.ndarray | None],
+    names: Sequence[str],
+    heads: Sequence[str],
+    title: str,
+) -> Figure:
     """Draw one row per part and one column per image, with a frame around the occluded rectangle (Fig. 8).
 
     Args:
@@ -33,7 +46,7 @@ def hidden_sheet(pictures, rectangles, names, heads, title):
             if frames is not None:
                 top, left, bottom, right = frames[place]
                 ax.add_patch(
-                    plt.Rectangle(
+                    Rectangle(
                         (left - 0.5, top - 0.5),
                         right - left,
                         bottom - top,
@@ -50,7 +63,12 @@ def hidden_sheet(pictures, rectangles, names, heads, title):
 
 
 @plain_text
-def distance_bars(groups, controls, layers, title):
+def distance_bars(
+    groups: Mapping[str, Mapping[str, Mapping[str, Distances]]],
+    controls: Mapping[str, str],
+    layers: Sequence[str],
+    title: str,
+) -> Figure:
     """Draw mean and spread of the distances of every part and of random places, as bars (Table 1).
 
     Args:
@@ -72,19 +90,19 @@ def distance_bars(groups, controls, layers, title):
     colours = dict(zip(controls, (_OF_RANDOM, _OF_OTHERS), strict=False))
     band = next(iter(controls))
     kinds = (
-        ("of_all", "of all entries, the share\nwhose signs differ"),
-        ("of_changed", "of the entries that changed in either image,\nthe share whose signs differ"),
+        ("of_all", "share of all entries\nwith different signs"),
+        ("of_changed", "share of the entries that changed in either image\nwith different signs"),
     )
     for row, (kind, words) in zip(axes, kinds, strict=True):
         for ax, layer in zip(row, layers, strict=True):
             most = 0.0
             for _, distances, parts, places in bars:
-                found = [getattr(distances[layer][part], kind) for part in parts]
-                means = [_known(np.mean, values) for values in found]
-                spreads = [_known(np.std, values) for values in found]
+                samples = [getattr(distances[layer][part], kind) for part in parts]
+                means = [_known(np.mean, values) for values in samples]
+                spreads = [_known(np.std, values) for values in samples]
                 ax.barh(places, means, 0.75, color=[colours.get(part, _OF_PARTS) for part in parts], zorder=2)
                 ax.errorbar(means, places, xerr=spreads, fmt="none", ecolor="0.15", capsize=2.5, linewidth=1, zorder=3)
-                draws = [_known(np.mean, draw) for draw in found[parts.index(band)]]
+                draws = [_known(np.mean, draw) for draw in samples[parts.index(band)]]
                 low, high = np.quantile([mean for mean in draws if not np.isnan(mean)] or [0], [0.05, 0.95])
                 span = [places[0] - 0.5, places[-1] + 0.5]
                 ax.fill_betweenx(span, low, high, color=_OF_RANDOM, alpha=0.25, linewidth=0, zorder=1)
@@ -95,15 +113,18 @@ def distance_bars(groups, controls, layers, title):
         names = [f"{object}, {part}" if object else part for object, _, parts, _ in bars for part in parts]
         row[0].set_yticks(np.concatenate([places for *_, places in bars]), texts(names), fontsize=9)
     axes[0, 0].invert_yaxis()
-    shown = [("the same part hidden", _OF_PARTS, 1), *((text, colours[part], 1) for part, text in controls.items())]
-    shown.append((f"means of single draws of '{band}', 5th to 95th percentile", _OF_RANDOM, 0.25))
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colour, alpha=alpha, label=text) for text, colour, alpha in shown]
+    entries: list[tuple[str, str, float]] = [
+        ("same part occluded", _OF_PARTS, 1),
+        *((text, colours[part], 1) for part, text in controls.items()),
+    ]
+    entries.append((f"means of single draws of '{band}', 5th to 95th percentile", _OF_RANDOM, 0.25))
+    handles = [Rectangle((0, 0), 1, 1, color=colour, alpha=alpha, label=text) for text, colour, alpha in entries]
     fig.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8)
     fig.suptitle(title)
     return fig
 
 
-def _known(summary, values):
+def _known(summary: Callable[[np.ndarray], float], values: np.ndarray) -> float:
     """Apply `summary` (mean or standard deviation) to the values that are not NaN; NaN if all are."""
     known = values[~np.isnan(values)]
     return summary(known) if known.size else np.nan

@@ -4,12 +4,21 @@ Images have pixels between 0 and 255. Projections are signed: zero is mid-grey, 
 lighter than the background and values that inhibit it are darker, and tiles on one scale can be compared.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+from typing import Literal
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 SCALES = ("tile", "shared")
 
 
-def signed(pictures, scale="tile", percentile=100.0):
+def signed(
+    pictures: ArrayLike, scale: Literal["tile", "shared"] | float = "tile", percentile: float = 100.0
+) -> np.ndarray:
     """Convert signed images to intensities between 0 and 1, with zero at 0.5.
 
     Args:
@@ -32,19 +41,21 @@ def signed(pictures, scale="tile", percentile=100.0):
         largest = np.nanpercentile(sizes, percentile, axis=1)[:, None, None, None]
     elif isinstance(scale, str) and scale == "shared":
         largest = np.nanpercentile(sizes, percentile)
-    elif np.isscalar(scale) and not isinstance(scale, str) and scale > 0:
+    elif isinstance(scale, Real) and scale > 0:
         largest = scale
     else:
         raise ValueError(f"scale must be 'tile', 'shared' or a number above zero; received {scale!r}.")
     return 0.5 + 0.5 * np.clip(np.divide(pictures, np.where(np.equal(largest, 0), 1, largest)), -1, 1)
 
 
-def pixels(images):
+def pixels(images: ArrayLike) -> np.ndarray:
     """Convert images in pixel units (0 to 255) to intensities between 0 and 1."""
     return np.clip(np.asarray(images, np.float64) / 255, 0, 1)
 
 
-def crop(pictures, windows, size=None, outside=np.nan):
+def crop(
+    pictures: np.ndarray, windows: ArrayLike, size: tuple[int, int] | None = None, outside: float = np.nan
+) -> np.ndarray:
     """Cut a window out of each image.
 
     Windows clipped at the image border are smaller. The missing part is filled with `outside` on the side of that
@@ -70,7 +81,7 @@ def crop(pictures, windows, size=None, outside=np.nan):
     return cuts
 
 
-def _missing_before(first, last, length, size):
+def _missing_before(first: int, last: int, length: int, size: int) -> int:
     """Number of cells missing before the first cell of a window: all if the window touches the border only there."""
     missing = size - (last - first)
     if first == 0 and last < length:
@@ -78,7 +89,9 @@ def _missing_before(first, last, length, size):
     return 0 if first > 0 else missing // 2
 
 
-def mosaic(tiles, columns, gap=1, background=1.0):
+def mosaic(
+    tiles: np.ndarray, columns: int, gap: int = 1, background: float | Sequence[float] | np.ndarray = 1.0
+) -> np.ndarray:
     """Arrange tiles row by row in one image.
 
     Args:

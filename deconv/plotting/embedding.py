@@ -1,19 +1,36 @@
 """Figures of embeddings: images of a layer as points and thumbnails; units, their clusters and their projections."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import color_sequences
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 from deconv.plotting.display import crop, pixels, signed
 from deconv.plotting.grids import GAP, bare, show_picture, signed_bar
 from deconv.plotting.plain_text import plain_text, texts
+from deconv.plotting.results import ClusterTops, Embedding, UnitEmbedding
 
-_NOTE = "Who is near whom means something; distances between clusters, and their sizes, do not."
+_NOTE = "Neighbourhoods are meaningful; sizes of clusters and distances between clusters are not."
 _NO_CLASS = (0.75, 0.75, 0.75)
+_ClassNames = Sequence[str] | Mapping[int, str] | None
 
 
 @plain_text
-def embedding_sheet(found, images=None, class_names=None, title=None):
+def embedding_sheet(
+    found: Embedding,
+    images: np.ndarray | None = None,
+    class_names: _ClassNames = None,
+    title: str | None = None,
+) -> Figure:
     """Draw the images of an embedding as points coloured by class and, beside them, as thumbnails.
 
     Args:
@@ -28,23 +45,21 @@ def embedding_sheet(found, images=None, class_names=None, title=None):
     widths = [6.4] if images is None else [6.2, 8.0]
     across, down = np.ptp(found.points, axis=0)
     tall = widths[-1] * float(np.clip(down / across, 0.5, 1.1)) + 1.3
-    options = {"width_ratios": widths, "squeeze": False, "layout": "constrained"}
+    options: dict[str, Any] = {"width_ratios": widths, "squeeze": False, "layout": "constrained"}
     fig, axes = plt.subplots(1, len(widths), figsize=(sum(widths), tall), **options)
     legend = _points(axes[0, 0], found, class_names)
     if images is not None:
         picture, extent, shown = thumbnails(found.points, images, _colours(found.labels)[0])
         axes[0, 1].imshow(picture, extent=extent, interpolation="nearest")
         bare(axes[0, 1])
-        axes[0, 1].set_title(
-            f"{len(shown)} of the same images, each at the free place nearest to its point", fontsize=9
-        )
+        axes[0, 1].set_title(f"{len(shown)} of these images, each in the free cell nearest to its point", fontsize=9)
     axes[0, 0].set_aspect("equal", adjustable="box")
     _finish(fig, title or f"{found.layer}: {in_words(found)}", legend, 5 * len(widths))
     return fig
 
 
 @plain_text
-def embedding_row(embeddings, title, class_names=None):
+def embedding_row(embeddings: Sequence[Embedding], title: str, class_names: _ClassNames = None) -> Figure:
     """Draw several embeddings of the same images side by side, as points coloured by class.
 
     Args:
@@ -63,16 +78,24 @@ def embedding_row(embeddings, title, class_names=None):
     )
     for ax in axes.flat[count:]:
         ax.axis("off")
-    for ax, found in zip(axes.flat, embeddings, strict=False):
-        legend = _points(ax, found, class_names, size=7)
-        axis = f"trustworthiness {found.trustworthiness:.3f}"
-        ax.set_title(*texts([f"{found.layer}\n{axis}"]), fontsize=9)
-    _finish(fig, f"{title}\n{in_words(found, trust=False)}", legend, 3 * columns)
+    for ax, embedding in zip(axes.flat, embeddings, strict=False):
+        legend = _points(ax, embedding, class_names, size=7)
+        quality = f"trustworthiness {embedding.trustworthiness:.3f}"
+        ax.set_title(*texts([f"{embedding.layer}\n{quality}"]), fontsize=9)
+    _finish(fig, f"{title}\n{in_words(embeddings[-1], trust=False)}", legend, 3 * columns)
     return fig
 
 
 @plain_text
-def unit_sheet(found, tops=None, class_names=None, title=None, *, percentile=100.0, to_pixels=None):
+def unit_sheet(
+    found: UnitEmbedding,
+    tops: ClusterTops | None = None,
+    class_names: _ClassNames = None,
+    title: str | None = None,
+    *,
+    percentile: float = 100.0,
+    to_pixels: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> Figure:
     """Draw the units of a layer as points coloured by cluster, with class responses and projections of each cluster.
 
     Args:
@@ -98,12 +121,12 @@ def unit_sheet(found, tops=None, class_names=None, title=None, *, percentile=100
         _preference(fig, fig.add_subplot(grid[:, 1]), found, class_names)
     if tops is not None:
         axes = [fig.add_subplot(grid[cluster, -1]) for cluster in range(count)]
-        _cluster_pictures(axes, found, tops, colours, percentile, to_pixels)
+        _draw_clusters(axes, tops, colours, percentile, to_pixels)
         scale = (
             "its own largest magnitude" if percentile == 100 else f"the {percentile:g}th percentile of its magnitudes"
         )
         signed_bar(fig, axes, f"projection / {scale}")
-    dead = f"; {len(found.dead)} that say the same of all images are left out" if len(found.dead) else ""
+    dead = f"; {len(found.dead)} with the same response to all images omitted" if len(found.dead) else ""
     words = (
         f"{len(found.units)} units of {found.layer}{dead}: {_method(found)} of their responses to {found.images:,} "
         f"images, seed {found.seed}, trustworthiness {found.trustworthiness:.3f}"
@@ -113,7 +136,16 @@ def unit_sheet(found, tops=None, class_names=None, title=None, *, percentile=100
     return fig
 
 
-def thumbnails(points, images, frames, *, side=None, size=1300, border=2, field=1.5):
+def thumbnails(
+    points: np.ndarray,
+    images: np.ndarray,
+    frames: np.ndarray,
+    *,
+    side: int | None = None,
+    size: int = 1300,
+    border: int = 2,
+    field: float = 1.5,
+) -> tuple[np.ndarray, tuple[float, float, float, float], np.ndarray]:
     """Place images on a grid over the plane, each in the free cell nearest to its point.
 
     Args:
@@ -138,7 +170,8 @@ def thumbnails(points, images, frames, *, side=None, size=1300, border=2, field=
     where = np.stack([high[1] - points[:, 1], points[:, 0] - low[0]], axis=1) * scale / box  # in cells, from 0
     counts = np.floor(where.max(axis=0)).astype(int) + 2
     cells = np.stack(np.meshgrid(*map(np.arange, counts), indexing="ij"), axis=-1).reshape(-1, 2)
-    picture, free, shown = np.ones((*(counts * box), 3)), np.ones(len(cells), bool), []
+    picture, free = np.ones((*(counts * box), 3)), np.ones(len(cells), bool)
+    shown: list[int] = []
     for number, place in enumerate(where):
         away = np.where(free, np.hypot(*(cells - place).T), np.inf)
         if away.min() > field:
@@ -157,20 +190,21 @@ def thumbnails(points, images, frames, *, side=None, size=1300, border=2, field=
     return picture, extent, np.array(shown)
 
 
-def in_words(found, *, trust=True):
+def in_words(found: Embedding, *, trust: bool = True) -> str:
     """Describe an embedding in words: method, number of images, perplexity, seed and trustworthiness."""
-    trusted = f", trustworthiness {found.trustworthiness:.3f}" if trust else ""
-    return f"{_method(found)} of {len(found.ids):,} images, seed {found.seed}{trusted}"
+    quality = f", trustworthiness {found.trustworthiness:.3f}" if trust else ""
+    return f"{_method(found)} of {len(found.ids):,} images, seed {found.seed}{quality}"
 
 
-def _method(found):
+def _method(found: Embedding | UnitEmbedding) -> str:
     return "PCA" if found.method == "pca" else f"t-SNE (perplexity {found.perplexity:.3g})"
 
 
-def _points(ax, found, class_names, size=14):
+def _points(ax: Axes, found: Embedding, class_names: _ClassNames, size: float = 14) -> list[Line2D]:
     """Draw images as points and return the entries of the legend."""
     colours, classes = _colours(found.labels)
-    ax.scatter(*found.points.T, c=colours, s=size, linewidths=0)
+    x, y = found.points.T
+    ax.scatter(x, y, c=colours, s=size, linewidths=0)
     ax.set_aspect("equal", adjustable="datalim")
     ax.set(xticks=[], yticks=[])
     if found.method == "pca":
@@ -182,24 +216,25 @@ def _points(ax, found, class_names, size=14):
     names = [label if class_names is None else class_names[label] for label in classes]
     palette = _palette(len(classes))
     dots = [
-        plt.Line2D([], [], marker="o", linestyle="", color=colour, label=name)
+        Line2D([], [], marker="o", linestyle="", color=colour, label=name)
         for colour, name in zip(palette, texts(names), strict=True)
     ]
     if (found.labels < 0).any():
-        dots.append(plt.Line2D([], [], marker="o", linestyle="", color=_NO_CLASS, label="no class"))
+        dots.append(Line2D([], [], marker="o", linestyle="", color=_NO_CLASS, label="no class"))
     return dots
 
 
-def _finish(fig, title, legend, columns):
+def _finish(fig: Figure, title: str, legend: list[Line2D], columns: int) -> None:
     if legend:
         fig.legend(handles=legend, loc="outside lower center", ncols=min(columns, len(legend)), fontsize=9)
     fig.suptitle("\n".join(texts([title, _NOTE])), fontsize=11)
 
 
-def _unit_points(ax, found, colours):
-    ax.scatter(*found.points.T, c=colours[found.clusters], s=150 if len(found.units) <= 150 else 25, linewidths=0)
-    for unit, point in zip(found.units, found.points, strict=True) if len(found.units) <= 150 else ():
-        ax.text(*point, str(unit), fontsize=6.5, ha="center", va="center")
+def _unit_points(ax: Axes, found: UnitEmbedding, colours: np.ndarray) -> None:
+    x, y = found.points.T
+    ax.scatter(x, y, c=colours[found.clusters], s=150 if len(found.units) <= 150 else 25, linewidths=0)
+    for unit, (x, y) in zip(found.units, found.points, strict=True) if len(found.units) <= 150 else ():
+        ax.text(x, y, str(unit), fontsize=6.5, ha="center", va="center")
     ax.set_aspect("equal", adjustable="datalim")
     ax.set(xticks=[], yticks=[])
     for spine in ax.spines.values():
@@ -207,7 +242,7 @@ def _unit_points(ax, found, colours):
     ax.set_title(f"{found.count} clusters (k-means), mean silhouette {found.silhouette:.2f}", fontsize=9)
 
 
-def _preference(fig, ax, found, class_names):
+def _preference(fig: Figure, ax: Axes, found: UnitEmbedding, class_names: _ClassNames) -> None:
     classes = found.classes[:20]
     values = found.preference[:, :20]
     most = np.abs(values).max() or 1
@@ -223,7 +258,13 @@ def _preference(fig, ax, found, class_names):
     bar.ax.tick_params(labelsize=7)
 
 
-def _cluster_pictures(axes, found, tops, colours, percentile, to_pixels):
+def _draw_clusters(
+    axes: Sequence[Axes],
+    tops: ClusterTops,
+    colours: np.ndarray,
+    percentile: float,
+    to_pixels: Callable[[np.ndarray], np.ndarray] | None,
+) -> None:
     """Draw one row per cluster: projections and image patches of its most central units."""
     projections = tops.projections if to_pixels is None else to_pixels(tops.projections)
     pairs = [signed(crop(projections, tops.windows), percentile=percentile), crop(pixels(tops.images), tops.windows)]
@@ -246,14 +287,14 @@ def _cluster_pictures(axes, found, tops, colours, percentile, to_pixels):
             label = f"unit {tops.units[unit]}"
             ax.text((place + 0.5) * step - 1.5 * gap, -0.02 * row.shape[0] - 1, label, fontsize=7, ha="center")
         ax.set_ylabel(str(cluster), rotation=0, ha="right", va="center", fontsize=9, color="black")
-        ax.add_patch(plt.Rectangle((-2.2 * gap, 0), 1.2 * gap, row.shape[0], color=colours[cluster], clip_on=False))
+        ax.add_patch(Rectangle((-2.2 * gap, 0), 1.2 * gap, row.shape[0], color=colours[cluster], clip_on=False))
         ax.set_xlim(-2.4 * gap, row.shape[1])
     outside = "\n(blue: outside of the image)" if np.isnan(pairs[1]).any() else ""
-    words = f"most central units: strongest projection, and what it saw{outside}"
+    words = f"most central units: strongest projection and its image patch{outside}"
     axes[0].set_title(words, fontsize=9, pad=14)
 
 
-def _colours(labels):
+def _colours(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the colour of each label (grey for unlabelled points) and the sorted classes."""
     classes, places = np.unique(labels[labels >= 0], return_inverse=True)
     colours = np.tile(np.array(_NO_CLASS), (len(labels), 1))
@@ -261,14 +302,14 @@ def _colours(labels):
     return colours, classes
 
 
-def _palette(count):
+def _palette(count: int) -> np.ndarray:
     """Return `count` distinct colours, `(count, 3)`."""
     if count <= 20:
-        return np.array(plt.get_cmap("tab10" if count <= 10 else "tab20").colors)[:count]
+        return np.array(color_sequences["tab10" if count <= 10 else "tab20"])[:count]
     return plt.get_cmap("turbo")(np.linspace(0, 1, count))[:, :3]
 
 
-def _small(image, size):
+def _small(image: np.ndarray, size: Sequence[int] | np.ndarray) -> np.ndarray:
     """Resize an image in pixel units to `(*size, 3)` intensities."""
     whole = np.broadcast_to(np.clip(image, 0, 255), (*image.shape[:2], 3)).astype(np.uint8)
-    return np.asarray(Image.fromarray(whole).resize(tuple(int(side) for side in size[::-1]), Image.BOX)) / 255
+    return np.asarray(Image.fromarray(whole).resize((int(size[1]), int(size[0])), Image.Resampling.BOX)) / 255

@@ -1,15 +1,22 @@
 """Figures of features over the training epochs: projections, and curves of their convergence (Fig. 4)."""
 
+from __future__ import annotations
+
 import io
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from deconv.plotting.display import mosaic, signed
 from deconv.plotting.grids import GAP, bare, signed_bar
 from deconv.plotting.plain_text import plain_text
+from deconv.plotting.results import Evolution, Settling
 
 JUMP = (0.9, 0.45, 0.0)
 """Colour of the frame around the projection at an epoch where the feature jumps."""
@@ -18,7 +25,13 @@ _LEAST = 60
 
 
 @plain_text
-def evolution_sheet(evolution, title=None, *, percentile=100.0, scale="its own largest magnitude"):
+def evolution_sheet(
+    evolution: Evolution,
+    title: str | None = None,
+    *,
+    percentile: float = 100.0,
+    scale: str = "its own largest magnitude",
+) -> Figure:
     """Draw the projections of a layer: one row per feature, one column per epoch, frames around jumps (Fig. 4).
 
     Args:
@@ -57,16 +70,18 @@ def evolution_sheet(evolution, title=None, *, percentile=100.0, scale="its own l
     ax.xaxis.tick_top()
     ax.xaxis.set_label_position("top")
     ax.tick_params(length=0, labelsize=9)
-    signs = [Patch(fill=False, edgecolor=JUMP, linewidth=2, label="jump: another image excites it most than before")]
+    signs = [
+        Patch(fill=False, edgecolor=JUMP, linewidth=2, label="jump: the image with the strongest activation changes")
+    ]
     if evolution.silent.any():
-        signs.append(Patch(color=GAP, label="silent: no image excites it"))
+        signs.append(Patch(color=GAP, label="inactive: no image activates the channel"))
     signed_bar(fig, ax, f"projection / {scale}")
     fig.legend(handles=signs, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     fig.suptitle(f"{evolution.layer}: the strongest projection of each feature" if title is None else title)
     return fig
 
 
-def evolution_png(evolution, dpi=110):
+def evolution_png(evolution: Evolution, dpi: int = 110) -> tuple[bytes, tuple[int, int]]:
     """Render the figure as PNG: its bytes and `(width, height)` in pixels. The figure is closed."""
     fig = evolution_sheet(evolution)
     try:
@@ -79,7 +94,7 @@ def evolution_png(evolution, dpi=110):
 
 
 @plain_text
-def settling_chart(layers, title):
+def settling_chart(layers: Mapping[str, Settling], title: str) -> Figure:
     """Draw the similarity of the features of each layer to their final state, over the epochs.
 
     Args:
@@ -89,11 +104,10 @@ def settling_chart(layers, title):
     Returns:
         The Matplotlib figure with panels for projections, filters (where there are any) and strongest images.
     """
-    known = [settled for settled in layers.values() if settled.filters is not None]
-    names = {"projections": "pictures: mean cosine of the\nprojections with the last ones"}
-    if known:
-        names["filters"] = "weights: mean cosine of the\nfilters with the last ones"
-    names["winners"] = "images: share of features that the\nsame image excites most as in the end"
+    names = {"projections": "projections: mean cosine similarity\nto those of the last epoch"}
+    if any(settled.filters is not None for settled in layers.values()):
+        names["filters"] = "filters: mean cosine similarity\nto those of the last epoch"
+    names["winners"] = "images: share of features with the same\nstrongest image as at the last epoch"
     fig, axes = plt.subplots(1, len(names), figsize=(4.2 * len(names), 4.4), sharex=True, layout="constrained")
     colours = plt.get_cmap("viridis")(np.linspace(0, 0.88, len(layers)))
     for ax, (name, heading) in zip(axes, names.items(), strict=True):
@@ -103,7 +117,7 @@ def settling_chart(layers, title):
                 ax.plot(settled.epochs, values, color=colour, marker="o", markersize=4, label=layer)
             if name == "projections" and np.isfinite(settled.epoch):
                 height = np.interp(np.log(settled.epoch), np.log(settled.epochs), values)
-                mark = {"marker": "D", "markersize": 8, "markerfacecolor": "white"}
+                mark: dict[str, Any] = {"marker": "D", "markersize": 8, "markerfacecolor": "white"}
                 ax.plot(settled.epoch, height, color=colour, linestyle="", markeredgewidth=1.6, zorder=5, **mark)
         ax.set_title(heading, fontsize=10)
         _epoch_axis(ax, settled.epochs)
@@ -111,8 +125,8 @@ def settling_chart(layers, title):
         ax.set_ylim(min(-0.05, ax.get_ylim()[0]), 1.03)
     first = axes[0]
     first.axhline(settled.level, color="0.35", linestyle="--", linewidth=1)
-    first.plot([], [], "D", color="0.35", markerfacecolor="white", label="settled: stays above the dashed line")
-    first.set_ylabel("likeness to the last epoch")
+    first.plot([], [], "D", color="0.35", markerfacecolor="white", label="converged: stays above the dashed line")
+    first.set_ylabel("similarity to the last epoch")
     fig.legend(
         *first.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(layers) + 1, 6), fontsize=9
     )
@@ -120,14 +134,14 @@ def settling_chart(layers, title):
     return fig
 
 
-def _epoch_axis(ax, epochs):
+def _epoch_axis(ax: Axes, epochs: Sequence[int] | np.ndarray) -> None:
     """Set a logarithmic epoch axis with a tick for each recorded epoch, as far as there is room."""
     ax.set_xscale("log")
     ax.set_xlabel("epoch")
-    kept = [epochs[-1]]
+    ticks = [epochs[-1]]
     for epoch in epochs[-2::-1]:
-        if np.log(kept[-1] / epoch) > 0.06 * np.log(epochs[-1] / epochs[0]):
-            kept.append(epoch)
-    ax.set_xticks(kept, kept, fontsize=8)
+        if np.log(ticks[-1] / epoch) > 0.06 * np.log(epochs[-1] / epochs[0]):
+            ticks.append(epoch)
+    ax.set_xticks(ticks, [str(epoch) for epoch in ticks], fontsize=8)
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_minor_formatter(NullFormatter())

@@ -1,10 +1,19 @@
 """Figure of `explain`: the attribution maps of one unit, run times, and deletion and insertion curves."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib import color_sequences
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from deconv.plotting.display import pixels, signed
 from deconv.plotting.grids import show_picture, signed_bar
 from deconv.plotting.plain_text import plain_text, texts
+from deconv.plotting.results import Explanation
 
 NAMES = {
     "gradient": "gradient",
@@ -25,7 +34,14 @@ _CONTROLS = {"edges": ("0.35", "--"), "random": ("0.6", ":")}
 
 
 @plain_text
-def explanation_sheet(found, title, *, score="score", in_colour=None, contrast=99.5):
+def explanation_sheet(
+    found: Explanation,
+    title: str,
+    *,
+    score: str = "score",
+    in_colour: Callable[[np.ndarray], np.ndarray] | None = None,
+    contrast: float = 99.5,
+) -> Figure:
     """Draw all maps on one scale, the deletion and insertion curves, and a table of areas and run times.
 
     Args:
@@ -44,7 +60,8 @@ def explanation_sheet(found, title, *, score="score", in_colour=None, contrast=9
     rows = -(-(len(found.maps) + 1) // columns)
     tile = 13 / max(columns, 5)
     fig = plt.figure(figsize=(13, rows * (tile * height / width + 0.35) + 5.3), layout="constrained")
-    upper, lower = fig.subfigures(2, 1, height_ratios=[rows * (tile * height / width + 0.35) + 0.5, 4.3])
+    heights = [rows * (tile * height / width + 0.35) + 0.5, 4.3]
+    upper, lower = fig.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
     axes = upper.subplots(rows, columns, squeeze=False)
     for ax in axes.flat[len(found.maps) + 1 :]:
         ax.axis("off")
@@ -57,7 +74,7 @@ def explanation_sheet(found, title, *, score="score", in_colour=None, contrast=9
     styles = _styles(found.deletion)
     for ax, curves, words in (
         (deletion, found.deletion, "deletion: pixels removed, most important first"),
-        (insertion, found.insertion, "insertion: pixels given back, most important first"),
+        (insertion, found.insertion, "insertion: pixels restored, most important first"),
     ):
         for name, curve in curves.items():
             colour, line = styles[name]
@@ -71,7 +88,7 @@ def explanation_sheet(found, title, *, score="score", in_colour=None, contrast=9
     return fig
 
 
-def _table(ax, found, styles):
+def _table(ax: Axes, found: Explanation, styles: dict[str, tuple]) -> None:
     """Draw a table with one row per method and control; the line samples are the legend of the curves."""
     ax.axis("off")
     lines = len(found.deletion)
@@ -82,30 +99,30 @@ def _table(ax, found, styles):
         "area,\ninsertion",
         "time" if found.seconds == found.first_seconds else "time,\n2nd run",
     )
-    for place, head in zip(places.values(), heads, strict=True):
-        ax.text(place, -0.3, head, ha="right", va="bottom", fontsize=9)
+    for x, head in zip(places.values(), heads, strict=True):
+        ax.text(x, -0.3, head, ha="right", va="bottom", fontsize=9)
     areas = found.curves.areas
     best = min(areas, key=lambda name: areas[name][0]), max(areas, key=lambda name: areas[name][1])
     for line, name in enumerate(found.deletion):
         colour, stroke = styles[name]
         ax.plot([0, 0.06], [line + 0.3] * 2, color=colour, linestyle=stroke, linewidth=2)
-        ax.text(0.08, line + 0.3, *texts([NAMES.get(name, name)]), va="center", fontsize=9)
+        ax.text(0.08, line + 0.3, texts([NAMES.get(name, name)])[0], va="center", fontsize=9)
         for place, value, winner in zip(("deletion", "insertion"), areas[name], best, strict=True):
             weight = "bold" if name == winner else "normal"
             ax.text(places[place], line + 0.3, f"{value:.3f}", ha="right", va="center", fontsize=9, weight=weight)
-        told = f"{found.seconds[name]:.2f} s" if name in found.seconds else ""
-        ax.text(places["time"], line + 0.3, told, ha="right", va="center", fontsize=9)
+        duration = f"{found.seconds[name]:.2f} s" if name in found.seconds else ""
+        ax.text(places["time"], line + 0.3, duration, ha="right", va="center", fontsize=9)
     ax.text(
         0,
         lines + 0.3,
-        "small deletion, large insertion: the order names what counts",
+        "good ranking: small area of deletion, large area of insertion",
         fontsize=8,
         color="0.35",
         va="center",
     )
 
 
-def _styles(names):
+def _styles(names: Collection[str]) -> dict[str, tuple]:
     """Return `{name: (colour, line)}`: colours for methods, grey for controls."""
-    colours = iter(plt.get_cmap("tab10").colors * (1 + len(names) // 10))
+    colours = iter(color_sequences["tab10"] * (1 + len(names) // 10))
     return {name: _CONTROLS[name] if name in _CONTROLS else (next(colours), "-") for name in names}

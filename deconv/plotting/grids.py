@@ -1,8 +1,15 @@
 """Figures with many small images, each with a title, units and one colour scale."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure, SubFigure
 
 from deconv.plotting.display import mosaic
 from deconv.plotting.plain_text import plain_text, set_plain_title, texts
@@ -14,7 +21,7 @@ GAP = (0.55, 0.68, 0.84)
 """Colour of the gaps between tiles. It occurs in neither digits nor projections."""
 
 
-def show_picture(picture, ax, title="", size="small"):
+def show_picture(picture: np.ndarray, ax: Axes, title: str = "", size: float | str = "small") -> None:
     """Draw one image `(height, width, 1 or 3)` of intensities between 0 and 1, without axes."""
     grey = picture.shape[-1] == 1
     ax.imshow(picture[..., 0] if grey else picture, cmap="gray" if grey else None, vmin=0, vmax=1)
@@ -23,16 +30,16 @@ def show_picture(picture, ax, title="", size="small"):
 
 @plain_text
 def top_sheet(
-    projections,
-    patches,
-    channels,
-    title,
+    projections: np.ndarray | None,
+    patches: np.ndarray,
+    channels: Sequence[int] | np.ndarray,
+    title: str,
     *,
-    values=None,
-    columns=4,
-    tiles=3,
-    scale="its own largest magnitude",
-):
+    values: np.ndarray | None = None,
+    columns: int = 4,
+    tiles: int = 3,
+    scale: str = "its own largest magnitude",
+) -> Figure:
     """Draw the strongest projections of every channel beside the image patches that caused them (Fig. 2).
 
     Args:
@@ -61,7 +68,9 @@ def top_sheet(
         if place >= len(channels):
             ax.axis("off")
             continue
-        peak = "" if values is None else f", strongest {values[place, 0]:.2f}" if values[place, 0] > 0 else ", silent"
+        peak = ""
+        if values is not None:
+            peak = f", strongest {values[place, 0]:.2f}" if values[place, 0] > 0 else ", inactive"
         show_picture(pairs[place], ax, f"channel {channels[place]}{peak}", 9)
     if projections is not None:
         signed_bar(fig, axes, f"projection / {scale}")
@@ -70,7 +79,7 @@ def top_sheet(
 
 
 @plain_text
-def filter_sheet(own, shared, title):
+def filter_sheet(own: np.ndarray, shared: np.ndarray, title: str) -> Figure:
     """Draw the filters of a first layer on two scales.
 
     Args:
@@ -91,7 +100,7 @@ def filter_sheet(own, shared, title):
     return fig
 
 
-def signed_bar(fig, axes, label):
+def signed_bar(fig: Figure | SubFigure, axes: Any, label: str) -> None:
     """Draw the colour bar of signed images divided by a largest magnitude; for colour images it holds per channel."""
     scale = plt.cm.ScalarMappable(Normalize(-1, 1), cmap="gray")
     bar = fig.colorbar(scale, ax=axes, location="bottom", fraction=0.02, aspect=60, pad=0.015, shrink=0.5)
@@ -100,7 +109,13 @@ def signed_bar(fig, axes, label):
 
 
 @plain_text
-def activation_sheet(images, maps, labels, title, numbers=None):
+def activation_sheet(
+    images: np.ndarray,
+    maps: np.ndarray,
+    labels: Iterable[str],
+    title: str,
+    numbers: Iterable[int] | None = None,
+) -> Figure:
     """Draw the activation maps of every channel for several images, on one scale.
 
     Args:
@@ -124,14 +139,14 @@ def activation_sheet(images, maps, labels, title, numbers=None):
     left = -columns - 2.5 * gap
     for place, image in enumerate(images):
         top = place * (rows + gap) - 0.5
-        grey = {"cmap": "gray", "vmin": 0, "vmax": 1} if image.shape[-1] == 1 else {}
+        grey: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": 1} if image.shape[-1] == 1 else {}
         ax.imshow(image.squeeze(), extent=(left - 0.5, left + columns - 0.5, top + rows, top), **grey)
     ax.set(xlim=(left - 0.5, whole.shape[1] - 0.5), ylim=(whole.shape[0] - 0.5, -0.5))
     bare(ax)
     ax.set_xlabel("channel")
     ax.set_yticks([row * (rows + gap) + rows / 2 - 0.5 for row in range(count)], texts(labels), fontsize=8)
     middles = [left + columns / 2 - 0.5, *(column * (columns + gap) + columns / 2 - 0.5 for column in range(channels))]
-    ax.set_xticks(middles, ["image", *(range(channels) if numbers is None else numbers)], fontsize=8)
+    ax.set_xticks(middles, ["image", *map(str, range(channels) if numbers is None else numbers)], fontsize=8)
     ax.xaxis.tick_top()
     ax.xaxis.set_label_position("top")
     ax.tick_params(length=0)
@@ -141,7 +156,12 @@ def activation_sheet(images, maps, labels, title, numbers=None):
 
 
 @plain_text
-def unit_strips(activations, labels, title, unit_labels=None):
+def unit_strips(
+    activations: np.ndarray,
+    labels: Iterable[str],
+    title: str,
+    unit_labels: Sequence[str] | None = None,
+) -> Figure:
     """Draw the activations of a layer without spatial dimensions: one row per image, one column per unit, one scale.
 
     Args:
@@ -167,7 +187,7 @@ def unit_strips(activations, labels, title, unit_labels=None):
     return fig
 
 
-def bare(ax, title="", size="small"):
+def bare(ax: Axes, title: str = "", size: float | str = "small") -> None:
     """Remove ticks and frame and set the title."""
     ax.set_xticks([])
     ax.set_yticks([])
@@ -177,7 +197,7 @@ def bare(ax, title="", size="small"):
         set_plain_title(ax, title, fontsize=size)
 
 
-def _with_margin(picture):
+def _with_margin(picture: np.ndarray) -> np.ndarray:
     """Add a white margin that separates the two halves of a pair."""
     margin = max(1, picture.shape[1] // 30)
     return np.pad(picture, ((0, 0), (margin, margin), (0, 0)), constant_values=1)

@@ -1,13 +1,19 @@
 """Charts of layer health: first-layer filters of several networks side by side, and statistics per layer."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
 
 from deconv.imaging.frequencies import HIGH, LOW
 from deconv.plotting.display import mosaic
 from deconv.plotting.grids import GAP, show_picture, signed_bar
+from deconv.plotting.layer_results import LayerHealth
 from deconv.plotting.plain_text import plain_text, texts
 
 
@@ -21,7 +27,12 @@ class ChartedFilters(NamedTuple):
 
 
 @plain_text
-def filter_comparison_sheet(filters, projections, charted, title):
+def filter_comparison_sheet(
+    filters: Sequence[tuple[str, np.ndarray]],
+    projections: Sequence[tuple[str, np.ndarray]],
+    charted: Sequence[ChartedFilters],
+    title: str,
+) -> Figure:
     """Draw first-layer filters of several networks, projections of their second layers, and charts of both (Fig. 6).
 
     Args:
@@ -37,10 +48,11 @@ def filter_comparison_sheet(filters, projections, charted, title):
     rows = [[*filters, *projections]] if together else [filters, projections] if projections else [filters]
     width = max(11.0, 4.6 * len(filters))
     pictures = [[_sheet(tiles) for _, tiles in row] for row in rows]
-    heights = [width / len(row) * max(some.shape[0] / some.shape[1] for some in row) for row in pictures]
-    heights = [min(height, 6.5) + 0.45 for height in heights]
+    heights = [width / len(row) * max(sheet.shape[0] / sheet.shape[1] for sheet in row) for row in pictures]
+    heights = [float(min(height, 6.5)) + 0.45 for height in heights]
     fig = plt.figure(figsize=(width, sum(heights) + 3.9), layout="constrained")
-    parts = np.atleast_1d(fig.subfigures(len(rows) + 1, 1, height_ratios=[*heights[:-1], heights[-1] + 0.5, 3.4]))
+    ratios = [*heights[:-1], heights[-1] + 0.5, 3.4]
+    parts = fig.subfigures(len(rows) + 1, 1, squeeze=False, height_ratios=ratios)[:, 0]
     for letters, part, row, shown in zip((0, len(filters)), parts, rows, pictures, strict=False):
         axes = part.subplots(1, len(row), squeeze=False)[0]
         for place, (ax, (name, _), picture) in enumerate(zip(axes, row, shown, strict=True)):
@@ -51,23 +63,29 @@ def filter_comparison_sheet(filters, projections, charted, title):
     return fig
 
 
-def _sheet(tiles):
+def _sheet(tiles: np.ndarray) -> np.ndarray:
     return mosaic(tiles, int(np.ceil(np.sqrt(1.5 * len(tiles)))), max(1, tiles.shape[1] // 16), GAP)
 
 
-def _filter_charts(fig, charted):
-    known = [(place, one) for place, one in enumerate(charted) if one.excess is not None]
-    known = [(place, one.name, one.excess[~np.isnan(one.excess)]) for place, one in known]
-    known = [(place, name, excess) for place, name, excess in known if len(excess)]
+def _filter_charts(fig: Figure | SubFigure, charted: Sequence[ChartedFilters]) -> None:
+    """Draw RMS, centroid frequency and, where known, grid excess of the filters of several networks."""
+    excesses = [
+        (place, one.name, one.excess[~np.isnan(one.excess)])
+        for place, one in enumerate(charted)
+        if one.excess is not None
+    ]
+    known = [(place, name, excess) for place, name, excess in excesses if len(excess)]
     strength, frequency, *grid = fig.subplots(1, 3 if known else 2)
     for place, one in enumerate(charted):
         colour = f"C{place}"
         ranks = (np.arange(len(one.rms)) + 0.5) / len(one.rms)
         median = np.median(one.rms)
         strength.plot(100 * ranks, np.sort(one.rms)[::-1] / (median or 1), color=colour, label=one.name)
-        found = one.frequency[~np.isnan(one.frequency)]
-        shares = np.full(len(found), 100 / max(1, len(found)))
-        frequency.hist(found, np.arange(0, 0.73, 0.025), weights=shares, color=colour, histtype="step", linewidth=1.4)
+        centroids = one.frequency[~np.isnan(one.frequency)]
+        shares = np.full(len(centroids), 100 / max(1, len(centroids)))
+        frequency.hist(
+            centroids, np.arange(0, 0.73, 0.025), weights=shares, color=colour, histtype="step", linewidth=1.4
+        )
     strength.axhline(1, color="0.7", linewidth=0.8, zorder=0)
     strength.set(xlabel="filters, strongest first (%)", ylabel="RMS / median RMS", ylim=(0, None))
     strength.legend(fontsize=8)
@@ -77,10 +95,10 @@ def _filter_charts(fig, charted):
         frequency.text(middle, 1.01, name, transform=frequency.get_xaxis_transform(), ha="center", fontsize=8)
     frequency.set(xlabel="centroid of a filter (cycles per pixel)", ylabel="filters (%)", xlim=(0, 0.6))
     if known:
-        _grid_chart(*grid, known)
+        _grid_chart(grid[0], known)
 
 
-def _grid_chart(grid, known):
+def _grid_chart(grid: Axes, known: Sequence[tuple[int, str, np.ndarray]]) -> None:
     """Draw grid excesses of several networks; `known` holds `(colour index, name, values)` of each."""
     for row, (place, _, excess) in enumerate(known):
         lift = np.linspace(-0.3, 0.3, len(excess))
@@ -98,7 +116,7 @@ def _grid_chart(grid, known):
 
 
 @plain_text
-def health_sheet(found, title):
+def health_sheet(found: Mapping[str, LayerHealth], title: str) -> Figure:
     """Draw the health statistics of one network, layer by layer.
 
     Args:
@@ -110,15 +128,15 @@ def health_sheet(found, title):
     """
     layers, ones = list(found), list(found.values())
     fig, axes = plt.subplots(2, 3, figsize=(max(11.0, 1.5 * len(layers)), 7.4), layout="constrained")
-    silent, strength, alike, together, independent, last = axes.flat
+    inactive, strength, alike, together, independent, last = axes.flat
     places = np.arange(len(layers))
     dead = np.array([100 * one.dead.mean() for one in ones])
     rare = np.array([100 * one.rare.mean() for one in ones])
-    silent.bar(places, dead, color="tab:red", label="dead")
-    silent.bar(places, rare, bottom=dead, color="tab:orange", label="rarely active")
-    silent.legend(fontsize=8)
-    _count(silent, [int(one.dead.sum() + one.rare.sum()) for one in ones], dead + rare)
-    silent.set(ylabel="channels (%)", title="dead and rarely active", ylim=(0, max(5, 1.15 * (dead + rare).max())))
+    inactive.bar(places, dead, color="tab:red", label="dead")
+    inactive.bar(places, rare, bottom=dead, color="tab:orange", label="rarely active")
+    inactive.legend(fontsize=8)
+    _count(inactive, [int(one.dead.sum() + one.rare.sum()) for one in ones], dead + rare)
+    inactive.set(ylabel="channels (%)", title="dead and rarely active", ylim=(0, max(5, 1.15 * (dead + rare).max())))
     for place, one in enumerate(ones):
         if one.filters is not None and np.median(one.filters.rms) > 0:
             ratios = one.filters.rms / np.median(one.filters.rms)
@@ -139,14 +157,15 @@ def health_sheet(found, title):
     _count(independent, [f"{one.activity.independent:.0f} of\n{len(one.dead)}" for one in ones], shares)
     independent.set(ylabel="participation ratio / channels (%)", title="independent channels", yscale="log")
     _percentages(independent, [share for share in shares if np.isfinite(share)])
-    if all(one.gap is not None for one in ones):
-        last.bar(places, [one.gap.size for one in ones], color="0.45")
-        last.plot(places, [one.gap.chance for one in ones], "k--", linewidth=1, label="by chance")
+    gaps = [one.gap for one in ones if one.gap is not None]
+    if len(gaps) == len(ones):
+        last.bar(places, [gap.size for gap in gaps], color="0.45")
+        last.plot(places, [gap.chance for gap in gaps], "k--", linewidth=1, label="by chance")
         last.legend(fontsize=8)
         last.set(ylabel="|difference of means| / deviation", title="gap to unseen images")
     else:
         last.bar(places, [100 * one.activity.covered.mean() for one in ones], color="0.45")
-        last.set(ylabel="positions above zero (%)", title="how much of the maps is active", ylim=(0, 100))
+        last.set(ylabel="positions above zero (%)", title="active share of the maps", ylim=(0, 100))
     for ax in axes.flat:
         _name_layers(ax, layers)
     fig.suptitle(title)
@@ -154,7 +173,11 @@ def health_sheet(found, title):
 
 
 @plain_text
-def regularisation_sheet(found, accuracies, title):
+def regularisation_sheet(
+    found: Mapping[str, Mapping[str, LayerHealth]],
+    accuracies: Mapping[str, tuple[float | None, float | None]],
+    title: str,
+) -> Figure:
     """Draw the health statistics of networks trained in different ways, side by side.
 
     Args:
@@ -166,7 +189,7 @@ def regularisation_sheet(found, accuracies, title):
         The Matplotlib figure.
     """
     names = list(found)
-    layers = list(dict.fromkeys(layer for some in found.values() for layer in some))
+    layers = list(dict.fromkeys(layer for healths in found.values() for layer in healths))
     fig, axes = plt.subplots(2, 3, figsize=(max(13.0, 1.6 * len(layers)), 8.2), layout="constrained")
     accuracy = axes[0, 0]
     for row, name in enumerate(names):
@@ -195,24 +218,24 @@ def regularisation_sheet(found, accuracies, title):
         ax.set(title=name, ylabel=unit)
         ax.set_ylim(1 if ax is axes[1, 2] else 0, None)
         _name_layers(ax, layers)
-    shares = [_independent(one) for some in found.values() for one in some.values()]
+    shares = [_independent(one) for healths in found.values() for one in healths.values()]
     axes[1, 1].set_yscale("log")
     _percentages(axes[1, 1], [share for share in shares if np.isfinite(share)])
-    chance = [np.mean([some[layer].gap.chance for some in found.values() if layer in some]) for layer in layers]
+    chance = [np.mean([_chance(healths[layer]) for healths in found.values() if layer in healths]) for layer in layers]
     axes[0, 1].plot(chance, "k--", linewidth=1, label="by chance")
     axes[0, 1].legend(fontsize=8)
     fig.suptitle(title)
     return fig
 
 
-def _count(ax, counts, heights):
+def _count(ax: Axes, counts: Sequence[int | str], heights: Sequence[float] | np.ndarray) -> None:
     """Write counts on top of bars."""
     for place, (count, height) in enumerate(zip(counts, heights, strict=True)):
         if np.isfinite(height):
             ax.annotate(f"{count}", (place, height), ha="center", va="bottom", fontsize=7)
 
 
-def _percentages(ax, shares):
+def _percentages(ax: Axes, shares: Sequence[float]) -> None:
     """Set a logarithmic axis up to 100 %, with room for numbers above the bars."""
     ticks = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]
     ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -220,19 +243,23 @@ def _percentages(ax, shares):
     ax.set_ylim(0.6 * min([*shares, 10]), 190)
 
 
-def _gap(one):
-    return one.gap.size
+def _gap(one: LayerHealth) -> float:
+    return np.nan if one.gap is None else one.gap.size
 
 
-def _independent(one):
+def _chance(one: LayerHealth) -> float:
+    return np.nan if one.gap is None else one.gap.chance
+
+
+def _independent(one: LayerHealth) -> float:
     return 100 * one.activity.independent / len(one.dead)
 
 
-def _spread(one):
+def _spread(one: LayerHealth) -> float:
     return np.nan if one.filters is None else one.filters.spread
 
 
-def _name_layers(ax, layers):
-    turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if len(layers) > 4 else {}
+def _name_layers(ax: Axes, layers: Sequence[str]) -> None:
+    turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if len(layers) > 4 else {}
     ax.set_xticks(range(len(layers)), texts(layers), fontsize=8, **turned)
     ax.set_xlim(-0.6, len(layers) - 0.4)

@@ -1,32 +1,43 @@
 """Figure of the invariance experiment (Fig. 5): transformed images, feature distances and class probabilities."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib import color_sequences
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from deconv.plotting.display import mosaic
 from deconv.plotting.grids import GAP, show_picture
+from deconv.plotting.layer_results import Invariance
 from deconv.plotting.plain_text import plain_text, texts
 
 AXES = {
     "translation": ("vertical translation (pixels, down if positive)", "{:.0f} px"),
     "scale": ("scale (factor)", "×{:.4g}"),
-    "rotation": ("rotation (degrees, against the clock)", "{:.0f}°"),
+    "rotation": ("rotation (degrees, counter-clockwise)", "{:.0f}°"),
 }
 """Axis label of every kind of transform, and the format of its values."""
 
 
 @plain_text
 def invariance_sheet(
-    found,
-    pictures,
-    shown,
-    names,
-    layers,
-    notes,
-    title,
-    probability="probability of the true class",
-    score="probability",
-):
+    found: Sequence[Invariance],
+    pictures: Sequence[np.ndarray],
+    shown: Sequence[Sequence[float]],
+    names: Sequence[str],
+    layers: Sequence[tuple[str, str]],
+    notes: Sequence[Sequence[str]],
+    title: str,
+    probability: str = "probability of the true class",
+    score: str = "probability",
+) -> Figure:
     """Draw one row per kind of transform: the images, the distances of two layers, the class probability (Fig. 5).
 
     Args:
@@ -50,14 +61,14 @@ def invariance_sheet(
     fig, axes = plt.subplots(
         len(found), 4, figsize=size, squeeze=False, layout="constrained", width_ratios=[1.05, 1, 1, 1]
     )
-    colours = plt.get_cmap("tab10").colors
+    colours = color_sequences["tab10"]
     lines = []
-    for row, experiment, tiles, values, told in zip(axes, found, pictures, shown, notes, strict=True):
+    for row, experiment, tiles, values, texts_above in zip(axes, found, pictures, shown, notes, strict=True):
         label, written = AXES[experiment.kind]
         _tiles(row[0], tiles, [_written(written, value) for value in values], colours)
         curves = [*(experiment.distances[layer] for layer, _ in layers), experiment.probability]
-        for ax, curve, note in zip(row[1:], curves, told, strict=True):
-            style = {"linewidth": 1.4, "marker": ".", "markersize": 4}
+        for ax, curve, note in zip(row[1:], curves, texts_above, strict=True):
+            style: dict[str, Any] = {"linewidth": 1.4, "marker": ".", "markersize": 4}
             lines = [
                 ax.plot(experiment.values, line, color=colours[place % len(colours)], **style)[0]
                 for place, line in enumerate(curve)
@@ -86,7 +97,7 @@ def invariance_sheet(
     return fig
 
 
-def _tiles(ax, tiles, values, colours):
+def _tiles(ax: Axes, tiles: np.ndarray, values: Sequence[str], colours: Sequence[Any]) -> None:
     """Draw images below one another and their transforms side by side, each row with its colour on the left."""
     count, columns, height, width = tiles.shape[:4]
     gap = max(1, width // 20)
@@ -96,10 +107,10 @@ def _tiles(ax, tiles, values, colours):
     ax.tick_params(length=0)
     for place in range(count):
         middle = place * (height + gap) - 0.5
-        bar = plt.Rectangle((-0.5 - 0.12 * width, middle), 0.08 * width, height, color=colours[place % len(colours)])
+        bar = Rectangle((-0.5 - 0.12 * width, middle), 0.08 * width, height, color=colours[place % len(colours)])
         ax.add_patch(bar).set_clip_on(False)
 
 
-def _written(form, value):
+def _written(form: str, value: float) -> str:
     """Format a value with a typographic minus sign, and without a minus sign before zero."""
     return form.format(value + 0.0).replace("-", "−")

@@ -1,14 +1,21 @@
 """Figures of inversions, DeepDream images and style transfer."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
 
 from deconv.plotting.grids import show_picture
+from deconv.plotting.layer_results import StyleTransfer
 from deconv.plotting.plain_text import plain_text, texts
 
 
 @plain_text
-def inversion_sheet(images, found, title):
+def inversion_sheet(images: np.ndarray, found: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str) -> Figure:
     """Draw images above their reconstructions from each layer, and the reconstruction error by layer.
 
     Args:
@@ -23,7 +30,7 @@ def inversion_sheet(images, found, title):
     count, side = len(images), float(np.clip(images.shape[2] / 110, 0.9, 1.7))
     line = images.shape[1] / images.shape[2] * side + 0.05
     fig = plt.figure(figsize=(count * side + 5.6, max(3.6, (len(found) + 1) * line + 0.5)), layout="constrained")
-    sheet, charts = fig.subfigures(1, 2, width_ratios=[count * side + 1.0, 4.6])
+    sheet, charts = fig.subfigures(1, 2, squeeze=False, width_ratios=[count * side + 1.0, 4.6])[0]
     axes = sheet.subplots(len(found) + 1, count, squeeze=False, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
     rows = [("image", images), *((layer, pictures) for layer, (pictures, _) in found.items())]
     for row, (name, pictures) in zip(axes, rows, strict=True):
@@ -53,7 +60,7 @@ def inversion_sheet(images, found, title):
 
 
 @plain_text
-def dream_sheet(images, dreams, title):
+def dream_sheet(images: np.ndarray, dreams: Mapping[str, np.ndarray], title: str) -> Figure:
     """Draw images beside their DeepDream results.
 
     Args:
@@ -77,7 +84,7 @@ def dream_sheet(images, dreams, title):
 
 
 @plain_text
-def style_sheet(content, style, transfer, title):
+def style_sheet(content: np.ndarray, style: np.ndarray, transfer: StyleTransfer, title: str) -> Figure:
     """Draw the content and style images, the result, the loss during optimisation, and the final loss of each layer.
 
     Args:
@@ -89,10 +96,10 @@ def style_sheet(content, style, transfer, title):
         The Matplotlib figure.
     """
     fig = plt.figure(figsize=(12.5, 6.6), layout="constrained")
-    left, middle, right = fig.subfigures(1, 3, width_ratios=[2.9, 5.7, 3.9])
+    left, middle, right = fig.subfigures(1, 3, squeeze=False, width_ratios=[2.9, 5.7, 3.9])[0]
     for ax, picture, name in zip(left.subplots(2, 1), (content, style), ("content", "style"), strict=True):
         show_picture(picture, ax, name, 10)
-    show_picture(np.clip(transfer.image / 255, 0, 1), middle.subplots(), "painted", 10)
+    show_picture(np.clip(transfer.image / 255, 0, 1), middle.subplots(), "result", 10)
     progress, losses = right.subplots(2, 1)
     progress.semilogy(transfer.history, color="0.3")
     progress.set(xlabel="step", ylabel="weighted sum of losses")
@@ -110,14 +117,14 @@ def style_sheet(content, style, transfer, title):
     return fig
 
 
-def _plain(axis):
+def _plain(axis: Axis) -> None:
     """Format the numbers of a logarithmic axis as decimals: 0.2, not 2 × 10⁻¹."""
     axis.set_major_formatter("{x:g}")
     if np.ptp(np.log10(axis.get_view_interval())) < 1.5:
         axis.set_minor_formatter("{x:g}")
 
 
-def _correlation(image, picture):
+def _correlation(image: np.ndarray, picture: np.ndarray) -> float:
     """Correlation of two images; 0 if either is constant."""
     image, picture = (np.ravel(side) - np.mean(side) for side in (image, picture))
     size = np.linalg.norm(image) * np.linalg.norm(picture)

@@ -1,14 +1,31 @@
 """Figures of two experiments: a layer before and after its pooling, and the occlusion sensitivity."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.colorbar import Colorbar
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Rectangle
 
 from deconv.plotting.grids import MAPS, bare, show_picture
+from deconv.plotting.layer_results import OcclusionMaps, PoolingComparison
 from deconv.plotting.plain_text import plain_text, texts
 
 
 @plain_text
-def pooling_sheet(image, comparison, projections, title, number=0):
+def pooling_sheet(
+    image: np.ndarray,
+    comparison: PoolingComparison,
+    projections: Sequence[np.ndarray],
+    title: str,
+    number: int = 0,
+) -> Figure:
     """Draw one layer before and after its pooling for one image, and statistics over all images.
 
     Args:
@@ -26,9 +43,9 @@ def pooling_sheet(image, comparison, projections, title, number=0):
     top = max(before.max(), np.finfo(np.float32).tiny)
     cell = min(1.6, 15 / channels)
     fig = plt.figure(figsize=(max(9, cell * channels + 1.8), cell * 5 + 4.0), layout="constrained")
-    maps, charts = fig.subfigures(2, 1, height_ratios=[cell * 5 + 0.6, 3.2])
+    maps, charts = fig.subfigures(2, 1, squeeze=False, height_ratios=[cell * 5 + 0.6, 3.2])[:, 0]
     axes = maps.subplots(5, channels, squeeze=False)
-    names = ("before", "switches", "after", "projected\nfrom before", "projected\nfrom after")
+    names = ("before\npooling", "switches", "after\npooling", "projection\nbefore pooling", "projection\nafter pooling")
     for row, name in zip(axes, names, strict=True):
         row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     for place in range(channels):
@@ -36,8 +53,8 @@ def pooling_sheet(image, comparison, projections, title, number=0):
         for ax, shown in ((column[0], before), (column[1], before), (column[2], after)):
             drawn = ax.imshow(shown[..., place], cmap=MAPS, vmin=0, vmax=top)
             bare(ax)
-        awake = after[..., place].ravel() != 0
-        rows, columns = np.divmod(comparison.switches[number, ..., place].ravel()[awake], before.shape[1])
+        active = after[..., place].ravel() != 0
+        rows, columns = np.divmod(comparison.switches[number, ..., place].ravel()[active], before.shape[1])
         column[1].plot(
             columns, rows, ".", color="cyan", markersize=min(6, 55 * cell / before.shape[0]), markeredgewidth=0
         )
@@ -51,9 +68,9 @@ def pooling_sheet(image, comparison, projections, title, number=0):
     return fig
 
 
-def _pooling_charts(fig, image, comparison):
+def _pooling_charts(fig: Figure | SubFigure, image: np.ndarray, comparison: PoolingComparison) -> None:
     picture, energy, change = fig.subplots(1, 3, width_ratios=[0.7, 1.5, 1.5])
-    show_picture(image, picture, "the image above")
+    show_picture(image, picture, "image")
     places = np.arange(len(comparison.channels))
     energy.bar(places, 100 * _known_mean(comparison.energy_kept, axis=0), color="0.45")
     energy.set_xticks(places, comparison.channels, fontsize=8)
@@ -66,13 +83,23 @@ def _pooling_charts(fig, image, comparison):
         change.plot(comparison.shifts, values, color=color, alpha=0.25, linewidth=0.8)
         change.plot(comparison.shifts, _known_mean(values, axis=1), color=color, marker="o", label=label)
     change.set_xticks(comparison.shifts)
-    change.set(xlabel="image moved by (pixels)", ylabel="change of the maps |a' − a| / |a|", ylim=(0, None))
-    change.set_title("thin: one channel each; bold: mean", fontsize=9)
+    change.set(xlabel="translation of the image (pixels)", ylabel="change of the maps |a' − a| / |a|", ylim=(0, None))
+    change.set_title("thin: single channels; bold: mean", fontsize=9)
     change.legend(fontsize=8)
 
 
 @plain_text
-def occlusion_sheet(images, maps, projections, names, class_names, title, *, elsewhere=None, score="probability"):
+def occlusion_sheet(
+    images: np.ndarray,
+    maps: Sequence[OcclusionMaps],
+    projections: np.ndarray | None,
+    names: Sequence[str],
+    class_names: Sequence[str],
+    title: str,
+    *,
+    elsewhere: Sequence[np.ndarray] | None = None,
+    score: str = "probability",
+) -> Figure:
     """Draw one row per image: the image, the projection of its strongest map, three occlusion maps (Fig. 7).
 
     Args:
@@ -93,9 +120,9 @@ def occlusion_sheet(images, maps, projections, names, class_names, title, *, els
     """
     height, width = images.shape[1:3]
     heads = (
-        "(a) image, and the square\nthat hurts most",
-        "(b) its strongest map's\nactivation, ratio",
-        *(() if projections is None else ("(c) that map,\nprojected",)),
+        f"(a) image, patch with\nthe lowest {score}",
+        "(b) activation of its\nstrongest map, ratio",
+        *(() if projections is None else ("(c) projection\nof that map",)),
         *(() if elsewhere is None else ("(c) the same map\nin other images",)),
         f"(d) {score} of\nthe class at the left",
         f"(e) {'most probable' if score == 'probability' else 'strongest'}\nclass",
@@ -103,58 +130,72 @@ def occlusion_sheet(images, maps, projections, names, class_names, title, *, els
     places_of_maps = (1, len(heads) - 2, len(heads) - 1)
     size = (1.9 * len(heads), 1.62 * len(images) * height / width + 1.5)
     fig, axes = plt.subplots(len(images), len(heads), figsize=size, squeeze=False, layout="constrained")
-    known, places = _told_apart([found.predicted for found in maps], len(class_names))
+    known, places = _coloured_classes([found.predicted for found in maps], len(class_names))
     colours = plt.get_cmap("tab10" if len(known) <= 10 else "tab20").resampled(len(known))
-    ratios = [found.activation / max(abs(found.unoccluded[2]), 1e-12) for found in maps]
+    ratios = [_activation_ratio(found) for found in maps]
     most = max(1.0, *(ratio.max() for ratio in ratios))
-    ends = (0, 1) if score == "probability" else _ends([found.probability for found in maps])
-    downs = [None] * len(images) if projections is None else projections
-    rows = zip(axes, images, maps, downs, elsewhere or names, ratios, names, places, strict=True)
-    for row, image, found, projection, others, ratio, name, predicted in rows:
-        show_picture(image, row[0])
-        worst = np.unravel_index(found.probability.argmin(), found.probability.shape)
-        corner = found.lefts[worst[1]] - 0.5, found.tops[worst[0]] - 0.5
-        row[0].add_patch(
-            plt.Rectangle(corner, found.size[1], found.size[0], fill=False, edgecolor="tab:red", linewidth=1.2)
-        )
-        row[0].set_ylabel(*texts([name]), rotation=0, ha="right", va="center")
-        if projection is not None:
-            show_picture(projection, row[2])
+    limits: tuple[float, float] = (0, 1) if score == "probability" else _limits([found.probability for found in maps])
+    rows = zip(axes, images, maps, ratios, names, places, strict=True)
+    for number, (row, image, found, ratio, name, predicted) in enumerate(rows):
+        _draw_image(row[0], image, found, name)
+        if projections is not None:
+            show_picture(projections[number], row[2])
         if elsewhere is not None:
-            show_picture(others, row[places_of_maps[1] - 1])
-        row[2 if projection is not None else 1].set_ylabel(f"ch. {found.channel}", fontsize=7)
+            show_picture(elsewhere[number], row[places_of_maps[1] - 1])
+        row[2 if projections is not None else 1].set_ylabel(f"ch. {found.channel}", fontsize=7)
         drawn = [
             _place_map(row[place], found, values, (height, width), cmap=colour_map, vmin=lowest, vmax=highest)
             for place, values, colour_map, lowest, highest in zip(
                 places_of_maps,
                 (ratio, found.probability, predicted),
                 ("viridis", "viridis", colours),
-                (0, ends[0], -0.5),
-                (most, ends[1], len(known) - 0.5),
+                (0, limits[0], -0.5),
+                (most, limits[1], len(known) - 0.5),
                 strict=True,
             )
         ]
     for ax, name in zip(axes[0], heads, strict=True):
         ax.set_title(name, fontsize=9)
-    last = "class; light grey: another" if any(np.isnan(predicted).any() for predicted in places) else "class"
+    last = "class; light grey: another class" if any(np.isnan(predicted).any() for predicted in places) else "class"
     for place, shown, label in zip(places_of_maps, drawn, ("ratio", score, last), strict=True):
         bar = fig.colorbar(shown, ax=axes[:, place], location="bottom", label=label, fraction=0.02, aspect=12, pad=0.01)
-        if label == last:
-            shown_names = [class_names[number] for number in known]
-            turned = 90 if max(map(len, shown_names)) > 3 else 0
-            size = 7 if len(known) <= 12 else 5
-            bar.set_ticks(range(len(known)), labels=texts(shown_names), fontsize=size, rotation=turned)
+    _name_classes(bar, [class_names[number] for number in known])
     fig.suptitle(title)
     return fig
 
 
-def _ends(values):
+def _activation_ratio(found: OcclusionMaps) -> np.ndarray:
+    """Activation of the strongest map for each position of the patch, relative to that of the unoccluded image."""
+    activation = found.unoccluded[2]
+    if found.activation is None or activation is None:
+        raise ValueError("occlusion_sheet needs occlusion maps that were recorded with a layer.")
+    return found.activation / max(abs(activation), 1e-12)
+
+
+def _draw_image(ax: Axes, image: np.ndarray, found: OcclusionMaps, name: str) -> None:
+    """Draw an image with a frame at the position of the patch where the class score is lowest."""
+    show_picture(image, ax)
+    row, column = np.unravel_index(found.probability.argmin(), found.probability.shape)
+    corner = found.lefts[column] - 0.5, found.tops[row] - 0.5
+    ax.add_patch(Rectangle(corner, found.size[1], found.size[0], fill=False, edgecolor="tab:red", linewidth=1.2))
+    ax.set_ylabel(texts([name])[0], rotation=0, ha="right", va="center")
+
+
+def _name_classes(bar: Colorbar, names: Sequence[str]) -> None:
+    """Write one class name at each colour of a colour bar."""
+    rotation = 90 if max(map(len, names)) > 3 else 0
+    bar.set_ticks(range(len(names)), labels=texts(names), fontsize=7 if len(names) <= 12 else 5, rotation=rotation)
+
+
+def _limits(values: Sequence[np.ndarray]) -> tuple[float, float]:
     """Lowest and highest value of several arrays, kept at least slightly apart."""
     low, high = min(array.min() for array in values), max(array.max() for array in values)
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _told_apart(predicted, count, colours=20):
+def _coloured_classes(
+    predicted: Sequence[np.ndarray], count: int, colours: int = 20
+) -> tuple[np.ndarray, list[np.ndarray]]:
     """Select the classes that get a colour, in order: all if there are few, else the most frequent ones.
 
     Returns:
@@ -169,7 +210,9 @@ def _told_apart(predicted, count, colours=20):
     return known, [place[classes] for classes in predicted]
 
 
-def _place_map(ax, found, values, image_shape, **scale):
+def _place_map(
+    ax: Axes, found: OcclusionMaps, values: np.ndarray, image_shape: tuple[int, int], **scale: Any
+) -> QuadMesh:
     """Draw one value per position of the occluding patch, at the centre of the patch."""
     rows, columns = found.tops + (found.size[0] - 1) / 2, found.lefts + (found.size[1] - 1) / 2
     shown = ax.pcolormesh(columns, rows, values, shading="nearest", **scale)
@@ -178,7 +221,7 @@ def _place_map(ax, found, values, image_shape, **scale):
     return shown
 
 
-def _known_mean(values, axis):
+def _known_mean(values: np.ndarray, axis: int) -> np.ndarray:
     """Mean of the values that are not NaN; 0 if all are, as for the energy of inactive maps."""
     known = ~np.isnan(values)
     return np.where(known, values, 0).sum(axis=axis) / np.maximum(known.sum(axis=axis), 1)

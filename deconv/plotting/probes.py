@@ -1,7 +1,13 @@
 """Charts of classification accuracy by layer and by number of training images."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from deconv.plotting.plain_text import plain_text, texts
 
@@ -9,7 +15,15 @@ _STYLES = (("tab:blue", "o", "-"), ("tab:orange", "s", "--"), ("tab:green", "^",
 
 
 @plain_text
-def layer_chart(mean, deviation, layers, values, names, chance, title):
+def layer_chart(
+    mean: np.ndarray,
+    deviation: np.ndarray,
+    layers: Sequence[str],
+    values: Sequence[int] | np.ndarray,
+    names: Sequence[str],
+    chance: float,
+    title: str,
+) -> Figure:
     """Draw the accuracy of classifiers on the features of each layer (Table 7).
 
     Args:
@@ -35,14 +49,19 @@ def layer_chart(mean, deviation, layers, values, names, chance, title):
         texts(f"{layer}\n{count:,}" for layer, count in zip(layers, values, strict=True)),
         fontsize=9,
     )
-    ax.set(xlabel="layer, and how many values of it a classifier sees", xlim=(-0.5, len(layers) - 0.5))
+    ax.set(xlabel="layer and number of its features", xlim=(-0.5, len(layers) - 0.5))
     ax.legend(fontsize=9)
     fig.suptitle(title)
     return fig
 
 
 @plain_text
-def size_chart(per_class, curves, chance, title):
+def size_chart(
+    per_class: Sequence[int],
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    chance: float,
+    title: str,
+) -> Figure:
     """Draw the accuracy against the number of training images per class (Fig. 9).
 
     Args:
@@ -64,13 +83,19 @@ def size_chart(per_class, curves, chance, title):
     ax.set_xscale("log")
     ax.set_xticks(per_class, [str(size) for size in per_class], fontsize=9)
     ax.minorticks_off()
-    ax.set(xlabel="training images of each class (logarithmic)", xlim=(per_class[0] * 0.85, per_class[-1] * 1.15))
+    ax.set(xlabel="training images per class (logarithmic)", xlim=(per_class[0] * 0.85, per_class[-1] * 1.15))
     ax.legend(loc="lower right", bbox_to_anchor=(1, 0.13), fontsize=9)
     fig.suptitle(title)
     return fig
 
 
-def precision_chart(names, found, others, chance, title):
+def precision_chart(
+    names: Sequence[str],
+    found: np.ndarray,
+    others: Mapping[str, np.ndarray],
+    chance: np.ndarray,
+    title: str,
+) -> Figure:
     """Draw the average precision of each class as bars, with published results as markers (Table 6).
 
     Args:
@@ -86,7 +111,7 @@ def precision_chart(names, found, others, chance, title):
     places = np.arange(len(names))
     fig, ax = plt.subplots(figsize=(8, min(40, 2 + 0.3 * len(names))), layout="constrained")
     ax.barh(places, 100 * np.nan_to_num(found), height=0.7, color="tab:blue", alpha=0.55, label="ours")
-    for place in np.flatnonzero(np.isnan(found)):
+    for place in np.flatnonzero(np.isnan(found)).tolist():
         ax.text(1, place, "no images", va="center", fontsize=8, color="0.4")
     for (name, values), marker, color in zip(others.items(), "os^", ("0.2", "tab:orange", "tab:red"), strict=False):
         ax.plot(100 * values, places, marker, color=color, markersize=5, markerfacecolor="none", label=name)
@@ -112,17 +137,26 @@ def precision_chart(names, found, others, chance, title):
     return fig
 
 
-def _curve(ax, places, mean, spread, name, color, marker, line):
+def _curve(
+    ax: Axes,
+    places: Sequence[int] | np.ndarray,
+    mean: np.ndarray,
+    spread: np.ndarray,
+    name: str,
+    color: str,
+    marker: str,
+    line: str,
+) -> None:
     spread = np.nan_to_num(spread)
     ax.errorbar(places, mean, spread, label=name, color=color, marker=marker, linestyle=line, capsize=3, markersize=5)
 
 
-def _frame(ax, chance, lowest):
+def _frame(ax: Axes, chance: float, lowest: float) -> None:
     """Set the y axis in per cent, from zero if the curves come near zero, and draw the chance level if in range."""
     bottom = 0 if lowest < 0.5 else np.floor(lowest * 20) * 5 - 5
-    ax.set(ylabel="mean of the classes' accuracies (%)", ylim=(bottom, 101))
+    ax.set(ylabel="mean accuracy of the classes (%)", ylim=(bottom, 101))
     ax.grid(axis="y", color="0.9")
     if 100 * chance > bottom:
         ax.axhline(
-            100 * chance, color="0.5", linewidth=1, linestyle=(0, (1, 2)), label=f"guessing: {100 * chance:.3g} %"
+            100 * chance, color="0.5", linewidth=1, linestyle=(0, (1, 2)), label=f"chance level: {100 * chance:.3g} %"
         )

@@ -1,14 +1,28 @@
 """Figure of projections of several channels for several images."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from deconv.plotting.grids import show_picture, signed_bar
 from deconv.plotting.plain_text import plain_text, texts
 
 
 @plain_text
-def projection_sheet(images, projections, names, channels, activations, title, *, scale="its own largest magnitude"):
+def projection_sheet(
+    images: np.ndarray,
+    projections: np.ndarray,
+    names: Sequence[str],
+    channels: Sequence[int] | np.ndarray,
+    activations: np.ndarray,
+    title: str,
+    *,
+    scale: str = "its own largest magnitude",
+) -> Figure:
     """Draw one row per image: the image and the projection of each channel.
 
     Args:
@@ -34,12 +48,12 @@ def projection_sheet(images, projections, names, channels, activations, title, *
         layout="constrained",
     )
     rows = zip(axes, images, projections, texts(names), activations, strict=True)
-    for number, (row, image, some, name, values) in enumerate(rows):
+    for number, (row, image, tiles, name, values) in enumerate(rows):
         show_picture(image, row[0])
         row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
-        for ax, picture, channel, value in zip(row[1:], some, channels, values, strict=True):
-            told = f"{value:.3g}" if value > 0 else "silent"
-            show_picture(picture, ax, told if number else f"channel {channel}\n{told}", 8)
+        for ax, picture, channel, value in zip(row[1:], tiles, channels, values, strict=True):
+            activation = f"{value:.3g}" if value > 0 else "inactive"
+            show_picture(picture, ax, activation if number else f"channel {channel}\n{activation}", 8)
     signed_bar(fig, axes, f"projection / {scale}")
     fig.suptitle(title)
     return fig

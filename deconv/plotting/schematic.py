@@ -1,9 +1,16 @@
 """Schematic of Fig. 1, drawn from a real model: the convnet (upwards) beside its deconvnet (downwards)."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import color_sequences
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from deconv.plotting.grids import MAPS
@@ -11,7 +18,12 @@ from deconv.plotting.plain_text import plain_text
 
 
 @plain_text
-def scheme(up, down, links, title):
+def scheme(
+    up: Sequence[tuple[str, np.ndarray]],
+    down: Sequence[tuple[str, np.ndarray]],
+    links: Sequence[tuple[int, int]],
+    title: str,
+) -> Figure:
     """Draw convnet and deconvnet side by side, each stage with its computed activation map.
 
     Args:
@@ -52,7 +64,14 @@ def scheme(up, down, links, title):
 
 
 @plain_text
-def unpooling(maps, switches, pooled, unpooled, zones, title):
+def unpooling(
+    maps: np.ndarray,
+    switches: np.ndarray,
+    pooled: np.ndarray,
+    unpooled: np.ndarray,
+    zones: np.ndarray,
+    title: str,
+) -> Figure:
     """Draw pooling and unpooling over coloured zones, with the computed values (Fig. 1, bottom).
 
     Args:
@@ -67,8 +86,8 @@ def unpooling(maps, switches, pooled, unpooled, zones, title):
         The Matplotlib figure.
     """
     fig, axes = plt.subplots(1, 4, figsize=(14, 4.1), layout="constrained")
-    titles = ("feature map, pooling zones", "switches: where each maximum is", "pooled map", "unpooled map")
-    colours = plt.get_cmap("tab20").colors
+    titles = ("feature map, pooling zones", "switches: position of each maximum", "pooled map", "unpooled map")
+    colours = color_sequences["tab20"]
     for ax, shown, name in zip(axes, (maps, maps, pooled, unpooled), titles, strict=True):
         ax.imshow(shown, cmap="Greys", vmin=0, vmax=1.6 * max(maps.max(), 1e-12))
         ax.set(xticks=[], yticks=[], title=name)
@@ -76,7 +95,7 @@ def unpooling(maps, switches, pooled, unpooled, zones, title):
             if ax is not axes[1] and (value or ax is not axes[3]):
                 ax.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=8)
     for number, (top, left, bottom, right) in enumerate(zones):
-        frame = {"fill": False, "linewidth": 2.5, "edgecolor": colours[number % len(colours)]}
+        frame: dict[str, Any] = {"fill": False, "linewidth": 2.5, "edgecolor": colours[number % len(colours)]}
         corner = left - 0.46, top - 0.46
         for ax in (axes[0], axes[1], axes[3]):
             ax.add_patch(Rectangle(corner, right - left - 0.08, bottom - top - 0.08, **frame))
@@ -88,7 +107,9 @@ def unpooling(maps, switches, pooled, unpooled, zones, title):
     return fig
 
 
-def _stage(ax, x, y, text, picture, signed, colours="gray"):
+def _stage(
+    ax: Axes, x: float, y: float, text: str, picture: np.ndarray, signed: bool, colours: str = "gray"
+) -> tuple[float, float]:
     """Draw a box with its text and its map; return the centre of the box."""
     width, height = 4.3, 0.8
     ax.add_patch(

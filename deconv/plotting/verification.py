@@ -1,8 +1,14 @@
 """Chart of the numerical verification of a deconvnet."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
+from deconv.plotting.layer_results import Verification
 from deconv.plotting.plain_text import plain_text, texts
 
 _LEAST = 1e-9
@@ -10,7 +16,7 @@ _LEAST = 1e-9
 
 
 @plain_text
-def verification_sheet(found, title):
+def verification_sheet(found: Sequence[Verification], title: str) -> Figure:
     """Draw the residuals of each layer and the percentage of pooled units that share a maximum.
 
     Args:
@@ -48,6 +54,6 @@ def verification_sheet(found, title):
     if rates:
         bars = axes[1].bar(texts(rates), [100 * rate for rate in rates.values()], color="0.45")
         axes[1].bar_label(bars, [f"{rate:.1%}" for rate in rates.values()], fontsize=8)
-        axes[1].set(ylabel="pooled units (%)", ylim=(0, 100), xlabel="max pooling", title="share a maximum")
+        axes[1].set(ylabel="pooled units (%)", ylim=(0, 100), xlabel="max pooling", title="units that share a maximum")
     fig.suptitle(title)
     return fig
