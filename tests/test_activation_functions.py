@@ -299,7 +299,7 @@ def test_what_is_of_unknown_class_has_no_mirror_and_no_relevance(layer):
     with pytest.raises(ValueError, match=rf"'hidden'.*{layer}.*rules=\{{'hidden': rule\}}"):
         deconv.mirror(model, "conv2")
     if layer != "Doubled":  # of which each value has one input: its relevance passes
-        with pytest.raises(ValueError, match=r"'hidden'.*has no rule of LRP"):
+        with pytest.raises(ValueError, match=r"'hidden'.*has no LRP rule"):
             attribution.lrp(model, PIXELS, 1)
 
 

@@ -424,7 +424,7 @@ def test_a_layer_without_a_rule_is_refused_by_name_with_the_way_out():
     refusal = r"'larger' \(UpSampling2D\) has no rule.*composite=\{'larger': .*passes\(\)\}"
     with pytest.raises(ValueError, match=refusal):
         rules_for(model_graph, model_graph, "auto")
-    with pytest.raises(ValueError, match="'passes' is for layers of one input, of the shape of their output"):
+    with pytest.raises(ValueError, match="'passes' requires one input, of the shape of the output"):
         rules_for(model_graph, model_graph, {"larger": rules.passes()})
 
 
@@ -440,7 +440,7 @@ def test_a_layer_without_a_rule_is_refused_by_name_with_the_way_out():
 )
 def test_a_filter_without_a_rule_is_refused_whatever_its_activation_keeps(layer, shape, activation):
     model = keras.Sequential([keras.Input(shape), layer(activation), kl.Flatten(), kl.Dense(2)])
-    with pytest.raises(ValueError, match=r"'filter' \(.*has no rule of LRP"):
+    with pytest.raises(ValueError, match=r"'filter' \(.*has no LRP rule"):
         lrp(model, np.ones((1, *shape), "float32"), 0)
 
 
@@ -454,7 +454,9 @@ def test_relevance_passes_a_layer_of_which_the_caller_says_so():
 
 def test_an_activation_that_is_not_zero_at_zero_is_refused_unless_the_unit_is_taken_before_it():
     model_graph = between(of(kl.Activation, "sigmoid", name="squashed"))
-    with pytest.raises(ValueError, match=r"'squashed'.* has the activation 'sigmoid', which is not 0 at 0"):
+    with pytest.raises(
+        ValueError, match=r"'squashed'.* has the activation function 'sigmoid', which relevance cannot pass"
+    ):
         rules_for(model_graph, model_graph, "auto")
     cut = graph.subgraph(model_graph, graph.find(model_graph, "squashed"))
     assert [str(rule) for rule in rules_for(cut, model_graph, "auto").values()] == ["z_box"]
@@ -467,8 +469,8 @@ def test_an_activation_that_is_not_zero_at_zero_is_refused_unless_the_unit_is_ta
         (["zero"], "composite must be one of"),
         ({"conv9": rules.zero()}, "has no layer 'conv9'. Did you mean 'conv2'?"),
         ({"conv1": "zero"}, "composite must have names or types of layers as keys, and rules .* 'conv1': 'zero'"),
-        ({"conv2": rules.z_box()}, "for layers that pixels feed, whose bounds are known; 'conv2' is none"),
-        ({"pool1": rules.zero()}, "'pool1' .* sums nothing up, so rule 'zero' does not fit it"),
+        ({"conv2": rules.z_box()}, "requires a layer of pixels, whose bounds are known, which 'conv2' is not"),
+        ({"pool1": rules.zero()}, "'pool1' .* computes no sums of contributions, so rule 'zero' does not apply to it"),
     ],
 )
 def test_composites_that_do_not_fit_are_refused(composite, message):

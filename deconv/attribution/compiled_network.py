@@ -1,5 +1,11 @@
 """A model cut at a layer, with its compiled functions, cached for the lifetime of the model."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import keras
 import tensorflow as tf
 
 from deconv import graph
@@ -19,12 +25,12 @@ class Network:
         whole: The `Network` of the unchanged model, where the graph has been `continued`; else None.
     """
 
-    def __init__(self, model_graph, whole=None):
+    def __init__(self, model_graph: graph.Graph, whole: Network | None = None) -> None:
         self.graph, self.whole = model_graph, whole
         self.given = (whole or self).graph.inputs[0].dtype
-        self._compiled = {}
+        self._compiled: dict[tuple, Any] = {}
 
-    def compiled(self, build, *options):
+    def compiled(self, build: Callable[..., Any], *options: Hashable) -> Any:
         """The result of `build(graph, *options)`, cached; `options` must be hashable."""
         key = (build, *options)
         if key not in self._compiled:
@@ -32,7 +38,7 @@ class Network:
         return self._compiled[key]
 
 
-def forward(model_graph):
+def forward(model_graph: graph.Graph) -> Callable[..., tf.Tensor]:
     """Compile the function from images to the output of the last layer before its activation function."""
     image, top = model_graph.inputs[0], model_graph.steps[-1].name
     return compile_function(
@@ -41,14 +47,18 @@ def forward(model_graph):
     )
 
 
-def gradients(model_graph, rule, norms_pass):
+def gradients(
+    model_graph: graph.Graph, rule: str | None, norms_pass: bool
+) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
     """`deconv.graph.modified_gradients.gradients` under a rule given by name; None for the derivative itself."""
     return modified_gradients.gradients(
         model_graph, rule and modified_gradients.RECTIFIERS[rule], norms_pass=norms_pass
     )
 
 
-def network_of(model, layer, input_shape, real=True):
+def network_of(
+    model: keras.Model, layer: str | int | None, input_shape: Sequence[int] | None, real: bool = True
+) -> Network:
     """The `Network` up to a layer, or up to the model's output for None.
 
     Args:
@@ -56,10 +66,10 @@ def network_of(model, layer, input_shape, real=True):
         real: Whether a model of integer input is `continued` to real numbers, so that it can be differentiated.
     """
 
-    def make():
+    def make() -> Network:
         model_graph = graph.walk(model, input_shape)
-        ends = [step for step in model_graph.steps if model_graph.outputs[0] in step.outputs]
-        model_graph = graph.subgraph(model_graph, ends[0] if layer is None else graph.find(model_graph, layer))
+        outputs = [step for step in model_graph.steps if model_graph.outputs[0] in step.outputs]
+        model_graph = graph.subgraph(model_graph, outputs[0] if layer is None else graph.find(model_graph, layer))
         is_whole = real and not is_floating(model_graph.inputs[0].dtype)
         return Network(continued(model_graph), Network(model_graph)) if is_whole else Network(model_graph)
 

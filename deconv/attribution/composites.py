@@ -1,6 +1,9 @@
 """Composites of LRP, which assign a rule to each layer by its place or kind."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import keras
 
@@ -24,7 +27,7 @@ class Place(NamedTuple):
     third: int | None
 
 
-def by_third(place):
+def by_third(place: Place) -> rules.Rule:
     """The composite of Montavon et al. 2019: `z_box` at the pixels, then thirds of `gamma`, `epsilon`, `zero`.
 
     The constants, 0.25 and 0.25, are those of their tutorial for VGG-16. There the layers are chosen by hand: gamma for
@@ -33,7 +36,7 @@ def by_third(place):
     middle layers have shared weights and noisy gradients, of which epsilon keeps the main part; in the lower layers
     gamma spreads relevance evenly.
     """
-    if place.pixels:
+    if place.pixels or place.third is None:
         return rules.z_box()
     return (rules.gamma(), rules.epsilon(), rules.zero())[place.third]
 
@@ -72,7 +75,12 @@ constants of Zennit: the epsilon of their dense layers is 1e-6, which only avoid
 all relevance is passed on. The epsilon of `"epsilon"` and `"auto"`, Montavon's, absorbs a large part of it."""
 
 
-def choose(composite, places, others, whole):
+def choose(
+    composite: str | rules.Rule | dict[Any, rules.Rule],
+    places: Sequence[Place],
+    others: Iterable[graph.Step],
+    whole: graph.Graph,
+) -> dict[str, rules.Rule]:
     """Choose a rule for each layer that needs one.
 
     Args:
@@ -108,12 +116,12 @@ def choose(composite, places, others, whole):
     return chosen
 
 
-def places_of(steps, fed_by_pixels):
+def places_of(steps: Iterable[graph.Step], fed_by_pixels: Container[graph.Edge]) -> list[Place]:
     """The layers with weights among steps as `Place`, from the lowest up; `fed_by_pixels` is a set of edges."""
-    found = [step for step in steps if is_filter(step)]
-    above = [step.name for step in found if step.inputs[0] not in fed_by_pixels]
+    filters = [step for step in steps if is_filter(step)]
+    above = [step.name for step in filters if step.inputs[0] not in fed_by_pixels]
     thirds = {name: (3 * number + 2) // len(above) for number, name in enumerate(above)}
-    return [Place(step, step.name not in thirds, thirds.get(step.name)) for step in found]
+    return [Place(step, step.name not in thirds, thirds.get(step.name)) for step in filters]
 
 
 def _named(named, step):

@@ -1,17 +1,22 @@
 """Propagate relevance from a unit to the pixels, layer by layer (rules: `deconv.attribution.relevance_propagation`)."""
 
+from __future__ import annotations
+
 import keras
 import tensorflow as tf
 
 from deconv import graph
 from deconv.attribution import rules
 from deconv.attribution.lrp_linear import is_filter, is_sum, linears
+from deconv.attribution.lrp_plan import Plan
 from deconv.deconvnet.recording import POOLS, pool_with_switches
 from deconv.graph import modified_gradients, rearranging
 from deconv.ops import pooling
 
 
-def descend(plan, images, signal, low, high):
+def descend(
+    plan: Plan, images: tf.Tensor, signal: tf.Tensor, low: tf.Tensor, high: tf.Tensor
+) -> tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tuple[tf.Tensor, ...]]]:
     """Propagate the value of units to the pixels by LRP.
 
     Args:
@@ -30,19 +35,19 @@ def descend(plan, images, signal, low, high):
     values, before = modified_gradients.run(model_graph, images)
     before = tf.cast(before[top.name], dtype)
     above = {top.output: before * tf.cast(signal, dtype)}
-    bounds, inside = _bounds(plan, low, high, dtype), _inside(model_graph, dtype)
+    bounds, inside = _bounds(plan, low, high, dtype), _inside_masks(model_graph, dtype)
     maps, sums = {}, {}
     for step in reversed(model_graph.steps):
-        relevances = _arrived(step, above, values, dtype)
+        relevances = _output_relevances(step, above, values, dtype)
         relevance = maps[step.name] = relevances[0]
         arrays = [tf.cast(values[edge], dtype) for edge in step.inputs]
-        nothing = tf.zeros(tf.shape(relevance)[:1], dtype)
+        zeros = tf.zeros(tf.shape(relevance)[:1], dtype)
         if step.name in plan.rules and plan.rules[step.name].shares:
             edge = step.inputs[0]
-            where = {"inside": inside.get(edge, 1.0), "bounds": bounds.get(edge), "signed": step.name in plan.signed}
-            below, biases, lost = _share(step, plan, arrays, relevance, where)
+            context = {"inside": inside.get(edge, 1.0), "bounds": bounds.get(edge), "signed": step.name in plan.signed}
+            below, biases, lost = _redistribute(step, plan, arrays, relevance, context)
         else:
-            below, biases, lost = _lead(step, values, relevances), nothing, nothing
+            below, biases, lost = _pass_on(step, values, relevances), zeros, zeros
         into = tf.add_n([tf.reduce_sum(part, axis=range(1, len(part.shape))) for part in below])
         out = tf.add_n([tf.reduce_sum(part, axis=range(1, len(part.shape))) for part in relevances])
         sums[step.name] = (out, into, biases, lost)
@@ -51,18 +56,18 @@ def descend(plan, images, signal, low, high):
     return above[model_graph.inputs[0]], maps, sums
 
 
-def _arrived(step, above, values, dtype):
+def _output_relevances(step, above, values, dtype):
     """The relevance of each output of a step; zeros for an output that no step above uses."""
-    arrived = [above.pop(edge, None) for edge in step.outputs]
-    if len(arrived) == 1:
-        return arrived
+    relevances = [above.pop(edge, None) for edge in step.outputs]
+    if len(relevances) == 1:
+        return relevances
     return [
         tf.zeros(tf.shape(values[edge]), dtype) if part is None else part
-        for edge, part in zip(step.outputs, arrived, strict=True)
+        for edge, part in zip(step.outputs, relevances, strict=True)
     ]
 
 
-def _share(step, plan, arrays, relevance, where):
+def _redistribute(step, plan, arrays, relevance, context):
     """Apply a rule to a layer: a list of the relevances of its inputs, that of its biases and the loss, `(n,)` each."""
     rule, dtype = plan.rules[step.name], relevance.dtype
     lowest, *others = linears(step, dtype, plan.norms.get(step.name))
@@ -73,13 +78,13 @@ def _share(step, plan, arrays, relevance, where):
         relevance, biases, lost = rules.share_out(
             rules.zero() if rule.needs_bounds else rule, linear, between, relevance
         )
-    below, own_biases, own_lost = rules.share_out(rule, lowest._replace(**where), maps, relevance)
+    below, own_biases, own_lost = rules.share_out(rule, lowest._replace(**context), maps, relevance)
     parts = tf.unstack(below) if maps is not arrays[0] else [below]
     zeros = tf.zeros(tf.shape(relevance)[:1], dtype)
     return parts, zeros + biases + own_biases, zeros + lost + own_lost
 
 
-def _lead(step, values, relevances):
+def _pass_on(step, values, relevances):
     """Pass relevance through a layer without a rule: a list of the relevances of its inputs."""
     relevance = relevances[0]
     kind, shape = graph.kind(step.layer), step.inputs[0].shape
@@ -106,27 +111,27 @@ def _lead(step, values, relevances):
 def _bounds(plan, low, high, dtype):
     """`{edge: (low, high)}` of the image and of the steps before the lowest filters."""
     image = plan.graph.inputs[0]
-    ends = [graph.run(plan.entrance, end) if plan.entrance.steps else {image: end} for end in (low, high)]
-    both = {edge: [tf.cast(end[edge], dtype) for end in ends] for edge in ends[0]}
+    ranges = [graph.run(plan.entrance, limit) if plan.entrance.steps else {image: limit} for limit in (low, high)]
+    both = {edge: [tf.cast(limits[edge], dtype) for limits in ranges] for edge in ranges[0]}
     return {edge: (tf.minimum(*pair), tf.maximum(*pair)) for edge, pair in both.items()}
 
 
-def _inside(model_graph, dtype):
+def _inside_masks(model_graph, dtype):
     """`{edge: ones, and zeros in the border}` of zero-padded maps and of the steps above that keep their shape."""
-    found = {}
+    masks = {}
     for step in model_graph.steps:
-        cells, shape = found.get(step.inputs[0]), step.inputs[0].shape
+        cells, shape = masks.get(step.inputs[0]), step.inputs[0].shape
         if graph.kind(step.layer) is keras.layers.ZeroPadding2D:
             cells = tf.ones([1, *shape], dtype) if cells is None else cells
-            found[step.output] = tf.pad(cells, [(0, 0), *step.layer.padding, (0, 0)])
+            masks[step.output] = tf.pad(cells, [(0, 0), *step.layer.padding, (0, 0)])
         elif cells is not None and rearranging.is_copy(step):
             if len(step.inputs) == 1:
                 copies = rearranging.forward(*rearranging.call_of(step), [cells])
-                found.update(zip(step.outputs, copies, strict=True))
-        elif cells is not None and not _mixes(step) and shape == step.output.shape:
-            found[step.output] = cells
-    return found
+                masks.update(zip(step.outputs, copies, strict=True))
+        elif cells is not None and not _combines_cells(step) and shape == step.output.shape:
+            masks[step.output] = cells
+    return masks
 
 
-def _mixes(step):
+def _combines_cells(step):
     return is_filter(step) or is_sum(step) or graph.kind(step.layer) in (*POOLS, keras.layers.Concatenate)

@@ -4,6 +4,8 @@ A rule of LRP evaluates a layer with other weights than its own: their positive 
 is decomposed into its weights, its linear map and the transpose; both maps accept any weights of that shape.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -38,7 +40,7 @@ class Linear(NamedTuple):
     bounds: tuple[Any, Any] | None = None
 
 
-def linears(step, dtype, norm=None):
+def linears(step: graph.Step, dtype: tf.DType, norm: keras.layers.BatchNormalization | None = None) -> list[Linear]:
     """Decompose a layer into `Linear` parts, the lowest first: two for a separable convolution, one for any other.
 
     Args:
@@ -58,19 +60,21 @@ def linears(step, dtype, norm=None):
     return [*parts[:-1], top._replace(kernel=top.kernel * spread, bias=top.bias * factor + shift)]
 
 
-def conv(step, dtype):
+def conv(step: graph.Step, dtype: tf.DType) -> list[Linear]:
+    """Decompose a convolution, with or without groups."""
     groups = {"groups": step.layer.groups}
     part = _filter(step, kernel_of(step.layer), dtype, convolution.conv, convolution.transpose_conv, **groups)
     return [part._replace(bias=_bias(step, dtype))]
 
 
-def depthwise_conv(step, dtype):
+def depthwise_conv(step: graph.Step, dtype: tf.DType) -> list[Linear]:
+    """Decompose a depthwise convolution."""
     part = _filter(step, step.layer.kernel, dtype, convolution.depthwise_conv, convolution.transpose_depthwise_conv)
     return [part._replace(bias=_bias(step, dtype))]
 
 
-def separable_conv(step, dtype):
-    """A depthwise convolution followed by a 1x1 convolution."""
+def separable_conv(step: graph.Step, dtype: tf.DType) -> list[Linear]:
+    """Decompose a separable convolution: a depthwise convolution followed by a 1x1 convolution."""
     depthwise, pointwise = (_weights(step.layer.depthwise_kernel, dtype), _weights(step.layer.pointwise_kernel, dtype))
     between = (*step.output.shape[:2], pointwise.shape[2])
 
@@ -81,14 +85,17 @@ def separable_conv(step, dtype):
     return [lower, Linear(pointwise, _bias(step, dtype), convolution.conv, down)]
 
 
-def dense(step, dtype):
+def dense(step: graph.Step, dtype: tf.DType) -> list[Linear]:
+    """Decompose a dense layer."""
+
     def down(signal, kernel):
         return tf.matmul(signal, kernel, transpose_b=True)
 
     return [Linear(_weights(kernel_of(step.layer), dtype), _bias(step, dtype), tf.matmul, down)]
 
 
-def average_pool(step, dtype):
+def average_pool(step: graph.Step, dtype: tf.DType) -> list[Linear]:
+    """Decompose an average pooling."""
     check_channels_last(step)
     pool, shape = step.layer, step.inputs[0].shape
 
@@ -101,7 +108,8 @@ def average_pool(step, dtype):
     return [_plain(up, down, dtype)]
 
 
-def global_average(step, dtype):
+def global_average(step: graph.Step, dtype: tf.DType) -> list[Linear]:
+    """Decompose a global average pooling."""
     check_channels_last(step)
     keeps, shape = step.layer.keepdims, step.inputs[0].shape
 
@@ -115,8 +123,8 @@ def global_average(step, dtype):
     return [_plain(up, down, dtype)]
 
 
-def add(step, dtype):
-    """A sum or average of maps, which are stacked along a first axis.
+def add(step: graph.Step, dtype: tf.DType) -> list[Linear]:
+    """Decompose a sum or average of maps, which are stacked along a first axis.
 
     Raises:
         ValueError: If the maps have different shapes.
@@ -124,7 +132,7 @@ def add(step, dtype):
     if len({edge.shape for edge in step.inputs}) > 1:
         raise ValueError(
             f"Layer '{step.name}' ({type(step.layer).__name__}) adds maps of different shapes, "
-            f"{[edge.shape for edge in step.inputs]}; only equal shapes have a rule. Choose a layer below it."
+            f"{[edge.shape for edge in step.inputs]}; LRP has a rule for equal shapes only. Choose a layer below it."
         )
 
     def down(signal, weight):
@@ -152,12 +160,12 @@ SUMS = {
 """{kind of a layer that sums or averages: function that returns its parts}"""
 
 
-def is_filter(step):
+def is_filter(step: graph.Step) -> bool:
     """Whether a step is a convolution or a dense layer."""
     return graph.kind(step.layer) in FILTERS
 
 
-def is_sum(step):
+def is_sum(step: graph.Step) -> bool:
     """Whether a step sums or averages; this includes the operation `a + b`, which is not a layer."""
     return graph.kind(step.layer) in SUMS or (type(step.layer).__name__ == "Add" and len(step.inputs) > 1)
 

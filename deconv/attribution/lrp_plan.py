@@ -1,6 +1,8 @@
 """Plan of LRP for a network: the rule of each layer, and which batch normalisations are merged into which filters."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import keras
 
@@ -41,7 +43,9 @@ class Plan(NamedTuple):
     signed: frozenset[str]
 
 
-def rules_for(model_graph, whole, composite):
+def rules_for(
+    model_graph: graph.Graph, whole: graph.Graph, composite: str | rules.Rule | dict[Any, rules.Rule]
+) -> dict[str, rules.Rule]:
     """Choose a rule for each layer that redistributes relevance.
 
     Args:
@@ -64,11 +68,11 @@ def rules_for(model_graph, whole, composite):
     return chosen
 
 
-def plan(model_graph, chosen):
+def plan(model_graph: graph.Graph, chosen: dict[str, rules.Rule]) -> Plan:
     """The `Plan` of a graph with the given rules."""
     entrance, positive = model_graph._replace(steps=tuple(_entrance(model_graph))), _positive(model_graph)
     signed = frozenset(step.name for step in model_graph.steps if not positive.issuperset(step.inputs))
-    return Plan(model_graph, chosen, _norms(model_graph), entrance, signed)
+    return Plan(graph=model_graph, rules=chosen, norms=_norms(model_graph), entrance=entrance, signed=signed)
 
 
 def _check(step, rule, is_top, fed_by_pixels):
@@ -77,45 +81,48 @@ def _check(step, rule, is_top, fed_by_pixels):
     keeps_shape = len(step.inputs) == 1 and step.inputs[0].shape == step.output.shape
     if rule is not None and rule.shares is None and not keeps_shape:
         raise ValueError(
-            f"{layer} makes {[edge.shape for edge in step.outputs]} of {[edge.shape for edge in step.inputs]}; the "
-            "rule 'passes' is for layers of one input, of the shape of their output. Choose a layer below it."
+            f"{layer} maps shapes {[edge.shape for edge in step.inputs]} to {[edge.shape for edge in step.outputs]}; "
+            "the rule 'passes' requires one input, of the shape of the output. Choose a layer below it."
         )
     if rule is not None and rule.shares is not None:
         if not (is_filter(step) or is_sum(step)):
-            raise ValueError(f"{layer} sums nothing up, so rule '{rule}' does not fit it. Leave it out of composite.")
+            raise ValueError(
+                f"{layer} computes no sums of contributions, so rule '{rule}' does not apply to it. Remove it from "
+                "composite."
+            )
         if rule.needs_bounds and not fed_by_pixels:
             raise ValueError(
-                f"Rule '{rule}' is for layers that pixels feed, whose bounds are known; '{step.name}' is none. Give it "
-                f"another, for example composite={{{step.name!r}: deconv.attribution.rules.gamma()}}."
+                f"Rule '{rule}' requires a layer of pixels, whose bounds are known, which '{step.name}' is not. "
+                f"Use another rule for it, for example composite={{{step.name!r}: deconv.attribution.rules.gamma()}}."
             )
     if rule is None and not _is_known(step, kind):
         raise ValueError(
-            f"{layer} has no rule of LRP. Choose a layer below it; or, if relevance passes it unchanged, say so with "
+            f"{layer} has no LRP rule. Choose a layer below it or, if relevance passes it unchanged, set "
             f"composite={{{step.name!r}: deconv.attribution.rules.passes()}}."
         )
     activation = None if is_top else modified_gradients.activation_of(step)
     if activation is not None and (rule is None or rule.shares is not None) and not _keeps_zero(step):
         raise ValueError(
-            f"{layer} has the activation {_name_of(activation)!r}, which is not 0 at 0, so relevance cannot pass it, "
-            "or not, value by value, of the sign of what it sees. "
-            "Choose this layer, whose units are taken before it, or one below; if it is a layer of its own, "
-            f"composite={{{step.name!r}: deconv.attribution.rules.passes()}} lets relevance pass."
+            f"{layer} has the activation function {_name_of(activation)!r}, which relevance cannot pass: it is not "
+            "known to be 0 at 0 and to preserve the sign of each value. Choose this layer, whose units are taken "
+            "before its activation function, or a layer below it. If the activation function is a layer of its own, "
+            f"composite={{{step.name!r}: deconv.attribution.rules.passes()}} passes relevance through it."
         )
     if kind in (*POOLS, keras.layers.ZeroPadding2D):
         check_channels_last(step)
 
 
 def _is_known(step, kind):
-    found = activation_functions.of_step(step)  # excludes activations of layers with weights, which need a rule
-    if found is not None and (found.keeps_sign or modified_gradients.activation_of(step) is not None):
+    activation = activation_functions.of_step(step)  # excludes activations of layers with weights, which need a rule
+    if activation is not None and (activation.keeps_sign or modified_gradients.activation_of(step) is not None):
         return True
     if not isinstance(step.layer, keras.layers.Layer):  # `a + 1`
         return type(step.layer).__name__ == "Add" or is_affine(step) or is_copy(step)
-    own = (keras.layers.ZeroPadding2D, keras.layers.Concatenate, *POOLS, *_AFFINE, *_ACTIVATIONS)
-    return kind in own or kind in graph.IDLE or is_copy(step)
+    passing = (keras.layers.ZeroPadding2D, keras.layers.Concatenate, *POOLS, *_AFFINE, *_ACTIVATIONS)
+    return kind in passing or kind in graph.IDLE or is_copy(step)
 
 
-def is_affine(step):
+def is_affine(step: graph.Step) -> bool:
     """Whether a step is an operation that scales or shifts one map by a constant, such as `maps / 255`."""
     name = type(step.layer).__name__
     if isinstance(step.layer, keras.layers.Layer) or len(step.inputs) != 1 or name not in AFFINE_OPERATIONS:
@@ -125,8 +132,8 @@ def is_affine(step):
 
 def _keeps_zero(step):
     """Whether the activation function of a step has f(0) = 0 and preserves the sign."""
-    found = activation_functions.of(step)
-    return found is not None and found.keeps_sign
+    activation = activation_functions.of(step)
+    return activation is not None and activation.keeps_sign
 
 
 def _name_of(activation):
@@ -136,7 +143,7 @@ def _name_of(activation):
 def _norms(model_graph):
     """`{name of a filter: batch normalisation}`, where it is the only user of a filter without activation function."""
     makers = {step.output: step for step in model_graph.steps}
-    found = {}
+    norms = {}
     for step in model_graph.steps:
         maker = makers.get(step.inputs[0])
         if graph.kind(step.layer) is not keras.layers.BatchNormalization or maker is None or not is_filter(maker):
@@ -144,13 +151,13 @@ def _norms(model_graph):
         users = sum(edge is maker.output for other in model_graph.steps for edge in other.inputs)
         last_axis = step.layer.axis in (-1, len(step.output.shape))
         if users == 1 and last_axis and modified_gradients.activation_of(maker) is None:
-            found[maker.name] = step.layer
-    return found
+            norms[maker.name] = step.layer
+    return norms
 
 
 def _entrance(model_graph):
     """The steps between the image and the lowest filters, which map bounds to bounds."""
-    fed, found = set(model_graph.inputs), []
+    fed, entrance = set(model_graph.inputs), []
     for step in model_graph.steps:
         activation = activation_functions.of_step(step)
         simple = type(step.layer) in (*graph.IDLE, keras.layers.ZeroPadding2D, *_AFFINE)
@@ -158,16 +165,16 @@ def _entrance(model_graph):
         rectifies = activation is not None and activation.kind == "rectifier"
         if fed.issuperset(step.inputs) and (simple or rectifies):
             fed.update(step.outputs)
-            found.append(step)
-    return found
+            entrance.append(step)
+    return entrance
 
 
 def _positive(model_graph):
     """Edges that are known, from the graph alone, to hold no negative values."""
-    kept = (*graph.IDLE, *POOLS, *SUMS, keras.layers.ZeroPadding2D, keras.layers.Concatenate)
-    found = set()
+    sign_preserving = (*graph.IDLE, *POOLS, *SUMS, keras.layers.ZeroPadding2D, keras.layers.Concatenate)
+    positive: set[graph.Edge] = set()
     for step in model_graph.steps:
-        keeps = (graph.kind(step.layer) in kept and not modified_gradients.passes(step)) or is_copy(step)
-        if (keeps and found.issuperset(step.inputs)) or modified_gradients.rectifies(step):
-            found.update(step.outputs)
-    return found
+        keeps = (graph.kind(step.layer) in sign_preserving and not modified_gradients.passes(step)) or is_copy(step)
+        if (keeps and positive.issuperset(step.inputs)) or modified_gradients.rectifies(step):
+            positive.update(step.outputs)
+    return positive

@@ -1,8 +1,14 @@
 """Integrated gradients: the contribution of each pixel along the straight line from a baseline to the image."""
 
-from numbers import Real
+from __future__ import annotations
 
+from collections.abc import Sequence
+from numbers import Real
+from typing import Literal
+
+import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deconv.attribution.gradient_averages import along, average
 from deconv.attribution.targets import chosen
@@ -11,19 +17,19 @@ from deconv.validation import check_positive
 
 
 def integrated_gradients(
-    model,
-    images,
-    target=None,
-    layer=None,
+    model: keras.Model,
+    images: ArrayLike,
+    target: ArrayLike | None = None,
+    layer: str | int | None = None,
     *,
-    unit="max",
-    baseline=0.0,
-    steps=32,
-    tolerance=0.01,
-    most_steps=2048,
-    batch_size=32,
-    input_shape=None,
-):
+    unit: Literal["max", "map"] | Sequence[int] = "max",
+    baseline: ArrayLike = 0.0,
+    steps: int = 32,
+    tolerance: float | None = 0.01,
+    most_steps: int = 2048,
+    batch_size: int = 32,
+    input_shape: Sequence[int] | None = None,
+) -> np.ndarray:
     """Compute the mean gradient on the straight line from a baseline to the image, times their difference.
 
     Sundararajan, Taly & Yan, arXiv:1703.01365, section 3. The maps sum to the increase of the unit along the line (the
@@ -52,23 +58,34 @@ def integrated_gradients(
     check_positive("steps", steps), check_positive("most_steps", most_steps)
     if tolerance is not None and (not isinstance(tolerance, Real) or isinstance(tolerance, bool) or not tolerance > 0):
         raise ValueError(f"tolerance must be a relative error above 0, or None; received {tolerance!r}.")
-    asked = chosen(model, images, target, layer, unit, batch_size=batch_size, input_shape=input_shape)
-    starts = _baselines(baseline, asked.images)
-    down = asked.gradients()
-    gains = None if tolerance is None else asked.values - asked.values_of(starts, batch_size)
-    maps, left = np.empty_like(asked.images), np.arange(len(asked.images))
-    while len(left):
-        maps[left] = _integrals(down, asked.images[left], starts[left], asked.signal[left], steps, batch_size)
+    units = chosen(model, images, target, layer, unit, batch_size=batch_size, input_shape=input_shape)
+    starts = _baselines(baseline, units.images)
+    backward = units.gradients()
+    increases = None if tolerance is None else units.values - units.values_of(starts, batch_size)
+    maps, pending = np.empty_like(units.images), np.arange(len(units.images))
+    while len(pending):
+        maps[pending] = _integrals(
+            backward, units.images[pending], starts[pending], units.signal[pending], steps, batch_size
+        )
         if tolerance is None or steps >= most_steps:
             break
-        left = left[_relative_error(maps[left], gains[left]) > tolerance]
+        pending = pending[_relative_error(maps[pending], increases[pending]) > tolerance]
         steps = min(4 * steps, most_steps)
     return maps
 
 
 def completeness(
-    model, images, maps, target=None, layer=None, *, unit="max", baseline=0.0, batch_size=32, input_shape=None
-):
+    model: keras.Model,
+    images: ArrayLike,
+    maps: ArrayLike,
+    target: ArrayLike | None = None,
+    layer: str | int | None = None,
+    *,
+    unit: Literal["max", "map"] | Sequence[int] = "max",
+    baseline: ArrayLike = 0.0,
+    batch_size: int = 32,
+    input_shape: Sequence[int] | None = None,
+) -> np.ndarray:
     """Compute the relative error of the completeness axiom: maps sum to the increase of the unit from the baseline.
 
     Args:
@@ -82,29 +99,29 @@ def completeness(
     Raises:
         ValueError: If `maps` are not shaped like `images`, or anything does not fit the model.
     """
-    asked = chosen(model, images, target, layer, unit, batch_size=batch_size, input_shape=input_shape)
+    units = chosen(model, images, target, layer, unit, batch_size=batch_size, input_shape=input_shape)
     maps = np.asarray(maps)
-    if maps.shape != asked.images.shape:
-        raise ValueError(f"maps must be shaped like the images, {asked.images.shape}; received {maps.shape}.")
-    return _relative_error(maps, asked.values - asked.values_of(_baselines(baseline, asked.images), batch_size))
+    if maps.shape != units.images.shape:
+        raise ValueError(f"maps must be shaped like the images, {units.images.shape}; received {maps.shape}.")
+    return _relative_error(maps, units.values - units.values_of(_baselines(baseline, units.images), batch_size))
 
 
-def _integrals(down, images, starts, signal, steps, batch_size):
+def _integrals(backward, images, starts, signal, steps, batch_size):
     """Compute the maps with gradients at `steps` points on the line between each start and its image."""
-    places, weights = np.polynomial.legendre.leggauss(steps)  # on [-1, 1]
-    shares, ways = along((places + 1) / 2, images), images - starts
+    points, weights = np.polynomial.legendre.leggauss(steps)  # on [-1, 1]
+    fractions, differences = along((points + 1) / 2, images), images - starts
 
-    def between(numbers, places):
-        return (starts[numbers] + shares[places] * ways[numbers]).astype(images.dtype)
+    def between(numbers, points):
+        return (starts[numbers] + fractions[points] * differences[numbers]).astype(images.dtype)
 
-    return ways * average(down, signal, between, weights / 2, batch_size)
+    return differences * average(backward, signal, between, weights / 2, batch_size)
 
 
-def _relative_error(maps, gains):
+def _relative_error(maps, increases):
     """The difference of the sum of each map from its gain, relative to the gain, `(n,)`."""
     sums = maps.reshape(len(maps), -1).sum(axis=1, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.abs(sums - gains) / np.abs(gains)
+        return np.abs(sums - increases) / np.abs(increases)
 
 
 def _baselines(baseline, images):
@@ -113,12 +130,12 @@ def _baselines(baseline, images):
     Raises:
         ValueError: If it has another shape, or is not finite and real.
     """
-    given = array_of("baseline", baseline)
+    array = array_of("baseline", baseline)
     shapes = (), images.shape[-1:], images.shape[1:], images.shape
-    if given.shape not in shapes or given.dtype.kind == "b" or not np.isfinite(given).all():
+    if array.shape not in shapes or array.dtype.kind == "b" or not np.isfinite(array).all():
         raise ValueError(
             f"baseline must be a finite number, one for each channel ({images.shape[-1]},), an image "
-            f"{images.shape[1:]}, or one for each of the {len(images)} images; received shape {given.shape}, dtype "
-            f"{given.dtype}."
+            f"{images.shape[1:]}, or one for each of the {len(images)} images; received shape {array.shape}, dtype "
+            f"{array.dtype}."
         )
-    return np.broadcast_to(given.astype(images.dtype), images.shape)
+    return np.broadcast_to(array.astype(images.dtype), images.shape)

@@ -19,12 +19,18 @@ An activation function is recognised by its values, also in a lambda, an operati
 (`deconv.graph.activation_functions`). Any other layer of unknown class raises an error with its name.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, overload
+
+import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from deconv import graph
+from deconv.attribution import rules
 from deconv.attribution.lrp_backward import descend
 from deconv.attribution.lrp_plan import plan, rules_for
 from deconv.attribution.targets import chosen
@@ -57,27 +63,60 @@ class Relevances(NamedTuple):
     biases: dict[str, np.ndarray]
     lost: dict[str, np.ndarray]
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     @property
     def arrived(self) -> np.ndarray:
         """float64 `(n,)`, the sum of the pixels' relevance, divided by the value. NaN where the value is 0."""
-        return _arrived(self.input, self.values)
+        return _arrived_fraction(self.input, self.values)
+
+
+@overload
+def lrp(
+    model: keras.Model,
+    images: ArrayLike,
+    target: ArrayLike | None = None,
+    layer: str | int | None = None,
+    *,
+    composite: str | rules.Rule | dict[Any, rules.Rule] = "auto",
+    unit: Literal["max", "map"] | Sequence[int] = "max",
+    bounds: tuple[ArrayLike, ArrayLike] | None = None,
+    batch_size: int = 32,
+    input_shape: Sequence[int] | None = None,
+    return_arrived: Literal[False] = False,
+) -> np.ndarray: ...
+
+
+@overload
+def lrp(
+    model: keras.Model,
+    images: ArrayLike,
+    target: ArrayLike | None = None,
+    layer: str | int | None = None,
+    *,
+    composite: str | rules.Rule | dict[Any, rules.Rule] = "auto",
+    unit: Literal["max", "map"] | Sequence[int] = "max",
+    bounds: tuple[ArrayLike, ArrayLike] | None = None,
+    batch_size: int = 32,
+    input_shape: Sequence[int] | None = None,
+    return_arrived: Literal[True],
+) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 def lrp(
-    model,
-    images,
-    target=None,
-    layer=None,
+    model: keras.Model,
+    images: ArrayLike,
+    target: ArrayLike | None = None,
+    layer: str | int | None = None,
     *,
-    composite="auto",
-    unit="max",
-    bounds=None,
-    batch_size=32,
-    input_shape=None,
-    return_arrived=False,
-):
+    composite: str | rules.Rule | dict[Any, rules.Rule] = "auto",
+    unit: Literal["max", "map"] | Sequence[int] = "max",
+    bounds: tuple[ArrayLike, ArrayLike] | None = None,
+    batch_size: int = 32,
+    input_shape: Sequence[int] | None = None,
+    return_arrived: bool = False,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Compute the relevance of the pixels for a unit by layer-wise relevance propagation.
 
     The relevance of the pixels sums to the value of the unit minus what biases and epsilons have absorbed.
@@ -114,24 +153,24 @@ def lrp(
     Raises:
         ValueError: If an argument does not fit the model, or a layer has no rule; the message names it and a remedy.
     """
-    asked = chosen(model, images, target, layer, unit, batch_size=batch_size, input_shape=input_shape)
+    units = chosen(model, images, target, layer, unit, batch_size=batch_size, input_shape=input_shape)
     whole = graph.walk(model, input_shape)
-    maps = _descend(asked, rules_for(asked.graph, whole, composite), bounds, batch_size, _pixels)
-    return (maps, _arrived(maps, asked.values)) if return_arrived else maps
+    maps = _descend(units, rules_for(units.graph, whole, composite), bounds, batch_size, _pixel_relevances)
+    return (maps, _arrived_fraction(maps, units.values)) if return_arrived else maps
 
 
 def relevances(
-    model,
-    images,
-    target=None,
-    layer=None,
+    model: keras.Model,
+    images: ArrayLike,
+    target: ArrayLike | None = None,
+    layer: str | int | None = None,
     *,
-    composite="auto",
-    unit="max",
-    bounds=None,
-    batch_size=32,
-    input_shape=None,
-):
+    composite: str | rules.Rule | dict[Any, rules.Rule] = "auto",
+    unit: Literal["max", "map"] | Sequence[int] = "max",
+    bounds: tuple[ArrayLike, ArrayLike] | None = None,
+    batch_size: int = 32,
+    input_shape: Sequence[int] | None = None,
+) -> Relevances:
     """Compute the relevance of every layer, and the parts absorbed by biases or lost.
 
     Args and Raises: As for `lrp`.
@@ -139,52 +178,54 @@ def relevances(
     Returns:
         `Relevances`. For n images their size is that of all activations of the model.
     """
-    asked = chosen(model, images, target, layer, unit, batch_size=batch_size, input_shape=input_shape)
-    by_layer = rules_for(asked.graph, graph.walk(model, input_shape), composite)
-    pixels, maps, sums = _descend(asked, by_layer, bounds, batch_size, _everything)
-    value = np.where(asked.values == 0, np.nan, asked.values)
+    units = chosen(model, images, target, layer, unit, batch_size=batch_size, input_shape=input_shape)
+    by_layer = rules_for(units.graph, graph.walk(model, input_shape), composite)
+    pixels, maps, sums = _descend(units, by_layer, bounds, batch_size, _all_relevances)
+    value = np.where(units.values == 0, np.nan, units.values)
     sharing = [name for name in maps if name in by_layer]
     return Relevances(
-        asked.values,
-        pixels,
-        maps,
-        {name: str(by_layer[name]) for name in sharing},
-        {name: np.abs(into - out) / np.abs(value) for name, (out, into, _, _) in sums.items()},
-        {name: sums[name][2] / value for name in sharing},
-        {name: sums[name][3] / value for name in sharing},
+        values=units.values,
+        input=pixels,
+        maps=maps,
+        rules={name: str(by_layer[name]) for name in sharing},
+        residuals={name: np.abs(into - out) / np.abs(value) for name, (out, into, _, _) in sums.items()},
+        biases={name: sums[name][2] / value for name in sharing},
+        lost={name: sums[name][3] / value for name in sharing},
     )
 
 
-def _arrived(maps, values):
+def _arrived_fraction(maps, values):
     """The sum of the pixels' relevance as a fraction of the value: float64 `(n,)`."""
     return maps.sum(axis=tuple(range(1, maps.ndim)), dtype=np.float64) / np.where(values == 0, np.nan, values)
 
 
-def _pixels(plan, *given):
-    return descend(plan, *given)[0]
+def _pixel_relevances(plan, *tensors):
+    return descend(plan, *tensors)[0]
 
 
-def _everything(plan, *given):
-    return descend(plan, *given)
+def _all_relevances(plan, *tensors):
+    return descend(plan, *tensors)
 
 
-def _descend(asked, by_layer, bounds, batch_size, walk):
-    """Propagate in batches by `walk`, compiled once for a layer of a model and its rules."""
-    images, (lowest, highest) = asked.images, _check_bounds(bounds, asked.images)
-    down = asked.network.compiled(_compile, walk, tuple(by_layer.items()))
+def _descend(units, by_layer, bounds, batch_size, propagate):
+    """Propagate in batches by `propagate`, compiled once for a layer of a model and its rules."""
+    images, (lowest, highest) = units.images, _check_bounds(bounds, units.images)
+    compiled = units.network.compiled(_compile, propagate, tuple(by_layer.items()))
     parts = [
         tf.nest.map_structure(
-            lambda found: found.numpy(), down(images[part], asked.signal[part], lowest(part), highest(part))
+            lambda tensor: tensor.numpy(), compiled(images[part], units.signal[part], lowest(part), highest(part))
         )
-        for part in asked.batches(batch_size)
+        for part in units.batches(batch_size)
     ]
     return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
 
 
-def _compile(model_graph, walk, by_layer):
-    way, image, top = plan(model_graph, dict(by_layer)), model_graph.inputs[0], model_graph.steps[-1].output
+def _compile(model_graph, propagate, by_layer):
+    network_plan = plan(model_graph, dict(by_layer))
+    image, top = model_graph.inputs[0], model_graph.steps[-1].output
     like_images, signal = (tf.TensorSpec((None, *edge.shape), edge.dtype) for edge in (image, top))
-    return compile_function(lambda *given: walk(way, *given), like_images, signal, like_images, like_images)
+    signature = like_images, signal, like_images, like_images
+    return compile_function(lambda *tensors: propagate(network_plan, *tensors), *signature)
 
 
 def _check_bounds(bounds, images):

@@ -18,12 +18,17 @@ The relevance of an output whose sum is zero is lost. Montavon et al. 2019 is "L
 overview", with its tutorial.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+
+if TYPE_CHECKING:
+    from deconv.attribution.lrp_linear import Linear
 
 
 class Rule(NamedTuple):
@@ -42,12 +47,12 @@ class Rule(NamedTuple):
 
     name: str
     shares: Callable | None
-    constants: tuple = ()
+    constants: tuple[float, ...] = ()
     epsilon: float = 0.0
     relative: bool = False
     needs_bounds: bool = False
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.name
 
 
@@ -59,12 +64,12 @@ class Part(NamedTuple):
     bias: Any = 0.0
 
 
-def zero():
+def zero() -> Rule:
     """LRP-0: in proportion to the contributions. In a network of ReLUs only, this is the input times the gradient."""
     return Rule("zero", _contributions)
 
 
-def epsilon(size=0.25, relative=True):
+def epsilon(size: float = 0.25, relative: bool = True) -> Rule:
     """LRP-epsilon: as `zero`, with an epsilon that absorbs more relevance the more the contributions cancel.
 
     Args:
@@ -78,7 +83,7 @@ def epsilon(size=0.25, relative=True):
     return Rule(f"epsilon {size:g}{' rms' if relative else ''}", _contributions, epsilon=size, relative=relative)
 
 
-def gamma(share=0.25):
+def gamma(share: float = 0.25) -> Rule:
     """LRP-gamma: contributions with the sign of the output have more weight.
 
     Montavon's formula is for non-negative inputs and positive outputs, for which this rule is equal to it. Elsewhere
@@ -86,11 +91,10 @@ def gamma(share=0.25):
     bias is included. The tutorial uses 0.1 for digits and 0.25 for VGG-16.
     """
     share = _check("gamma: share", share)
+    return Rule(f"gamma {share:g}", _gamma_parts, (share,))
 
-    return Rule(f"gamma {share:g}", _favouring, (share,))
 
-
-def alpha_beta(alpha=2.0, beta=1.0):
+def alpha_beta(alpha: float = 2.0, beta: float = 1.0) -> Rule:
     """LRP-alpha-beta: positive and negative contributions are normalised separately.
 
     `alpha_beta(1, 0)` is the z+ rule, which uses positive contributions only. An output with contributions of one sign
@@ -105,30 +109,28 @@ def alpha_beta(alpha=2.0, beta=1.0):
             f"alpha_beta: alpha - beta must be 1, so that relevance is conserved; received alpha={alpha:g} and "
             f"beta={beta:g}. Take for example alpha=2, beta=1, or alpha=1, beta=0."
         )
+    return Rule(f"alpha {alpha:g} beta {beta:g}", _alpha_beta_parts, (alpha, beta))
 
-    return Rule(f"alpha {alpha:g} beta {beta:g}", _apart, (alpha, beta))
 
-
-def w2():
+def w2() -> Rule:
     """LRP-w²: in proportion to the squared weights, regardless of the input values."""
-    return Rule("w2", _squares)
+    return Rule("w2", _squared_weights)
 
 
-def flat():
+def flat() -> Rule:
     """LRP-flat: the same share for all inputs of an output, including those of zero weight; padding gets nothing."""
-    return Rule("flat", _alike)
+    return Rule("flat", _equal_shares)
 
 
-def z_box():
+def z_box() -> Rule:
     """LRP-z^B, for bounded pixels: the contribution of an input minus its smallest possible value.
 
     The bounds are an argument of the call (`bounds=` of `lrp`). Padding gets nothing.
     """
+    return Rule("z_box", _z_box_parts, needs_bounds=True)
 
-    return Rule("z_box", _above_the_worst, needs_bounds=True)
 
-
-def passes():
+def passes() -> Rule:
     """Relevance passes unchanged to the input at the same place: for layers with one input of the output's shape."""
     return Rule("passes", None)
 
@@ -137,7 +139,9 @@ RULES = {rule.__name__: rule for rule in (zero, epsilon, gamma, alpha_beta, w2, 
 """{name: function that returns the rule}"""
 
 
-def share_out(rule, linear, maps, relevance):
+def share_out(
+    rule: Rule, linear: Linear, maps: tf.Tensor, relevance: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Redistribute relevance from the outputs of a layer to its inputs.
 
     Args:
@@ -151,21 +155,23 @@ def share_out(rule, linear, maps, relevance):
         lost relevance, `(n,)`, due to an epsilon, an output without contributions, or contributions of one sign only.
         The given relevance is the sum of the three.
     """
-    below, biases, given = 0.0, 0.0, 0.0
+    if rule.shares is None:
+        raise ValueError(f"Rule '{rule}' has no shares: it passes relevance unchanged.")
+    below, biases, accounted = 0.0, 0.0, 0.0
     for factor, parts in rule.shares(linear, maps, *rule.constants):
-        sums = _total(linear, parts)
-        signal = tf.math.divide_no_nan(factor * relevance, _away_from_zero(sums, rule))
+        sums = _sums(linear, parts)
+        signal = tf.math.divide_no_nan(factor * relevance, _stabilised(sums, rule))
         below += sum(part.maps * linear.down(signal, part.kernel) for part in parts)
-        biases += sum(_sum(signal * part.bias) for part in parts)
-        given += _sum(signal * sums)
-    return below, biases, _sum(relevance) - given
+        biases += sum(_sum_per_image(signal * part.bias) for part in parts)
+        accounted += _sum_per_image(signal * sums)
+    return below, biases, _sum_per_image(relevance) - accounted
 
 
-def _total(linear, parts):
+def _sums(linear, parts):
     return sum(linear.up(part.maps, part.kernel) + part.bias for part in parts)
 
 
-def _away_from_zero(sums, rule):
+def _stabilised(sums, rule):
     if not rule.epsilon:
         return sums
     size = tf.constant(rule.epsilon, sums.dtype)
@@ -178,26 +184,26 @@ def _contributions(linear, maps):
     return [(1.0, [Part(maps, linear.kernel, linear.bias)])]
 
 
-def _favouring(linear, maps, share):
+def _gamma_parts(linear, maps, share):
     positive, negative = _by_sign(linear, maps)
-    above = tf.cast(_total(linear, _contributions(linear, maps)[0][1]) > 0, maps.dtype)
-    return [(above, _more(linear, share, positive)), (1 - above, _more(linear, share, negative))]
+    above = tf.cast(_sums(linear, _contributions(linear, maps)[0][1]) > 0, maps.dtype)
+    return [(above, _with_favoured(linear, share, positive)), (1 - above, _with_favoured(linear, share, negative))]
 
 
-def _apart(linear, maps, alpha, beta):
+def _alpha_beta_parts(linear, maps, alpha, beta):
     positive, negative = _by_sign(linear, maps)
     return [(alpha, positive), (-beta, negative)] if beta else [(alpha, positive)]
 
 
-def _squares(linear, maps):
+def _squared_weights(linear, maps):
     return [(1.0, [Part(tf.ones_like(maps) * linear.inside, tf.square(linear.kernel))])]
 
 
-def _alike(linear, maps):
+def _equal_shares(linear, maps):
     return [(1.0, [Part(tf.ones_like(maps) * linear.inside, tf.ones_like(linear.kernel))])]
 
 
-def _above_the_worst(linear, maps):
+def _z_box_parts(linear, maps):
     (low, high), kernel = linear.bounds, linear.kernel
     return [(1.0, [Part(maps, kernel), Part(-low, tf.nn.relu(kernel)), Part(-high, -tf.nn.relu(-kernel))])]
 
@@ -214,7 +220,7 @@ def _by_sign(linear, maps):
     return positive, negative
 
 
-def _more(linear, share, favoured):
+def _with_favoured(linear, share, favoured):
     """All contributions, plus `share` times the favoured ones, which are split by the sign of the inputs."""
     return [
         Part(part.maps, linear.kernel + share * part.kernel, (0.0 if place else linear.bias) + share * part.bias)
@@ -222,7 +228,7 @@ def _more(linear, share, favoured):
     ]
 
 
-def _sum(maps):
+def _sum_per_image(maps):
     return tf.reduce_sum(maps, axis=range(1, len(maps.shape)))
 
 

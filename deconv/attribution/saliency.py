@@ -1,11 +1,27 @@
 """Gradients of a unit with respect to the pixels, which differ only in the gradient rule of rectifiers."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deconv.attribution.targets import chosen
 
 
-def gradient(model, images, target=None, layer=None, *, unit="max", batch_size=32, input_shape=None):
+def gradient(
+    model: keras.Model,
+    images: ArrayLike,
+    target: ArrayLike | None = None,
+    layer: str | int | None = None,
+    *,
+    unit: Literal["max", "map"] | Sequence[int] = "max",
+    batch_size: int = 32,
+    input_shape: Sequence[int] | None = None,
+) -> np.ndarray:
     """Compute the gradient of a unit with respect to the pixels.
 
     Simonyan, Vedaldi & Zisserman, arXiv:1312.6034, section 3. They show the largest magnitude over the channels, one
@@ -28,10 +44,19 @@ def gradient(model, images, target=None, layer=None, *, unit="max", batch_size=3
     Raises:
         ValueError: If layer, target, unit or images do not fit the model; the message lists valid values.
     """
-    return _slopes(model, images, target, layer, unit, batch_size, input_shape)[0]
+    return _gradients(model, images, target, layer, unit, batch_size, input_shape)[0]
 
 
-def input_x_gradient(model, images, target=None, layer=None, *, unit="max", batch_size=32, input_shape=None):
+def input_x_gradient(
+    model: keras.Model,
+    images: ArrayLike,
+    target: ArrayLike | None = None,
+    layer: str | int | None = None,
+    *,
+    unit: Literal["max", "map"] | Sequence[int] = "max",
+    batch_size: int = 32,
+    input_shape: Sequence[int] | None = None,
+) -> np.ndarray:
     """Compute the gradient times the pixel, its contribution to a linearisation of the network at the image.
 
     Shrikumar et al., arXiv:1605.01713. The reference for a pixel is zero in the model's input: black for digits, the
@@ -42,11 +67,20 @@ def input_x_gradient(model, images, target=None, layer=None, *, unit="max", batc
     Returns:
         Array shaped like `images`, signed, in the units of the layer.
     """
-    slopes, asked = _slopes(model, images, target, layer, unit, batch_size, input_shape)
-    return asked.images * slopes
+    gradients, units = _gradients(model, images, target, layer, unit, batch_size, input_shape)
+    return units.images * gradients
 
 
-def guided_backprop(model, images, target=None, layer=None, *, unit="max", batch_size=32, input_shape=None):
+def guided_backprop(
+    model: keras.Model,
+    images: ArrayLike,
+    target: ArrayLike | None = None,
+    layer: str | int | None = None,
+    *,
+    unit: Literal["max", "map"] | Sequence[int] = "max",
+    batch_size: int = 32,
+    input_shape: Sequence[int] | None = None,
+) -> np.ndarray:
     """Compute the guided backpropagation of a unit: rectifiers pass positive gradients where their input was positive.
 
     Springenberg et al., arXiv:1412.6806, section 3.4; DeSaliNet in Mahendran & Vedaldi, ECCV 2016. Contrast
@@ -59,10 +93,19 @@ def guided_backprop(model, images, target=None, layer=None, *, unit="max", batch
     Returns:
         Array shaped like `images`, signed.
     """
-    return _slopes(model, images, target, layer, unit, batch_size, input_shape, "guided")[0]
+    return _gradients(model, images, target, layer, unit, batch_size, input_shape, "guided")[0]
 
 
-def deconvnet(model, images, target=None, layer=None, *, unit="max", batch_size=32, input_shape=None):
+def deconvnet(
+    model: keras.Model,
+    images: ArrayLike,
+    target: ArrayLike | None = None,
+    layer: str | int | None = None,
+    *,
+    unit: Literal["max", "map"] | Sequence[int] = "max",
+    batch_size: int = 32,
+    input_shape: Sequence[int] | None = None,
+) -> np.ndarray:
     """Compute the deconvnet projection of a unit as a gradient: rectifiers pass all positive gradients.
 
     The sign of a rectifier's input does not matter, unlike in `guided_backprop`.
@@ -77,10 +120,10 @@ def deconvnet(model, images, target=None, layer=None, *, unit="max", batch_size=
     Returns:
         Array shaped like `images`, signed.
     """
-    return _slopes(model, images, target, layer, unit, batch_size, input_shape, "deconvnet", norms_pass=True)[0]
+    return _gradients(model, images, target, layer, unit, batch_size, input_shape, "deconvnet", norms_pass=True)[0]
 
 
-def channel_max(maps):
+def channel_max(maps: ArrayLike) -> np.ndarray:
     """Compute the largest magnitude over the channels (Simonyan et al., section 3.1).
 
     Args:
@@ -92,9 +135,9 @@ def channel_max(maps):
     return np.abs(maps).max(axis=-1, keepdims=True)
 
 
-def _slopes(model, images, target, layer, unit, batch_size, input_shape, rule=None, norms_pass=False):
+def _gradients(model, images, target, layer, unit, batch_size, input_shape, rule=None, norms_pass=False):
     """The gradient under a rule, or with the rectifiers' own derivative for None, and the chosen units."""
-    asked = chosen(model, images, target, layer, unit, batch_size=batch_size, input_shape=input_shape)
-    down = asked.gradients(rule, norms_pass)
-    parts = [down(asked.images[part], asked.signal[part])[1].numpy() for part in asked.batches(batch_size)]
-    return np.concatenate(parts), asked
+    units = chosen(model, images, target, layer, unit, batch_size=batch_size, input_shape=input_shape)
+    backward = units.gradients(rule, norms_pass)
+    parts = [backward(units.images[part], units.signal[part])[1].numpy() for part in units.batches(batch_size)]
+    return np.concatenate(parts), units

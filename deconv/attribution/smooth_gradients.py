@@ -1,8 +1,14 @@
 """SmoothGrad: the gradient averaged over noisy copies of the image."""
 
-from numbers import Real
+from __future__ import annotations
 
+from collections.abc import Sequence
+from numbers import Real
+from typing import Literal
+
+import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deconv.attribution.gradient_averages import average
 from deconv.attribution.targets import chosen
@@ -10,18 +16,18 @@ from deconv.validation import check_positive, check_seed
 
 
 def smooth_grad(
-    model,
-    images,
-    target=None,
-    layer=None,
+    model: keras.Model,
+    images: ArrayLike,
+    target: ArrayLike | None = None,
+    layer: str | int | None = None,
     *,
-    unit="max",
-    noise=0.15,
-    samples=50,
-    batch_size=32,
-    input_shape=None,
-    seed=0,
-):
+    unit: Literal["max", "map"] | Sequence[int] = "max",
+    noise: float = 0.15,
+    samples: int = 50,
+    batch_size: int = 32,
+    input_shape: Sequence[int] | None = None,
+    seed: int = 0,
+) -> np.ndarray:
     """Compute the mean gradient over copies of an image with noise (Smilkov et al., arXiv:1706.03825, section 2.2).
 
     The unit is chosen in the image without noise, and is the same in all its copies.
@@ -41,16 +47,18 @@ def smooth_grad(
         ValueError: If `noise` is negative, or anything does not fit the model.
     """
     if not isinstance(noise, Real) or isinstance(noise, bool) or not 0 <= noise < np.inf:
-        raise ValueError(f"noise must be a share of the range of the image, at least 0; received {noise!r}.")
+        raise ValueError(
+            f"noise must be a number of at least 0, a fraction of the range of the image; received {noise!r}."
+        )
     check_positive("samples", samples)
     random = np.random.default_rng(check_seed(seed))
-    asked = chosen(model, images, target, layer, unit, batch_size=batch_size, input_shape=input_shape)
-    scales = noise * np.ptp(asked.images, axis=tuple(range(1, asked.images.ndim)), keepdims=True)
+    units = chosen(model, images, target, layer, unit, batch_size=batch_size, input_shape=input_shape)
+    scales = noise * np.ptp(units.images, axis=tuple(range(1, units.images.ndim)), keepdims=True)
 
     def noisy(numbers, _):
-        clean = asked.images[numbers]
+        clean = units.images[numbers]
         return (clean + scales[numbers] * random.standard_normal(clean.shape)).astype(clean.dtype)
 
     weights = np.full(samples, 1 / samples)
-    maps = average(asked.gradients(), asked.signal, noisy, weights, batch_size)
-    return maps.astype(asked.images.dtype)
+    maps = average(units.gradients(), units.signal, noisy, weights, batch_size)
+    return maps.astype(units.images.dtype)

@@ -1,9 +1,16 @@
 """Choose the units that an attribution explains: a layer, a channel or class of it, and a position."""
 
-from typing import NamedTuple
+from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import keras
 import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
 
+from deconv import graph
 from deconv.attribution.compiled_network import Network, forward, gradients, network_of
 from deconv.deconvnet.selection import select
 from deconv.runtime.dtypes import any_array
@@ -29,25 +36,37 @@ class Chosen(NamedTuple):
     values: np.ndarray
 
     @property
-    def graph(self):
+    def graph(self) -> graph.Graph:
         """The `Graph` up to the layer, which is its last step."""
         return self.network.graph
 
-    def gradients(self, rule=None, norms_pass=False):
+    def gradients(
+        self, rule: str | None = None, norms_pass: bool = False
+    ) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
         """The compiled gradient under a rule of `deconv.graph.modified_gradients.RECTIFIERS`; None for no rule."""
         return self.network.compiled(gradients, rule, norms_pass)
 
-    def batches(self, size):
+    def batches(self, size: int) -> list[slice]:
         """Slices of the images, `size` at a time."""
         return _batches(len(self.images), size)
 
-    def values_of(self, images, batch_size):
+    def values_of(self, images: np.ndarray, batch_size: int) -> np.ndarray:
         """`(n,)`, the values of the same units in other images, one for each of the original images."""
-        parts, look = _batches(len(images), batch_size), self.network.compiled(forward)
-        return np.concatenate([_total(look(images[part]).numpy(), self.signal[part]) for part in parts])
+        parts, compute = _batches(len(images), batch_size), self.network.compiled(forward)
+        return np.concatenate([_total(compute(images[part]).numpy(), self.signal[part]) for part in parts])
 
 
-def chosen(model, images, target=None, layer=None, unit="max", *, batch_size=32, input_shape=None, real=True):
+def chosen(
+    model: keras.Model,
+    images: ArrayLike,
+    target: ArrayLike | None = None,
+    layer: str | int | None = None,
+    unit: Literal["max", "map"] | Sequence[int] = "max",
+    *,
+    batch_size: int = 32,
+    input_shape: Sequence[int] | None = None,
+    real: bool = True,
+) -> Chosen:
     """Choose the units that an attribution explains.
 
     Units are chosen, and their values taken, before the activation function of the layer. In a channel that is active
@@ -79,24 +98,24 @@ def chosen(model, images, target=None, layer=None, unit="max", *, batch_size=32,
     network = network_of(model, layer, input_shape, real)
     model_graph, step = network.graph, network.graph.steps[-1]
     image = model_graph.inputs[0]
-    images = check_images(images, image.shape, network.given)
-    as_given, images = images, images.astype(image.dtype, copy=False)
+    given = check_images(images, image.shape, network.given)
+    converted = given.astype(image.dtype, copy=False)
     depth = step.output.shape[-1]
-    targets = None if target is None else check_targets(target, len(images), depth, step.name)
-    signal = np.empty((len(images), *step.output.shape), step.output.dtype)
-    found, values = np.empty(len(images), np.int64), np.empty(len(images))
-    look = network.compiled(forward)
-    for part in _batches(len(images), batch_size):
-        maps = check_finite(look(images[part]).numpy(), step.name)
+    targets = None if target is None else check_targets(target, len(converted), depth, step.name)
+    signal = np.empty((len(converted), *step.output.shape), step.output.dtype)
+    channels, values = np.empty(len(converted), np.int64), np.empty(len(converted))
+    compute = network.compiled(forward)
+    for part in _batches(len(converted), batch_size):
+        maps = check_finite(compute(converted[part]).numpy(), step.name)
         if network.whole:
-            _check_continued(maps, network.whole.compiled(forward)(as_given[part]).numpy(), model.name, network.given)
-        found[part] = _strongest(maps, unit) if targets is None else targets[part]
-        signal[part] = select(maps, found[part], unit, start="one")
+            _check_continued(maps, network.whole.compiled(forward)(given[part]).numpy(), model.name, network.given)
+        channels[part] = _strongest(maps, unit) if targets is None else targets[part]
+        signal[part] = select(maps, channels[part], unit, start="one")
         values[part] = _total(maps, signal[part])
-    return Chosen(network, images, found, signal, values)
+    return Chosen(network=network, images=converted, targets=channels, signal=signal, values=values)
 
 
-def check_targets(target, count, depth, layer):
+def check_targets(target: ArrayLike, count: int, depth: int, layer: str) -> np.ndarray:
     """A channel for each image as `(count,)` ints; negative ones count from the end.
 
     Raises:
@@ -128,9 +147,9 @@ def _check_continued(maps, expected, name, dtype):
     scale = max(np.abs(expected).max(), np.finfo(np.float32).tiny)
     if not np.abs(maps - expected).max() <= 1e-3 * scale:
         raise ValueError(
-            f"Model '{name}' computes something else with {dtype} than with the same numbers in floating point, so "
-            "that nothing has a derivative along them. Convert them to floating point in its first layer, or cut the "
-            "model above the layers that compute with whole numbers."
+            f"Model '{name}' computes other outputs from {dtype} images than from the same numbers in floating point, "
+            "so it has no gradient with respect to them. Convert the images to floating point in its first layer, or "
+            "use the part of the model above the layers that compute with integers."
         )
 
 
