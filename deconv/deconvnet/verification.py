@@ -63,6 +63,8 @@ class Verification(NamedTuple):
     dtype: str = "float32"
     tf32: bool = False
 
+    __repr__ = short_repr
+
     @property
     def residuals(self):
         """All numbers that should be zero."""
