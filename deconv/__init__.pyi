@@ -72,6 +72,7 @@ from .probing.linear_probes import probe as probe
 from .probing.transfer_learning import Transfer as Transfer
 from .probing.transfer_learning import transfer as transfer
 from .topk.scan import top_activations as top_activations
+from .topk.sheet import top_sheet as top_sheet
 from .topk.state import TopActivations as TopActivations
 from .topk.state import TopK as TopK
 
@@ -138,6 +139,7 @@ __all__: list[str] = [
     "settling",
     "to_pixel_space",
     "top_activations",
+    "top_sheet",
     "touched_windows",
     "transfer",
     "transfer_style",

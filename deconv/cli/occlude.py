@@ -51,9 +51,10 @@ def occlude(
 def _pictures(subject, layer, target, count, sizes):
     import numpy as np
 
+    from deconv.deconvnet.mirrorable import why_not
     from deconv.deconvnet.projection import Deconvnet
     from deconv.figures import Picture
-    from deconv.figures.projecting import left_out, why_not
+    from deconv.figures.projecting import left_out
     from deconv.graph.model_output import output_kind
     from deconv.occlusion.sensitivity import occlusion_maps
     from deconv.plotting import occlusion_sheet, pixels

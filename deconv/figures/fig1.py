@@ -7,11 +7,11 @@ import numpy as np
 
 from deconv import graph
 from deconv.deconvnet.layers import Rectify, TransposeConv, Unpool
+from deconv.deconvnet.mirrorable import why_not
 from deconv.deconvnet.projection import Deconvnet
 from deconv.deconvnet.recording import POOLS, activations
 from deconv.deconvnet.selection import select
 from deconv.figures.picture import Picture
-from deconv.figures.projecting import why_not
 from deconv.graph.keras_model import label
 from deconv.graph.model_graph import producer_of
 from deconv.graph.receptive_field import windows_below

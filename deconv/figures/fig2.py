@@ -1,62 +1,69 @@
 """Fig. 2: projections of the strongest activations of every channel in a data set, beside their image patches."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from deconv.deconvnet.projection import Deconvnet
 from deconv.figures.fig2_similarity import findings, likeness
 from deconv.figures.picture import Picture
-from deconv.figures.projecting import left_out, why_not
-from deconv.figures.subject import in_words
+from deconv.figures.projecting import left_out
+from deconv.figures.subject import Subject, count_of, in_words
 from deconv.graph.keras_model import label
-from deconv.plotting import crop, pixels, top_sheet
-from deconv.runtime.short_repr import short_repr
-from deconv.topk.scan import top_activations
-from deconv.topk.state import TopActivations
+from deconv.topk.sheet import TopSheet, top_sheets
+from deconv.validation import check_channels
 
 
-class TopSheet(NamedTuple):
-    """Strongest units of a layer.
+def top_data(
+    subject: Subject,
+    layers: Sequence[str],
+    k: int = 9,
+    channels: Sequence[int] | None = None,
+    progress: bool = False,
+    **batch_size: int,
+) -> Iterator[TopSheet]:
+    """Scan the data once for all layers and project each of the strongest units shown, one `TopSheet` per layer.
 
-    Attributes:
-        layer: Name of the layer.
-        tops: Strongest activations of all channels, with their images and positions.
-        channels: `(n,)` ints, the channels shown.
-        projections: `(n, k, height, width, channels of the image)`, intensities, cropped to the receptive field of the
-            unit; None if the layer has no deconvnet.
-        patches: The same windows of the images, as intensities. Both are NaN where a window lies outside the image.
-        reason: Why there are no projections; an empty string if there are.
+    Args:
+        subject: Model and data.
+        layers: Names of layers.
+        k: Images per channel.
+        channels: Channels shown of each layer; None for a random subset, as drawn by `Subject.channels`.
+        progress: Whether to show a progress bar.
+        batch_size: As `batch_size=`, if given: images and units computed at a time.
     """
 
-    layer: str
-    tops: TopActivations
-    channels: np.ndarray
-    projections: np.ndarray | None
-    patches: np.ndarray
-    reason: str = ""
+    def choose(layer: str, count: int) -> np.ndarray:
+        return subject.channels(layer, count) if channels is None else check_channels(channels, count, layer)
 
-    __repr__ = short_repr
+    return top_sheets(
+        Deconvnet(subject.model),
+        subject.data,
+        layers,
+        k,
+        choose=choose,
+        pick=subject.pick,
+        shown=subject.shown,
+        preprocess=subject.preprocess,
+        progress=progress,
+        **batch_size,
+    )
 
 
-def top_data(subject, layers, k=9):
-    """Scan the data once for all layers and project each of the strongest units shown, one `TopSheet` per layer."""
-    net = Deconvnet(subject.model)
-    found = top_activations(subject.model, subject.data, layers, k, preprocess=subject.preprocess)
-    chosen = {layer: subject.channels(layer, len(tops.ids)) for layer, tops in found.items()}
-    wanted = np.unique(np.concatenate([found[layer].ids[channels].ravel() for layer, channels in chosen.items()]))
-    winners = subject.pick(wanted)
-    inputs = subject.prepared(winners)
-    for layer, channels in chosen.items():
-        tops = found[layer]
-        ids, positions, windows = tops.ids[channels], tops.positions[channels], tops.windows[channels].reshape(-1, 4)
-        numbers, each = np.searchsorted(wanted, ids.ravel()), np.repeat(channels, ids.shape[1])
-        reason, cuts = why_not(net, layer), [crop(pixels(winners[numbers]), windows)]
-        if not reason:
-            projections = net.project_units(inputs, layer, each, positions.reshape(-1, 2), numbers=numbers)
-            cuts.insert(0, subject.shown(projections, windows))
-        cuts = [cut.reshape(*ids.shape, *cut.shape[1:]) for cut in cuts]
-        yield TopSheet(layer, tops, channels, None if reason else cuts[0], cuts[-1], reason)
+def sheet_caption(subject: Subject, sheet: TopSheet, which: str) -> str:
+    """Describe what a `TopSheet` shows; `which` names its channels."""
+    k, (height, width) = sheet.tops.ids.shape[1], sheet.patches.shape[2:4]
+    units = f"the {count_of(k, 'strongest unit')} in {subject.data.size:,} images of {subject.data.name}, one per image"
+    patches = f"{height}×{width} pixels, blue outside the image"
+    if sheet.reason:
+        return f"For each of {which}: the receptive fields of {units}, {patches}.{left_out(sheet.layer, sheet.reason)}"
+    return (
+        f"For each of {which}: left, the projections of {units}; right, their receptive fields, {patches}. Each "
+        f"projection is divided by {subject.scale}; grey is zero, lighter values excite the unit, darker ones inhibit "
+        "it."
+    )
 
 
 def top_pictures(subject):
@@ -67,41 +74,23 @@ def top_pictures(subject):
     alike = []
     for layer, sheet in zip(layers, top_data(subject, layers), strict=True):
         count, k = sheet.tops.ids.shape
-        height, width = sheet.patches.shape[2:4]
         values = sheet.tops.values[sheet.channels]
-        silent = int((sheet.tops.values[:, 0] <= 0).sum())
+        inactive = int((sheet.tops.values[:, 0] <= 0).sum())
         part = "each channel" if len(values) == count else f"{len(values)} of {count} channels"
         title = f"{layer} of {subject.model.name}: top {k} activations of {part}, projected, and their patches"
         caption = (
-            f"After the paper's Fig. 2. For each of {in_words(len(values), count)}: "
-            + (
-                f"what the {k} strongest units over {subject.data.size:,} images of {subject.data.name}, one per "
-                f"image, saw, {height}×{width} pixels, blue where that lies outside the image."
-                f"{left_out(layer, sheet.reason)}"
-                if sheet.reason
-                else f"left, the {k} strongest units over "
-                f"{subject.data.size:,} images of {subject.data.name}, one per image, projected down by the deconvnet; "
-                f"right, what each of them saw, {height}×{width} pixels, blue where that lies outside the image. Every "
-                f"projection is divided by {subject.scale}; grey is zero, light excites, dark inhibits."
-                + (" In the first layer that is the filter itself." if layer == layers[0] else "")
-            )
-            + f" {silent or 'None'} of the {count} channels {'are' if silent > 1 else 'is'} silent in all images."
+            f"After the paper's Fig. 2. {sheet_caption(subject, sheet, in_words(len(values), count))}"
+            + (" In the first layer, a projection is the filter itself." if layer == layers[0] else "")
+            + f" {inactive or 'None'} of {count_of(count, 'channel')} {'is' if inactive == 1 else 'are'} inactive in "
+            "all images."
         )
-        asleep = values[:, :, None, None, None] <= 0  # an inactive unit has no patch to show
+        absent = values[:, :, None, None, None] <= 0  # an inactive unit has no patch to show
         sides = (sheet.projections, sheet.patches)
-        tiles = [None if side is None else np.where(asleep, np.nan, side) for side in sides]
-        alike.append([(np.nan, np.nan) if side is None else likeness(side) for side in tiles])
-        figure = top_sheet(
-            *tiles,
-            sheet.channels,
-            title,
-            values=values,
-            columns=2 if width > 90 else 3 if len(values) <= 9 else 4,
-            scale=subject.scale,
-        )
-        numbers = {"silent_channels": silent, "channels": sheet.channels}
+        alike.append([(np.nan, np.nan) if side is None else likeness(np.where(absent, np.nan, side)) for side in sides])
+        numbers = {"silent_channels": inactive, "channels": sheet.channels}
         numbers["left_out"] = {"projections": sheet.reason} if sheet.reason else {}
         numbers |= {name: array[sheet.channels] for name, array in sheet.tops._asdict().items()}
         numbers["alike_within_and_between_channels"] = dict(zip(("projections", "patches"), alike[-1], strict=True))
         found = findings(layers, *zip(*alike, strict=True)) if layer == layers[-1] else ()
+        figure = sheet.plot(title, scale=subject.scale)
         yield Picture(f"fig2_{label(layer)}", title, caption, figure, numbers, found)

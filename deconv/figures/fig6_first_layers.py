@@ -6,9 +6,9 @@ import keras
 import numpy as np
 
 from deconv import graph
+from deconv.deconvnet.mirrorable import why_not
 from deconv.deconvnet.projection import Deconvnet
 from deconv.diagnostics.layer_health import LayerHealth, health
-from deconv.figures.projecting import why_not
 from deconv.figures.subset import part_of
 from deconv.imaging.frequencies import grid_excess
 from deconv.plotting import crop, pixels, signed

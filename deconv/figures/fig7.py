@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from deconv.deconvnet.mirrorable import why_not
 from deconv.deconvnet.projection import Deconvnet
 from deconv.figures.picture import Picture
-from deconv.figures.projecting import left_out, why_not
+from deconv.figures.projecting import left_out
 from deconv.figures.published import Finding
 from deconv.graph.model_output import output_kind
 from deconv.occlusion.sensitivity import occlusion_maps

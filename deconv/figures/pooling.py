@@ -3,11 +3,11 @@
 import numpy as np
 
 from deconv import graph
+from deconv.deconvnet.mirrorable import why_not
 from deconv.deconvnet.projection import Deconvnet
 from deconv.deconvnet.verification import collision_rate
 from deconv.diagnostics.pooling_comparison import compare_pooling
 from deconv.figures.picture import Picture
-from deconv.figures.projecting import why_not
 from deconv.figures.subject import in_words
 from deconv.graph.keras_model import label
 from deconv.plotting import pixels, pooling_sheet

@@ -142,3 +142,8 @@ class Subject(NamedTuple):
 def in_words(shown, count):
     """Describe the channels of a figure: "the 6 channels", or "9 channels, drawn at random from 96"."""
     return f"the {count} channels" if shown == count else f"{shown} channels, drawn at random from {count}"
+
+
+def count_of(count: int, noun: str) -> str:
+    """A number with its noun: "1 channel", "16 channels"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

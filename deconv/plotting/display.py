@@ -53,6 +53,19 @@ def pixels(images: ArrayLike) -> np.ndarray:
     return np.clip(np.asarray(images, np.float64) / 255, 0, 1)
 
 
+def intensities(images: ArrayLike) -> np.ndarray:
+    """Convert images of any scale to intensities between 0 and 1.
+
+    Whole numbers and floats above 1 are pixels (0 to 255) and floats between 0 and 1 intensities. Images with negative
+    values, which are preprocessed, are scaled to their common smallest and largest value.
+    """
+    images = np.asarray(images)
+    lowest, highest = (float(images.min()), float(images.max())) if images.size else (0.0, 1.0)
+    if lowest < 0:
+        return (images - lowest) / ((highest - lowest) or 1.0)
+    return pixels(images) if images.dtype.kind in "iub" or highest > 1 else images.astype(np.float64)
+
+
 def crop(
     pictures: np.ndarray, windows: ArrayLike, size: tuple[int, int] | None = None, outside: float = np.nan
 ) -> np.ndarray:
