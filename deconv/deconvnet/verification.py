@@ -15,6 +15,7 @@ from deconv.graph import modified_gradients
 from deconv.graph.gradients_through_the_head import continued
 from deconv.runtime import devices
 from deconv.runtime.dtypes import array_of, is_floating
+from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_images, check_seed
 
 LIMITS = {"float64": 1e-12, "float32": 1e-5, "float16": 1e-2, "bfloat16": 1e-1}

@@ -120,9 +120,8 @@ def top_sheets(
         numbers, each = np.searchsorted(wanted, ids.ravel()), np.repeat(channels, ids.shape[1])
         patches, projections = crop(look(images[numbers]), windows), None
         if is_read_twice:
-            _check_values(
-                net, inputs, layer, numbers, each, positions.reshape(-1, 2), strongest.values[channels].ravel()
-            )
+            where = numbers, *positions.reshape(-1, 2).T, each
+            _check_values(net, inputs, layer, where, strongest.values[channels].ravel())
         if not (reason := why_not(net, layer)):
             units = each, positions.reshape(-1, 2)
             projections = shown(net.project_units(inputs, layer, *units, numbers=numbers, **batch_size), windows)
