@@ -142,6 +142,11 @@ def _check_values(net, inputs, layer, where, values):
         )
 
 
+def _drawable(pictures):
+    """Images of one or three channels as they are; the mean over the channels of all others."""
+    return pictures if pictures.shape[-1] in (1, 3) else pictures.mean(axis=-1, keepdims=True)
+
+
 def top_sheet(
     model: keras.Model,
     images: Any,
@@ -159,7 +164,8 @@ def top_sheet(
     """Draw the strongest activations of a layer's channels, projected to pixel space, beside their patches (Fig. 2).
 
     One call for a scan of the data (`top_activations`), a deconvnet (`Deconvnet.project_units`) and a figure
-    (`plotting.top_sheet`). A layer without a deconvnet is drawn with its patches alone.
+    (`plotting.top_sheet`). A layer without a deconvnet is drawn with its patches alone. Images with
+    neither one nor three channels are drawn as the mean of their channels.
 
     Args:
         model: A functional or Sequential `keras.Model` with a fixed input size.
@@ -206,10 +212,13 @@ def top_sheet(
         # A preprocessing without a transpose leaves the projections as they are.
         with contextlib.suppress(ValueError):
             projections = to_pixel_space(projections, preprocess, depth) if preprocess else projections
-        return signed(crop(projections, windows), percentile=contrast())
+        return signed(_drawable(crop(projections, windows)), percentile=contrast())
+
+    def look(pictures):
+        return _drawable(intensities(pictures))
 
     settings = {"preprocess": preprocess, "progress": progress, "batch_size": batch_size}
     settings["is_read_twice"] = not hasattr(images, "pick") and not isinstance(as_batches(images), Arrays)
-    (sheet,) = top_sheets(net, images, [layer], k, choose=choose, pick=pick, shown=shown, look=intensities, **settings)
+    (sheet,) = top_sheets(net, images, [layer], k, choose=choose, pick=pick, shown=shown, look=look, **settings)
     scale = "its own largest magnitude" if contrast() == 100 else f"the {contrast():g}th percentile of its magnitudes"
     return sheet.plot(f"{sheet.layer} of {model.name}: top {k} activations" if title is None else title, scale=scale)
