@@ -1,15 +1,22 @@
 """Checks of user input, with messages that say how to correct it."""
 
-import importlib
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike, DTypeLike
 
 from deconv.runtime.dtypes import any_array, array_of, as_dtype, is_floating
 
+Preprocess = Callable[[Any], Any]
+"""A preprocessing function: from images, as the user has them, to the input of the model."""
 
-def check_images(images, shape, dtype="float32"):
+
+def check_images(images: ArrayLike | tf.Tensor, shape: Sequence[int], dtype: DTypeLike = "float32") -> np.ndarray:
     """Check images and convert them to the model's dtype.
 
     Args:
@@ -56,7 +63,7 @@ def check_images(images, shape, dtype="float32"):
     return images
 
 
-def check_pixels(name, images, axes=("height", "width", "channels")):
+def check_pixels(name: str, images: ArrayLike, axes: Sequence[str] = ("height", "width", "channels")) -> np.ndarray:
     """Check one image or several in pixel units and convert them to float32.
 
     Args:
@@ -81,7 +88,7 @@ def check_pixels(name, images, axes=("height", "width", "channels")):
     return images
 
 
-def preprocessed(images, preprocess, *, spare=False):
+def preprocessed(images: np.ndarray | tf.Tensor, preprocess: Preprocess | None, *, spare: bool = False) -> Any:
     """Apply the user's preprocessing function. It is called nowhere else in this package.
 
     Some preprocessing functions modify an array in place, such as `keras.applications.mobilenet_v2.preprocess_input`
@@ -102,7 +109,7 @@ def preprocessed(images, preprocess, *, spare=False):
     return preprocess(images if tf.is_tensor(images) or spare else np.array(images))
 
 
-def check_image_shape(method, model_graph):
+def check_image_shape(method: str, model_graph: Any) -> None:
     """Check that the input of a model is an image with channels.
 
     Args:
@@ -121,7 +128,14 @@ def check_image_shape(method, model_graph):
         )
 
 
-def prepare(images, preprocess, shape, dtype, *, spare=False):
+def prepare(
+    images: np.ndarray | tf.Tensor,
+    preprocess: Preprocess | None,
+    shape: Sequence[int],
+    dtype: DTypeLike,
+    *,
+    spare: bool = False,
+) -> np.ndarray:
     """Preprocess a batch and check the result; arguments as for `preprocessed` and `check_images`.
 
     Raises:
@@ -135,7 +149,7 @@ def prepare(images, preprocess, shape, dtype, *, spare=False):
     return check_images(prepared, shape, dtype)
 
 
-def check_finite(maps, layer):
+def check_finite(maps: np.ndarray, layer: str | int) -> np.ndarray:
     """Return activation maps unchanged.
 
     Raises:
@@ -149,25 +163,25 @@ def check_finite(maps, layer):
     return maps
 
 
-def check_target(target, count):
+def check_target(target: Any, count: int) -> int:
     """Check a class index from `-count` to `count - 1` and return it as a non-negative int.
 
     Raises:
         ValueError: If it is not an integer, or out of range.
     """
-    if not isinstance(target, Integral) or isinstance(target, bool) or not -count <= target < count:
+    if not isinstance(target, Integral) or isinstance(target, bool) or not -count <= int(target) < count:
         raise ValueError(f"target must be one of the classes 0 to {count - 1}; received {target!r}.")
     return int(target) % count
 
 
-def check_channel(channel, count, layer):
+def check_channel(channel: Any, count: int, layer: str | int) -> int:
     """Check one channel index and return it as an int, as `check_channels`."""
     if any_array(channel).ndim:
         raise ValueError(f"channel must be one whole number; received {channel!r}.")
     return int(check_channels(channel, count, layer)[0])
 
 
-def check_fill(fill, image_shape, name="fill"):
+def check_fill(fill: ArrayLike, image_shape: Sequence[int], name: str = "fill") -> np.ndarray:
     """Check a fill value and convert it to a float64 array.
 
     Args:
@@ -188,7 +202,7 @@ def check_fill(fill, image_shape, name="fill"):
     return fill.astype(np.float64)
 
 
-def check_channels(channels, count, layer):
+def check_channels(channels: Any, count: int, layer: str | int) -> np.ndarray:
     """Check channel indices from `-count` to `count - 1` and return them as a non-negative int array.
 
     Raises:
@@ -203,7 +217,7 @@ def check_channels(channels, count, layer):
     return channels % count
 
 
-def check_numbers(numbers, count):
+def check_numbers(numbers: Any, count: int) -> np.ndarray:
     """Check image indices from 0 to `count - 1` and return them as an int array.
 
     Raises:
@@ -217,7 +231,7 @@ def check_numbers(numbers, count):
     return found
 
 
-def check_channels_last(step):
+def check_channels_last(step: Any) -> None:
     """Check that the layer of a step takes maps as `(height, width, channels)`.
 
     Raises:
@@ -230,7 +244,7 @@ def check_channels_last(step):
         )
 
 
-def check_seed(seed):
+def check_seed(seed: Any) -> int:
     """Check a seed, an integer of at least 0, and return it as an int.
 
     Raises:
@@ -241,7 +255,7 @@ def check_seed(seed):
     return int(seed)
 
 
-def check_positive(name, value):
+def check_positive(name: str, value: Any) -> int:
     """Check an integer of at least 1 and return it as an int.
 
     Raises:
@@ -252,46 +266,28 @@ def check_positive(name, value):
     return int(value)
 
 
-def check_real(name, value, low=-np.inf):
+def check_real(name: str, value: Any, low: float = -np.inf) -> float:
     """Check a finite number of at least `low` and return it as a float.
 
     Raises:
         ValueError: If it is anything else.
     """
-    if not isinstance(value, Real) or isinstance(value, bool) or not low <= value < np.inf or value == -np.inf:
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else np.nan
+    if not low <= number < np.inf or number == -np.inf:
         least = f", at least {low:g}" if np.isfinite(low) else ""
         raise ValueError(f"{name} must be a finite number{least}; received {value!r}.")
-    return float(value)
+    return number
 
 
-def check_pair(name, value):
+def check_pair(name: str, value: Any) -> tuple[int, int]:
     """Check a size or stride, an integer of at least 1 or a pair of them, and return it as `(rows, columns)`."""
     if any_array(value).ndim == 0 and not isinstance(value, list | tuple):
-        return (check_positive(name, value),) * 2
+        return check_positive(name, value), check_positive(name, value)
     if any_array(value).shape != (2,):
         raise ValueError(f"{name} must be a whole number or a pair (rows, columns); received {value!r}.")
-    return tuple(check_positive(name, part) for part in value)
+    rows, columns = value
+    return check_positive(name, rows), check_positive(name, columns)
 
 
 def _sizes(shape):
     return ", ".join(str(size) for size in shape)
-
-
-def require_sklearn(what, *modules):
-    """Check that modules of scikit-learn can be imported.
-
-    Args:
-        what: Description, in the plural, of the feature that needs them: "Embeddings".
-        modules: Their names.
-
-    Raises:
-        ImportError: If not; the message says how to install it.
-    """
-    try:
-        for module in modules:
-            importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f"{what} are scikit-learn's, which is not installed. "
-            'Install it with: pip install "deconvnet[probes]", or in a clone: pip install ".[probes]"'
-        ) from error

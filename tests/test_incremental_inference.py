@@ -165,7 +165,7 @@ SETTINGS = {"layer": "conv3", "size": 16, "stride": 8, "fill": 0.5}
 def test_occlusion_maps_are_recomputed_by_default_and_equal_the_plain_path(wide):
     image = images(wide, 1)[0] / 2
     found, plain = (deconv.occlusion_maps(wide, image, exact=exact, **SETTINGS) for exact in (True, "full"))
-    network = compilation._KEPT[wide][1]["occlusion", "'conv3'", "None"]
+    network = compilation._CACHED[wide][1]["occlusion", "'conv3'", "None"]
     assert "recomputation" in vars(network) and network._rectangles[1].share < 0.5
     np.testing.assert_allclose(found.probability, plain.probability, rtol=0, atol=1e-5 * plain.probability.max())
     np.testing.assert_allclose(found.activation, plain.activation, rtol=1e-5)
@@ -268,7 +268,7 @@ def test_what_is_compiled_follows_training_and_goes_with_its_model():
     np.testing.assert_allclose(again, fresh, rtol=1e-6)
     assert np.abs(first - again).max() > 1e-3
     gone = weakref.ref(model)
-    assert model in compilation._KEPT
+    assert model in compilation._CACHED
     del model
     gc.collect()
     assert gone() is None

@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from deconv.ops.principal_components import inner_products
+from deconv.runtime.optional_packages import require_sklearn
 from deconv.runtime.short_repr import short_repr
-from deconv.validation import require_sklearn
 
 Method = Literal["tsne", "pca"]
 

@@ -5,7 +5,10 @@ The same function may be written in many ways: `"relu"`, `tf.nn.relu`, a lambda,
 the result is cached for each combination of function, settings and input rank.
 """
 
+from __future__ import annotations
+
 import weakref
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -50,7 +53,9 @@ _TRIED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 _SETTINGS = Settings(settings)
 
 
-def behaviour(function, shape) -> Behaviour:
+def behaviour(
+    function: Callable[[tf.Tensor], tf.Tensor] | keras.layers.Layer | None, shape: tuple[int, ...]
+) -> Behaviour:
     """Classify an activation function.
 
     Args:
@@ -82,14 +87,14 @@ def behaviour(function, shape) -> Behaviour:
     return found._replace(hides_rectifier=False) if named else found
 
 
-def of(step) -> Behaviour | None:
+def of(step: graph.Step) -> Behaviour | None:
     """Return the `Behaviour` of the activation that a step ends with, or of the step itself (`of_step`), or None."""
     if graph.kind(step.layer) in ACTIVATED and hasattr(step.layer, "activation"):
         return behaviour(step.layer.activation, step.output.shape)
     return of_step(step)
 
 
-def of_step(step) -> Behaviour | None:
+def of_step(step: graph.Step) -> Behaviour | None:
     """Return the `Behaviour` of a step that is only an activation; None for any other step.
 
     Recognised are Keras's activation layers and operations. Layers of unknown class and operations also count if they
@@ -122,7 +127,7 @@ def of_step(step) -> Behaviour | None:
     return found._replace(hides_rectifier=False) if is_operation and found.sees != CELL else found
 
 
-def is_unknown(layer) -> bool:
+def is_unknown(layer: keras.layers.Layer | keras.Operation) -> bool:
     """Return whether what a layer or operation computes can only be found by calling it."""
     if "mirrored_as" in vars(type(layer)):
         return False
@@ -132,7 +137,7 @@ def is_unknown(layer) -> bool:
     return not type(layer).__module__.startswith("keras.") or isinstance(layer, opaque)
 
 
-def hides_rectifier(step) -> bool:
+def hides_rectifier(step: graph.Step) -> bool:
     """Return whether a step may contain a rectifier that cannot be separated from its other computations.
 
     True for activations with `Behaviour.hides_rectifier`, for operations with a boolean input, and for layers of
@@ -151,7 +156,7 @@ def hides_rectifier(step) -> bool:
     return not _once(layer, tuple(edge.shape for edge in step.inputs), lambda: _is_affine(step))
 
 
-def check_seen(model_graph, top_counts=True):
+def check_seen(model_graph: graph.Graph, top_counts: bool = True) -> None:
     """Reject a graph with possibly hidden rectifiers, for methods that modify the gradient of rectifiers.
 
     Args:

@@ -5,7 +5,11 @@ its graph changes: another layer or activation, `enable_lora`, `quantize`. The `
 compared at each call, and results for an older version are discarded.
 """
 
+from __future__ import annotations
+
 import weakref
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
 
 import keras
 import tensorflow as tf
@@ -13,10 +17,12 @@ import tensorflow as tf
 from deconv.graph.settings import Settings, calls, describe_graph
 from deconv.runtime import devices, error_messages, forks
 
-_KEPT: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_T = TypeVar("_T")
+_CACHED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+"""{model: (version of its graph, {key: result})}"""
 
 
-def cached(model, key, make):
+def cached(model: keras.Model, key: Hashable, make: Callable[[], _T]) -> _T:
     """Return the cached result of `make()` for a model and a key.
 
     The result stays valid when the model is trained, because it reads the model's own weights. All results for a model
@@ -37,10 +43,10 @@ def cached(model, key, make):
     if not isinstance(model, keras.Model):
         return make()
     now = version(model)
-    of, known = _KEPT.get(model, (None, {}))
+    of, known = _CACHED.get(model, (None, {}))
     if of != now:
         known = {}
-        _KEPT[model] = now, known
+        _CACHED[model] = now, known
     if key not in known:
         known[key] = make()
     return known[key]
@@ -55,7 +61,7 @@ def _signature(model):
 _SIGNATURES = Settings(_signature)
 
 
-def version(model) -> int:
+def version(model: keras.Model) -> int:
     """Return a number that increases when a change of the model changes what it computes.
 
     The version depends on the calls of layers in the model and in nested models, and on the attributes of each layer:
@@ -68,7 +74,7 @@ def version(model) -> int:
     return _SIGNATURES.version(model)
 
 
-def compile_function(function, *signature):
+def compile_function(function: Callable[..., Any], *signature: Any) -> Callable[..., Any]:
     """Compile a function of tensors immediately, for one signature.
 
     float32 results are computed in float32 on every device: TF32 is off during each call (`deconv.runtime.devices`). A

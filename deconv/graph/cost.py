@@ -1,13 +1,21 @@
 """Cost estimates for steps of the model graph: multiplications, and memory traffic of the output."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import keras
 import numpy as np
+
+if TYPE_CHECKING:
+    from deconv.graph.model_graph import Step
 
 TRAFFIC = 16
 """Number of multiplications that take as long as writing one number to memory and reading it again."""
 
 
-def cost(step, size):
+def cost(step: Step, size: Sequence[int] | np.ndarray) -> int:
     """Estimate the work of computing a window of the output of a step.
 
     Args:

@@ -1,9 +1,16 @@
 """The effective kernel of a layer: its variable, or the value that LoRA or quantisation computes from several."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import tensorflow as tf
 
+if TYPE_CHECKING:
+    import keras
 
-def kernel_of(layer):
+
+def kernel_of(layer: keras.layers.Layer) -> keras.Variable | _Computed:
     """Return the effective kernel of a layer, to be passed to `tf.convert_to_tensor`, which reads its current value.
 
     With LoRA this is the kernel plus the product of the two low-rank factors. After `quantize("int8")` it is the

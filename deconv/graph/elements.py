@@ -1,9 +1,13 @@
 """Split the elements of a data set into images, labels and ids, and check them."""
 
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
 from contextlib import closing
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deconv.runtime.short_repr import short_repr
 
@@ -28,10 +32,11 @@ class Batch(NamedTuple):
     ids: np.ndarray
     stop: int
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
-def parts_of(element):
+def parts_of(element: Any) -> list[Any]:
     """Split an element of a data set into images, labels and ids.
 
     Args:
@@ -70,7 +75,7 @@ def _kind(part):
     return "f" if "float" in str(dtype) else "other"
 
 
-def whole_numbers(name, numbers, count=None):
+def whole_numbers(name: str, numbers: ArrayLike, count: int | None = None) -> np.ndarray:
     """Convert labels or ids to int64 `(n,)`.
 
     Args:
@@ -91,7 +96,7 @@ def whole_numbers(name, numbers, count=None):
     return numbers.astype(np.int64)
 
 
-def class_numbers(labels, count):
+def class_numbers(labels: ArrayLike, count: int) -> np.ndarray:
     """Convert labels to int64 `(n,)`.
 
     Args:
@@ -112,7 +117,7 @@ def class_numbers(labels, count):
     return whole_numbers("labels", labels, count)
 
 
-def batch_of(before, images, labels=None, ids=None):
+def batch_of(before: int, images: np.ndarray, labels: ArrayLike | None = None, ids: ArrayLike | None = None) -> Batch:
     """Return a `Batch` of arrays; `before` is the number of images in the batches before it."""
     count = len(images)
     labels = np.full(count, -1) if labels is None else class_numbers(labels, count)
@@ -125,7 +130,7 @@ def batch_of(before, images, labels=None, ids=None):
     return Batch(images, labels, ids, before + count)
 
 
-def later(batches, after):
+def later(batches: Generator[Batch, None, None], after: int) -> Iterator[Batch]:
     """Yield the batches after the first `after` images; the generator `batches` is closed at the end."""
     with closing(batches):
         for batch in batches:
@@ -133,4 +138,4 @@ def later(batches, after):
             if new >= len(batch.images):
                 yield batch
             elif new:  # the first `after` images were read with another batch size
-                yield Batch(*(part[-new:] for part in batch[:3]), batch.stop)
+                yield Batch(batch.images[-new:], batch.labels[-new:], batch.ids[-new:], batch.stop)

@@ -1,11 +1,21 @@
 """Run a model graph step by step in inference mode."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import keras
 
 from deconv.graph.model_graph import Edge
 
+if TYPE_CHECKING:
+    import tensorflow as tf
 
-def run(graph, images, call=None):
+    from deconv.graph.model_graph import Graph, Step
+
+
+def run(graph: Graph, images: tf.Tensor, call: Callable[..., Any] | None = None) -> dict[Edge, tf.Tensor]:
     """Run the graph on a batch in inference mode.
 
     Args:
@@ -33,7 +43,7 @@ def run(graph, images, call=None):
     return values
 
 
-def call_layer(step, *args, **kwargs):
+def call_layer(step: Step, *args: Any, **kwargs: Any) -> Any:
     """Call the layer of a step without side effects on it: no losses are recorded, no state is updated."""
     if "training" in kwargs:  # `predict` ignores the recorded value too
         kwargs = {**kwargs, "training": False}

@@ -1,17 +1,20 @@
 """Provenance of a result: hashes and names of its model, preprocessing function and images."""
 
+from __future__ import annotations
+
 import functools
 import hashlib
 import json
 import os
 import sys
 import types
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from deconv.graph.model_graph import Edge
+from deconv.graph.model_graph import Edge, Graph
 
 WHOLE = 2**26
 """Size in bytes above which arrays (`of_array`) and sets of files (`of_files`) are hashed by samples."""
@@ -37,7 +40,7 @@ class Source(NamedTuple):
     complete: bool
 
 
-def of_model(model_graph, layers):
+def of_model(model_graph: Graph, layers: Collection[str]) -> dict[str, str]:
     """Compute the provenance of a model up to given layers.
 
     Args:
@@ -54,14 +57,14 @@ def of_model(model_graph, layers):
     }
 
 
-def architecture(model_graph, layers):
+def architecture(model_graph: Graph, layers: Collection[str]) -> str:
     """Compute SHA-256 over the steps in their order: layer classes, edges, configurations, and the names in `layers`.
 
     Left out is what does not affect the forward pass: the names of other layers, in which Keras counts up when a model
     is built again; initializers, regularizers, constraints, `trainable`.
     """
     places = {edge: place for place, edge in enumerate(model_graph.inputs)}
-    described = [[[int(size) for size in edge.shape], str(edge.dtype)] for edge in model_graph.inputs]
+    described: list[Any] = [[[int(size) for size in edge.shape], str(edge.dtype)] for edge in model_graph.inputs]
     for step in model_graph.steps:
         given = _plain((step.args, step.kwargs), places)
         name = step.name if step.name in layers else None
@@ -71,18 +74,18 @@ def architecture(model_graph, layers):
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
-def weights(model_graph):
+def weights(model_graph: Graph) -> str:
     """Compute SHA-256 over dtypes, shapes and bytes of all weights of the graph's layers."""
-    digest, met = hashlib.sha256(), set()
+    digest, hashed = hashlib.sha256(), set()
     for step in model_graph.steps:
         for weight in getattr(step.layer, "weights", ()):
-            if id(weight) not in met:  # weights of a shared layer count once
-                met.add(id(weight))
+            if id(weight) not in hashed:  # weights of a shared layer count once
+                hashed.add(id(weight))
                 _update(digest, weight.numpy())
     return digest.hexdigest()
 
 
-def of_function(function):
+def of_function(function: Callable[..., Any] | None) -> str:
     """Return the module and qualified name of a function, "none" for None; see also `of_arguments`."""
     if function is None:
         return "none"
@@ -92,7 +95,7 @@ def of_function(function):
     return f"{named.__module__}.{named.__qualname__}"
 
 
-def of_arguments(function):
+def of_arguments(function: Callable[..., Any] | None) -> dict[str, str]:
     """Compute `{aspect: hash}` of what the name of a function does not identify.
 
     These are the arguments of a `functools.partial` and, for a lambda, its code, defaults and the values that it closes
@@ -105,11 +108,12 @@ def of_arguments(function):
         function = function.func
     if arguments:
         found["preprocess arguments"] = hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()
-    if getattr(function, "__name__", None) == "<lambda>" and hasattr(function, "__code__"):
+    if isinstance(function, types.FunctionType | types.MethodType) and function.__name__ == "<lambda>":
         cells = [_plain(cell.cell_contents, {}) for cell in function.__closure__ or () if cell != types.CellType()]
-        told = [_code(function.__code__), _plain(function.__defaults__, {}), cells]
+        identifying = [_code(function.__code__), _plain(function.__defaults__, {}), cells]
         version = ".".join(map(str, sys.version_info[:2]))
-        found[f"{_CODE} of Python {version}"] = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(identifying, sort_keys=True).encode())
+        found[f"{_CODE} of Python {version}"] = digest.hexdigest()
     return found
 
 
@@ -119,7 +123,7 @@ def _code(code):
     return [code.co_code.hex(), consts, list(code.co_names), list(code.co_varnames)]
 
 
-def of_array(array):
+def of_array(array: Any) -> str:
     """Compute SHA-256 over dtype, shape and content; above 64 MB over evenly spaced rows of at most that size together.
 
     Args:
@@ -135,7 +139,7 @@ def of_array(array):
     return digest.hexdigest()
 
 
-def met(image, expected=None):
+def met(image: np.ndarray, expected: str | None = None) -> str:
     """Hash the first image of a data set and check that it is the expected one.
 
     Args:
@@ -158,7 +162,7 @@ def met(image, expected=None):
     return found
 
 
-def of_files(files):
+def of_files(files: Sequence[str | os.PathLike]) -> str:
     """Compute SHA-256 over relative names, sizes and content of files, in their order; folder and time do not matter.
 
     If the files are larger than 64 MB together, three pieces of 4 KB of each are read: at the start, middle and end.
@@ -179,7 +183,7 @@ def of_files(files):
     return digest.hexdigest()
 
 
-def changes(one, other, in_one, in_other):
+def changes(one: Mapping[str, Any], other: Mapping[str, Any], in_one: str, in_other: str) -> list[str]:
     """List the aspects in which two fingerprints differ, as texts.
 
     Args:
@@ -194,12 +198,12 @@ def changes(one, other, in_one, in_other):
     ]
 
 
-def united(sources):
+def united(sources: Iterable[Source]) -> list[Source]:
     """Merge sources so that each data set occurs once, with the largest number of images processed.
 
     The order of the result depends only on the identities.
     """
-    found = {}
+    found: dict[str, Source] = {}
     for source in sources:
         name = json.dumps(source.identity, sort_keys=True)
         known = found.get(name, source)
@@ -222,8 +226,8 @@ def _config(layer):
         config = layer.get_config()
     except NotImplementedError:  # a layer or operation that cannot be serialised
         return None
-    kept = {name: value for name, value in config.items() if name not in _IDLE and not name.endswith(_IDLE_ENDINGS)}
-    return _plain(kept, {})
+    relevant = {name: value for name, value in config.items() if name not in _IDLE and not name.endswith(_IDLE_ENDINGS)}
+    return _plain(relevant, {})
 
 
 def _plain(value, places):

@@ -4,6 +4,9 @@ The function is called on a few hundred values of both signs and many magnitudes
 which inputs an output depends on; the output values show whether it is one of the named functions.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
@@ -46,7 +49,7 @@ _VALUES = np.concatenate([_NEAR, [-3, 3, -4, 4], -_FIRST, _FIRST]).astype(np.flo
 """Exact in every floating-point type, except for the largest values."""
 
 
-def tried(call, shape) -> Behaviour:
+def tried(call: Callable[[tf.Tensor], tf.Tensor], shape: tuple[int, ...]) -> Behaviour:
     """Determine the `Behaviour` of a function.
 
     Args:
@@ -154,7 +157,7 @@ def _same(found, expected):
     return found.shape == expected.shape and np.allclose(found, expected, rtol=1e-2, atol=1e-5, equal_nan=True)
 
 
-def adds_up(nothing, one, two, both, minus):
+def adds_up(nothing: np.ndarray, one: np.ndarray, two: np.ndarray, both: np.ndarray, minus: np.ndarray) -> bool:
     """Return whether values at 0, x, y, x + y and -x are those of an affine function, up to rounding."""
     size = max(np.abs(one - nothing).max(), np.abs(two - nothing).max(), np.finfo(np.float32).tiny)
     errors = np.abs(one + two - nothing - both).max(), np.abs(one + minus - 2 * nothing).max()

@@ -1,5 +1,7 @@
 """Continue a model with integer input to floating-point input, so that gradients with respect to the image exist."""
 
+from __future__ import annotations
+
 import tensorflow as tf
 
 from deconv import graph
@@ -7,7 +9,7 @@ from deconv.graph.compilation import compile_function
 from deconv.runtime.dtypes import is_floating
 
 
-def continued(model_graph):
+def continued(model_graph: graph.Graph) -> graph.Graph:
     """Return the same graph with a floating-point input if its own input is of integers.
 
     Such models convert their pixels to floating point themselves, with a `Rescaling`, a `Normalization` or a cast.

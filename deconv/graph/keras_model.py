@@ -1,12 +1,16 @@
 """Read the graph that Keras records of a model: inputs, outputs, and the layer calls between them."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 
 KERNELS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
 """Layers whose filters are analysed."""
 
 
-def inputs_and_outputs(model):
+def inputs_and_outputs(model: keras.Model) -> tuple[list[keras.KerasTensor], list[keras.KerasTensor]]:
     """Return the symbolic inputs and outputs of a model as two lists.
 
     Raises:
@@ -43,7 +47,7 @@ def _is_own(model, method):
     return method in vars(model) or owner.__module__.split(".")[0] != "keras"
 
 
-def has_graph(model):
+def has_graph(model: keras.Model) -> bool:
     """Return whether a model has symbolic inputs and outputs."""
     try:
         return bool(model.inputs) and bool(model.outputs)
@@ -51,7 +55,7 @@ def has_graph(model):
         return False
 
 
-def nodes(model):
+def nodes(model: keras.Model) -> list[Any]:
     """Return the layer calls in a model in topological order."""
     inputs, outputs = inputs_and_outputs(model)
     ready = {id(tensor) for tensor in inputs}
@@ -75,6 +79,6 @@ def _maker(tensor):
     return history.operation._inbound_nodes[history.node_index]
 
 
-def label(name):
+def label(name: str) -> str:
     """Convert a path to a valid Keras name, which must not contain a slash."""
     return name.replace("/", ".").replace(":", ".")

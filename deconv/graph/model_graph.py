@@ -4,7 +4,10 @@
 named "base/conv5", the second call of a layer "conv5:2".
 """
 
+from __future__ import annotations
+
 import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -41,7 +44,7 @@ _COMPUTES = ("__call__", "call", "convolution_op", "_merge_function")
 """Methods that define what a layer computes; a subclass that overrides one computes something else."""
 
 
-def kind(layer):
+def kind(layer: keras.layers.Layer | keras.Operation) -> type:
     """Return the Keras class whose rules apply to a layer: its own, or the one its class declares as `mirrored_as`.
 
     A layer class of any package can declare that it has the receptive field, and the backward rule, of a Keras layer:
@@ -54,7 +57,7 @@ def kind(layer):
     return vars(type(layer)).get("mirrored_as", type(layer))
 
 
-def computes_as(layer, classes) -> bool:
+def computes_as(layer: keras.layers.Layer | keras.Operation, classes: Iterable[type]) -> bool:
     """Return whether a layer computes the same as one of several Keras classes.
 
     True if its class (see `kind`) is one of `classes`, or a subclass that overrides none of the methods that compute.
@@ -69,7 +72,7 @@ def computes_as(layer, classes) -> bool:
 class Edge:
     """A tensor between two steps: its static `shape`, without the batch, and its `dtype`."""
 
-    def __init__(self, shape, dtype):
+    def __init__(self, shape: Iterable[int], dtype: str) -> None:
         self.shape, self.dtype = tuple(shape), dtype
 
 
@@ -91,7 +94,7 @@ class Step(NamedTuple):
     kwargs: dict[str, Any]
 
     @property
-    def output(self):
+    def output(self) -> Edge:
         return self.outputs[0]
 
 
@@ -106,11 +109,13 @@ class Graph(NamedTuple):
     """Names of the model's own layers in Keras's order, for access by index."""
     aliases: dict[str, str] | None = None
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
+
     """`{name of a nested model: name of the step that computes its output}`."""
 
 
-def walk(model, input_shape=None):
+def walk(model: keras.Model, input_shape: Sequence[int] | None = None) -> Graph:
     """Build the model graph of a functional or Sequential model, nested models included.
 
     Args:
@@ -144,12 +149,20 @@ def walk(model, input_shape=None):
             )
         edges[id(tensor)] = Edge(shape, tensor.dtype)
     graph_inputs = tuple(edges.values())
-    model_graph = Graph(model.name, graph_inputs, [], (), tuple(layer.name for layer in model.layers), {})
-    _append_steps(model, edges, "", model_graph, {}, resize=input_shape is not None)
-    return model_graph._replace(steps=tuple(model_graph.steps), outputs=tuple(edges[id(tensor)] for tensor in outputs))
+    steps: list[Step] = []
+    aliases: dict[str, str] = {}
+    _append_steps(model, edges, "", steps, aliases, {}, resize=input_shape is not None)
+    return Graph(
+        name=model.name,
+        inputs=graph_inputs,
+        steps=tuple(steps),
+        outputs=tuple(edges[id(tensor)] for tensor in outputs),
+        layers=tuple(layer.name for layer in model.layers),
+        aliases=aliases,
+    )
 
 
-def find(graph, layer):
+def find(graph: Graph, layer: str | int) -> Step:
     """Return the step of a layer.
 
     Args:
@@ -181,19 +194,19 @@ def find(graph, layer):
     raise ValueError(f"Model '{graph.name}' has no layer {wanted!r}.{hint} Its layers are: {known}.")
 
 
-def find_all(graph, layers):
+def find_all(graph: Graph, layers: str | int | Sequence[str | int]) -> tuple[list[str | int], list[Step]]:
     """Return `(layers as a list, their steps)` for one layer or a sequence of layers.
 
     Raises:
         ValueError: If there is no such layer, or the sequence is empty.
     """
-    layers = list(layers) if isinstance(layers, list | tuple | range) else [layers]
-    if not layers:
+    names: list[Any] = list(layers) if isinstance(layers, list | tuple | range) else [layers]
+    if not names:
         raise ValueError(f"Name at least one layer of model '{graph.name}'; received none.")
-    return layers, [find(graph, layer) for layer in layers]
+    return names, [find(graph, layer) for layer in names]
 
 
-def subgraph(graph, *tops):
+def subgraph(graph: Graph, *tops: Step) -> Graph:
     """Return the part of the graph on which the steps `tops` depend; it ends with the last of them.
 
     Raises:
@@ -215,7 +228,7 @@ def subgraph(graph, *tops):
     return Graph(graph.name, inputs, tuple(reversed(steps)))
 
 
-def with_edges(graph, edges):
+def with_edges(graph: Graph, edges: Mapping[Edge, Edge]) -> Graph:
     """Return the graph with its edges replaced; `edges` maps every edge of its inputs and steps to the new one."""
 
     def moved(tree):
@@ -230,8 +243,8 @@ def with_edges(graph, edges):
     return graph._replace(inputs=inputs, steps=steps, outputs=outputs)
 
 
-def _append_steps(model, edges, path, model_graph, names, resize):
-    """Append the steps of `model`; `edges` maps the ids of its tensors to edges and is filled in the process."""
+def _append_steps(model, edges, path, steps, aliases, names, resize):
+    """Append the steps and aliases of `model`, and add its tensors to `edges`, which maps tensor ids to edges."""
     for node in keras_model.nodes(model):
         args, kwargs = keras.tree.map_structure(
             lambda leaf: edges[id(leaf)] if isinstance(leaf, keras.KerasTensor) else leaf,
@@ -242,17 +255,17 @@ def _append_steps(model, edges, path, model_graph, names, resize):
         if isinstance(node.operation, keras.Model) and keras_model.has_graph(node.operation):
             inner_inputs, inner_outputs = keras_model.inputs_and_outputs(node.operation)
             inner = {id(tensor): edge for tensor, edge in zip(inner_inputs, inputs, strict=True)}
-            _append_steps(node.operation, inner, name + "/", model_graph, names, resize)
+            _append_steps(node.operation, inner, name + "/", steps, aliases, names, resize)
             edges.update((id(tensor), inner[id(end)]) for tensor, end in zip(node.outputs, inner_outputs, strict=True))
-            ends = [step.name for step in model_graph.steps if inner[id(inner_outputs[0])] in step.outputs]
-            model_graph.aliases.update((name, end) for end in ends)
+            last = [step.name for step in steps if inner[id(inner_outputs[0])] in step.outputs]
+            aliases.update((name, step_name) for step_name in last)
             continue
         shapes = [tensor.shape for tensor in node.outputs]
         if resize or any(None in shape[1:] for shape in shapes):
             shapes = _output_shapes(node, args, kwargs)
         outputs = tuple(Edge(shape[1:], tensor.dtype) for shape, tensor in zip(shapes, node.outputs, strict=True))
         edges.update((id(tensor), edge) for tensor, edge in zip(node.outputs, outputs, strict=True))
-        model_graph.steps.append(Step(name, node.operation, inputs, outputs, args, kwargs))
+        steps.append(Step(name, node.operation, inputs, outputs, args, kwargs))
 
 
 def _output_shapes(node, args, kwargs):
@@ -269,6 +282,6 @@ def _unique(name, names):
     return name if names[name] == 1 else f"{name}:{names[name]}"
 
 
-def producer_of(model_graph, step):
+def producer_of(model_graph: Graph, step: Step) -> Step | None:
     """Return the step that computes the first input of `step`; None if that is the image itself."""
     return next((maker for maker in model_graph.steps if step.inputs[0] in maker.outputs), None)

@@ -1,5 +1,7 @@
 """The output of a model: the step that computes it, and whether its values are probabilities."""
 
+from __future__ import annotations
+
 from typing import Literal
 
 import keras
@@ -16,7 +18,7 @@ _CLASSES = 5
 """Values per row on which an unknown function is tested."""
 
 
-def output_step(model_graph):
+def output_step(model_graph: graph.Graph) -> graph.Step:
     """Return the step of a `Graph` that computes the model's first output.
 
     With several outputs this need not be the last step.
@@ -24,7 +26,7 @@ def output_step(model_graph):
     return next(step for step in model_graph.steps if model_graph.outputs[0] in step.outputs)
 
 
-def output_kind(model_graph) -> Kind:
+def output_kind(model_graph: graph.Graph) -> Kind:
     """Classify the values of the model's first output.
 
     The last activation decides: `"probability"` for softmax and sigmoid, and for any other function that maps values
@@ -38,7 +40,7 @@ def output_kind(model_graph) -> Kind:
         The name of the kind.
     """
     makers = {edge: step for step in model_graph.steps for edge in step.outputs}
-    step = output_step(model_graph)
+    step: graph.Step | None = output_step(model_graph)
     while step is not None:
         several = step.output.shape[-1:] != (1,)
         activation = getattr(step.layer, "activation", None)
@@ -56,7 +58,7 @@ def output_kind(model_graph) -> Kind:
     return "output"
 
 
-def is_probability(model_graph):
+def is_probability(model_graph: graph.Graph) -> bool:
     """Return whether the last activation bounds the model's first output to the range 0 to 1."""
     return output_kind(model_graph) == "probability"
 

@@ -15,6 +15,11 @@ layers that may hide a rectifier.
 The model is not changed: a layer is called through a copy that shares its weights and lacks its activation.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -23,7 +28,9 @@ from deconv.graph import activation_functions
 from deconv.graph.activation_functions import ACTIVATED
 from deconv.graph.compilation import compile_function
 
-RECTIFIERS = {
+Rule = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+RECTIFIERS: dict[str, Rule] = {
     "gradient": lambda signal, seen: tf.where(seen > 0, signal, 0),
     "deconvnet": lambda signal, seen: tf.nn.relu(signal),
     "guided": lambda signal, seen: tf.where(seen > 0, tf.nn.relu(signal), 0),
@@ -35,17 +42,17 @@ Inputs beyond the upper limit of a rectifier such as ReLU6 are given as zero."""
 class StepActivation:
     """The activation that a step computes, as a function of one tensor with all other arguments bound."""
 
-    def __init__(self, step):
+    def __init__(self, step: graph.Step) -> None:
         self.step, self.__name__ = step, type(step.layer).__name__
 
-    def __call__(self, maps):
+    def __call__(self, maps: tf.Tensor) -> tf.Tensor:
         args, kwargs = keras.tree.map_structure(
             lambda leaf: maps if isinstance(leaf, graph.Edge) else leaf, (self.step.args, self.step.kwargs)
         )
         return graph.call_layer(self.step, *args, **kwargs)
 
 
-def activation_of(step):
+def activation_of(step: graph.Step) -> Callable[[tf.Tensor], tf.Tensor] | None:
     """Return the activation that a step ends with, or is; None if it has none or a linear one.
 
     Layers of unknown class and operations count if calling them shows a rectifier, a sigmoid or a softmax.
@@ -60,18 +67,18 @@ def activation_of(step):
     return StepActivation(step)
 
 
-def rectifies(step):
+def rectifies(step: graph.Step) -> bool:
     """Return whether a step ends with, or is, a rectifier without slope: max(0, x), with or without an upper limit."""
     found = activation_functions.of(step)
     return found is not None and found.kind == "rectifier"
 
 
-def passes(step):
+def passes(step: graph.Step) -> bool:
     """Return whether a layer is not the identity but declares it as its backward rule (contrast normalisation)."""
     return issubclass(graph.kind(step.layer), graph.IDLE) and not isinstance(step.layer, graph.IDLE)
 
 
-def call_without_activation(step, *args, **kwargs):
+def call_without_activation(step: graph.Step, *args: Any, **kwargs: Any) -> tf.Tensor:
     """Compute the input of a step's activation: the layer's output without it or, for an activation layer, its input.
 
     An activation layer casts its input to its own dtype, so the result has that dtype.
@@ -82,14 +89,21 @@ def call_without_activation(step, *args, **kwargs):
     return tf.cast(next(value for leaf, value in ways if isinstance(leaf, graph.Edge)), step.output.dtype)
 
 
-def without_activation(step):
+def without_activation(step: graph.Step) -> graph.Step:
     """Return a step with a copy of its layer that shares the weights and lacks the activation."""
     twin = object.__new__(type(step.layer))
     vars(twin).update(vars(step.layer), activation=None)
     return step._replace(layer=twin)
 
 
-def run(model_graph, images, rectify=None, *, norms_pass=False, heads=True):
+def run(
+    model_graph: graph.Graph,
+    images: tf.Tensor,
+    rectify: Rule | None = None,
+    *,
+    norms_pass: bool = False,
+    heads: bool = True,
+) -> tuple[dict[graph.Edge, tf.Tensor], dict[str, tf.Tensor]]:
     """Run a graph on a batch so that TensorFlow differentiates it by a rule.
 
     Args:
@@ -122,7 +136,9 @@ def run(model_graph, images, rectify=None, *, norms_pass=False, heads=True):
     return graph.run(model_graph, images, call), before
 
 
-def gradients(model_graph, rectify=None, *, norms_pass=False, before=True):
+def gradients(
+    model_graph: graph.Graph, rectify: Rule | None = None, *, norms_pass: bool = False, before: bool = True
+) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
     """Compile the gradient of the last step of a graph under a rule.
 
     Args:

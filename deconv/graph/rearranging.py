@@ -4,7 +4,11 @@ There are many such layers with different settings, so no transpose is implement
 differentiated, which gives the exact transpose of a linear layer.
 """
 
+from __future__ import annotations
+
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -54,7 +58,7 @@ LINEAR = (keras.layers.UpSampling2D, keras.layers.Resizing, keras.layers.CenterC
 """Layers whose outputs are sums of inputs with constant weights."""
 
 
-def is_copy(step):
+def is_copy(step: graph.Step) -> bool:
     """Return whether each output of a step is one of its inputs or zero."""
     layer = step.layer
     if not isinstance(layer, keras.layers.Layer):
@@ -62,7 +66,9 @@ def is_copy(step):
     return graph.kind(layer) in COPIES and getattr(layer, "interpolation", "nearest") == "nearest"
 
 
-def forward(operation, given, maps):
+def forward(
+    operation: keras.layers.Layer | keras.Operation, given: tuple[Any, Any], maps: Sequence[tf.Tensor]
+) -> list[tf.Tensor]:
     """Run a layer or operation.
 
     Args:
@@ -80,7 +86,12 @@ def forward(operation, given, maps):
     return keras.tree.flatten(operation.call(*args, **kwargs))  # calling the operation itself would change its state
 
 
-def transpose(operation, given, shapes, signals):
+def transpose(
+    operation: keras.layers.Layer | keras.Operation,
+    given: tuple[Any, Any],
+    shapes: Sequence[tuple[int, ...]],
+    signals: Sequence[tf.Tensor],
+) -> list[tf.Tensor]:
     """Apply the transpose of a linear layer.
 
     Args:
@@ -99,7 +110,7 @@ def transpose(operation, given, shapes, signals):
     return tape.gradient(results, maps, output_gradients=signals, unconnected_gradients="zero")
 
 
-def call_of(step):
+def call_of(step: graph.Step) -> tuple[keras.layers.Layer | keras.Operation, tuple[Any, Any]]:
     """Return the operation and the arguments of a step, as `forward` takes them."""
     numbers = itertools.count()
     given = keras.tree.map_structure(
@@ -108,6 +119,6 @@ def call_of(step):
     return step.layer, given
 
 
-def place(number):
+def place(number: int) -> str:
     """Return the placeholder of an input in the arguments of a call."""
     return f"__input_{number}__"

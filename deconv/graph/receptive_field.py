@@ -6,15 +6,19 @@ last cell of the last; the projective field of a window of cells holds every pos
 part outside of a map is padding and is clipped.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deconv import graph
 from deconv.graph import activation_functions
 from deconv.graph.function_behaviour import EVERYTHING
-from deconv.graph.layer_receptive_field import ONE, of
+from deconv.graph.layer_receptive_field import ONE, ReceptiveField, of
 from deconv.graph.rearranging import AFFINE_OPERATIONS
 from deconv.ops.pooling import window_padding
 from deconv.runtime.dtypes import any_array
@@ -49,7 +53,9 @@ ALONG_AN_AXIS = ("LayerNormalization", "UnitNormalization", "RMSNormalization", 
 otherwise."""
 
 
-def receptive_windows(model, layer, positions, *, input_shape=None):
+def receptive_windows(
+    model: keras.Model, layer: str | int, positions: ArrayLike, *, input_shape: Sequence[int] | None = None
+) -> np.ndarray:
     """Compute the receptive field of units of a layer in the image, clipped to the image.
 
     Args:
@@ -83,7 +89,9 @@ def receptive_windows(model, layer, positions, *, input_shape=None):
     return seen.reshape(*positions.shape[:-1], 4)
 
 
-def touched_windows(model, layer, rectangles, *, input_shape=None):
+def touched_windows(
+    model: keras.Model, layer: str | int, rectangles: ArrayLike, *, input_shape: Sequence[int] | None = None
+) -> np.ndarray:
     """Compute the projective field of rectangles of the image in a layer.
 
     No unit outside of the projective field depends on the rectangle.
@@ -120,7 +128,7 @@ def touched_windows(model, layer, rectangles, *, input_shape=None):
     return touched.reshape(rectangles.shape)
 
 
-def windows_below(model_graph, positions):
+def windows_below(model_graph: graph.Graph, positions: np.ndarray) -> dict[graph.Edge, np.ndarray]:
     """Compute the receptive fields of units of the last step on every edge below it: `{edge: (n, 4) ints}`, clipped.
 
     `positions` are ints `(n, 2)`, row and column of each unit.
@@ -139,7 +147,9 @@ def windows_below(model_graph, positions):
     return windows
 
 
-def windows_above(model_graph, rectangles, growth=None):
+def windows_above(
+    model_graph: graph.Graph, rectangles: np.ndarray, growth: float | None = None
+) -> dict[graph.Edge, np.ndarray]:
     """Compute the projective fields of rectangles of the image on every edge: `{edge: (n, 4) ints}`, clipped.
 
     With `growth`, a share, each window is cut around its centre to that share of the rows and columns of its map before
@@ -159,7 +169,7 @@ def windows_above(model_graph, rectangles, growth=None):
     return windows
 
 
-def reaches_below(model_graph):
+def reaches_below(model_graph: graph.Graph) -> dict[graph.Edge, ReceptiveField | None]:
     """Compute the receptive field of a unit of the last step on all edges below: `{edge: ReceptiveField}`, not clipped.
 
     None for an edge on whose whole map the unit depends, or if the size of its receptive field varies with the
@@ -168,19 +178,20 @@ def reaches_below(model_graph):
     top = model_graph.steps[-1].output
     if len(top.shape) != 3:
         return {}
-    found = {top: ONE}
+    found: dict[graph.Edge, ReceptiveField | None] = {top: ONE}
     for step in reversed(model_graph.steps):
         for output in found.keys() & set(step.outputs):
             above = found[output]
             for edge, field in zip(step.inputs, receptive_fields(step, output), strict=True):
                 seen = None if above is None or field is None else above.through(field)
                 if edge in found:
-                    seen = None if seen is None or found[edge] is None else found[edge].union(seen)
+                    known = found[edge]
+                    seen = None if seen is None or known is None else known.union(seen)
                 found[edge] = seen
     return found
 
 
-def receptive_fields(step, output=None):
+def receptive_fields(step: graph.Step, output: graph.Edge | None = None) -> list[ReceptiveField | None]:
     """Return the receptive field of one output position of a step on each of its inputs.
 
     Args:
@@ -190,10 +201,10 @@ def receptive_fields(step, output=None):
     Returns:
         List with a `ReceptiveField` for each input, None where the position depends on the whole input.
     """
-    return [_reach(step, edge, step.output if output is None else output) for edge in step.inputs]
+    return [_receptive_field(step, edge, step.output if output is None else output) for edge in step.inputs]
 
 
-def _reach(step, edge, output):
+def _receptive_field(step, edge, output):
     layer = step.layer
     if len(edge.shape) != 3 or len(output.shape) != 3:
         return None
@@ -205,8 +216,7 @@ def _reach(step, edge, output):
         if isinstance(layer, POOLS):
             cells = layer.pool_size
         else:
-            sizes = zip(layer.kernel_size, layer.dilation_rate, strict=True)
-            cells = [(size - 1) * rate + 1 for size, rate in sizes]
+            cells = [(size - 1) * rate + 1 for size, rate in zip(layer.kernel_size, layer.dilation_rate, strict=True)]
         axes = zip(edge.shape[:2], cells, layer.strides, strict=True)
         return of(cells, layer.strides, [window_padding(*axis, layer.padding)[0] for axis in axes])
     if graph.computes_as(layer, (keras.layers.ZeroPadding2D,)):
@@ -219,9 +229,9 @@ def _reach(step, edge, output):
         return ONE._replace(before=(-above, -before))
     activation = activation_functions.of(step)
     if activation_functions.of_step(step) is not None:
-        tells = not isinstance(layer, keras.layers.Layer) or isinstance(layer, (*POINTWISE, keras.layers.Lambda))
+        by_kind = not isinstance(layer, keras.layers.Layer) or isinstance(layer, (*POINTWISE, keras.layers.Lambda))
         # Layers of unknown class depend on the whole input, unless they compute a named function.
-        pointwise = activation.sees != EVERYTHING and (tells or activation.kind != "other")
+        pointwise = activation.sees != EVERYTHING and (by_kind or activation.kind != "other")
     else:
         pointwise = graph.computes_as(layer, POINTWISE) or _is_along_channels(step)
         if not isinstance(layer, keras.layers.Layer):
@@ -234,8 +244,7 @@ def _is_along_channels(step):
     """Whether a layer or operation works along the channel axis only, or indexes it only (`maps[..., ::-1]`)."""
     layer, name = step.layer, type(step.layer).__name__
     if name in ALONG_AN_AXIS and type(layer).__module__.split(".")[0] == "keras":
-        axes = np.atleast_1d(np.asarray(layer.axis, object))
-        return all(axis in (-1, 3) for axis in axes)
+        return all(axis in (-1, 3) for axis in np.atleast_1d(np.asarray(layer.axis, object)))
     if name != "GetItem" or len(step.args) < 2 or not isinstance(step.args[1], tuple):
         return False
     *rest, _ = step.args[1]
@@ -267,9 +276,9 @@ def _clip(windows, edge):
 def _capped(windows, largest):
     """Windows cut to at most a size, around the same centre."""
     first, size = windows[:, :2], windows[:, 2:] - windows[:, :2]
-    kept = np.minimum(size, largest)
-    first = first + (size - kept) // 2
-    return np.concatenate([first, first + kept], axis=1)
+    capped = np.minimum(size, largest)
+    first = first + (size - capped) // 2
+    return np.concatenate([first, first + capped], axis=1)
 
 
 def _union(one, other):
@@ -286,6 +295,6 @@ def _plane(edge):
     return edge.shape[:2] if len(edge.shape) == 3 else (1, 1)
 
 
-def plane(shape):
+def plane(shape: Sequence[int]) -> tuple[int, int]:
     """Return rows and columns of a map; a map with one spatial axis is one row, a vector one cell."""
-    return tuple(shape[:2]) if len(shape) == 3 else (1, math.prod(shape[:-1]))
+    return (shape[0], shape[1]) if len(shape) == 3 else (1, math.prod(shape[:-1]))

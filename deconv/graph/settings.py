@@ -4,11 +4,14 @@ The settings of a layer are its attributes; those of a user's function are its d
 globals that it names; those of an object are its attributes. The values of weights are not included.
 """
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import types
 import weakref
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import keras
 
@@ -36,7 +39,7 @@ class _Contents(list):
     """Contents of a list or dict as one setting, so that a change of its length shifts no other setting."""
 
 
-def settings(thing):
+def settings(thing: Any) -> list[Any]:
     """List the settings of a layer, model or function, for `same`, without keeping it alive.
 
     Args:
@@ -48,7 +51,7 @@ def settings(thing):
     Raises:
         ValueError: If it is a model that has no graph to walk.
     """
-    found = []
+    found: list[Any] = []
     if isinstance(thing, keras.layers.Layer | keras.Operation):
         describe(thing, found, set())
     else:
@@ -56,7 +59,7 @@ def settings(thing):
     return _all_held(found)
 
 
-def same(one, other):
+def same(one: list[Any], other: list[Any]) -> bool:
     """Whether two of such lists are equal."""
     return len(one) == len(other) and all(_equal(a, b) for a, b in zip(one, other, strict=True))
 
@@ -68,11 +71,12 @@ class Settings:
     calls layers inside `calls()`. Settings that differ afterwards are ignored from then on.
     """
 
-    def __init__(self, look):
-        self._look, self._known = look, weakref.WeakKeyDictionary()
+    def __init__(self, look: Callable[[Any], list[Any]]) -> None:
+        self._look = look
+        self._known: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
         _ALL.append(self)
 
-    def version(self, thing) -> int:
+    def version(self, thing: Any) -> int:
         """Return a number that increases when the settings of an object change.
 
         Raises:
@@ -85,7 +89,7 @@ class Settings:
             self._known[thing] = known
         return known.version
 
-    def looks(self):
+    def looks(self) -> dict[int, tuple[Any, list[Any]]]:
         """Return `{id: (object, its current settings)}` of all objects that may change when they are called."""
         found = {}
         for thing, known in list(self._known.items()):
@@ -94,7 +98,7 @@ class Settings:
                     found[id(thing)] = thing, self._look(thing)
         return found
 
-    def leave_out_changes(self, since):
+    def leave_out_changes(self, since: Mapping[int, tuple[Any, list[Any]]]) -> None:
         """Ignore from now on all settings that differ from an earlier result of `looks`."""
         for key, (thing, now) in self.looks().items():
             known, (_, before) = self._known[thing], since.get(key, (thing, ()))
@@ -126,7 +130,7 @@ def _is_users(thing):
 
 
 @contextlib.contextmanager
-def calls():
+def calls() -> Iterator[None]:
     """Context in which layers are called, so that the changes they make to themselves are ignored."""
     before = [(settings, settings.looks()) for settings in _ALL]
     try:
@@ -144,7 +148,7 @@ def _equal(a, b):
     return type(a) is type(b) and isinstance(a, _VALUES) and a == b
 
 
-def describe_graph(model, found, seen):
+def describe_graph(model: keras.Model, found: list[Any], seen: set[int]) -> None:
     """Append the settings of a model to the list `found`: its layer calls, and the attributes of each layer."""
     inputs, outputs = keras_model.inputs_and_outputs(model)
     found += [model.name, len(inputs), *inputs, *outputs]
@@ -153,7 +157,7 @@ def describe_graph(model, found, seen):
         describe(node.operation, found, seen)
 
 
-def describe(operation, found, seen):
+def describe(operation: keras.layers.Layer | keras.Operation, found: list[Any], seen: set[int]) -> None:
     """Append the settings of a layer to the list `found`; `seen` holds the ids of the layers described so far."""
     if id(operation) in seen:  # a shared layer, or a circular reference
         return

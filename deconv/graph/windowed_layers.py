@@ -4,7 +4,10 @@ Filters and pooling run without padding on windows that include the border: cell
 padding value. Pointwise layers run unchanged.
 """
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -17,7 +20,7 @@ from deconv.ops import convolution
 CONVS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
 
 
-def is_translation_equivariant(step):
+def is_translation_equivariant(step: graph.Step) -> bool:
     """Return whether a step computes the same at every position, so that it can be run on windows.
 
     False for layers with a parameter per position, and for layers that depend on the whole map.
@@ -49,7 +52,7 @@ def _is_alike(step):
     return activation is None or activation.alike
 
 
-def outside(step):
+def outside(step: graph.Step) -> float | None:
     """Return the padding value of a step: 0, minus infinity for max pooling, None if it does not pad."""
     layer = step.layer
     if isinstance(layer, keras.layers.ZeroPadding2D):
@@ -59,7 +62,7 @@ def outside(step):
     return -math.inf if isinstance(layer, keras.layers.MaxPooling2D) else 0.0
 
 
-def call(step, *args, **kwargs):
+def call(step: graph.Step, *args: Any, **kwargs: Any) -> tf.Tensor:
     """Run a translation-equivariant step on windows `(n, rows, columns, channels)` that include their border."""
     layer = step.layer
     if isinstance(layer, keras.layers.ZeroPadding2D | keras.layers.Cropping2D):  # the window already has its final size

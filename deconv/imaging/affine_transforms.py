@@ -1,15 +1,30 @@
 """Translate, scale and rotate images, as for Fig. 5 of Zeiler & Fergus (arXiv:1311.2901)."""
 
+from __future__ import annotations
+
+from typing import Literal
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deconv.runtime.dtypes import array_of, is_floating
 from deconv.validation import check_fill
+
+Kind = Literal["translation", "scale", "rotation"]
+Interpolation = Literal["bilinear", "nearest"]
 
 KINDS = ("translation", "scale", "rotation")
 INTERPOLATIONS = ("bilinear", "nearest")
 
 
-def transform(images, kind, values, *, fill="edge", interpolation="bilinear"):
+def transform(
+    images: ArrayLike,
+    kind: Kind,
+    values: ArrayLike,
+    *,
+    fill: ArrayLike | Literal["edge"] = "edge",
+    interpolation: Interpolation = "bilinear",
+) -> np.ndarray:
     """Translate, scale or rotate each image by a value of its own.
 
     Each pixel of the result is interpolated at its position of origin in the image (inverse mapping), in float64.
@@ -49,7 +64,7 @@ def transform(images, kind, values, *, fill="edge", interpolation="bilinear"):
     return found.astype(images.dtype if is_floating(images.dtype) else np.float32)
 
 
-def check_values(kind, values):
+def check_values(kind: str, values: ArrayLike) -> np.ndarray:
     """Check the values of a kind of transform and convert them to a float64 array.
 
     Raises:
@@ -65,7 +80,7 @@ def check_values(kind, values):
     return found.astype(np.float64)
 
 
-def check_interpolation(interpolation):
+def check_interpolation(interpolation: str) -> None:
     """Check that a value is one of `INTERPOLATIONS`.
 
     Raises:
@@ -116,7 +131,7 @@ def _read(images, rows, columns, background):
     return found if background is None else found + (1 - inside) * background
 
 
-def move(images, down, right, fill=0.0):
+def move(images: np.ndarray, down: int, right: int, fill: ArrayLike = 0.0) -> np.ndarray:
     """Translate images by whole pixels.
 
     Args:

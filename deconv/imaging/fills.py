@@ -1,6 +1,9 @@
 """Fill values for occluded pixels, shared by occlusion, deletion and insertion curves, and correspondence."""
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deconv.runtime.dtypes import as_dtype
 from deconv.validation import check_fill
@@ -9,7 +12,7 @@ MEAN_GREY = 128.0
 """Default fill value for images in pixel units, 0 to 255."""
 
 
-def fill_of(fill, images, in_pixels) -> np.ndarray:
+def fill_of(fill: ArrayLike | None, images: np.ndarray, in_pixels: bool) -> np.ndarray:
     """Return the fill value for occluded pixels, in the dtype of the images.
 
     Args:
@@ -25,7 +28,7 @@ def fill_of(fill, images, in_pixels) -> np.ndarray:
     return as_dtype("fill", check_fill(fill, images.shape[-3:]), images.dtype)
 
 
-def default_fill(images, in_pixels):
+def default_fill(images: np.ndarray, in_pixels: bool) -> float | np.ndarray:
     """Return the default fill value for occluded pixels, a mean grey.
 
     Args:

@@ -1,12 +1,17 @@
 """Spatial frequencies of filters and projections, in cycles per pixel (arXiv:1311.2901, section 4.1 and Fig. 6)."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 LOW, HIGH = 1 / 8, 1 / 4
 """Lower and upper limit of the middle frequencies: periods of eight and of four pixels."""
 
 
-def aliased(filters, strides):
+def aliased(filters: ArrayLike, strides: Sequence[int]) -> np.ndarray:
     """Compute the share of each filter's energy at frequencies that are aliased by the given strides.
 
     A map that is sampled every `s` pixels represents frequencies up to `1 / (2 s)` cycles per pixel along that
@@ -36,7 +41,7 @@ def aliased(filters, strides):
     return np.where(energy > 0, np.clip(1 - held / np.where(energy > 0, energy, 1), 0, 1), np.nan)
 
 
-def mean_frequency(filters):
+def mean_frequency(filters: ArrayLike) -> np.ndarray:
     """Compute the centroid of each filter's power spectrum over all channels and directions.
 
     A window of `n` pixels widens a spectrum by about `1 / n`: a constant 11x11 filter has 0.07, 7x7 has 0.10 and 5x5
@@ -62,7 +67,7 @@ def mean_frequency(filters):
     return np.where(energy > 0, total / np.where(energy > 0, energy, 1), np.nan)
 
 
-def bands(frequencies):
+def bands(frequencies: ArrayLike) -> np.ndarray:
     """Compute the shares of low, middle and high frequencies: below 1/8, up to 1/4, and above.
 
     Args:
@@ -77,7 +82,7 @@ def bands(frequencies):
     return np.bincount(np.searchsorted([LOW, HIGH], known, "right"), minlength=3) / len(known)
 
 
-def grid_excess(pictures, strides):
+def grid_excess(pictures: ArrayLike, strides: Sequence[int]) -> np.ndarray:
     """Compute the power of projections at the frequencies of the stride grid, relative to neighbouring frequencies.
 
     1 is no excess, 2 twice the power. In a projection, a first layer with stride `s` places its filters on a grid of

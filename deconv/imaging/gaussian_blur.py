@@ -1,9 +1,11 @@
 """Gaussian blur of images."""
 
+from __future__ import annotations
+
 import numpy as np
 
 
-def blurred(images, width):
+def blurred(images: np.ndarray, width: float) -> np.ndarray:
     """Blur images with a Gaussian, truncated at four standard deviations; the border is extended by its nearest pixel.
 
     Args:

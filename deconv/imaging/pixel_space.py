@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike, DTypeLike
 
 from deconv.runtime.dtypes import array_of
 from deconv.validation import check_positive, preprocessed
 
 
-def to_pixel_space(pictures, preprocess, channels=None):
+def to_pixel_space(
+    pictures: ArrayLike, preprocess: Callable[[np.ndarray], ArrayLike] | None, channels: int | None = None
+) -> np.ndarray:
     """Apply the transpose of a preprocessing function to projections.
 
     A projection lies in the space of the network's input, where the order of the channels (Caffe's networks take blue
@@ -55,7 +57,7 @@ def to_pixel_space(pictures, preprocess, channels=None):
     return np.einsum("nhwo,chwo->nhwc", pictures, matrices).astype(np.float32)
 
 
-def probe(preprocess: Callable, shape: Sequence[int], dtype: npt.DTypeLike = np.uint8) -> tuple[np.ndarray, np.ndarray]:
+def probe(preprocess: Callable, shape: Sequence[int], dtype: DTypeLike = np.uint8) -> tuple[np.ndarray, np.ndarray]:
     """Apply a preprocessing function to images from which an affine function of each pixel can be determined.
 
     The images are black, each channel alone at 255, and noise, which verifies the result.

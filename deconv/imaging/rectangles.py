@@ -1,11 +1,16 @@
 """Masks of rectangles of an image, and images with rectangles filled."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deconv.runtime.dtypes import as_dtype
 
 
-def hide(images, rectangles, fill=0.0):
+def hide(images: np.ndarray, rectangles: ArrayLike, fill: ArrayLike = 0.0) -> np.ndarray:
     """Fill one rectangle in each image.
 
     Args:
@@ -23,7 +28,7 @@ def hide(images, rectangles, fill=0.0):
     return np.where((rows[:, :, None] & columns[:, None, :])[..., None], fill, images)
 
 
-def cover(image, tops, lefts, size, fill):
+def cover(image: np.ndarray, tops: np.ndarray, lefts: np.ndarray, size: Sequence[int], fill: ArrayLike) -> np.ndarray:
     """Return one copy of an image for each position of an occluding patch, with the patch filled.
 
     Args:
@@ -40,13 +45,13 @@ def cover(image, tops, lefts, size, fill):
     return np.where((rows[:, :, None] & columns[:, None, :])[..., None], fill, image)
 
 
-def covers(places, size, length):
+def covers(places: np.ndarray, size: int, length: int) -> np.ndarray:
     """Return `(positions, length)` bools: the pixels of an axis that a patch of `size` at each position covers."""
     pixel = np.arange(length)
     return (pixel >= places[:, None]) & (pixel < places[:, None] + size)
 
 
-def insides(windows, size):
+def insides(windows: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """Return bools `(n, height, width)`: the pixels inside each window `(top, left, bottom, right)`."""
     top, left, bottom, right = (side[:, None] for side in windows.T)
     rows, columns = np.arange(size[0]), np.arange(size[1])

@@ -6,7 +6,10 @@ the coarse distribution of colours. All measures take batches of pairs, and are 
 a positive number.
 """
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deconv.imaging.gaussian_blur import blurred
 
@@ -17,7 +20,7 @@ _COARSE = 30
 """The standard deviation of the Gaussian of `coarse` is the shorter side divided by this."""
 
 
-def similarity(first, second, inside=None):
+def similarity(first: ArrayLike, second: ArrayLike, inside: ArrayLike | None = None) -> dict[str, np.ndarray]:
     """Compute all measures, of signed values except for the rank correlation, which is of magnitudes.
 
     Args:
@@ -35,7 +38,7 @@ def similarity(first, second, inside=None):
     }
 
 
-def pearson(first, second, inside=None):
+def pearson(first: ArrayLike, second: ArrayLike, inside: ArrayLike | None = None) -> np.ndarray:
     """Compute Pearson's correlation over pixels and channels.
 
     Args:
@@ -45,31 +48,32 @@ def pearson(first, second, inside=None):
     Returns:
         float64 `(n,)`, from -1 to 1; NaN if one of the two is constant.
     """
-    first, second, weight = _flat(first, second, inside)
-    first, second = _centred(first, weight), _centred(second, weight)
-    size = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    one, two, weight = _flat(first, second, inside)
+    one, two = _centred(one, weight), _centred(two, weight)
+    size = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(size > 0, np.clip((first * second).sum(axis=1) / size, -1, 1), np.nan)
+        return np.where(size > 0, np.clip((one * two).sum(axis=1) / size, -1, 1), np.nan)
 
 
-def coarse(first, second, inside=None):
+def coarse(first: ArrayLike, second: ArrayLike, inside: ArrayLike | None = None) -> np.ndarray:
     """Compute Pearson's correlation after a Gaussian blur of a thirtieth of the shorter side; arguments as `pearson`.
 
     Strokes that are displaced by a few pixels are no longer anticorrelated, so this compares layout and colour.
     """
     width = min(np.shape(first)[1:3]) / _COARSE
-    return pearson(*(blurred(np.asarray(pictures, np.float64), width) for pictures in (first, second)), inside)
+    one, two = (blurred(np.asarray(pictures, np.float64), width) for pictures in (first, second))
+    return pearson(one, two, inside)
 
 
-def spearman(first, second, inside=None):
+def spearman(first: ArrayLike, second: ArrayLike, inside: ArrayLike | None = None) -> np.ndarray:
     """Compute Spearman's rank correlation; equal values have their mean rank. Arguments as `pearson`."""
-    first, second, weight = _flat(first, second, inside)
-    ranks = [_ranks(np.where(weight, values, np.inf))[:, None, :, None] for values in (first, second)]
-    unknown = np.isnan(np.where(weight, first + second, 0)).any(axis=1)
-    return np.where(unknown, np.nan, pearson(*ranks, weight[:, None, :]))
+    one, two, weight = _flat(first, second, inside)
+    ranks_one, ranks_two = (_ranks(np.where(weight, values, np.inf))[:, None, :, None] for values in (one, two))
+    unknown = np.isnan(np.where(weight, one + two, 0)).any(axis=1)
+    return np.where(unknown, np.nan, pearson(ranks_one, ranks_two, weight[:, None, :]))
 
 
-def ssim(first, second, inside=None):
+def ssim(first: ArrayLike, second: ArrayLike, inside: ArrayLike | None = None) -> np.ndarray:
     """Compute the structural similarity (Wang et al. 2004) of signed maps, each divided by its own largest magnitude.
 
     It thus compares what `deconv.plotting.signed` draws, with a dynamic range of 2. Windows are 7x7 with uniform
@@ -83,17 +87,15 @@ def ssim(first, second, inside=None):
     Returns:
         float64 `(n,)`, at most 1, and 1 for identical maps; NaN if one of the two is zero everywhere.
     """
-    first, second = (np.asarray(pictures, np.float64) for pictures in (first, second))
-    sizes = [np.abs(pictures).max(axis=(1, 2, 3)) for pictures in (first, second)]
+    one, two = (np.asarray(pictures, np.float64) for pictures in (first, second))
+    sizes = [np.abs(pictures).max(axis=(1, 2, 3)) for pictures in (one, two)]
     with np.errstate(invalid="ignore", divide="ignore"):
-        first, second = (
-            pictures / size[:, None, None, None] for pictures, size in zip((first, second), sizes, strict=True)
-        )
+        one, two = (pictures / size[:, None, None, None] for pictures, size in zip((one, two), sizes, strict=True))
     c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
-    mean, mean_2 = _window_means(first), _window_means(second)
-    variance = _window_means(first**2) - mean**2
-    variance_2 = _window_means(second**2) - mean_2**2
-    covariance = _window_means(first * second) - mean * mean_2
+    mean, mean_2 = _window_means(one), _window_means(two)
+    variance = _window_means(one**2) - mean**2
+    variance_2 = _window_means(two**2) - mean_2**2
+    covariance = _window_means(one * two) - mean * mean_2
     likeness = (2 * mean * mean_2 + c1) * (2 * covariance + c2)
     likeness /= (mean**2 + mean_2**2 + c1) * (variance + variance_2 + c2)
     likeness = likeness.mean(axis=3)
@@ -102,7 +104,7 @@ def ssim(first, second, inside=None):
     return _mean(likeness.reshape(len(likeness), -1), np.reshape(inside, (len(likeness), -1)))[:, 0]
 
 
-def edges(images):
+def edges(images: ArrayLike) -> np.ndarray:
     """Compute the edge strength of images: the norm of the Sobel gradient, maximum over channels.
 
     Args:
@@ -119,7 +121,7 @@ def edges(images):
     return np.hypot(right, down).max(axis=3, keepdims=True)
 
 
-def magnitude(pictures):
+def magnitude(pictures: ArrayLike) -> np.ndarray:
     """Compute the sum of magnitudes over the channels, `(n, height, width, 1)`."""
     return np.abs(np.asarray(pictures, np.float64)).sum(axis=3, keepdims=True)
 
@@ -134,7 +136,7 @@ def _flat(first, second, inside):
         )
     weight = np.ones(first.shape[:3], bool) if inside is None else np.asarray(inside)
     weight = np.broadcast_to(weight[..., None], first.shape)
-    return (values.reshape(len(first), -1) for values in (first, second, weight))
+    return tuple(values.reshape(len(first), -1) for values in (first, second, weight))
 
 
 def _mean(values, weight):

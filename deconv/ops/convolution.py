@@ -4,14 +4,24 @@ All functions take and return NHWC tensors of any float dtype and preserve that 
 exact adjoints: `<conv(x), y> == <x, transpose_conv(y)>` up to rounding.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
 
+from deconv.ops.arguments import IntOrPair, Padding
 from deconv.ops.pooling import pair, window_padding
 
 
-def conv(maps, kernel, strides=1, dilation=1, groups=1):
+def conv(
+    maps: tf.Tensor,
+    kernel: tf.Tensor,
+    strides: IntOrPair = 1,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+) -> tf.Tensor:
     """Convolve maps without padding or bias; the transpose is `transpose_conv`.
 
     Args:
@@ -29,7 +39,7 @@ def conv(maps, kernel, strides=1, dilation=1, groups=1):
     return maps[0] if groups == 1 else tf.concat(maps, axis=-1)
 
 
-def depthwise_conv(maps, kernel, strides=1, dilation=1):
+def depthwise_conv(maps: tf.Tensor, kernel: tf.Tensor, strides: IntOrPair = 1, dilation: IntOrPair = 1) -> tf.Tensor:
     """Convolve each channel without padding or bias; as `conv`, with a kernel `(.., .., channels, multiplier)`."""
     # TensorFlow supports only equal strides in both directions, and no strides together with dilation.
     (down, right), step = pair(strides), [1, 1, 1, 1]
@@ -38,7 +48,15 @@ def depthwise_conv(maps, kernel, strides=1, dilation=1):
     return tf.nn.depthwise_conv2d(maps, _dilate(kernel, pair(dilation)), step, "VALID")[:, ::down, ::right]
 
 
-def transpose_conv(maps, kernel, input_shape, strides=1, padding="valid", dilation=1, groups=1):
+def transpose_conv(
+    maps: tf.Tensor,
+    kernel: tf.Tensor,
+    input_shape: Sequence[int],
+    strides: IntOrPair = 1,
+    padding: Padding = "valid",
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+) -> tf.Tensor:
     """Apply the transpose of a convolution, that is the same filters flipped (section 2.1). Biases are not used.
 
     Args:
@@ -63,7 +81,14 @@ def transpose_conv(maps, kernel, input_shape, strides=1, padding="valid", dilati
     return tf.ensure_shape(below, [None, *input_shape])
 
 
-def transpose_depthwise_conv(maps, kernel, input_shape, strides=1, padding="valid", dilation=1):
+def transpose_depthwise_conv(
+    maps: tf.Tensor,
+    kernel: tf.Tensor,
+    input_shape: Sequence[int],
+    strides: IntOrPair = 1,
+    padding: Padding = "valid",
+    dilation: IntOrPair = 1,
+) -> tf.Tensor:
     """Transpose a depthwise convolution; as `transpose_conv`, with a kernel `(.., .., channels, multiplier)`."""
     kernel = _dilate(kernel, pair(dilation))
     shape = tf.stack([tf.shape(maps)[0], *input_shape])

@@ -5,10 +5,14 @@ where a layer would pad. All windows of a batch have the same size; sizes may be
 sizes.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 
-def cut(maps, numbers, corners, size):
+def cut(maps: tf.Tensor, numbers: tf.Tensor, corners: tf.Tensor, size: Sequence[int] | tf.Tensor) -> tf.Tensor:
     """Cut windows out of maps.
 
     Args:
@@ -28,7 +32,14 @@ def cut(maps, numbers, corners, size):
     return tf.gather(tf.reshape(maps, tf.stack([-1, maps.shape[-1]])), places)
 
 
-def paste(windows, corners, below, numbers, below_corners, size):
+def paste(
+    windows: tf.Tensor,
+    corners: tf.Tensor,
+    below: tf.Tensor,
+    numbers: tf.Tensor,
+    below_corners: tf.Tensor,
+    size: Sequence[int] | tf.Tensor,
+) -> tf.Tensor:
     """Cut windows out of maps in which a part of each has been replaced.
 
     Args:
@@ -56,7 +67,7 @@ def paste(windows, corners, below, numbers, below_corners, size):
     return tf.gather(both, tf.where(changed, new + shape[0] * shape[1] * shape[2], old))
 
 
-def blank(windows, corners, shape, value=0.0):
+def blank(windows: tf.Tensor, corners: tf.Tensor, shape: Sequence[int] | tf.Tensor, value: float = 0.0) -> tf.Tensor:
     """Set the cells outside of the map to the padding value: zero for filters, minus infinity for max pooling.
 
     Args:

@@ -3,25 +3,34 @@
 All functions take and return NHWC tensors of any float dtype and preserve that dtype.
 """
 
+from __future__ import annotations
+
 import contextlib
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from deconv.ops import unpooling
+from deconv.ops.arguments import Collisions, IntOrPair, Padding
 from deconv.ops.unpooling import Windows
 from deconv.runtime import devices
 
 COLLISIONS = ("sum", "last", "max")
 
 
-def rectify(maps):
+def rectify(maps: tf.Tensor) -> tf.Tensor:
     """Set negative values to zero: feature maps are positive, so their reconstructions should be too (section 2.1)."""
     return tf.nn.relu(maps)
 
 
-def max_pool_with_switches(maps, pool_size, strides=None, padding="valid"):
+def max_pool_with_switches(
+    maps: tf.Tensor,
+    pool_size: IntOrPair,
+    strides: IntOrPair | None = None,
+    padding: Padding = "valid",
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Compute max pooling and the position of each maximum.
 
     Switches are positions in the input map in row-major order (`row * width + column`), without batch, channel or
@@ -53,7 +62,9 @@ def max_pool_with_switches(maps, pool_size, strides=None, padding="valid"):
     return pooled, row_of * width + column_of
 
 
-def max_pool_with_argmax(maps, pool_size, strides):
+def max_pool_with_argmax(
+    maps: tf.Tensor, pool_size: tuple[int, int], strides: tuple[int, int]
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Compute max pooling without padding, and the index of each maximum in its window.
 
     Args:
@@ -82,15 +93,22 @@ def max_pool_with_argmax(maps, pool_size, strides):
     return pooled, count - rank
 
 
-def unpool(pooled, switches, input_shape, collisions="sum", *, pool_size=None, strides=None, padding="valid"):
-    """Place every pooled value at the position of its maximum.
+def unpool(
+    pooled: tf.Tensor,
+    switches: tf.Tensor,
+    input_shape: Sequence[int],
+    collisions: Collisions = "sum",
+    *,
+    pool_size: IntOrPair | None = None,
+    strides: IntOrPair | None = None,
+    padding: Padding = "valid",
+) -> tf.Tensor:
+    """Place every pooled value at the position of its maximum; all other cells are zero (arXiv:1311.2901, section 2.1).
 
-    This is the unpooling of Zeiler & Fergus (arXiv:1311.2901, section 2.1): values are placed where the switches point,
-    all other cells are zero. Overlapping windows may share a maximum; by default their values are summed, which makes
-    `unpool` the exact transpose of pooling with fixed switches. The paper does not specify this case.
-
-    The result is deterministic on every device. With a GPU it is computed there if the windows are given, otherwise on
-    the CPU: TensorFlow has no deterministic scatter for GPUs.
+    Overlapping windows may share a maximum; by default their values are summed, which makes `unpool` the exact
+    transpose of pooling with fixed switches. The paper does not specify this case. The result is deterministic on every
+    device. With a GPU it is computed there if the windows are given, otherwise on the CPU: TensorFlow has no
+    deterministic scatter for GPUs.
 
     Args:
         pooled: Tensor `(batch, rows, columns, channels)`, the values.
@@ -98,8 +116,7 @@ def unpool(pooled, switches, input_shape, collisions="sum", *, pool_size=None, s
         input_shape: `(height, width, channels)` of the input of the pooling, as ints.
         collisions: `"sum"`; or, to measure the effect of that choice, `"last"` (the later window in row-major order
             overwrites) or `"max"` (the larger value is kept).
-        pool_size, strides, padding: Those of the pooling, as for `max_pool_with_switches`. They do not affect the
-            values.
+        pool_size, strides, padding: Those of the pooling (`max_pool_with_switches`). They do not affect the values.
 
     Returns:
         Tensor `(batch, height, width, channels)`, with the dtype of `pooled`.
@@ -108,8 +125,7 @@ def unpool(pooled, switches, input_shape, collisions="sum", *, pool_size=None, s
         ValueError: If `pooled` and `switches` differ in shape, `collisions` is not one of the three, or the number of
             windows differs from the number of values.
     """
-    if collisions not in COLLISIONS:
-        raise ValueError(f"collisions must be one of {', '.join(COLLISIONS)}; received {collisions!r}.")
+    check_collisions(collisions)
     pooled, switches = tf.convert_to_tensor(pooled), tf.convert_to_tensor(switches)
     if not pooled.shape.is_compatible_with(switches.shape):
         raise ValueError(
@@ -135,14 +151,14 @@ def unpool(pooled, switches, input_shape, collisions="sum", *, pool_size=None, s
             inside &= (cell >= 0) & (cell < size)
         where += f", in their windows of {windows.size[0]} x {windows.size[1]}"
     with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(inside), [where])]):
-        if cells is not None:
+        if windows is not None and cells is not None:
             return unpooling.place(tf.identity(pooled), cells, input_shape, windows, collisions)
         switches = tf.identity(switches)
     with _on_cpu():
         return _scatter(pooled, switches, input_shape, collisions)
 
 
-def scatter(values, places, shape, windows=None):
+def scatter(values: tf.Tensor, places: tf.Tensor, shape: Sequence[int], windows: Windows | None = None) -> tf.Tensor:
     """Sum values at positions in maps that are zero elsewhere: `unpool` without checks of the positions.
 
     Args:
@@ -160,11 +176,16 @@ def scatter(values, places, shape, windows=None):
         return _scatter(values, places, shape, "sum")
 
 
-def pooling_windows(size, pool_size, strides=None, padding="valid"):
+def pooling_windows(
+    size: Sequence[int],
+    pool_size: IntOrPair,
+    strides: IntOrPair | None = None,
+    padding: Padding = "valid",
+) -> Windows:
     """Return the `Windows` of a pooling of maps of `size`; other arguments as for `max_pool_with_switches`."""
     pool, strides = pair(pool_size), pair(pool_size if strides is None else strides)
-    before = (window_padding(*axis, padding)[0] for axis in zip(size, pool, strides, strict=True))
-    return Windows(pool, strides, tuple(before))
+    before = [window_padding(*axis, padding)[0] for axis in zip(size, pool, strides, strict=True)]
+    return Windows(pool, strides, pair(before))
 
 
 def _scatter(values, places, shape, collisions):
@@ -203,7 +224,13 @@ def _on_cpu():
     return tf.device("CPU:0") if devices.on_gpu() else contextlib.nullcontext()
 
 
-def transpose_average_pool(maps, input_shape, pool_size, strides=None, padding="valid"):
+def transpose_average_pool(
+    maps: tf.Tensor,
+    input_shape: Sequence[int],
+    pool_size: IntOrPair,
+    strides: IntOrPair | None = None,
+    padding: Padding = "valid",
+) -> tf.Tensor:
     """Apply the transpose of average pooling: each cell of a window receives its share of the value.
 
     With `"same"` padding the average is over the cells inside the map only, as in TensorFlow.
@@ -228,7 +255,7 @@ def transpose_average_pool(maps, input_shape, pool_size, strides=None, padding="
     return tf.ensure_shape(below, [None, *input_shape])
 
 
-def window_padding(size, kernel, stride, padding):
+def window_padding(size: int, kernel: int, stride: int, padding: Padding) -> tuple[int, int]:
     """Compute the padding `(before, after)` along one axis of length `size`, in cells.
 
     `"valid"` and `"same"` are TensorFlow's conventions. `"ceil"` pads at the end so that the number of windows is
@@ -257,12 +284,13 @@ def _is_hit(place, places):
     return tf.math.unsorted_segment_max(tf.ones_like(place), place, places) > 0
 
 
-def pair(value):
+def pair(value: IntOrPair | np.ndarray) -> tuple[int, int]:
     """Return a pair of ints from one int or a pair."""
-    return (value, value) if isinstance(value, int) else tuple(int(part) for part in value)
+    rows, columns = (value, value) if isinstance(value, int) else value
+    return int(rows), int(columns)
 
 
-def check_collisions(collisions):
+def check_collisions(collisions: str) -> None:
     """Check that a value is one of `COLLISIONS`, the policies of `unpool`.
 
     Raises:

@@ -6,11 +6,16 @@ for each block of strides that the windows cover, a cell of the map is the cell 
 value of that window if its switch is `(i, j)`.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+
+from deconv.ops.arguments import Collisions
 
 
 class Windows(NamedTuple):
@@ -27,7 +32,7 @@ class Windows(NamedTuple):
     before: tuple[int, int] = (0, 0)
 
 
-def cells_of(switches, width, windows):
+def cells_of(switches: tf.Tensor, width: int, windows: Windows) -> tuple[tf.Tensor, tf.Tensor]:
     """Convert switches to rows and columns within their windows.
 
     Args:
@@ -47,7 +52,13 @@ def cells_of(switches, width, windows):
     return row - rows[:, None, None], switches - row * width - columns[:, None]
 
 
-def place(values, cells, shape, windows, collisions="sum"):
+def place(
+    values: tf.Tensor,
+    cells: tuple[tf.Tensor, tf.Tensor],
+    shape: Sequence[int],
+    windows: Windows,
+    collisions: Collisions = "sum",
+) -> tf.Tensor:
     """Place pooled values at cells of their windows, in maps that are zero elsewhere.
 
     Args:

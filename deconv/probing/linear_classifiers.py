@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from deconv.ops.principal_components import inner_products, standardised
-from deconv.validation import require_sklearn
+from deconv.runtime.optional_packages import require_sklearn
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression

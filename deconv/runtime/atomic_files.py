@@ -3,6 +3,8 @@
 `deconv` and `models` must not import each other, so both contain an identical copy of this module.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import functools
@@ -14,6 +16,7 @@ import shutil
 import socket
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -28,7 +31,7 @@ _HELD_BY = "held by process"
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Write a file atomically: `with replacing(path) as partial:` writes to `partial`, which then replaces `path`.
 
     A reader sees either the old file or the complete new one, even if this process is killed or the power fails. The
@@ -62,7 +65,7 @@ def replacing(path):
 
 
 @contextlib.contextmanager
-def unfinished_folder(folder):
+def unfinished_folder(folder: str | os.PathLike) -> Iterator[Path]:
     """Create a temporary folder inside another: `with unfinished_folder(folder) as new:`; it is removed at the end.
 
     Such folders that killed processes left are removed.
@@ -89,7 +92,7 @@ def unfinished_folder(folder):
         shutil.rmtree(new, ignore_errors=True)
 
 
-def remove_leftovers(folder, name=None):
+def remove_leftovers(folder: str | os.PathLike, name: str | None = None) -> None:
     """Remove the unfinished files of processes that no longer run.
 
     Those of other machines, whose processes cannot be checked, are removed a day after the last write to them.
@@ -99,7 +102,7 @@ def remove_leftovers(folder, name=None):
         name: Name of the file that they were to replace; None for any.
     """
     end = None if name is None else _short(name)
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+    with contextlib.suppress(OSError), os.scandir(os.fspath(folder)) as entries:
         for entry in entries:
             found = _UNFINISHED.fullmatch(entry.name)
             if found is None or end not in (None, found[4]) or _may_live(entry, *found.groups()[:3]):
@@ -112,7 +115,7 @@ def remove_leftovers(folder, name=None):
 
 
 @contextlib.contextmanager
-def locked(place):
+def locked(place: str | os.PathLike) -> Iterator[None]:
     """Lock a folder or file: `with locked(place):` excludes other processes and threads from blocks with that place.
 
     A second caller does not wait but fails. The lock belongs to the operating system and is released when the process
@@ -147,7 +150,7 @@ class Lock:
         ValueError, OSError: As `locked`.
     """
 
-    def __init__(self, place, name="lock", shared=False):
+    def __init__(self, place: str | os.PathLike, name: str = "lock", shared: bool = False) -> None:
         place = Path(place)
         self.file = place / f".{name}" if place.is_dir() else place.with_name(f".{_short(place.name)}.{name}")
         lock, told = FileLock(self.file, timeout=0.2, thread_local=False, is_singleton=shared), self._owner()
@@ -169,7 +172,7 @@ class Lock:
             self._lock = lock
             self._sign()
 
-    def close(self):
+    def close(self) -> None:
         """Release the lock. Further calls have no effect."""
         lock, self._lock = self._lock, None
         if lock is None:

@@ -8,21 +8,24 @@ threads that compute at the same time do so without TF32 too. Models that users 
 `net.mirror(layer).predict`, use the user's setting: `tf.config.experimental.enable_tensor_float_32_execution`.
 """
 
+from __future__ import annotations
+
 import contextlib
 import threading
+from collections.abc import Iterator
 
 import tensorflow as tf
 
 _pretended = False
 
 
-def on_gpu():
+def on_gpu() -> bool:
     """Return whether TensorFlow has a GPU, so that operations traced or computed now may run on it."""
     return _pretended or bool(tf.config.list_logical_devices("GPU"))
 
 
 @contextlib.contextmanager
-def as_on_gpu():
+def as_on_gpu() -> Iterator[None]:
     """Trace everything in a `with` block as for a GPU, whatever device it runs on. For tests."""
     global _pretended
     before, _pretended = _pretended, True
@@ -57,6 +60,6 @@ full_float32 = _FullFloat32()
 """`with full_float32:` or `@full_float32`: TF32 is off inside. Calls may be nested and run in several threads."""
 
 
-def uses_tf32():
+def uses_tf32() -> bool:
     """Return whether float32 products may currently be computed in TF32; without effect on devices that lack it."""
     return tf.config.experimental.tensor_float_32_execution_enabled()

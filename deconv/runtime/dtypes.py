@@ -1,17 +1,22 @@
 """Checked conversion of numbers to arrays and to the dtype of an image."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from numbers import Integral
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 
-def is_floating(dtype):
+def is_floating(dtype: DTypeLike) -> bool:
     """Return whether a dtype is floating point, including those of `ml_dtypes` (bfloat16, float8)."""
     dtype = np.dtype(dtype)
     return dtype.kind == "f" or (dtype.kind == "V" and "float" in dtype.name)
 
 
-def array_of(name, values, expected="an array of numbers"):
+def array_of(name: str, values: ArrayLike, expected: str = "an array of numbers") -> np.ndarray:
     """Convert numbers to an array.
 
     Args:
@@ -31,7 +36,7 @@ def array_of(name, values, expected="an array of numbers"):
     return found
 
 
-def any_array(values):
+def any_array(values: Any) -> np.ndarray:
     """Convert anything to an array, without an error.
 
     Lists of unequal lengths become an array that holds None, for callers with a check and message of their own.
@@ -42,7 +47,7 @@ def any_array(values):
         return np.array(None)
 
 
-def as_dtype(name, values, dtype):
+def as_dtype(name: str, values: ArrayLike, dtype: DTypeLike) -> np.ndarray:
     """Convert numbers to the dtype of an image, without rounding or wrapping around for integer dtypes.
 
     Args:
@@ -68,7 +73,7 @@ def as_dtype(name, values, dtype):
     return values.astype(dtype)
 
 
-def check_shape(input_shape, wanted=(None, None, None)):
+def check_shape(input_shape: Any, wanted: Sequence[int | None] = (None, None, None)) -> None:
     """Check a shape of images without the batch.
 
     Args:
@@ -79,7 +84,7 @@ def check_shape(input_shape, wanted=(None, None, None)):
         ValueError: If it is not a sequence of as many integers above zero.
     """
     whole = isinstance(input_shape, tuple | list | np.ndarray) and len(input_shape) == len(wanted)
-    if not whole or not all(isinstance(size, Integral) and size > 0 for size in input_shape):
+    if not whole or not all(isinstance(size, Integral) and int(size) > 0 for size in input_shape):
         rank = len(wanted)
         told = "(height, width, channels), three" if rank == 3 else f"like {tuple(wanted)}, {rank}"
         raise ValueError(f"input_shape must be {told} whole numbers; received {input_shape!r}.")

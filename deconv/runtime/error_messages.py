@@ -4,6 +4,8 @@ TensorFlow and Keras wrap errors: the first line of the message is "Graph execut
 when calling Unpool.call()." and the cause follows, between traces, node names and arguments.
 """
 
+from __future__ import annotations
+
 import re
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -39,7 +41,7 @@ _BEFORE = re.compile(r"\{\{(?:function_)?node [^}]*\}\}\s*|\(\d+\)\s+|(?:" + "|"
 _AFTER = re.compile(r"\s*(?:\[\[\{\{node .*|\[Op:[^\]]*\].*)$")
 
 
-def reason(error):
+def reason(error: BaseException) -> str:
     """Return the cause of an error in one line: the first informative line of its message.
 
     Args:
@@ -63,7 +65,7 @@ def reason(error):
     return next(_told(lines), type(error).__name__)
 
 
-def is_wrapped(error):
+def is_wrapped(error: BaseException) -> bool:
     """Return whether Keras, or TensorFlow in a compiled function, has added its own text to the message of an error."""
     return str(error).lstrip().startswith(("in user code:", "Exception encountered when calling "))
 

@@ -1,12 +1,14 @@
 """Refuse to use TensorFlow in forked processes, where it would hang because its threads do not survive a fork."""
 
+from __future__ import annotations
+
 import os
 import sys
 
 _forked = False
 
 
-def check():
+def check() -> None:
     """Fail in a process that was forked after TensorFlow had been used; computing there would block forever.
 
     Raises:

@@ -1,10 +1,12 @@
 """Check that Keras runs on TensorFlow, whose operations this package uses."""
 
+from __future__ import annotations
+
 import os
 import sys
 
 
-def check():
+def check() -> None:
     """Fail if Keras runs on another backend, or is configured by the environment to do so when it is imported.
 
     Raises:

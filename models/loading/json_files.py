@@ -3,12 +3,16 @@
 `deconv` and `models` must not import each other, so both contain an identical copy of this module.
 """
 
+from __future__ import annotations
+
 import json
+import os
 import re
 from pathlib import Path
+from typing import Any
 
 
-def read_object(path, /, **kinds):
+def read_object(path: str | os.PathLike, /, **kinds: type | tuple[type, ...]) -> dict[str, Any]:
     """Read a file that holds one JSON object.
 
     Args:
@@ -34,7 +38,7 @@ def read_object(path, /, **kinds):
         raise ValueError(f"'{path}' is not what it should be: {' '.join(str(error).split())}.") from error
 
 
-def parse_object(text, /, **kinds):
+def parse_object(text: str, /, **kinds: type | tuple[type, ...]) -> dict[str, Any]:
     """Parse the text of one JSON object to a dict; arguments as for `read_object`.
 
     Raises:
@@ -45,7 +49,7 @@ def parse_object(text, /, **kinds):
     return found
 
 
-def parse(text):
+def parse(text: str) -> Any:
     """Parse any JSON value in which all numbers are finite.
 
     Raises:
@@ -62,7 +66,7 @@ def parse(text):
     return found
 
 
-def check_members(value, /, **kinds):
+def check_members(value: Any, /, **kinds: type | tuple[type, ...]) -> None:
     """Check that a value read from JSON is an object with the required members; arguments as for `read_object`.
 
     Raises:
@@ -76,7 +80,7 @@ def check_members(value, /, **kinds):
         check_kind(f"'{name}'", value[name], kind)
 
 
-def check_kind(what, value, kind):
+def check_kind(what: str, value: Any, kind: type | tuple[type, ...]) -> None:
     """Check that a value read from JSON has a type, or one of a tuple of types.
 
     Args:

@@ -3,9 +3,13 @@
 `deconv` and `models` must not import each other, so both contain an identical copy of this module.
 """
 
+from __future__ import annotations
+
 import math
+import os
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -14,7 +18,9 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EO
 """Exceptions that `zipfile` raises for damaged archives, besides OSError and ValueError."""
 
 
-def read_arrays(path, check):
+def read_arrays(
+    path: str | os.PathLike, check: Callable[[dict[str, tuple[tuple[int, ...], np.dtype]]], None]
+) -> dict[str, np.ndarray]:
     """Read all arrays of a `.npz` file after a check of their declared shapes and dtypes.
 
     Args:

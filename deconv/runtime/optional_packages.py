@@ -1,0 +1,23 @@
+"""Checks that packages which only some functions need are installed."""
+
+import importlib
+
+
+def require_sklearn(what: str, *modules: str) -> None:
+    """Check that modules of scikit-learn can be imported.
+
+    Args:
+        what: Description, in the plural, of the feature that needs them: "Embeddings".
+        modules: Their names.
+
+    Raises:
+        ImportError: If not; the message says how to install it.
+    """
+    try:
+        for module in modules:
+            importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"{what} are scikit-learn's, which is not installed. "
+            'Install it with: pip install "deconvnet[probes]", or in a clone: pip install ".[probes]"'
+        ) from error
