@@ -1,12 +1,18 @@
 """Copies of networks with layers left out or resized, as in Table 3 of Zeiler & Fergus (arXiv:1311.2901)."""
 
+from __future__ import annotations
+
 import difflib
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral
+from typing import Any, Literal
 
 import keras
 
 
-def altered(model, without=(), sizes=None):
+def altered(
+    model: keras.Model, without: str | Sequence[str] = (), sizes: Mapping[str, int] | None = None
+) -> keras.Model:
     """Rebuild a network with layers left out or resized, and with new weights.
 
     A layer is left out together with the layers that only serve it: those between it and the next layer with a size of
@@ -34,20 +40,20 @@ def altered(model, without=(), sizes=None):
             resized; a size is not a positive whole number; or channels cannot be divided into a layer's groups.
     """
     if not isinstance(sizes or {}, dict):
-        raise ValueError(f"sizes must be {{layer: size}}, as {{'conv3': 512}}; got {sizes!r}.")
+        raise ValueError(f"`sizes` must be a dict {{layer: size}}, such as {{'conv3': 512}}; received {sizes!r}.")
     chain = _chain(model)
-    gone, sizes = left_out(model, without), dict(sizes or {})
-    for name, size in sizes.items():
-        _check_size(model, chain, name, size, gone)
-    given = model.inputs[0]
-    x = image = keras.Input(given.shape[1:], dtype=given.dtype, name=given.name)
+    removed, new_sizes = left_out(model, without), dict(sizes or {})
+    for name, size in new_sizes.items():
+        _check_size(model, chain, name, size, removed)
+    original = model.inputs[0]
+    x = image = keras.Input(original.shape[1:], dtype=original.dtype, name=original.name)
     for layer in chain:
-        if layer.name not in gone:
-            x = _rebuilt(layer, sizes.get(layer.name), x.shape[-1])(x)
+        if layer.name not in removed:
+            x = _rebuilt(layer, new_sizes.get(layer.name), x.shape[-1])(x)
     return keras.Model(image, x, name=model.name)
 
 
-def left_out(model, without):
+def left_out(model: keras.Model, without: str | Sequence[str]) -> tuple[str, ...]:
     """Names of all layers that are left out together with the given ones, from the input up.
 
     Args:
@@ -60,86 +66,95 @@ def left_out(model, without):
     Raises:
         ValueError: See `altered`.
     """
-    chain, gone = _chain(model), []
+    chain, removed = _chain(model), []
     if not isinstance(without, str | list | tuple):
-        raise ValueError(f"`without` must be a layer's name or several, got {without!r}.")
-    without = [without] if isinstance(without, str) else list(without)
-    for name in without:
+        raise ValueError(f"`without` must be the name of a layer or a list of names, received {without!r}.")
+    names = [without] if isinstance(without, str) else list(without)
+    for name in names:
         _check_layer(model, chain, name, "left out")
-    going = False
+    removing = False
     for layer in chain:
         if _size_key(layer):
-            going = layer.name in without
+            removing = layer.name in names
         elif isinstance(layer, keras.layers.Flatten | keras.layers.Reshape | keras.layers.Resizing):
-            going = False
-        if going:
-            gone.append(layer.name)
-    return tuple(gone)
+            removing = False
+        if removing:
+            removed.append(layer.name)
+    return tuple(removed)
 
 
-def _chain(model):
+def _chain(model: keras.Model) -> list[keras.layers.Layer]:
     """The layers from the input up, without the input layer."""
     if not isinstance(model, keras.Model):
-        raise ValueError(f"`model` must be a keras.Model, got {model!r}.")
-    inputs, outputs = (getattr(model, ends, None) or () for ends in ("inputs", "outputs"))  # neither in a subclass
+        raise ValueError(f"`model` must be a keras.Model, received {model!r}.")
+    inputs, outputs = (getattr(model, name, None) or () for name in ("inputs", "outputs"))  # neither in a subclass
     if len(inputs) != 1 or len(outputs) != 1:
         raise ValueError(
             f"Layers can be left out of a network with one input and one output; '{model.name}' has "
-            f"{len(inputs)} and {len(outputs)}. Build such a network anew by hand."
+            f"{len(inputs)} and {len(outputs)}. Build the changed network by hand."
         )
-    chain, tensor = [], model.outputs[0]
+    chain: list[keras.layers.Layer] = []
+    tensor = model.outputs[0]
     while tensor is not model.inputs[0]:
         history = tensor._keras_history
         layer, below = history.operation, history.operation._inbound_nodes[history.node_index].input_tensors
         if len(below) != 1 or layer in chain or isinstance(layer, keras.Model):
-            what = "is a network itself" if isinstance(layer, keras.Model) else "is used more than once"
+            fault = "is a nested model" if isinstance(layer, keras.Model) else "is used more than once"
             raise ValueError(
                 f"Layers can be left out of a chain of layers; in '{model.name}' the layer '{layer.name}' "
-                f"{what if len(below) == 1 else f'has {len(below)} inputs'}. Build such a network anew by hand."
+                f"{fault if len(below) == 1 else f'has {len(below)} inputs'}. Build the changed network by hand."
             )
         chain.insert(0, layer)
         tensor = below[0]
     return chain
 
 
-def _size_key(layer):
+def _size_key(layer: keras.layers.Layer) -> str | None:
     """Name of a layer's size argument, `"filters"` or `"units"`; None for a layer whose size is that of its input."""
     return next((key for key in ("filters", "units") if hasattr(layer, key)), None)
 
 
-def _check_layer(model, chain, name, what):
+def _check_layer(
+    model: keras.Model, chain: list[keras.layers.Layer], name: str, change: Literal["left out", "resized"]
+) -> None:
+    """Check that a layer exists and can be changed in this way."""
     names = [layer.name for layer in chain]
     if name not in names:
         close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"Model '{model.name}' has no layer {name!r}.{hint} Its layers are: {', '.join(names)}.")
     sized = [layer.name for layer in chain if _size_key(layer)]
-    ends = sized[-1:] if what == "resized" else [sized[0], sized[-1]] if sized else []
-    if name in ends or name not in sized:
-        takes = ", ".join(layer for layer in sized if layer not in ends) or "none"
+    fixed = sized[-1:] if change == "resized" else [sized[0], sized[-1]] if sized else []
+    if name in fixed or name not in sized:
+        allowed = ", ".join(layer for layer in sized if layer not in fixed) or "none"
         place = "last" if sized and name == sized[-1] else "first"
-        reason = f"it is the {place} with a size" if name in ends else "it has no size of its own"
-        raise ValueError(f"The layer '{name}' of '{model.name}' cannot be {what}: {reason}. Layers that can: {takes}.")
+        reason = f"it is the {place} with a size" if name in fixed else "it has no size of its own"
+        raise ValueError(
+            f"The layer '{name}' of '{model.name}' cannot be {change}: {reason}. Layers that can: {allowed}."
+        )
 
 
-def _check_size(model, chain, name, size, gone):
+def _check_size(
+    model: keras.Model, chain: list[keras.layers.Layer], name: str, size: Any, removed: Collection[str]
+) -> None:
+    """Check the new size of a layer."""
     _check_layer(model, chain, name, "resized")
     if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
-        raise ValueError(f"The size of '{name}' of '{model.name}' must be a positive whole number, got {size!r}.")
-    if name in gone:
+        raise ValueError(f"The size of '{name}' of '{model.name}' must be a positive whole number, received {size!r}.")
+    if name in removed:
         raise ValueError(f"The layer '{name}' of '{model.name}' can be left out or resized, not both.")
 
 
-def _rebuilt(layer, size, channels):
+def _rebuilt(layer: keras.layers.Layer, size: int | None, channels: int) -> keras.layers.Layer:
     """A new layer with the settings of another, except for its size."""
     config = layer.get_config()
     if size is not None:
         config[_size_key(layer)] = int(size)
     groups = config.get("groups", 1)
-    for what, count in (("filters", config.get("filters", groups)), ("input channels", channels)):
+    for name, count in (("filters", config.get("filters", groups)), ("input channels", channels)):
         if count % groups:
             raise ValueError(
-                f"The layer '{layer.name}' has {groups} groups, into which its {count} {what} cannot be divided. "
+                f"The layer '{layer.name}' has {groups} groups, into which its {count} {name} cannot be divided. "
                 f"Take a multiple of {groups}."
             )
     return type(layer).from_config(config)

@@ -5,7 +5,12 @@ Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolution
 227), contrast normalisation with k = 1 and alpha divided by its size, biases initialised to 0.1 instead of 1, one GPU.
 """
 
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -14,16 +19,21 @@ from models.imagenet import decode_predictions
 from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
 from models.loading import validation, weight_files
 
+if TYPE_CHECKING:
+    import numpy as np
+    import tensorflow as tf
+    from numpy.typing import ArrayLike
+
 __all__ = ["AlexNet", "decode_predictions", "preprocess_input", "to_pixels"]
 
 _SMALLEST_SIDE = 51  # the output of pool5 is empty for smaller images
 _FITTING_SIDES = range(211, 243)  # sides for which the output of pool5 is 6 x 6
 _KNOWN = {
-    "imagenet": validation.Known(1000, (227, 227, 3), _FITTING_SIDES, units=(4096, 4096)),
+    "imagenet": validation.Known(classes=1000, input_shape=(227, 227, 3), sides=_FITTING_SIDES, units=(4096, 4096)),
     "imagenette": validation.Known(
-        10,
-        (227, 227, 3),
-        _FITTING_SIDES,
+        classes=10,
+        input_shape=(227, 227, 3),
+        sides=_FITTING_SIDES,
         units=(512, 512),
         file=Path(__file__).parent / "weights" / "alexnet_imagenette.npz",
     ),
@@ -31,15 +41,15 @@ _KNOWN = {
 
 
 def AlexNet(
-    weights=None,
-    input_shape=(227, 227, 3),
-    classes=None,
-    units=None,
-    dropout=0.5,
-    include_top=True,
-    classifier_activation="softmax",
-    name="alexnet",
-):
+    weights: str | os.PathLike | None = None,
+    input_shape: Sequence[int | None] = (227, 227, 3),
+    classes: int | None = None,
+    units: int | Sequence[int] | None = None,
+    dropout: float = 0.5,
+    include_top: bool = True,
+    classifier_activation: str | Callable | None = "softmax",
+    name: str = "alexnet",
+) -> keras.Model:
     """AlexNet: five convolutions, two of them normalised before pooling, three dense layers; 60,965,224 parameters.
 
     | layer       | operation                               | output      | parameters | field     | every |
@@ -89,11 +99,11 @@ def AlexNet(
     """
     input_shape = validation.check_input_shape("AlexNet", input_shape, _SMALLEST_SIDE, open_sides=True)
     weights = validation.check_weights("AlexNet", weights, _KNOWN)
-    asked = _KNOWN.get(weights, _KNOWN["imagenet"])
-    classes, units = validation.sizes("AlexNet", weights, asked, classes, units)
+    known = _KNOWN[weights if isinstance(weights, str) else "imagenet"]
+    classes, units = validation.sizes("AlexNet", weights, known, classes, units)
     dropout = validation.check_rate("AlexNet", "dropout", dropout)
     if weights in _KNOWN:
-        validation.check_known("AlexNet", weights, asked, input_shape, include_top, classes=classes, units=units)
+        validation.check_known("AlexNet", weights, known, input_shape, include_top, classes=classes, units=units)
     weights = validation.file_of(weights, _KNOWN, "alexnet")
 
     x = image = keras.Input(input_shape, name="image")
@@ -125,17 +135,17 @@ def AlexNet(
     return model
 
 
-def preprocess_input(images):
+def preprocess_input(images: ArrayLike | tf.Tensor) -> np.ndarray | tf.Tensor:
     """Convert photographs to AlexNet's inputs: BGR, minus the mean colour. See `preprocessing.preprocess`."""
     return preprocessing.preprocess(images, "caffe")
 
 
-def to_pixels(images):
+def to_pixels(images: ArrayLike | tf.Tensor) -> np.ndarray:
     """Inverse of `preprocess_input`, for display: uint8, RGB. See `preprocessing.to_pixels`."""
     return preprocessing.to_pixels(images, "caffe")
 
 
-def _relu(spread=0.01, bias=0.0):
+def _relu(spread: float = 0.01, bias: float = 0.0) -> dict[str, Any]:
     """Arguments for ReLU and for initial values as in Krizhevsky et al. 2012, section 5, with BVLC's biases."""
     return {
         "activation": "relu",

@@ -4,30 +4,41 @@ Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2
 differ, this is torchvision's.
 """
 
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
 import keras
 
 from models import classifier_head, preprocessing
 from models.imagenet import decode_predictions
 from models.loading import validation, weight_files
 
+if TYPE_CHECKING:
+    import numpy as np
+    import tensorflow as tf
+    from numpy.typing import ArrayLike
+
 __all__ = ["AlexNetOWT", "decode_predictions", "preprocess_input", "to_pixels"]
 
 _SMALLEST_SIDE = 63  # the output of pool5 is empty for smaller images
-_SMALLEST_SIDE_WITH_TOP = 95  # a smaller image leaves one cell, which Keras's adaptive pooling cannot spread in a graph
+_SMALLEST_SIDE_WITH_TOP = 95  # for smaller images the output of pool5 is 1 x 1, which Keras cannot resample in a graph
 _FITTING_SIDES = range(223, 255)  # sides for which the output of pool5 is 6 x 6
-_KNOWN = {"imagenet": validation.Known(1000, (224, 224, 3), units=(4096, 4096))}
+_KNOWN = {"imagenet": validation.Known(classes=1000, input_shape=(224, 224, 3), units=(4096, 4096))}
 
 
 def AlexNetOWT(
-    weights=None,
-    input_shape=(224, 224, 3),
-    classes=None,
-    units=None,
-    dropout=0.5,
-    include_top=True,
-    classifier_activation="softmax",
-    name="alexnet_owt",
-):
+    weights: str | os.PathLike | None = None,
+    input_shape: Sequence[int | None] = (224, 224, 3),
+    classes: int | None = None,
+    units: int | Sequence[int] | None = None,
+    dropout: float = 0.5,
+    include_top: bool = True,
+    classifier_activation: str | Callable | None = "softmax",
+    name: str = "alexnet_owt",
+) -> keras.Model:
     """The one-tower AlexNet: five convolutions, three dense layers; 61,100,840 parameters.
 
     | layer       | operation                                | output      | parameters | field     | every |
@@ -87,9 +98,9 @@ def AlexNetOWT(
     resampled = include_top and not all(side in _FITTING_SIDES for side in input_shape[:2])
     if resampled and not hasattr(keras.layers, "AdaptiveAveragePooling2D"):
         raise ValueError(
-            f"AlexNetOWT: input_shape={input_shape} takes Keras 3.13 or newer, which can average any map to 6 x 6; "
-            f"installed is {keras.__version__}. Upgrade it, give height and width of {_FITTING_SIDES[0]} to "
-            f"{_FITTING_SIDES[-1]}, or take include_top=False."
+            f"AlexNetOWT: input_shape={input_shape} needs Keras 3.13 or newer, whose adaptive pooling averages any map "
+            f"to 6 x 6; the installed version is {keras.__version__}. Upgrade it, use a height and width of "
+            f"{_FITTING_SIDES[0]} to {_FITTING_SIDES[-1]}, or pass include_top=False."
         )
     weights = validation.file_of(weights, _KNOWN, "alexnet_owt")
 
@@ -121,17 +132,17 @@ def AlexNetOWT(
     return model
 
 
-def preprocess_input(images):
+def preprocess_input(images: ArrayLike | tf.Tensor) -> np.ndarray | tf.Tensor:
     """Convert photographs to inputs of torchvision's networks: standardised RGB. See `preprocessing.preprocess`."""
     return preprocessing.preprocess(images, "torch")
 
 
-def to_pixels(images):
+def to_pixels(images: ArrayLike | tf.Tensor) -> np.ndarray:
     """Inverse of `preprocess_input`, for display: uint8, RGB. See `preprocessing.to_pixels`."""
     return preprocessing.to_pixels(images, "torch")
 
 
-def _relu():
+def _relu() -> dict[str, Any]:
     """Arguments for ReLU and for PyTorch's initial kernels: uniform in +-1 / sqrt(inputs of a unit)."""
     return {
         "activation": "relu",

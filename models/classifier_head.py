@@ -1,11 +1,26 @@
 """The classifier of AlexNet and its successors: two dense layers with dropout, and the output layer."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 
 LAYERS = ("fc6", "fc7", "predictions")
 
 
-def dense_layers(maps, units, classes, *, dropout, activation, settings, last=None, dropout_first=False):
+def dense_layers(
+    maps: keras.KerasTensor,
+    units: Sequence[int],
+    classes: int,
+    *,
+    dropout: float,
+    activation: str | Callable | None,
+    settings: dict[str, Any],
+    last: dict[str, Any] | None = None,
+    dropout_first: bool = False,
+) -> keras.KerasTensor:
     """Flatten activation maps and add the dense layers.
 
     Args:

@@ -4,7 +4,7 @@ import os
 import sys
 
 
-def check():
+def check() -> None:
     """Check that Keras runs on TensorFlow, or will do so according to the environment when it is imported.
 
     Raises:
@@ -15,7 +15,7 @@ def check():
     backend = loaded() if callable(loaded) else os.environ.get("KERAS_BACKEND")
     if backend and backend != "tensorflow":
         raise ImportError(
-            f"Keras {'runs' if callable(loaded) else 'is set to run'} on '{backend}', and models needs its TensorFlow "
-            "backend. Set the environment variable KERAS_BACKEND=tensorflow before keras is imported, or "
+            f"Keras {'runs' if callable(loaded) else 'is set to run'} on '{backend}', but the package models needs its "
+            "TensorFlow backend. Set the environment variable KERAS_BACKEND=tensorflow before keras is imported, or "
             '"backend": "tensorflow" in ~/.keras/keras.json.'
         )

@@ -4,14 +4,20 @@ All are serializable. The attribute `mirrored_as` of a class names the Keras lay
 to propagate to the input; the deconvnet reads it, so that the two packages do not depend on each other.
 """
 
+from __future__ import annotations
+
 import math
 import os
 import platform
 from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
 from keras import ops
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 @keras.saving.register_keras_serializable(package="models")
@@ -25,18 +31,19 @@ class GroupedConv2D(keras.layers.Conv2D):
 
     mirrored_as = keras.layers.Conv2D
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """Convolve the inputs; called by `keras.layers.Conv2D`."""
         if keras.backend.backend() != "tensorflow" or self.data_format != "channels_last":
             return super().convolution_op(inputs, kernel)
         import tensorflow as tf
 
-        def convolved(maps, filters):
+        def convolve(maps: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
             return tf.nn.conv2d(maps, filters, self.strides, self.padding.upper(), dilations=self.dilation_rate)
 
         if self.groups == 1 or _has_grouped_gradient(inputs.dtype):
-            return convolved(inputs, kernel)
+            return convolve(inputs, kernel)
         parts = zip(tf.split(inputs, self.groups, axis=-1), tf.split(kernel, self.groups, axis=-1), strict=True)
-        return tf.concat([convolved(maps, filters) for maps, filters in parts], axis=-1)
+        return tf.concat([convolve(maps, filters) for maps, filters in parts], axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="models")
@@ -61,31 +68,44 @@ class LocalResponseNormalization(keras.layers.Layer):
 
     mirrored_as = keras.layers.Identity
 
-    def __init__(self, size=5, k=2.0, alpha=1e-4, beta=0.75, convention="paper", **kwargs):
+    def __init__(
+        self,
+        size: int = 5,
+        k: float = 2.0,
+        alpha: float = 1e-4,
+        beta: float = 0.75,
+        convention: Literal["paper", "caffe"] = "paper",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1 or size % 2 == 0:
-            raise ValueError(f"LocalResponseNormalization: size must be a positive odd number, got {size!r}.")
+            raise ValueError(f"LocalResponseNormalization: size must be a positive odd number, received {size!r}.")
         if convention not in ("paper", "caffe"):
             raise ValueError(
-                f"LocalResponseNormalization: convention must be 'paper' or 'caffe', got {convention!r}. The paper "
-                "multiplies the sum of squares by alpha, Caffe divides alpha by size first."
+                f"LocalResponseNormalization: convention must be 'paper' or 'caffe', received {convention!r}. 'paper' "
+                "multiplies the sum of squares by alpha, 'caffe' by alpha / size."
             )
         if not all(_is_number(value) for value in (k, alpha, beta)) or k <= 0 or alpha < 0 or beta < 0:
             raise ValueError(
                 "LocalResponseNormalization: k must be a positive number, alpha and beta numbers of at least 0, "
-                f"got k={k!r}, alpha={alpha!r}, beta={beta!r}."
+                f"received k={k!r}, alpha={alpha!r}, beta={beta!r}."
             )
         self.size, self.k, self.alpha, self.beta, self.convention = int(size), k, alpha, beta, convention
         self.supports_masking = True
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Compute the band matrix that sums over neighbouring channels."""
         if input_shape[-1] is None:
-            raise ValueError(f"LocalResponseNormalization needs a known number of channels, got shape {input_shape}.")
+            raise ValueError(
+                "LocalResponseNormalization needs a fixed number of channels on the last axis, received the input "
+                f"shape {input_shape}."
+            )
         channel = np.arange(input_shape[-1])
         factor = self.alpha / self.size if self.convention == "caffe" else self.alpha
         self._neighbours = factor * (abs(channel[:, None] - channel) <= self.size // 2)
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Normalise the inputs."""
         dtype = "float32" if self.compute_dtype == "float16" else self.compute_dtype
         maps = ops.cast(inputs, dtype)
         # A product with a band matrix; a sum of shifted maps takes twice as long on a CPU.
@@ -95,10 +115,12 @@ class LocalResponseNormalization(keras.layers.Layer):
             return ops.cast(maps * root * ops.sqrt(root), self.compute_dtype)
         return ops.cast(maps * ops.power(energy, -self.beta), self.compute_dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Shape of the output, equal to that of the input."""
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, for serialization."""
         own = {name: getattr(self, name) for name in ("size", "k", "alpha", "beta", "convention")}
         return {**super().get_config(), **own}
 
@@ -120,32 +142,45 @@ class CeilMaxPooling2D(keras.layers.MaxPooling2D):
 
     mirrored_as = keras.layers.MaxPooling2D
 
-    def __init__(self, pool_size=2, strides=None, padding="ceil", **kwargs):
+    def __init__(
+        self,
+        pool_size: int | tuple[int, int] = 2,
+        strides: int | tuple[int, int] | None = None,
+        padding: Literal["ceil"] = "ceil",
+        **kwargs: Any,
+    ) -> None:
         if padding != "ceil":
-            raise ValueError(f"CeilMaxPooling2D has the padding 'ceil' and no other, got {padding!r}.")
+            raise ValueError(f"CeilMaxPooling2D: padding must be 'ceil', received {padding!r}.")
         super().__init__(pool_size, strides, padding="valid", **{"data_format": "channels_last", **kwargs})
         self.padding = "ceil"
         if self.strides[0] > self.pool_size[0] or self.strides[1] > self.pool_size[1]:
             raise ValueError(
-                f"CeilMaxPooling2D: strides must not exceed pool_size, got strides={self.strides} and "
-                f"pool_size={self.pool_size}: a window could lie outside the map."
+                f"CeilMaxPooling2D: strides must not exceed pool_size, received strides={self.strides} and "
+                f"pool_size={self.pool_size}. Otherwise a window could lie outside the map."
             )
         if self.data_format != "channels_last":
-            raise ValueError(f"CeilMaxPooling2D takes channels_last, got {self.data_format!r}.")
+            raise ValueError(f"CeilMaxPooling2D: data_format must be 'channels_last', received {self.data_format!r}.")
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Pool the inputs."""
         self.compute_output_shape(inputs.shape)  # rejects maps that are too small
         # Padding by one less than the stride turns rounding down into rounding up.
-        ends = [(0, 0), *((0, stride - 1) for stride in self.strides), (0, 0)]
-        padded = ops.pad(inputs, ends, constant_values=-float("inf"))
+        paddings = [(0, 0), *((0, stride - 1) for stride in self.strides), (0, 0)]
+        padded = ops.pad(inputs, paddings, constant_values=-float("inf"))
         return ops.max_pool(padded, self.pool_size, self.strides, "valid", self.data_format)
 
-    def compute_output_shape(self, input_shape):
-        def count(size, pool, stride):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Shape of the output.
+
+        Raises:
+            ValueError: If a map is too small for one window.
+        """
+
+        def count(size: int | None, pool: int, stride: int) -> int | None:
             if size is not None and size + stride <= pool:
                 raise ValueError(
-                    f"CeilMaxPooling2D '{self.name}': maps of {input_shape[1:3]} are too small for a window of "
-                    f"{self.pool_size} with strides {self.strides}. Take larger images."
+                    f"CeilMaxPooling2D '{self.name}': maps of size {input_shape[1:3]} are too small for a "
+                    f"window of {self.pool_size} with strides {self.strides}. Use larger images."
                 )
             return None if size is None else 1 - (pool - size) // stride
 
@@ -168,25 +203,28 @@ class FilterRMS(keras.constraints.Constraint):
         ValueError: If `radius` is not a positive number.
     """
 
-    def __init__(self, radius=0.1):
+    def __init__(self, radius: float = 0.1) -> None:
         if not _is_number(radius) or radius <= 0:
-            raise ValueError(f"FilterRMS: radius must be a positive number, got {radius!r}.")
+            raise ValueError(f"FilterRMS: radius must be a positive number, received {radius!r}.")
         self.radius = radius
 
-    def __call__(self, kernel):
+    def __call__(self, kernel: tf.Tensor) -> tf.Tensor:
+        """Rescale the filters of a kernel `(rows, columns, channels, filters)`."""
         mean_square = ops.mean(ops.square(kernel), axis=tuple(range(len(kernel.shape) - 1)), keepdims=True)
         excess = ops.sqrt(mean_square) / self.radius
         return kernel / ops.maximum(excess, 1.0)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, for serialization."""
         return {"radius": self.radius}
 
 
-def _has_grouped_gradient(dtype):
+def _has_grouped_gradient(dtype: str) -> bool:
     """Whether TensorFlow can differentiate a grouped convolution anywhere; on a CPU only oneDNN can, in two types."""
     onednn = platform.machine() in ("x86_64", "AMD64") and os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0"
     return onednn and dtype in ("float32", "bfloat16")
 
 
-def _is_number(value):
+def _is_number(value: object) -> bool:
+    """Whether a value is a finite real number; bool is not."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -6,16 +6,28 @@ conv2 that takes all six maps of pool1, softmax instead of Gaussian connections.
 rectification, which a deconvnet needs.
 """
 
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from models.loading import validation, weight_files
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from numpy.typing import ArrayLike
+
 _KNOWN = {
     "mnist": validation.Known(
-        10, (28, 28, 1), range(28, 29), file=Path(__file__).parent / "weights" / "lenet5_mnist.npz"
+        classes=10,
+        input_shape=(28, 28, 1),
+        sides=range(28, 29),
+        file=Path(__file__).parent / "weights" / "lenet5_mnist.npz",
     )
 }
 _SMALLEST_SIDE = 12  # the output of pool2 is empty for smaller images
@@ -23,14 +35,14 @@ _DIGIT_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "
 
 
 def LeNet5(
-    weights="mnist",
-    input_shape=(28, 28, 1),
-    classes=10,
-    dropout=0.0,
-    include_top=True,
-    classifier_activation="softmax",
-    name="lenet5",
-):
+    weights: str | os.PathLike | None = "mnist",
+    input_shape: Sequence[int | None] = (28, 28, 1),
+    classes: int = 10,
+    dropout: float = 0.0,
+    include_top: bool = True,
+    classifier_activation: str | Callable | None = "softmax",
+    name: str = "lenet5",
+) -> keras.Model:
     """LeNet-5: two convolutions, two poolings, three dense layers; 61,706 parameters.
 
     | layer       | operation                       | output     | parameters | field   | every |
@@ -95,7 +107,7 @@ def LeNet5(
     return model
 
 
-def preprocess_input(images):
+def preprocess_input(images: ArrayLike | tf.Tensor) -> np.ndarray | tf.Tensor:
     """Scale pixels to LeNet-5's inputs: float32 in [0, 1], a light digit on a background of 0.
 
     No mean is subtracted, so that the zeros with which conv1 pads the image equal its background.
@@ -112,23 +124,23 @@ def preprocess_input(images):
         ValueError: If `images` has another number of axes, or is not numeric.
     """
     is_tensor = keras.ops.is_tensor(images)
-    images = images if is_tensor else np.asarray(images)
-    if not is_tensor and images.dtype.kind not in "uif":
-        raise ValueError(f"preprocess_input expects pixel values in [0, 255], got dtype {images.dtype}.")
-    axes = len(images.shape)
+    pixels: Any = images if is_tensor else np.asarray(images)
+    if not is_tensor and pixels.dtype.kind not in "uif":
+        raise ValueError(f"preprocess_input expects pixel values in [0, 255], received dtype {pixels.dtype}.")
+    axes = len(pixels.shape)
     if axes not in (2, 3, 4):
         raise ValueError(
-            "preprocess_input expects (h, w), (h, w, channels), (n, h, w) or (n, h, w, channels), "
-            f"got shape {tuple(images.shape)}."
+            "preprocess_input expects images of shape (h, w), (h, w, channels), (n, h, w) or (n, h, w, channels), "
+            f"received shape {tuple(pixels.shape)}."
         )
-    if axes == 2 or (axes == 3 and images.shape[-1] not in (1, 3, None)):
-        images = images[..., None]
+    if axes == 2 or (axes == 3 and pixels.shape[-1] not in (1, 3, None)):
+        pixels = pixels[..., None]
     if is_tensor:
-        return keras.ops.cast(images, "float32") / 255.0
-    return images.astype(np.float32) / np.float32(255)
+        return keras.ops.cast(pixels, "float32") / 255.0
+    return pixels.astype(np.float32) / np.float32(255)
 
 
-def to_pixels(images):
+def to_pixels(images: ArrayLike | tf.Tensor) -> np.ndarray:
     """Inverse of `preprocess_input`, for display: numbers in [0, 1] to uint8 in [0, 255], rounded and clipped.
 
     Args:
@@ -141,7 +153,7 @@ def to_pixels(images):
     return np.clip(np.rint(images * 255.0), 0, 255).astype(np.uint8)
 
 
-def decode_predictions(predictions, top=5):
+def decode_predictions(predictions: ArrayLike | tf.Tensor, top: int = 5) -> list[list[tuple[str, str, float]]]:
     """Names of the most probable digits, for a LeNet-5 of ten classes.
 
     Args:
@@ -155,15 +167,15 @@ def decode_predictions(predictions, top=5):
     Raises:
         ValueError: If `predictions` is not of shape `(n, 10)`, or `top` is out of range.
     """
-    predictions = keras.ops.convert_to_numpy(predictions)
-    if predictions.ndim != 2 or predictions.shape[1] != len(_DIGIT_NAMES):
+    scores: np.ndarray = keras.ops.convert_to_numpy(predictions)
+    if scores.ndim != 2 or scores.shape[1] != len(_DIGIT_NAMES):
         raise ValueError(
-            f"decode_predictions expects the scores of ten digits, shape (n, 10), got shape {predictions.shape}."
+            f"decode_predictions expects scores of ten digits of shape (n, 10), received shape {scores.shape}."
         )
     if not 1 <= top <= len(_DIGIT_NAMES):
-        raise ValueError(f"decode_predictions: `top` must be 1 to 10, got {top!r}.")
-    order = np.argsort(-predictions, axis=1, kind="stable")[:, :top]
+        raise ValueError(f"decode_predictions: `top` must be 1 to 10, received {top!r}.")
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
     return [
-        [(str(digit), _DIGIT_NAMES[digit], float(scores[digit])) for digit in digits]
-        for digits, scores in zip(order, predictions, strict=True)
+        [(str(digit), _DIGIT_NAMES[digit], float(row[digit])) for digit in digits]
+        for digits, row in zip(order, scores, strict=True)
     ]

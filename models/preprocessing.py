@@ -4,11 +4,17 @@ All conventions subtract the mean colour of ImageNet's training images. Publishe
 network keeps the mean with which it is used.
 """
 
+from __future__ import annotations
+
 import sys
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import keras
 import numpy as np
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from numpy.typing import ArrayLike
 
 
 class Convention(NamedTuple):
@@ -20,9 +26,9 @@ class Convention(NamedTuple):
         scale: In pixel units, in that order.
     """
 
-    order: str
-    mean: tuple
-    scale: tuple = (1.0, 1.0, 1.0)
+    order: Literal["RGB", "BGR"]
+    mean: tuple[float, float, float]
+    scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
 CONVENTIONS = {
@@ -41,7 +47,7 @@ CONVENTIONS = {
 }
 
 
-def preprocess(images, convention):
+def preprocess(images: ArrayLike | tf.Tensor, convention: str) -> np.ndarray | tf.Tensor:
     """Convert photographs to the inputs of a network.
 
     Args:
@@ -56,24 +62,24 @@ def preprocess(images, convention):
         ValueError: If `images` does not have three channels, or is not numeric.
     """
     order, mean, scale = CONVENTIONS[convention]
-    images = _float32(images)
-    channels = images.shape[-1] if len(images.shape) else 0
+    pixels = _float32(images)
+    channels = pixels.shape[-1] if len(pixels.shape) else 0
     if channels not in (3, None):
-        way_out = ""
+        hint = ""
         if channels == 1:
-            way_out = " Repeat the channel of grey images three times: np.repeat(images, 3, axis=-1)."
-        elif len(images.shape) in (2, 3):
-            way_out = " Grey images come as np.repeat(images[..., None], 3, axis=-1)."
+            hint = " Repeat the channel of grey images three times: np.repeat(images, 3, axis=-1)."
+        elif len(pixels.shape) in (2, 3):
+            hint = " Convert grey images with np.repeat(images[..., None], 3, axis=-1)."
         raise ValueError(
             "preprocess_input expects RGB images, shape (..., height, width, 3), "
-            f"got shape {tuple(images.shape)}.{way_out}"
+            f"received shape {tuple(pixels.shape)}.{hint}"
         )
     if order == "BGR":
-        images = images[..., ::-1]
-    return (images - np.array(mean, np.float32)) / np.array(scale, np.float32)
+        pixels = pixels[..., ::-1]
+    return (pixels - np.array(mean, np.float32)) / np.array(scale, np.float32)
 
 
-def to_pixels(images, convention):
+def to_pixels(images: ArrayLike | tf.Tensor, convention: str) -> np.ndarray:
     """Inverse of `preprocess`, for display.
 
     Args:
@@ -81,29 +87,30 @@ def to_pixels(images, convention):
         convention: A name in `CONVENTIONS`.
 
     Returns:
-        uint8 NumPy array of the same shape, RGB, rounded and clipped to [0, 255]; exactly the pixels that were given
-        to `preprocess` if those were uint8.
+        uint8 NumPy array of the same shape, RGB, rounded and clipped to [0, 255]. For the output of `preprocess` on
+        uint8 pixels these are exactly the original pixels.
 
     Raises:
         ValueError: If `images` does not have three channels.
     """
     order, mean, scale = CONVENTIONS[convention]
-    images = np.asarray(keras.ops.convert_to_numpy(images), np.float32)
-    if images.shape[-1:] != (3,):
-        raise ValueError(f"to_pixels expects shape (..., height, width, 3), got shape {images.shape}.")
-    pixels = images * np.array(scale, np.float32) + np.array(mean, np.float32)
+    inputs = np.asarray(keras.ops.convert_to_numpy(images), np.float32)
+    if inputs.shape[-1:] != (3,):
+        raise ValueError(f"to_pixels expects shape (..., height, width, 3), received shape {inputs.shape}.")
+    pixels = inputs * np.array(scale, np.float32) + np.array(mean, np.float32)
     if order == "BGR":
         pixels = pixels[..., ::-1]
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
-def _float32(images):
+def _float32(images: ArrayLike | tf.Tensor) -> np.ndarray | tf.Tensor:
+    """Images as float32: a tensor for a tensor, else an array."""
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is not None and tensorflow.is_tensor(images):
         return tensorflow.cast(images, tensorflow.float32)
     if keras.ops.is_tensor(images) or isinstance(images, keras.KerasTensor):
         return keras.ops.cast(images, "float32")
-    images = np.asarray(images)
-    if images.dtype.kind not in "uif":
-        raise ValueError(f"preprocess_input expects pixel values in [0, 255], got dtype {images.dtype}.")
-    return images.astype(np.float32)
+    array = np.asarray(images)
+    if array.dtype.kind not in "uif":
+        raise ValueError(f"preprocess_input expects pixel values in [0, 255], received dtype {array.dtype}.")
+    return array.astype(np.float32)

@@ -7,7 +7,12 @@ beyond the bottom and right edges. This, and the constants of Krizhevsky et al. 
 assumptions.
 """
 
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -16,15 +21,20 @@ from models.imagenet import decode_predictions
 from models.layers import CeilMaxPooling2D, LocalResponseNormalization
 from models.loading import validation, weight_files
 
+if TYPE_CHECKING:
+    import numpy as np
+    import tensorflow as tf
+    from numpy.typing import ArrayLike
+
 __all__ = ["ZFNet", "decode_predictions", "preprocess_input", "to_pixels"]
 
 _SMALLEST_SIDE = 48  # the output of pool5 is empty for smaller images
-_USUAL = validation.Known(1000, (224, 224, 3), units=(4096, 4096))
+_USUAL = validation.Known(classes=1000, input_shape=(224, 224, 3), units=(4096, 4096))
 _KNOWN = {
     "imagenette": validation.Known(
-        10,
-        (224, 224, 3),
-        range(208, 240),  # sides for which the output of pool5 is 6 x 6
+        classes=10,
+        input_shape=(224, 224, 3),
+        sides=range(208, 240),  # sides for which the output of pool5 is 6 x 6
         units=(256, 256),
         file=Path(__file__).parent / "weights" / "zfnet_imagenette.npz",
     ),
@@ -32,16 +42,16 @@ _KNOWN = {
 
 
 def ZFNet(
-    weights=None,
-    input_shape=(224, 224, 3),
-    classes=None,
-    units=None,
-    dropout=0.5,
-    wide=False,
-    include_top=True,
-    classifier_activation="softmax",
-    name="zfnet",
-):
+    weights: str | os.PathLike | None = None,
+    input_shape: Sequence[int | None] = (224, 224, 3),
+    classes: int | None = None,
+    units: int | Sequence[int] | None = None,
+    dropout: float = 0.5,
+    wide: bool = False,
+    include_top: bool = True,
+    classifier_activation: str | Callable | None = "softmax",
+    name: str = "zfnet",
+) -> keras.Model:
     """ZFNet in the paper's own geometry: pooling before normalisation; 62,357,608 parameters.
 
     | layer       | operation                          | output       | parameters | field     | every |
@@ -92,23 +102,25 @@ def ZFNet(
     input_shape = validation.check_input_shape("ZFNet", input_shape, _SMALLEST_SIDE, open_sides=True)
     if isinstance(weights, str) and weights == "imagenet":
         raise ValueError(
-            "ZFNet: no ImageNet weights are known that were trained in the paper's own geometry, got "
-            "weights='imagenet'. The nearest public ones are those of models.ZFNet512(weights='imagenet')."
+            "ZFNet: there are no public ImageNet weights for the paper's geometry, received weights='imagenet'. "
+            "The most similar ones are those of models.ZFNet512(weights='imagenet')."
         )
     weights = validation.check_weights("ZFNet", weights, _KNOWN)
-    asked = _KNOWN.get(weights, _USUAL)
-    classes, units = validation.sizes("ZFNet", weights, asked, classes, units)
+    known = _KNOWN[weights] if isinstance(weights, str) else _USUAL
+    classes, units = validation.sizes("ZFNet", weights, known, classes, units)
     dropout = validation.check_rate("ZFNet", "dropout", dropout)
     if weights in _KNOWN:
         if wide:
-            raise ValueError("ZFNet: there are no weights='imagenette' for wide=True; give a file, or None.")
-        validation.check_known("ZFNet", weights, asked, input_shape, include_top, classes=classes, units=units)
+            raise ValueError(
+                "ZFNet: there are no weights='imagenette' for wide=True. Pass the path of a file, or weights=None."
+            )
+        validation.check_known("ZFNet", weights, known, input_shape, include_top, classes=classes, units=units)
     weights = validation.file_of(weights, _KNOWN, "zfnet")
 
-    lacking = [(0, 1 if side is None else (side - 7) % 2) for side in input_shape[:2]]
+    paddings = [(0, 1 if side is None else (side - 7) % 2) for side in input_shape[:2]]
     filters = (512, 1024, 512) if wide else (384, 384, 256)
     x = image = keras.Input(input_shape, name="image")
-    x = keras.layers.ZeroPadding2D(lacking, data_format="channels_last", name="pad1")(x)
+    x = keras.layers.ZeroPadding2D(paddings, data_format="channels_last", name="pad1")(x)
     x = keras.layers.Conv2D(96, 7, strides=2, data_format="channels_last", **_relu(), name="conv1")(x)
     x = CeilMaxPooling2D(3, 2, data_format="channels_last", name="pool1")(x)
     x = LocalResponseNormalization(name="norm1")(x)
@@ -137,16 +149,16 @@ def ZFNet(
     return model
 
 
-def preprocess_input(images):
+def preprocess_input(images: ArrayLike | tf.Tensor) -> np.ndarray | tf.Tensor:
     """Convert photographs to ZFNet's inputs: RGB, minus the mean colour. See `preprocessing.preprocess`."""
     return preprocessing.preprocess(images, "zfnet")
 
 
-def to_pixels(images):
+def to_pixels(images: ArrayLike | tf.Tensor) -> np.ndarray:
     """Inverse of `preprocess_input`, for display: uint8, RGB. See `preprocessing.to_pixels`."""
     return preprocessing.to_pixels(images, "zfnet")
 
 
-def _relu():
+def _relu() -> dict[str, Any]:
     """Arguments for ReLU and for the paper's initial values."""
     return {"activation": "relu", "kernel_initializer": keras.initializers.RandomNormal(0.0, 0.01)}

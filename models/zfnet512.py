@@ -5,6 +5,12 @@ pooling, and in its widths: conv3 to conv5 have 512 filters each (the paper's wi
 Its training is not documented.
 """
 
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
 import keras
 
 from models import classifier_head, preprocessing
@@ -12,24 +18,29 @@ from models.imagenet import decode_predictions
 from models.layers import LocalResponseNormalization
 from models.loading import validation, weight_files
 
+if TYPE_CHECKING:
+    import numpy as np
+    import tensorflow as tf
+    from numpy.typing import ArrayLike
+
 __all__ = ["ZFNet512", "decode_predictions", "preprocess_input", "to_pixels"]
 
 _SMALLEST_SIDE = 59  # the output of pool5 is empty for smaller images
 _KNOWN = {  # with the sides for which the output of pool5 is 6 x 6
-    "imagenet": validation.Known(1000, (224, 224, 3), range(219, 251), units=(4096, 1024))
+    "imagenet": validation.Known(classes=1000, input_shape=(224, 224, 3), sides=range(219, 251), units=(4096, 1024))
 }
 
 
 def ZFNet512(
-    weights=None,
-    input_shape=(224, 224, 3),
-    classes=None,
-    units=None,
-    dropout=0.5,
-    include_top=True,
-    classifier_activation="softmax",
-    name="zfnet512",
-):
+    weights: str | os.PathLike | None = None,
+    input_shape: Sequence[int | None] = (224, 224, 3),
+    classes: int | None = None,
+    units: int | Sequence[int] | None = None,
+    dropout: float = 0.5,
+    include_top: bool = True,
+    classifier_activation: str | Callable | None = "softmax",
+    name: str = "zfnet512",
+) -> keras.Model:
     """ZFNet-512: five convolutions, two of them normalised before pooling, three dense layers; 87,250,536 parameters.
 
     | layer       | operation                            | output       | parameters | field     | every |
@@ -87,7 +98,11 @@ def ZFNet512(
         )
     weights = validation.file_of(weights, _KNOWN, "zfnet512")
 
-    normalisation = {"k": 2.0, "alpha": 5e-4, "convention": "caffe"}  # the paper's, in Caffe's convention
+    normalisation: dict[str, Any] = {
+        "k": 2.0,
+        "alpha": 5e-4,
+        "convention": "caffe",
+    }  # the paper's, in Caffe's convention
     x = image = keras.Input(input_shape, name="image")
     x = keras.layers.Conv2D(96, 7, strides=2, data_format="channels_last", **_relu(), name="conv1")(x)
     x = LocalResponseNormalization(**normalisation, name="norm1")(x)
@@ -113,16 +128,16 @@ def ZFNet512(
     return model
 
 
-def preprocess_input(images):
+def preprocess_input(images: ArrayLike | tf.Tensor) -> np.ndarray | tf.Tensor:
     """Convert photographs to ZFNet-512's inputs: BGR, minus the mean colour. See `preprocessing.preprocess`."""
     return preprocessing.preprocess(images, "zfnet512")
 
 
-def to_pixels(images):
+def to_pixels(images: ArrayLike | tf.Tensor) -> np.ndarray:
     """Inverse of `preprocess_input`, for display: uint8, RGB. See `preprocessing.to_pixels`."""
     return preprocessing.to_pixels(images, "zfnet512")
 
 
-def _relu():
+def _relu() -> dict[str, Any]:
     """Arguments for ReLU and for the initial values of Zeiler & Fergus."""
     return {"activation": "relu", "kernel_initializer": keras.initializers.RandomNormal(0.0, 0.01)}

@@ -13,7 +13,7 @@ __all__ = ["check", "command_to_resume", "fail", "interrupted", "made", "sizes",
 def check(option, value, holds, expected):
     """Check the value of an option; exit with a one-line error if `holds` is False."""
     if not holds:
-        fail(f"{option} must be {expected}, got {value}.")
+        fail(f"{option} must be {expected}, received {value}.")
 
 
 def sizes(option, given):
@@ -23,7 +23,7 @@ def sizes(option, given):
         layer, _, size = text.partition("=")
         size = int(size) if size.isdecimal() else 0
         check(option, text, layer and size, "a layer and its size, at least 1, as conv3=512")
-        check(option, text, found.setdefault(layer, size) == size, "given once for every layer")
+        check(option, text, found.setdefault(layer, size) == size, "given once per layer")
     return found or None
 
 

@@ -26,9 +26,9 @@ def main(
     dtype: Annotated[str, typer.Option(help="float32, or float16 for half the size.")] = "float32",
 ):
     if dtype not in ("float32", "float16"):
-        command_line.fail(f"--dtype must be float32 or float16, got {dtype!r}.")
+        command_line.fail(f"--dtype must be float32 or float16, received {dtype!r}.")
     if out.suffix != ".npz":
-        command_line.fail(f"OUT must be a name that ends in .npz, got '{out}'.")
+        command_line.fail(f"OUT must be a name that ends in .npz, received '{out}'.")
     try:
         _check_writable(out)
         _convert(source, out, network, dtype)

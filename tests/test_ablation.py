@@ -190,9 +190,9 @@ LENET_LAYERS = "conv1, pool1, conv2, pool2, flatten, fc3, fc4, predictions"
         ),
         (models.LeNet5, "pool2", {}, "'pool2' of 'lenet5' cannot be left out: it has no size of its own."),
         (models.LeNet5, (), {"flatten": 3}, "'flatten' of 'lenet5' cannot be resized: it has no size of its own."),
-        (models.LeNet5, (), {"fc3": 0}, "The size of 'fc3' of 'lenet5' must be a positive whole number, got 0."),
-        (models.LeNet5, (), {"fc3": True}, "must be a positive whole number, got True."),
-        (models.LeNet5, (), {"fc3": 2.5}, "must be a positive whole number, got 2.5."),
+        (models.LeNet5, (), {"fc3": 0}, "The size of 'fc3' of 'lenet5' must be a positive whole number, received 0."),
+        (models.LeNet5, (), {"fc3": True}, "must be a positive whole number, received True."),
+        (models.LeNet5, (), {"fc3": 2.5}, "must be a positive whole number, received 2.5."),
         (models.LeNet5, "fc3", {"fc3": 5}, "'fc3' of 'lenet5' can be left out or resized, not both."),
         (grouped, (), {"grouped": 8}, "'grouped' has 3 groups, into which its 8 filters cannot be divided. Take a"),
         (grouped, (), {"below": 7}, "'grouped' has 3 groups, into which its 7 input channels cannot be divided."),
@@ -230,7 +230,7 @@ def forked():
     [
         (branching, "in 'own' the layer 'sum' has 2 inputs"),
         (shared, "in 'own' the layer 'twice' is used more than once"),
-        (nested, "in 'own' the layer 'base' is a network itself"),
+        (nested, "in 'own' the layer 'base' is a nested model"),
         (forked, "'own' has 1 and 2"),
     ],
 )

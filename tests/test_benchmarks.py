@@ -119,15 +119,15 @@ def test_every_json_says_what_it_was_measured_on(quick):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        *((name, ["--repeats", 0], "--repeats must be at least 1, got 0") for name in SCRIPTS),
-        ("scan", ["--threads", 0], "--threads must be at least 1, got 0"),
-        ("scan", ["--model", "vgg"], "--model must be alexnet or lenet5, got vgg"),
+        *((name, ["--repeats", 0], "--repeats must be at least 1, received 0") for name in SCRIPTS),
+        ("scan", ["--threads", 0], "--threads must be at least 1, received 0"),
+        ("scan", ["--model", "vgg"], "--model must be alexnet or lenet5, received vgg"),
         ("memory", ["--out", "absent/found.json"], "--out must be the name of a file in a folder that can be written"),
-        ("projections", ["--out", "."], "--out must be the name of a file in a folder that can be written, got ."),
-        ("projections", ["--channels", 0], "--channels must be at least 1, got 0"),
-        ("projections", ["--seed", -1], "--seed must be at least 0, got -1"),
-        ("occlusion", ["--square", "8"], "--square must be SIZE:STRIDE with 1 <= STRIDE <= SIZE <= 28, got 8"),
-        ("occlusion", ["--model", "alexnet", "--square", "8:9"], "1 <= STRIDE <= SIZE <= 227, got 8:9"),
+        ("projections", ["--out", "."], "--out must be the name of a file in a folder that can be written, received ."),
+        ("projections", ["--channels", 0], "--channels must be at least 1, received 0"),
+        ("projections", ["--seed", -1], "--seed must be at least 0, received -1"),
+        ("occlusion", ["--square", "8"], "--square must be SIZE:STRIDE with 1 <= STRIDE <= SIZE <= 28, received 8"),
+        ("occlusion", ["--model", "alexnet", "--square", "8:9"], "1 <= STRIDE <= SIZE <= 227, received 8:9"),
         ("projections", ["--quick", "--python-xplique", "absent"], "No such file or directory: 'absent'"),
     ],
 )

@@ -309,9 +309,9 @@ def not_a_number(array):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (change("conv2_w_0", lambda array: array[:, :, :3]), r"'conv2_w_0'.* conv2, .*\(256, 48, 5, 5\), got .*3, 5\)"),
-        (change("fc6_b_0", lambda array: array[:2]), r"'fc6_b_0'.* fc6, should be of shape \(5\), got \(2,\)"),
-        (change("fc8_w_0", lambda array: array[:, :2]), r"'fc8_w_0'.*predictions.*\(classes, 4\), got \(3, 2\)"),
+        (change("conv2_w_0", lambda array: array[:, :, :3]), r"'conv2_w_0'.* conv2, .*, 48, 5, 5\), received .*3, 5\)"),
+        (change("fc6_b_0", lambda array: array[:2]), r"'fc6_b_0'.* fc6, should be of shape \(5\), received \(2,\)"),
+        (change("fc8_w_0", lambda array: array[:, :2]), r"'fc8_w_0'.*predictions.*\(classes, 4\), received \(3, 2\)"),
         (change("conv4_b_0", not_a_number), r"'conv4_b_0'.* conv4, has values that are not finite"),
         (change("conv3_w_0", lambda array: array.astype(np.int8)), "conv3_w_0.*is of the type INT8: expected FLOAT"),
         (without("fc7_w_0"), "no tensor 'fc7_w_0', the weights of fc7"),
@@ -331,9 +331,9 @@ def test_an_onnx_file_that_does_not_fit_is_refused_by_name(small, tmp_path, dama
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (lambda small: small[: len(small) // 2], "no ONNX file, or is damaged"),
-        (lambda small: small[:-1], "no ONNX file, or is damaged"),
-        (lambda small: b"<!DOCTYPE html><title>Not found</title>", "no ONNX file, or is damaged"),
+        (lambda small: small[: len(small) // 2], "not an ONNX file, or is damaged"),
+        (lambda small: small[:-1], "not an ONNX file, or is damaged"),
+        (lambda small: b"<!DOCTYPE html><title>Not found</title>", "not an ONNX file, or is damaged"),
         (lambda small: b"", "none of the networks that can be converted: .*it holds no weights"),
         (lambda small: b"version https://git-lfs.github.com/spec/v1\noid sha256:6b\n", "a Git LFS pointer"),
     ],
@@ -350,7 +350,7 @@ def test_a_file_that_is_not_there_or_a_network_that_does_not_exist_is_named(smal
         convert.convert(tmp_path / "absent.onnx")
     with pytest.raises(ValueError, match=r"no network 'vgg'.*alexnet, alexnet_owt, zfnet512"):
         convert.convert(small, "vgg")
-    with pytest.raises(ValueError, match=r"'conv1_w_0'.*\(96, 3, 7, 7\), got \(96, 3, 11, 11\)"):
+    with pytest.raises(ValueError, match=r"'conv1_w_0'.*\(96, 3, 7, 7\), received \(96, 3, 11, 11\)"):
         convert.convert(small, "zfnet512")
 
 
@@ -438,12 +438,12 @@ def test_the_script_writes_what_the_network_loads_and_says_what_it_was(small, tm
     ("arguments", "message"),
     [
         (["absent.onnx", "out.npz"], "'absent.onnx' cannot be read: No such file or directory"),
-        (["garbage.onnx", "out.npz"], "'garbage.onnx' is no ONNX file, or is damaged"),
-        (["garbage.onnx", "out.onnx"], "OUT must be a name that ends in .npz, got 'out.onnx'"),
+        (["garbage.onnx", "out.npz"], "'garbage.onnx' is not an ONNX file, or is damaged"),
+        (["garbage.onnx", "out.onnx"], "OUT must be a name that ends in .npz, received 'out.onnx'"),
         (["garbage.onnx", "folder.npz"], "'folder.npz' is a folder"),
         (["garbage.onnx", "absent/out.npz"], "the folder 'absent' cannot be written: No such file or directory"),
         (["garbage.onnx", "out.npz", "--network", "vgg"], "no network 'vgg'"),
-        (["garbage.onnx", "out.npz", "--dtype", "int8"], "--dtype must be float32 or float16, got 'int8'"),
+        (["garbage.onnx", "out.npz", "--dtype", "int8"], "--dtype must be float32 or float16, received 'int8'"),
         ([".", "out.npz"], "'.' cannot be read: Is a directory"),
     ],
 )

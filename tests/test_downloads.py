@@ -150,7 +150,7 @@ def test_a_connection_that_breaks_twice_is_gone_on_with(server, tmp_path):
 
 def test_a_connection_that_always_breaks_keeps_what_came_and_says_how_much(server, tmp_path):
     server.cuts = [100_000] * 9
-    with pytest.raises(ConnectionError, match=r"broke.*300,000 of 3,000,000 bytes are here; the next try goes on"):
+    with pytest.raises(ConnectionError, match=r"lost.*300,000 of 3,000,000 bytes are downloaded; the next call"):
         fetch(server, tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == BODY[:300_000] and len(server.asked) == resumable_download.TRIES
 
@@ -176,7 +176,7 @@ def test_nothing_beyond_the_size_is_stored(server, tmp_path):
 
 def test_a_file_of_another_size_is_not_begun(server, tmp_path):
     server.files[f"/{FILE}"] = b"version https://git-lfs.github.com/spec/v1"
-    with pytest.raises(ConnectionError, match="has a file of 42 bytes there, expected are 3,000,000"):
+    with pytest.raises(ConnectionError, match="file has 42 bytes, expected 3,000,000"):
         fetch(server, tmp_path / "file")
     assert listing(tmp_path) == [] and server.asked == [0]
 
@@ -191,7 +191,7 @@ def test_another_part_than_the_missing_one_is_not_put_in_its_place(server, tmp_p
 
 def test_other_bytes_are_removed_so_that_the_next_try_starts_anew(server, tmp_path):
     (tmp_path / "file").write_bytes(b"another beginning")
-    with pytest.raises(ValueError, match=r"expected SHA-256 \w{64}, got \w{64}\. It was removed"):
+    with pytest.raises(ValueError, match=r"expected SHA-256 \w{64}, received \w{64}\. The file was removed"):
         fetch(server, tmp_path / "file")
     assert listing(tmp_path) == []
     fetch(server, tmp_path / "file")
@@ -215,7 +215,7 @@ def test_a_server_in_trouble_is_asked_again_and_one_that_refuses_is_not(server, 
     fetch(server, tmp_path / "file")
     assert server.asked == [0, 0, 0] and (tmp_path / "file").read_bytes() == BODY
     server.statuses = [403]
-    with pytest.raises(ConnectionError, match=f"{re.escape(server.url)}: the server says 403 Forbidden"):
+    with pytest.raises(ConnectionError, match=f"{re.escape(server.url)}: the server answered with status 403"):
         fetch(server, tmp_path / "other")
     assert len(server.asked) == 4
 
@@ -235,7 +235,7 @@ def test_a_redirection_is_followed_without_forgetting_what_is_there(server, tmp_
 
 def test_what_came_before_a_line_broke_is_kept_to_the_last_byte(server, tmp_path):
     server.cuts = [123, 4567, 89]
-    with pytest.raises(ConnectionError, match="4,779 of 3,000,000 bytes are here"):
+    with pytest.raises(ConnectionError, match="4,779 of 3,000,000 bytes are downloaded"):
         fetch(server, tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == BODY[: 123 + 4567 + 89] and server.asked == [0, 123, 123 + 4567]
 
@@ -265,18 +265,18 @@ LOGIN = b"  <!DOCTYPE html><title>Log in</title>"
             200,
             {"Content-Type": "text/html; charset=utf-8"},
             LOGIN,
-            "the server sent 'text/html', which the file is not",
+            "the server sent 'text/html' instead of the file",
         ),
-        (200, {}, LOGIN, "the server sent a web page, which the file is not"),
+        (200, {}, LOGIN, "the server sent a web page instead of the file"),
         (
             200,
             {"Content-Type": "application/json"},
             b'{"error": "log in"}',
-            "the connection broke after 19 of 3,000,000",
+            "the connection was lost after 19 of 3,000,000",
         ),
-        (200, {"Content-Encoding": "gzip"}, b"x" * 3_000_000, "the server sent 'gzip', which the file is not"),
-        (204, {}, b"", "the server says 204 No Content"),
-        (203, {}, BODY, "the server says 203 Non-Authoritative Information"),
+        (200, {"Content-Encoding": "gzip"}, b"x" * 3_000_000, "the server sent 'gzip' instead of the file"),
+        (204, {}, b"", "the server answered with status 204 No Content"),
+        (203, {}, BODY, "the server answered with status 203 Non-Authoritative Information"),
         (
             206,
             {"Content-Range": "bytes 1000-2999999/many"},
@@ -285,16 +285,16 @@ LOGIN = b"  <!DOCTYPE html><title>Log in</title>"
         ),
         (206, {"Content-Range": f"bytes {'1' * 5000}-2/3"}, b"", "the server sent another part than bytes 1,000"),
         (206, {}, BODY[1000:], "the server sent another part than bytes 1,000"),
-        (200, {"Content-Length": "many"}, BODY, "the server says that the file has 'many' bytes"),
-        (200, {"Content-Length": "9" * 5000}, b"", "the server says that the file has '999999"),
-        (200, {"Content-Length": "-1"}, b"", "the server says that the file has '-1' bytes"),
-        (416, {"Content-Range": "bytes */3"}, b"", "the server says 416 "),
+        (200, {"Content-Length": "many"}, BODY, "the server declares 'many' as the size"),
+        (200, {"Content-Length": "9" * 5000}, b"", "the server declares '999999"),
+        (200, {"Content-Length": "-1"}, b"", "the server declares '-1' as the size"),
+        (416, {"Content-Range": "bytes */3"}, b"", "the server answered with status 416 "),
         (302, {"Location": "file:///etc/passwd"}, b"", "Redirection to url 'file:///etc/passwd' is not allowed"),
-        (302, {"Location": "ftp://127.0.0.1/file"}, b"", "sends us to 'ftp://127.0.0.1/file', which is no web address"),
+        (302, {"Location": "ftp://127.0.0.1/file"}, b"", "redirects to 'ftp://127.0.0.1/file', which is not a"),
         (302, {"Location": "data:,file"}, b"", "Redirection to url 'data:,file' is not allowed"),
-        (302, {"Location": "http://[bad/file"}, b"", "makes no sense"),
-        (302, {"Location": "/login"}, b"", "the server says 302"),
-        (200, {"Transfer-Encoding": "chunked"}, b"many\r\nxyz", "the connection broke"),
+        (302, {"Location": "http://[bad/file"}, b"", "answer is invalid"),
+        (302, {"Location": "/login"}, b"", "the server answered with status 302"),
+        (200, {"Transfer-Encoding": "chunked"}, b"many\r\nxyz", "the connection was lost"),
     ],
 )
 def test_an_answer_that_is_not_the_file_leaves_what_is_there_and_the_next_address_is_asked(
@@ -305,7 +305,7 @@ def test_an_answer_that_is_not_the_file_leaves_what_is_there_and_the_next_addres
     path.write_bytes(BODY[:1000])
     with pytest.raises(ConnectionError) as raised:
         fetch(server, path, urls=[login])
-    assert message in str(raised.value) and "1,000 of 3,000,000 bytes are here" in str(raised.value)
+    assert message in str(raised.value) and "1,000 of 3,000,000 bytes are downloaded" in str(raised.value)
     assert path.read_bytes() == BODY[:1000] and listing(tmp_path) == ["file"]
     server.asked.clear()
     fetch(server, path, urls=[login, server.url])
@@ -469,7 +469,7 @@ def test_a_disk_that_fills_during_the_download_leaves_no_broken_cache(server, ca
     cache.mkdir()
     (cache / f"{FILE}.partial").symlink_to("/dev/full")
     source = source_of(published, server.url)
-    with pytest.raises(OSError, match=r"cannot be written to .*No space left on device.*Make room"):
+    with pytest.raises(OSError, match=r"cannot be written to .*No space left on device.*Free disk space"):
         imagenet_weights("alexnet", source, progress=False)
     assert listing(cache) == [f"{FILE}.partial"]
     (cache / f"{FILE}.partial").unlink()
@@ -486,7 +486,7 @@ def test_a_disk_that_fills_during_the_conversion_keeps_the_download(server, cach
     source = source_of(published, server.url)
     with (
         monkeypatch.context() as patched,
-        pytest.raises(OSError, match=r"No space left on device.*Make room") as raised,
+        pytest.raises(OSError, match=r"No space left on device.*Free disk space") as raised,
     ):
         patched.setattr(weight_files.np, "savez", full)
         imagenet_weights("alexnet", source, progress=False)
@@ -541,7 +541,7 @@ def test_of_two_processes_one_downloads_and_the_other_waits(server, cache, publi
     errors = process.communicate(timeout=60)[1] + capsys.readouterr().err
     assert process.returncode == 0 and path == cache / CACHED
     assert server.asked == [0] and listing(cache) == [CACHED]
-    assert errors.count(f"Another process is fetching {FILE}; waiting for it.") == 1
+    assert errors.count(f"Another process is downloading {FILE}; waiting for it.") == 1
 
 
 def test_a_file_system_without_locks_is_told_and_used_all_the_same(tmp_path, monkeypatch):
@@ -549,7 +549,7 @@ def test_a_file_system_without_locks_is_told_and_used_all_the_same(tmp_path, mon
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr("filelock.FileLock.acquire", none)
-    with pytest.warns(UserWarning, match="has no locks"), exclusive(tmp_path / "lock", ""):
+    with pytest.warns(UserWarning, match="does not support locks"), exclusive(tmp_path / "lock", ""):
         pass
 
 

@@ -114,14 +114,14 @@ def test_a_layer_wider_than_all_weights_is_refused_before_it_is_made(packed, mem
         described = json.loads(members["config.json"])
         layer(number, **{width: 10**9})(described)
         said = refusal(packed(**{"config.json": json.dumps(described)}))
-        assert f"has 1,000,000,000 {width}, and its weights are 239 numbers in all" in said
+        assert f"has 1,000,000,000 {width}, but its weights are 239 numbers in total" in said
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda content: b"nothing", "its member 'model.weights.h5' is no whole HDF5 file"),
-        (lambda content: content[:5000], "its member 'model.weights.h5' is no whole HDF5 file"),
+        (lambda content: b"nothing", "its member 'model.weights.h5' is not a complete HDF5 file"),
+        (lambda content: content[:5000], "its member 'model.weights.h5' is not a complete HDF5 file"),
         (linked, "is a link to the file '/etc/passwd'. Other files are never read"),
         (huge, "'layers/dense/vars/2' would take 38,147 MiB and is stored in 0.00 MiB"),
     ],

@@ -172,7 +172,7 @@ def test_weights_of_another_shape_name_the_layer_and_both_shapes(tmp_path, suffi
         other.save(path)
     else:
         other.save_weights(path)
-    with pytest.raises(ValueError, match=r"layer 'predictions'.*expected shapes \(84, 10\).*got \(84, 7\)"):
+    with pytest.raises(ValueError, match=r"layer 'predictions'.*expected shapes \(84, 10\).*received \(84, 7\)"):
         models.LeNet5(weights=path)
 
 
@@ -184,7 +184,7 @@ def test_a_file_that_is_no_weights_file_is_named(tmp_path, suffix, content):
     with pytest.raises(ValueError, match=rf"'.*broken{suffix}' cannot be read") as raised:
         models.LeNet5(weights=path)
     if suffix != ".weights.h5":
-        assert f"it is not a whole zip archive, which a {suffix} file is" in str(raised.value)
+        assert f"it is not a complete zip archive, as a {suffix} file must be" in str(raised.value)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".keras", ".weights.h5"])
@@ -229,9 +229,9 @@ def test_pickled_objects_are_never_loaded(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.array(["0.5"] * 16), "no real numbers in layer 'conv2': expected a type like float32, got <U3"),
-        (np.ones(16) * 1j, "no real numbers in layer 'conv2': expected a type like float32, got complex128"),
-        (np.ones(16, bool), "no real numbers in layer 'conv2': expected a type like float32, got bool"),
+        (np.array(["0.5"] * 16), "no real numbers in layer 'conv2': expected a type like float32, received <U3"),
+        (np.ones(16) * 1j, "no real numbers in layer 'conv2': expected a type like float32, received complex128"),
+        (np.ones(16, bool), "no real numbers in layer 'conv2': expected a type like float32, received bool"),
         (np.full(16, 1e39), "a value in layer 'conv2' that is not a finite number in float32"),
         (np.full(16, -np.inf, np.float16), "a value in layer 'conv2' that is not a finite number in float32"),
     ],
@@ -258,20 +258,20 @@ def test_weights_that_half_precision_cannot_hold_are_not_written(tmp_path):
     ("arguments", "message"),
     [
         ({"weights": "mnits"}, r"no weights 'mnits'. Did you mean 'mnist'\?"),
-        ({"weights": "imagenet"}, r"no weights 'imagenet'. It takes 'mnist', None, or the path"),
-        ({"weights": ""}, "no weights ''. It takes 'mnist', None, or the path"),
-        ({"weights": 3}, "must be 'mnist', None, or a path, got 3"),
+        ({"weights": "imagenet"}, r"no weights 'imagenet'. Expected 'mnist', None, or the path"),
+        ({"weights": ""}, "no weights ''. Expected 'mnist', None, or the path"),
+        ({"weights": 3}, "must be 'mnist', None, or a path, received 3"),
         ({"weights": __file__}, "is not a weights file: expected a name that ends in"),
-        ({"classes": 5}, "tell 10 classes apart, got classes=5. Take weights=None"),
-        ({"input_shape": (32, 32, 1)}, r"are for input_shape=\(28, 28, 1\), got \(32, 32, 1\)"),
+        ({"classes": 5}, "are for 10 classes, received classes=5. Pass weights=None"),
+        ({"input_shape": (32, 32, 1)}, r"are for input_shape=\(28, 28, 1\), received \(32, 32, 1\)"),
         ({"input_shape": (28, 28, 3), "include_top": False}, "are for images of 1 channel"),
         ({"input_shape": (28, 11, 1), "weights": None}, "at least 12"),
         ({"input_shape": (28, 28), "weights": None}, "must be .height, width, channels."),
         ({"input_shape": 28, "weights": None}, "must be .height, width, channels."),
-        ({"classes": 0}, "`classes` must be a positive whole number, got 0"),
-        ({"classes": 2.5}, "`classes` must be a positive whole number, got 2.5"),
-        ({"dropout": 1.0}, r"`dropout` must be a number in \[0, 1\), got 1.0"),
-        ({"dropout": "half"}, r"`dropout` must be a number in \[0, 1\), got 'half'"),
+        ({"classes": 0}, "`classes` must be a positive whole number, received 0"),
+        ({"classes": 2.5}, "`classes` must be a positive whole number, received 2.5"),
+        ({"dropout": 1.0}, r"`dropout` must be a number in \[0, 1\), received 1.0"),
+        ({"dropout": "half"}, r"`dropout` must be a number in \[0, 1\), received 'half'"),
     ],
 )
 def test_a_wrong_argument_is_named_with_what_to_do(arguments, message):
@@ -316,7 +316,7 @@ def test_preprocessing_adds_the_channel_axis_where_there_is_none(shape, result):
 
 @pytest.mark.parametrize(
     ("images", "message"),
-    [(np.zeros(28), r"got shape \(28,\)"), (np.zeros((1, 1, 2, 2, 1)), "got shape"), (["a"], "got dtype <U1")],
+    [(np.zeros(28), r"received shape \(28,\)"), (np.zeros((1, 1, 2, 2, 1)), "received shape"), (["a"], "dtype <U1")],
 )
 def test_preprocessing_refuses_what_is_no_image(images, message):
     with pytest.raises(ValueError, match=message):

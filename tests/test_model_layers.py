@@ -119,14 +119,14 @@ def test_contrast_normalisation_in_half_precision_does_not_overflow():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"size": 4}, "size must be a positive odd number, got 4"),
-        ({"size": 0}, "size must be a positive odd number, got 0"),
-        ({"size": 2.5}, "size must be a positive odd number, got 2.5"),
-        ({"convention": "cafe"}, "convention must be 'paper' or 'caffe', got 'cafe'"),
-        ({"k": 0}, "k must be a positive number, alpha and beta numbers of at least 0, got k=0"),
+        ({"size": 4}, "size must be a positive odd number, received 4"),
+        ({"size": 0}, "size must be a positive odd number, received 0"),
+        ({"size": 2.5}, "size must be a positive odd number, received 2.5"),
+        ({"convention": "cafe"}, "convention must be 'paper' or 'caffe', received 'cafe'"),
+        ({"k": 0}, "k must be a positive number, alpha and beta numbers of at least 0, received k=0"),
         (
             {"alpha": -1e-4},
-            "k must be a positive number, alpha and beta numbers of at least 0, got k=2.0, alpha=-0.0001",
+            "k must be a positive number, alpha and beta numbers of at least 0, received k=2.0, alpha=-0.0001",
         ),
         ({"beta": float("nan")}, "beta=nan"),
     ],
@@ -169,9 +169,9 @@ def test_pooling_that_rounds_up_leaves_open_sides_open():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"pool_size": 2, "strides": 3}, r"strides must not exceed pool_size, got strides=\(3, 3\)"),
-        ({"pool_size": (3, 2), "strides": (2, 3)}, r"strides must not exceed pool_size, got strides=\(2, 3\)"),
-        ({"data_format": "channels_first"}, "takes channels_last, got 'channels_first'"),
+        ({"pool_size": 2, "strides": 3}, r"strides must not exceed pool_size, received strides=\(3, 3\)"),
+        ({"pool_size": (3, 2), "strides": (2, 3)}, r"strides must not exceed pool_size, received strides=\(2, 3\)"),
+        ({"data_format": "channels_first"}, "data_format must be 'channels_last', received 'channels_first'"),
     ],
 )
 def test_pooling_that_rounds_up_refuses_windows_that_could_miss_the_map(arguments, message):
@@ -268,7 +268,7 @@ def test_a_network_comes_back_from_an_npz_file_with_and_without_its_top(build, t
     base = build(weights=tmp_path / "network.npz", input_shape=NETWORKS[build], include_top=False)
     assert base.layers[-1].name == "pool5"
     np.testing.assert_array_equal(base.get_layer("conv5").kernel, model.get_layer("conv5").kernel)
-    with pytest.raises(ValueError, match=r"does not fit layer 'fc6'.*expected shapes \(\d+, 6\).*got \(\d+, 5\)"):
+    with pytest.raises(ValueError, match=r"does not fit layer 'fc6'.*expected shapes \(\d+, 6\).*received \(\d+, 5\)"):
         build(weights=tmp_path / "network.npz", **{**sizes, "units": (6, 5)})
 
 
@@ -297,13 +297,13 @@ def test_dropout_layers_are_there_only_if_something_is_dropped(build):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: CeilMaxPooling2D(3, 2, padding="same"), "padding 'ceil' and no other, got 'same'"),
+        (lambda: CeilMaxPooling2D(3, 2, padding="same"), "padding must be 'ceil', received 'same'"),
         (lambda: CeilMaxPooling2D(3, 2)(np.zeros((1, 1, 5, 2), "float32")), "too small for a window"),
-        (lambda: FilterRMS("x"), "radius must be a positive number, got 'x'"),
-        (lambda: FilterRMS(True), "radius must be a positive number, got True"),
-        (lambda: LocalResponseNormalization(k="2"), "k must be a positive number.*got k='2'"),
+        (lambda: FilterRMS("x"), "radius must be a positive number, received 'x'"),
+        (lambda: FilterRMS(True), "radius must be a positive number, received True"),
+        (lambda: LocalResponseNormalization(k="2"), "k must be a positive number.*received k='2'"),
         (lambda: LocalResponseNormalization(k=float("inf")), "k must be a positive number"),
-        (lambda: LocalResponseNormalization()(keras.Input((4, 4, None))), "needs a known number of channels"),
+        (lambda: LocalResponseNormalization()(keras.Input((4, 4, None))), "needs a fixed number of channels"),
     ],
 )
 def test_what_a_layer_cannot_do_is_refused_in_words(make, message):

@@ -113,12 +113,12 @@ def test_to_pixels_rounds_and_clips():
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.zeros((2, 8, 8, 1)), r"got shape \(2, 8, 8, 1\).*Repeat the channel .*np.repeat\(images, 3, axis=-1\)"),
-        (np.zeros((8, 9)), r"got shape \(8, 9\). Grey images come as np.repeat\(images\[\.\.\., None\], 3, axis=-1\)"),
-        (np.zeros((2, 8, 8, 4)), r"expects RGB images, .* got shape \(2, 8, 8, 4\)"),
-        (np.float32(3), r"got shape \(\)"),
-        (np.array([["red"] * 3]), "expects pixel values in .0, 255., got dtype <U3"),
-        (np.zeros((2, 8, 3), bool), "expects pixel values in .0, 255., got dtype bool"),
+        (np.zeros((2, 8, 8, 1)), r"received shape \(2, 8, 8, 1\).*Repeat the .*np.repeat\(images, 3, axis=-1\)"),
+        (np.zeros((8, 9)), r"received shape \(8, 9\). .*grey.* np.repeat\(images\[\.\.\., None\], 3, axis=-1\)"),
+        (np.zeros((2, 8, 8, 4)), r"expects RGB images, .* received shape \(2, 8, 8, 4\)"),
+        (np.float32(3), r"received shape \(\)"),
+        (np.array([["red"] * 3]), "expects pixel values in .0, 255., received dtype <U3"),
+        (np.zeros((2, 8, 3), bool), "expects pixel values in .0, 255., received dtype bool"),
     ],
 )
 def test_what_is_no_colour_image_is_refused_with_the_way_out(images, message):
@@ -166,12 +166,12 @@ def test_ten_predictions_are_those_of_imagenette():
 @pytest.mark.parametrize(
     ("shape", "top", "message"),
     [
-        ((2, 9), 5, r"expected shape \(n, 1000\) or \(n, 10\), got \(2, 9\)"),
-        ((1000,), 5, r"got \(1000,\)"),
-        ((2, 1000), 1001, "`top` must be 1 to 1000, got 1001"),
-        ((2, 10), 11, "`top` must be 1 to 10, got 11"),
-        ((2, 10), 0, "`top` must be a positive whole number, got 0"),
-        ((2, 10), 2.5, "`top` must be a positive whole number, got 2.5"),
+        ((2, 9), 5, r"expected shape \(n, 1000\) or \(n, 10\), received \(2, 9\)"),
+        ((1000,), 5, r"received \(1000,\)"),
+        ((2, 1000), 1001, "`top` must be 1 to 1000, received 1001"),
+        ((2, 10), 11, "`top` must be 1 to 10, received 11"),
+        ((2, 10), 0, "`top` must be a positive whole number, received 0"),
+        ((2, 10), 2.5, "`top` must be a positive whole number, received 2.5"),
     ],
 )
 def test_predictions_that_cannot_be_decoded_are_refused(shape, top, message):

@@ -327,7 +327,7 @@ def test_a_plan_gives_every_epoch_its_side(model, text, epochs, sides):
     assert list(plan.sides) == sides and plan.side == sides[-1] and plan.grows == (len(set(sides)) > 1)
 
 
-FORM = "--image-size must be a side in pixels or side:epochs,..., as 128:28,176:12,227; got"
+FORM = "--image-size must be a side in pixels or side:epochs,..., as 128:28,176:12,227; received"
 
 
 @pytest.mark.parametrize(
@@ -343,12 +343,16 @@ FORM = "--image-size must be a side in pixels or side:epochs,..., as 128:28,176:
         ("alexnet", "128,227", f"{FORM} '128,227'."),
         ("alexnet", "128:2,227,", f"{FORM} '128:2,227,'."),
         ("alexnet", "128:2:2", f"{FORM} '128:2:2'."),
-        ("alexnet", "128:2,227:1", "--image-size 128:2,227:1 takes 3 epochs, and --epochs is 4."),
-        ("alexnet", "128:4,227", "--image-size 128:4,227 takes 5 epochs, and --epochs is 4."),
-        ("alexnet", "227:999999999999", "takes 999999999999 epochs, and --epochs is 4."),
-        ("zfnet512", "128:2,224:2", "only alexnet, zfnet can grow in training; give zfnet512 one side."),
-        ("alexnet", "128:2,150:2", "alexnet can grow to 211 to 242 pixels, got 150 at the end."),
-        ("zfnet", "128:2,240:2", "zfnet can grow to 208 to 238 pixels, got 240 at the end."),
+        ("alexnet", "128:2,227:1", "--image-size 128:2,227:1 needs 3 epochs, but --epochs is 4."),
+        ("alexnet", "128:4,227", "--image-size 128:4,227 needs 5 epochs, but --epochs is 4."),
+        ("alexnet", "227:999999999999", "needs 999999999999 epochs, but --epochs is 4."),
+        (
+            "zfnet512",
+            "128:2,224:2",
+            "can be trained with growing sides. Give one side for zfnet512.",
+        ),
+        ("alexnet", "128:2,150:2", "the last side of alexnet must be 211 to 242 pixels, received 150."),
+        ("zfnet", "128:2,240:2", "the last side of zfnet must be 208 to 238 pixels, received 240."),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused(model, text, message):
@@ -394,7 +398,7 @@ def test_the_sides_to_grow_to_are_all_there_are(build, side):
     fixed = network(build, side, "float32", classes=3, units=4)
     with pytest.raises(ValueError, match="not compatible"):
         filled(fixed, grown)
-    with pytest.raises(ValueError, match="cannot grow: its weights fc6/kernel would be"):
+    with pytest.raises(ValueError, match="cannot be trained with growing sides: its weights fc6/kernel"):
         check_growth(grown, fixed)
 
 
@@ -703,7 +707,7 @@ def test_a_growing_run_that_is_interrupted_and_killed_ends_with_the_same_bits(sc
     assert changed.exit_code == 2 and "other arguments: dropout 0.5 -> 0.4" in changed.stderr.splitlines()[-1]
 
     out = trained(command, *given, "--out", broken, "--resume")
-    assert "Going on after epoch" in out and "Central crop: top-1" in out
+    assert "Resuming after epoch" in out and "Central crop: top-1" in out
     for name in ("history.csv", "weights.npz"):
         assert (broken / name).read_bytes() == (straight / name).read_bytes()
     names = sorted(path.relative_to(straight) for path in straight.rglob("*") if path.is_file())
@@ -720,23 +724,23 @@ def test_a_growing_run_that_is_interrupted_and_killed_ends_with_the_same_bits(sc
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--model", "lenet5"], "--model must be one of alexnet, alexnet_owt, zfnet, zfnet512, got lenet5."),
-        (["--recipe", "fast"], "--recipe must be paper or modern, got fast."),
-        (["--epochs", "0"], "--epochs must be at least 1, got 0."),
-        (["--batch-size", "0"], "--batch-size must be at least 1, got 0."),
-        (["--learning-rate", "nan"], "--learning-rate must be a positive number, got nan."),
-        (["--weight-decay", "-1"], "--weight-decay must be 0 or a positive number, got -1.0."),
-        (["--dropout", "1"], "--dropout must be at least 0 and below 1, got 1.0."),
-        (["--units", "0"], "--units must be at least 1, got 0."),
-        (["--filter-radius", "inf"], "--filter-radius must be 0 or a positive number, got inf."),
-        (["--cache", "-1"], "--cache must be 0 or a positive number, got -1.0."),
-        (["--seed", "-1"], "--seed must be at least 0 and below 2**32, got -1."),
+        (["--model", "lenet5"], "--model must be one of alexnet, alexnet_owt, zfnet, zfnet512, received lenet5."),
+        (["--recipe", "fast"], "--recipe must be paper or modern, received fast."),
+        (["--epochs", "0"], "--epochs must be at least 1, received 0."),
+        (["--batch-size", "0"], "--batch-size must be at least 1, received 0."),
+        (["--learning-rate", "nan"], "--learning-rate must be a positive number, received nan."),
+        (["--weight-decay", "-1"], "--weight-decay must be 0 or a positive number, received -1.0."),
+        (["--dropout", "1"], "--dropout must be at least 0 and below 1, received 1.0."),
+        (["--units", "0"], "--units must be at least 1, received 0."),
+        (["--filter-radius", "inf"], "--filter-radius must be 0 or a positive number, received inf."),
+        (["--cache", "-1"], "--cache must be 0 or a positive number, received -1.0."),
+        (["--seed", "-1"], "--seed must be at least 0 and below 2**32, received -1."),
         (["--without", "conv33"], "has no layer 'conv33'. Did you mean 'conv3'?"),
-        (["--resize", "conv3"], "--resize must be a layer and its size, at least 1, as conv3=512, got conv3."),
-        (["--resize", "conv3=5", "--resize", "conv3=6"], "--resize must be given once for every layer, got conv3=6."),
+        (["--resize", "conv3"], "--resize must be a layer and its size, at least 1, as conv3=512, received conv3."),
+        (["--resize", "conv3=5", "--resize", "conv3=6"], "--resize must be given once per layer, received conv3=6."),
         (["--resize", "conv4=5"], "'conv4' has 2 groups, into which its 5 filters cannot be divided."),
-        (["--without", "conv5", "--image-size", "67:1,227:2"], "without these layers 'alexnet' cannot grow"),
-        (["--image-size", "128:3,227"], "--image-size 128:3,227 takes 4 epochs, and --epochs is 3."),
+        (["--without", "conv5", "--image-size", "67:1,227:2"], "without these layers 'alexnet' cannot be trained"),
+        (["--image-size", "128:3,227"], "--image-size 128:3,227 needs 4 epochs, but --epochs is 3."),
         (["--image-size", "30"], "height and width of at least 51"),
         (["--image-size", "30:1,227:2"], "height and width of at least 51"),
         (["--dataset", "imagenett"], "Unknown data set 'imagenett'."),

@@ -165,7 +165,7 @@ def test_a_new_or_empty_folder_may_be_used_and_looking_writes_nothing(tmp_path):
 def test_a_run_is_gone_on_with_only_when_asked_to_and_with_the_same_arguments(tmp_path):
     folder = run_folder(tmp_path)
     assert folder.check(ARGUMENTS, resume=True) is None
-    with pytest.raises(training.RunFolderError, match=r"holds an unfinished run\. Go on with --resume"):
+    with pytest.raises(training.RunFolderError, match=r"holds an unfinished run\. Pass --resume"):
         folder.check(ARGUMENTS, resume=False)
     with pytest.raises(training.RunFolderError, match="made with other arguments: epochs 4 -> 5, seed 0 -> 1"):
         folder.check({**ARGUMENTS, "epochs": 5, "seed": 1}, resume=True)
@@ -180,7 +180,7 @@ def test_a_finished_run_is_not_written_over(tmp_path):
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(training.RunFolderError, match="holds other files, and no run"):
+    with pytest.raises(training.RunFolderError, match="holds other files and no run"):
         training.RunFolder(tmp_path, "net").check(ARGUMENTS, resume=False)
     with pytest.raises(training.RunFolderError, match=r"cannot be a folder: '.*thesis\.txt' is a file"):
         training.RunFolder(tmp_path / "thesis.txt" / "run", "net").check(ARGUMENTS, resume=False)
@@ -207,7 +207,7 @@ def test_a_run_is_not_gone_on_with_on_other_data(tmp_path, changes, difference):
     folder.check_data(DATA)  # no run, nothing to differ from
     folder.start({"arguments": ARGUMENTS, "data": DATA})
     folder.check_data(json.loads(json.dumps(DATA)))
-    with pytest.raises(training.RunFolderError, match=f"begun on other data: {re.escape(difference)}"):
+    with pytest.raises(training.RunFolderError, match=f"started on other data: {re.escape(difference)}"):
         folder.check_data({**DATA, **changes})
 
 
@@ -281,7 +281,7 @@ def test_a_state_of_another_model_or_a_damaged_one_is_refused(tmp_path):
     save_state(tmp_path / "state.npz", small_net(), [], 0.0)
     other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)], name="other")
     other.compile("sgd", loss="mse")
-    with pytest.raises(ValueError, match="is of another model or optimizer than 'other'"):
+    with pytest.raises(ValueError, match="belongs to another model or optimizer than 'other'"):
         load_state(tmp_path / "state.npz", other)
     (tmp_path / "state.npz").write_bytes(b"half")
     with pytest.raises(ValueError, match=r"state\.npz' cannot be read"):
@@ -312,16 +312,16 @@ FORGERIES = {
     "a weight of another shape": (lambda arrays: arrays.update({"0001": arrays["0001"].T}), "another model"),
     "a weight less": (lambda arrays: arrays.pop("0002"), "another model"),
     "an array more": (lambda arrays: arrays.update(more=np.zeros(2)), "another model"),
-    "no history": (lambda arrays: arrays.pop("history"), "it has no history and no time"),
-    "no seconds": (lambda arrays: arrays.pop("seconds"), "it has no history and no time"),
-    "seconds that are a text": (lambda arrays: arrays.update(seconds=np.array("1.5")), "no history and no time"),
-    "seconds below 0": (lambda arrays: arrays.update(seconds=np.array(-1.0)), "its time is no number of seconds"),
+    "no history": (lambda arrays: arrays.pop("history"), "it has no history or no duration"),
+    "no seconds": (lambda arrays: arrays.pop("seconds"), "it has no history or no duration"),
+    "seconds that are a text": (lambda arrays: arrays.update(seconds=np.array("1.5")), "no history or no duration"),
+    "seconds below 0": (lambda arrays: arrays.update(seconds=np.array(-1.0)), "its duration is not a number"),
     "seconds that are NaN": (
         lambda arrays: arrays.update(seconds=np.array(np.nan)),
-        "its time is no number of seconds",
+        "its duration is not a number",
     ),
-    "a history that is an object": (history_of({"epoch": 1}), "its history is no list"),
-    "a history that is null": (history_of(None), "its history is no list"),
+    "a history that is an object": (history_of({"epoch": 1}), "its history is not a list"),
+    "a history that is null": (history_of(None), "its history is not a list"),
     "a history of numbers": (history_of([1, 2]), "expected an object, received a whole number"),
     "a history with NaN": (history_of([{"epoch": 1, "loss": float("nan")}]), "it holds NaN"),
     "a history with a text": (history_of([{"epoch": 1, "loss": "0.5"}]), "'loss' must be a whole number or a number"),
@@ -432,7 +432,7 @@ def test_the_learning_curve_shows_the_numbers_with_their_units():
     assert (loss.get_xlabel(), loss.get_ylabel(), error.get_ylabel()) == (
         "epoch",
         "cross-entropy (nats)",
-        "wrong images (%)",
+        "misclassified images (%)",
     )
 
 
@@ -518,7 +518,7 @@ def test_a_run_that_is_interrupted_and_killed_ends_with_the_same_bits_and_a_seco
     assert len((broken / "history.csv").read_text().splitlines()) == 3
 
     out = trained(command, *arguments, "--out", broken, "--resume")
-    assert "Going on after epoch" in out and "Test accuracy" in out
+    assert "Resuming after epoch" in out and "Test accuracy" in out
     assert (broken / "history.csv").read_bytes() == (straight / "history.csv").read_bytes()
     assert (broken / "weights.npz").read_bytes() == (straight / "weights.npz").read_bytes()
     names = sorted(path.relative_to(straight) for path in straight.rglob("*") if path.is_file())
@@ -564,18 +564,18 @@ def command(module):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--epochs", "0"], "--epochs must be at least 1, got 0."),
-        (["--batch-size", "-3"], "--batch-size must be at least 1, got -3."),
-        (["--learning-rate", "-1"], "--learning-rate must be a positive number, got -1.0."),
-        (["--learning-rate", "nan"], "--learning-rate must be a positive number, got nan."),
-        (["--weight-decay", "inf"], "--weight-decay must be 0 or a positive number, got inf."),
-        (["--dropout", "1"], "--dropout must be at least 0 and below 1, got 1.0."),
+        (["--epochs", "0"], "--epochs must be at least 1, received 0."),
+        (["--batch-size", "-3"], "--batch-size must be at least 1, received -3."),
+        (["--learning-rate", "-1"], "--learning-rate must be a positive number, received -1.0."),
+        (["--learning-rate", "nan"], "--learning-rate must be a positive number, received nan."),
+        (["--weight-decay", "inf"], "--weight-decay must be 0 or a positive number, received inf."),
+        (["--dropout", "1"], "--dropout must be at least 0 and below 1, received 1.0."),
         (["--seed", "-1"], "--seed must be at least 0"),
-        (["--every", "0"], "--every must be at least 1, got 0."),
+        (["--every", "0"], "--every must be at least 1, received 0."),
         (["--without", "conv9"], "has no layer 'conv9'. Did you mean 'conv2'?"),
         (["--without", "conv2", "--resize", "conv2=5"], "can be left out or resized, not both."),
-        (["--resize", "=5"], "--resize must be a layer and its size, at least 1, as conv3=512, got =5."),
-        (["--resize", "conv2=0"], "--resize must be a layer and its size, at least 1, as conv3=512, got conv2=0."),
+        (["--resize", "=5"], "--resize must be a layer and its size, at least 1, as conv3=512, received =5."),
+        (["--resize", "conv2=0"], "--resize must be a layer and its size, at least 1, as conv3=512, received conv2=0."),
         (["--dataset", "mnist5k"], "Unknown data set 'mnist5k'. Did you mean 'mnist-5k'?"),
         (["--dataset", "./nowhere"], "There is no folder 'nowhere'."),
         (["--dataset", "mnist", "--data-dir", "empty"], "The data set 'mnist' is not prepared in"),
@@ -617,7 +617,7 @@ def test_a_run_is_not_resumed_on_a_folder_whose_classes_have_changed(command, tm
     training.RunFolder(tmp_path / "run", "lenet5").start({"arguments": arguments, "data": data})
     before = (tmp_path / "run" / "training.json").read_bytes()
     result = CliRunner().invoke(command, ["--out", str(tmp_path / "run"), "--resume"])
-    assert result.exit_code == 2 and "begun on other data: train_size 3999 -> 4000, classes" in result.stderr
+    assert result.exit_code == 2 and "started on other data: train_size 3999 -> 4000, classes" in result.stderr
     assert (tmp_path / "run" / "training.json").read_bytes() == before
 
 

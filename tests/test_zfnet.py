@@ -130,15 +130,15 @@ def test_zfnet_starts_from_the_values_of_the_paper(build):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"weights": "imagenet"}, r"no ImageNet weights are known .* nearest .* models.ZFNet512\(weights='imagenet'\)"),
-        ({"weights": "mnist"}, "ZFNet has no weights 'mnist'. It takes 'imagenette', None, or the path of a"),
-        ({"weights": 3}, "`weights` must be 'imagenette', None, or a path, got 3"),
+        ({"weights": "imagenet"}, r"no public ImageNet weights .* similar .* models.ZFNet512\(weights='imagenet'\)"),
+        ({"weights": "mnist"}, "ZFNet has no weights 'mnist'. Expected 'imagenette', None, or the path of a"),
+        ({"weights": 3}, "`weights` must be 'imagenette', None, or a path, received 3"),
         ({"weights": "missing.npz"}, "There is no weights file 'missing.npz'"),
-        ({"input_shape": (47, 224, 3)}, r"at least 48, or both None, got \(47, 224, 3\)"),
-        ({"input_shape": (None, 224, 3)}, r"at least 48, or both None, got \(None, 224, 3\)"),
-        ({"classes": True}, "`classes` must be a positive whole number, got True"),
-        ({"units": (4096, 0)}, r"`units` must be one or two positive whole numbers \(fc6, fc7\), got \(4096, 0\)"),
-        ({"dropout": -0.1}, r"`dropout` must be a number in \[0, 1\), got -0.1"),
+        ({"input_shape": (47, 224, 3)}, r"at least 48, or both None, received \(47, 224, 3\)"),
+        ({"input_shape": (None, 224, 3)}, r"at least 48, or both None, received \(None, 224, 3\)"),
+        ({"classes": True}, "`classes` must be a positive whole number, received True"),
+        ({"units": (4096, 0)}, r"`units` must be one or two positive whole numbers \(fc6, fc7\), received \(4096, 0\)"),
+        ({"dropout": -0.1}, r"`dropout` must be a number in \[0, 1\), received -0.1"),
     ],
 )
 def test_a_wrong_argument_is_named_with_what_to_do(arguments, message):
@@ -150,10 +150,10 @@ def test_a_wrong_argument_is_named_with_what_to_do(arguments, message):
     ("arguments", "message"),
     [
         ({"weights": "imagenette"}, r"ZFNet512 has no weights 'imagenette'. Did you mean 'imagenet'\?"),
-        ({"weights": "imagenet", "classes": 10}, "tell 1000 classes apart, got classes=10"),
-        ({"weights": "imagenet", "units": 4096}, r"have units=\(4096, 1024\), got units=\(4096, 4096\)"),
+        ({"weights": "imagenet", "classes": 10}, "are for 1000 classes, received classes=10"),
+        ({"weights": "imagenet", "units": 4096}, r"have units=\(4096, 1024\), received units=\(4096, 4096\)"),
         ({"weights": "imagenet", "input_shape": (256, 256, 3)}, r"from 219 to 250 fit"),
-        ({"input_shape": (58, 224, 3)}, r"at least 59, got \(58, 224, 3\)"),
+        ({"input_shape": (58, 224, 3)}, r"at least 59, received \(58, 224, 3\)"),
     ],
 )
 def test_a_wrong_argument_of_zfnet512_is_named_with_what_to_do(arguments, message):

@@ -1,15 +1,18 @@
 """Convert a published weights file to arrays by our layer names, in Keras's layout."""
 
 import hashlib
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
 from models.convert import layout, onnx_file, torch_file
-from models.convert.tables import NETWORKS
+from models.convert.tables import NETWORKS, Network
 from models.loading import weight_files
-from models.loading.stored import plain
+from models.loading.stored import Stored, plain
 
 _TORCH_BEGINS = (b"PK", b"\x80")  # a zip archive since PyTorch 1.6, a pickle before
 _POINTER_BEGINS = b"version https://git-lfs"
@@ -26,11 +29,11 @@ class Converted(NamedTuple):
     """
 
     network: str
-    arrays: dict
+    arrays: dict[str, np.ndarray]
     sha256: str
 
 
-def convert(path, network=None):
+def convert(path: str | os.PathLike, network: str | None = None) -> Converted:
     """Read and convert a published weights file.
 
     Args:
@@ -49,7 +52,7 @@ def convert(path, network=None):
         raise ValueError(f"There is no network {network!r} to convert: expected one of {', '.join(NETWORKS)}.")
     sha256 = hashlib.sha256()
     if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
-        raise ValueError(f"The weights file '{path}' is no regular file.")
+        raise ValueError(f"The weights file '{path}' is not a regular file.")
     try:
         with open(path, "rb") as file:
             beginning = file.read(64)
@@ -60,9 +63,9 @@ def convert(path, network=None):
         raise ValueError(f"The weights file '{path}' cannot be read: {error.strerror}.") from error
     if beginning.startswith(_POINTER_BEGINS):
         raise ValueError(
-            f"'{path}' is a Git LFS pointer of a few lines, not the file that it points to. Fetch the file itself."
+            f"'{path}' is a Git LFS pointer instead of the file itself. Download the file to which it points."
         )
-    reader = torch_file if beginning.startswith(_TORCH_BEGINS) else onnx_file
+    reader: ModuleType = torch_file if beginning.startswith(_TORCH_BEGINS) else onnx_file
     tensors, order = reader.read(Path(path))
     network = network or _recognised(path, tensors)
     if order is not None and order != NETWORKS[network].order:
@@ -73,7 +76,7 @@ def convert(path, network=None):
     return Converted(network, _arrays(path, tensors, NETWORKS[network]), sha256.hexdigest())
 
 
-def save(converted, path, dtype="float32"):
+def save(converted: Converted, path: str | os.PathLike, dtype: str = "float32") -> None:
     """Write converted weights atomically as `.npz`, with a comment on their origin.
 
     Args:
@@ -90,53 +93,58 @@ def save(converted, path, dtype="float32"):
     weight_files.write(converted.arrays, path, dtype, source=converted.network, compress=False, note=note)
 
 
-def note_of(network, sha256):
+def note_of(network: str, sha256: str) -> str:
     """The comment that `save` writes into its file."""
     return f"{network} converted from sha256:{sha256}"
 
 
-def require_reader(file_name):
+def require_reader(file_name: str) -> None:
     """Check that the package that reads a file of this name is installed, before the file is downloaded.
 
     Raises:
         ImportError: If it is not; the message says how to install it.
     """
-    (onnx_file if file_name.endswith(".onnx") else torch_file).require()
+    reader: ModuleType = onnx_file if file_name.endswith(".onnx") else torch_file
+    reader.require()
 
 
-def _recognised(path, tensors):
+def _recognised(path: str | os.PathLike, tensors: Mapping[str, Stored]) -> str:
+    """Name of the network whose first kernel a file contains."""
     for name, network in NETWORKS.items():
         in_file, shape = network.kernels["conv1"]
         kernel = tensors.get(network.names[0].format(in_file))
         if kernel is not None and kernel.shape == shape:
             return name
     raise ValueError(
-        f"'{path}' holds none of the networks that can be converted: expected the first kernel of "
+        f"'{path}' does not hold any of the networks that can be converted: expected the first kernel of "
         + ", ".join(_described(network) for network in NETWORKS.values())
         + f"; it holds {_contents(tensors)}."
     )
 
 
-def _words(order):
+def _words(order: Sequence[str]) -> str:
     return " ".join(order[:20]) + (" and more" if len(order) > 20 else "")
 
 
-def _described(network):
+def _described(network: Network) -> str:
     in_file, shape = network.kernels["conv1"]
     return f"{network.title} ('{network.names[0].format(in_file)}' {shape})"
 
 
-def _contents(tensors):
+def _contents(tensors: Mapping[str, Stored]) -> str:
     names = [f"'{plain(name)}' {_shape(stored.shape)}" for name, stored in tensors.items()]
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "no weights"
 
 
-def _shape(shape):
-    return str(shape) if len(shape) <= 8 else f"of {len(shape)} axes"
+def _shape(shape: Sequence[int]) -> str:
+    return str(shape) if len(shape) <= 8 else f"({len(shape)} axes)"
 
 
-def _arrays(path, tensors, network):
-    sizes, arrays, flattened = {}, {}, False
+def _arrays(path: str | os.PathLike, tensors: Mapping[str, Stored], network: Network) -> dict[str, np.ndarray]:
+    """The weights of a network by our names, in Keras's layout."""
+    sizes: dict[str, int] = {}
+    arrays: dict[str, np.ndarray] = {}
+    flattened = False
     for layer, (in_file, expected) in network.kernels.items():
         kernel_name, bias_name = (name.format(in_file) for name in network.names)
         kernel = _tensor(path, tensors, kernel_name, layer, expected, sizes)
@@ -151,12 +159,19 @@ def _arrays(path, tensors, network):
     return arrays
 
 
-def _tensor(path, tensors, name, layer, expected, sizes):
+def _tensor(
+    path: str | os.PathLike,
+    tensors: Mapping[str, Stored],
+    name: str,
+    layer: str,
+    expected: Sequence[int | str],
+    sizes: dict[str, int],
+) -> np.ndarray:
     """One tensor as float32, checked; sizes that vary between files are added to `sizes`."""
     if name not in tensors:
         raise ValueError(f"'{path}' has no tensor '{name}', the weights of {layer}; it holds {_contents(tensors)}.")
     stored = tensors[name]
-    expected = tuple(sizes.get(size, size) for size in expected)
+    expected = tuple(sizes.get(size, size) if isinstance(size, str) else size for size in expected)
     fits = len(stored.shape) == len(expected) and all(
         length == size if isinstance(size, int) else length > 0
         for length, size in zip(stored.shape, expected, strict=True)
@@ -165,7 +180,7 @@ def _tensor(path, tensors, name, layer, expected, sizes):
         described = ", ".join(map(str, expected))
         raise ValueError(
             f"'{path}' does not fit: '{name}', the weights of {layer}, should be of shape ({described}), "
-            f"got {_shape(stored.shape)}."
+            f"received {_shape(stored.shape)}."
         )
     sizes.update({size: length for length, size in zip(stored.shape, expected, strict=True) if isinstance(size, str)})
     try:

@@ -18,17 +18,17 @@ class Network(NamedTuple):
     Attributes:
         title: Name for messages.
         names: Names of a kernel and a bias, with `{}` for the layer's own name in the file.
-        kernels: `{our layer: (its name in the file, shape of its kernel there)}`, from the input up.
+        kernels: `{name of our layer: (its name in the file, shape of its kernel there)}`, from the input up.
         grid: `(channels, rows, columns)` of the maps that are flattened, in this order, before the first dense layer.
         order: Its normalisations and poolings, from the input up, by their names in ONNX. CaffeNet has the names and
             shapes of AlexNet, and differs in this order only.
     """
 
     title: str
-    names: tuple
-    kernels: dict
-    grid: tuple
-    order: tuple
+    names: tuple[str, str]
+    kernels: dict[str, tuple[str, tuple[int | str, ...]]]
+    grid: tuple[int, int, int]
+    order: tuple[str, ...]
 
 
 NORMALISED_FIRST = ("LRN", "MaxPool", "LRN", "MaxPool", "MaxPool")

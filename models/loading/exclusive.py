@@ -2,8 +2,10 @@
 
 import contextlib
 import errno
+import os
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -12,7 +14,7 @@ _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 
 
 @contextlib.contextmanager
-def exclusive(path, notice):
+def exclusive(path: str | os.PathLike, notice: str) -> Iterator[None]:
     """Context manager that waits until no other process or thread is in such a block with this path.
 
     The lock belongs to the operating system and is released if the process is killed; the file only names it. On a
@@ -36,7 +38,10 @@ def exclusive(path, notice):
     except (OSError, NotImplementedError) as error:  # filelock raises the second on some file systems without locks
         if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
             raise
-        warnings.warn(f"The file system of '{path}' has no locks: let one process at a time write there.", stacklevel=3)
+        warnings.warn(
+            f"The file system of '{path}' does not support locks. Only one process at a time must write there.",
+            stacklevel=3,
+        )
     try:
         yield
     finally:

@@ -1,26 +1,35 @@
 """Read weights from an HDF5 file of Keras 3. Only data inside the file are read."""
 
+from __future__ import annotations
+
 import contextlib
 import functools
+import io
 import mmap
 import os
 import struct
 import zlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from models.loading.stored import Stored
 
+if TYPE_CHECKING:
+    import h5py
+
 _DEFLATE, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000  # HDF5 would load plugins for other filters
+_DAMAGED_STRINGS = "its strings are damaged"
 _DEPTH = 40  # of nested groups; hard links may form cycles
 
 
 @contextlib.contextmanager
-def arrays(file):
+def arrays(file: str | os.PathLike | io.BytesIO) -> Iterator[dict[str, list[Stored]]]:
     """Open a `.weights.h5` file.
 
     Args:
-        file: A path, or a binary file.
+        file: A path, or an `io.BytesIO`.
 
     Yields:
         `{layer: [Stored, ...]}`, each layer's weights in its own order. They can be read inside the block. Arrays that
@@ -38,7 +47,7 @@ def arrays(file):
         yield by_layer(*groups(root))
 
 
-def check(file) -> None:
+def check(file: str | os.PathLike | io.BytesIO) -> None:
     """Check the string heaps of an HDF5 file, whose wrong lengths can cause an infinite loop in HDF5.
 
     Strings are stored in collections: a header of 16 bytes with the size of the whole, then the strings in sequence,
@@ -58,30 +67,31 @@ def check(file) -> None:
             content = b"" if empty else stack.enter_context(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
         else:
             content = file.getvalue()
-        _check_texts(content)
+        _check_strings(content)
 
 
-def _check_texts(content):
+def _check_strings(content: bytes | mmap.mmap) -> None:
+    """Check the lengths of all strings in the heaps."""
     sizes = content[9:11] if content[8:9] in (b"\2", b"\3") else content[13:15]
     if content[:8] != b"\x89HDF\r\n\x1a\n" or sizes != b"\x08\x08":
-        raise ValueError("it is no HDF5 file as Keras writes them")
+        raise ValueError("it is not an HDF5 file of the kind that Keras writes")
     begin = content.find(b"GCOL\1\0\0\0")
     while begin >= 0:
         size = int.from_bytes(content[begin + 8 : begin + 16], "little")
         at, end = begin + 16, begin + size
         if end > len(content):
-            raise ValueError("its texts are damaged")
+            raise ValueError(_DAMAGED_STRINGS)
         while at + 16 <= end:
             number, length = struct.unpack("<H6xQ", content[at : at + 16])
             step = 16 + (length + 7) // 8 * 8 if number else length
             if step < 16 or at + step > end:
-                raise ValueError("its texts are damaged")
+                raise ValueError(_DAMAGED_STRINGS)
             at += step
         _check_references(content, begin, size)
         begin = content.find(b"GCOL\1\0\0\0", begin + 8)
 
 
-def _check_references(content, begin, size):
+def _check_references(content: bytes | mmap.mmap, begin: int, size: int) -> None:
     """Check the lengths in references to strings: HDF5 allocates that much memory before it checks them."""
     address = begin.to_bytes(8, "little")
     at = content.find(address)
@@ -90,11 +100,11 @@ def _check_references(content, begin, size):
         number = int.from_bytes(content[at + 8 : at + 12], "little")
         is_layout = length >> 16 == 0x0304  # a virtual dataset, rejected later by name; else at most 51 MB
         if length > max(size, 2**20) and 0 < number < size // 16 and not is_layout:
-            raise ValueError("its texts are damaged")
+            raise ValueError(_DAMAGED_STRINGS)
         at = content.find(address, at + 8)
 
 
-def groups(root):
+def groups(root: h5py.File) -> tuple[dict[str, list[Stored]], dict[str, str]]:
     """The groups of weights in a file, `{path: [Stored, ...]}`, with a second dict `{path: name of the layer}`.
 
     Raises:
@@ -102,115 +112,126 @@ def groups(root):
     """
     import h5py
 
-    weights, names = {}, {}
-    seen, todo = set(), [("", root)]
+    weights: dict[str, list[Stored]] = {}
+    names: dict[str, str] = {}
+    visited: set[int] = set()
+    todo: list[tuple[str, Any]] = [("", root)]
     while todo:
         path, group = todo.pop()
         address = h5py.h5o.get_info(group.id).addr
-        if address in seen:
+        if address in visited:
             continue
-        seen.add(address)
+        visited.add(address)
         members = {key: _member(group, key, f"{path}/{key}".strip("/")) for key in group}
         if path.rpartition("/")[2] == "vars":
-            found = {key: member for key, member in members.items() if isinstance(member, h5py.Dataset)}
-            weights[path] = [_stored(f"{path}/{key}", found[key]) for key in _ordered(path, found)]
+            datasets = {key: member for key, member in members.items() if isinstance(member, h5py.Dataset)}
+            weights[path] = [_stored(f"{path}/{key}", datasets[key]) for key in _ordered(datasets)]
             name = group.attrs.get("name")
             if isinstance(name, str):
                 names[path] = name
         below = [(f"{path}/{key}".strip("/"), member) for key, member in members.items() if _is_group(member)]
         if below and path.count("/") >= _DEPTH:
-            raise ValueError(f"its groups lie more than {_DEPTH} deep in each other")
+            raise ValueError(f"its groups are nested more than {_DEPTH} levels deep")
         todo += reversed(below)
     return weights, names
 
 
-def by_layer(weights, names):
+def by_layer(weights: Mapping[str, list[Stored]], names: Mapping[str, str]) -> dict[str, list[Stored]]:
     """Weights by layer name, from the results of `groups`; state of optimizer, metrics and random seeds is left out."""
     inside = [path for path in weights if path.startswith("layers/")]  # others belong to optimizer and metrics
-    layers = {}
+    layers: dict[str, list[Stored]] = {}
     for path in inside or weights:
         if path not in names or not weights[path] or "seed_generator" in path:
             continue
         if names[path] in layers:
-            raise ValueError(f"it holds two layers '{names[path]}', and which of them counts is unknown")
+            raise ValueError(f"it holds two layers named '{names[path]}'. Rename one of them")
         layers[names[path]] = weights[path]
     return layers
 
 
-def _member(group, key, path):
+def _member(group: h5py.Group, key: str, path: str) -> h5py.Group | h5py.Dataset:
+    """A member of a group, unless it is a link."""
     import h5py
 
     link = group.get(key, getlink=True)
     if isinstance(link, h5py.ExternalLink):
         raise ValueError(f"its '{path}' is a link to the file '{link.filename}'. Other files are never read")
     if not isinstance(link, h5py.HardLink):
-        raise ValueError(f"its '{path}' is a link to another place, which Keras never writes")
+        raise ValueError(f"its '{path}' is a link, which Keras never writes")
     return group[key]
 
 
-def _is_group(member):
+def _is_group(member: object) -> bool:
     import h5py
 
     return isinstance(member, h5py.Group)
 
 
-def _ordered(path, found):
-    """Weights of a layer, in Keras's numbering; layers that name their weights themselves keep the file's order."""
-    numbers = [str(order) for order in range(len(found))]
-    return numbers if set(numbers) == set(found) else list(found)
+def _ordered(datasets: Mapping[str, h5py.Dataset]) -> list[str]:
+    """Keys of a layer's weights in Keras's numbering; layers that name their weights keep the file's order."""
+    numbers = [str(order) for order in range(len(datasets))]
+    return numbers if set(numbers) == set(datasets) else list(datasets)
 
 
-def _stored(name, dataset):
+def _stored(name: str, dataset: h5py.Dataset) -> Stored:
     """The declared properties of a dataset, if all its data are in this file and readable without plugins."""
     import h5py
 
     plan = dataset.id.get_create_plist()
     if plan.get_layout() == h5py.h5d.VIRTUAL:
-        raise ValueError(f"its '{name}' is put together from other files. Other files are never read")
+        raise ValueError(f"its '{name}' consists of data in other files. Other files are never read")
     if plan.get_external_count():
         other = plan.get_external(0)[0].decode(errors="replace")
-        raise ValueError(f"its '{name}' lies in the file '{other}'. Other files are never read")
+        raise ValueError(f"its '{name}' is stored in the file '{other}'. Other files are never read")
     filters = [plan.get_filter(number)[0] for number in range(plan.get_nfilters())]
     unknown = set(filters) - {_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF}
     if unknown or filters.count(_DEFLATE) + filters.count(_LZF) > 1:
         raise ValueError(
-            f"its '{name}' is packed with the HDF5 filters {filters}: expected none, gzip or lzf. Save it with Keras"
+            f"its '{name}' has the HDF5 filters {filters}: expected none, gzip or lzf. Save the model with Keras"
         )
     if dataset.shape is None:
         raise ValueError(f"its '{name}' is empty")
     dtype = dataset.dtype
     if dataset.attrs.get("dtype") == "bfloat16" and dtype.itemsize == 2:
         dtype = _bfloat16()
-    stored = Stored(name, dataset.shape, dtype, dataset.id.get_storage_size(), lambda: None)
+    stored = Stored(
+        name=name,
+        shape=dataset.shape,
+        dtype=dtype,
+        on_disk=dataset.id.get_storage_size(),
+        read=functools.partial(_read, dataset, dtype, _DEFLATE in filters),
+    )
     if dataset.chunks and np.prod(dataset.chunks, dtype=object) * dtype.itemsize > max(stored.nbytes, 2**20):
-        raise ValueError(f"its '{name}' of shape {dataset.shape} lies in pieces of {dataset.chunks}, which are larger")
-    return stored._replace(read=functools.partial(_read, dataset, dtype, _DEFLATE in filters))
+        raise ValueError(f"its '{name}' of shape {dataset.shape} has larger chunks, of shape {dataset.chunks}")
+    return stored
 
 
-def _read(dataset, dtype, is_deflated):
+def _read(dataset: h5py.Dataset, dtype: np.dtype, is_deflated: bool) -> np.ndarray:
     if dtype.hasobject:
-        raise ValueError(f"its '{dataset.name}' holds texts or references, no numbers")
+        raise ValueError(f"its '{dataset.name}' holds strings or references instead of numbers")
     if is_deflated:
-        _check_pieces(dataset)
+        _check_chunks(dataset)
     array = np.empty(dataset.shape, dataset.dtype)
     if array.size:
         dataset.read_direct(array)
     return array if array.dtype == dtype else array.view(dtype)
 
 
-def _check_pieces(dataset):
+def _check_chunks(dataset: h5py.Dataset) -> None:
     """Check that no chunk decompresses to more than its size, since HDF5 does not limit it."""
     expected = int(np.prod(dataset.chunks, dtype=object)) * dataset.dtype.itemsize
     for number in range(dataset.id.get_num_chunks()):
-        place = dataset.id.get_chunk_info(number)
-        if place.size > 2 * expected + 2**16:
-            raise ValueError(f"a piece of its '{dataset.name}' takes {place.size:,} bytes, more than it holds")
-        piece = dataset.id.read_direct_chunk(place.chunk_offset)[1]
-        if place.filter_mask == 0 and len(zlib.decompressobj().decompress(piece, expected + 64)) > expected + 4:
-            raise ValueError(f"a piece of its '{dataset.name}' inflates to more than its {expected:,} bytes")
+        info = dataset.id.get_chunk_info(number)
+        if info.size > 2 * expected + 2**16:
+            raise ValueError(
+                f"a chunk of its '{dataset.name}' has {info.size:,} bytes in the file, and {expected:,} in memory"
+            )
+        chunk = dataset.id.read_direct_chunk(info.chunk_offset)[1]
+        if info.filter_mask == 0 and len(zlib.decompressobj().decompress(chunk, expected + 64)) > expected + 4:
+            raise ValueError(f"a chunk of its '{dataset.name}' decompresses to more than its {expected:,} bytes")
 
 
-def _bfloat16():
+def _bfloat16() -> np.dtype:
     import ml_dtypes
 
     return np.dtype(ml_dtypes.bfloat16)

@@ -27,12 +27,12 @@ class Source(NamedTuple):
     """
 
     file: str
-    urls: tuple
+    urls: tuple[str, ...]
     size: int
     sha256: str
 
 
-def _model_zoo(path):
+def _model_zoo(path: str) -> tuple[str, ...]:
     """Addresses of a file of the ONNX Model Zoo at Hugging Face; GitHub was to end its downloads in July 2025."""
     return (
         f"https://huggingface.co/onnxmodelzoo/legacy_models/resolve/main/validated/vision/classification/{path}",
@@ -62,7 +62,7 @@ SOURCES = {
 }
 
 
-def imagenet_weights(network, source=None, progress=True):
+def imagenet_weights(network: str, source: Source | None = None, progress: bool = True) -> Path:
     """The file of ImageNet weights for a network: cached, or downloaded and converted.
 
     A cached file needs neither network nor `onnx` or `torch`. The data of an interrupted download are kept, and the
@@ -88,42 +88,43 @@ def imagenet_weights(network, source=None, progress=True):
     source = source or SOURCES[network]
     folder = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
     path = folder / f"deconvnet_{network}_imagenet.npz"
-    if _is_whole(path, network, source):
+    if _is_complete(path, network, source):
         return path
     convert.require_reader(source.file)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        notice = f"Another process is fetching {source.file}; waiting for it."
+        notice = f"Another process is downloading {source.file}; waiting for it."
         with exclusive(path.with_name(f"{path.name}.lock"), notice):
-            if not _is_whole(path, network, source):
-                _make(path, network, source, progress)
+            if not _is_complete(path, network, source):
+                _download(path, network, source, progress)
     except ConnectionError as error:
         raise ConnectionError(f"{error} {_by_hand(path, source)}") from error
     except OSError as error:
         reason = error.strerror or (os.strerror(error.errno) if error.errno else error)
         raise OSError(
             f"The ImageNet weights of {network} cannot be written to '{error.filename or folder}': {reason}. "
-            "Make room, or set the environment variable KERAS_HOME to another folder."
+            "Free disk space, or set the environment variable KERAS_HOME to another folder."
         ) from error
     except ValueError as error:
         raise ValueError(f"{error} {_by_hand(path, source)}") from error
     return path
 
 
-def _make(path, network, source, progress):
+def _download(path: Path, network: str, source: Source, progress: bool) -> None:
+    """Download and convert the weights, if there is enough disk space for both files."""
     download = path.with_name(f"{source.file}.partial")
-    have = download.stat().st_size if download.exists() else 0
-    needed = source.size - have + source.size  # the converted file is about as large
+    present = download.stat().st_size if download.exists() else 0
+    needed = source.size - present + source.size  # the converted file is about as large
     free = shutil.disk_usage(path.parent).free
     if free < needed:
-        room = f"{needed / 2**20:,.0f} MiB are needed, {free / 2**20:,.0f} MiB are free"
-        raise OSError(errno.ENOSPC, f"the disk is too full: {room}")
+        space = f"{needed / 2**20:,.0f} MiB are needed, {free / 2**20:,.0f} MiB are free"
+        raise OSError(errno.ENOSPC, f"the disk is too full: {space}")
     fetch(source.urls, download, source.size, source.sha256, progress)
     convert.save(convert.convert(download, network), path)
     download.unlink()
 
 
-def _is_whole(path, network, source):
+def _is_complete(path: Path, network: str, source: Source) -> bool:
     """Whether a file was converted from this source and is complete."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -133,8 +134,9 @@ def _is_whole(path, network, source):
         return False
 
 
-def _by_hand(path, source):
+def _by_hand(path: Path, source: Source) -> str:
+    """How to obtain the weights without the download."""
     return (
-        f"Without it: fetch {source.file} ({source.size:,} bytes) by other means, and run "
+        f"Alternatively download {source.file} ({source.size:,} bytes) by other means, and run "
         f"python scripts/convert_weights.py {source.file} '{path}'"
     )

@@ -43,10 +43,10 @@ def check_expansion(name: str, nbytes: int, on_disk: int) -> None:
     """Reject arrays far larger than their data in the file, where their size is not limited otherwise.
 
     Raises:
-        ValueError: If it is larger than `SMALL` and more than `EXPANSION` times its size in the file.
+        ValueError: If the array is larger than `SMALL` and more than `EXPANSION` times its size in the file.
     """
     if nbytes > max(SMALL, EXPANSION * on_disk):
         raise ValueError(
             f"{name} would take {nbytes / 2**20:,.0f} MiB and is stored in {on_disk / 2**20:,.2f} MiB: more than "
-            f"{EXPANSION} times as much, which no trained weights are. Save it without compression if it is right"
+            f"{EXPANSION} times as much, which trained weights never are. If it is correct, save it without compression"
         )

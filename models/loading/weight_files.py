@@ -4,22 +4,27 @@ The `.npz` format is a NumPy archive with one array per weight, named `layer/wei
 float16 halves its size, without loss of accuracy for LeNet-5.
 """
 
+from __future__ import annotations
+
 import contextlib
 import difflib
 import os
 import zipfile
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import DTypeLike
 
 from models.loading import h5_weights, keras_file, npz_weights
 from models.loading.atomic_files import replacing
-from models.loading.stored import check_expansion, plain
+from models.loading.stored import Stored, check_expansion, plain
 
 SUFFIXES = (".npz", ".keras", ".weights.h5")
 
 
-def save(model, path, dtype="float16"):
+def save(model: keras.Model, path: str | os.PathLike, dtype: DTypeLike = "float16") -> None:
     """Write the weights of a model as `.npz`.
 
     Args:
@@ -38,7 +43,14 @@ def save(model, path, dtype="float16"):
     write(arrays, path, dtype, source=model.name)
 
 
-def write(arrays, path, dtype="float16", source="the network", compress=True, note=""):
+def write(
+    arrays: Mapping[str, np.ndarray],
+    path: str | os.PathLike,
+    dtype: DTypeLike = "float16",
+    source: str = "the network",
+    compress: bool = True,
+    note: str = "",
+) -> None:
     """Write arrays as `.npz`, atomically.
 
     Args:
@@ -53,22 +65,22 @@ def write(arrays, path, dtype="float16", source="the network", compress=True, no
         ValueError: If a weight is not finite in this dtype. Nothing is written then.
         OSError: If the file cannot be written.
     """
-    arrays = {name: _cast(array, dtype) for name, array in arrays.items()}
-    for name, array in arrays.items():
+    converted: dict[str, Any] = {name: _cast(array, dtype) for name, array in arrays.items()}
+    for name, array in converted.items():
         if not np.isfinite(array).all():
             raise ValueError(
-                f"The weights '{name}' of '{source}' are not all finite numbers in {dtype}, and cannot be saved. "
-                "Train with a lower learning rate, or save as a wider dtype."
+                f"The weights '{name}' of '{source}' are not all finite numbers in {dtype} and cannot be saved. "
+                "Train with a lower learning rate, or save with a wider dtype."
             )
     with replacing(path) as partial:
         with open(partial, "wb") as file:
-            (np.savez_compressed if compress else np.savez)(file, **arrays)
+            (np.savez_compressed if compress else np.savez)(file, **converted)
         if note:
             with zipfile.ZipFile(partial, "a") as archive:
                 archive.comment = note.encode()
 
 
-def load(model, path, beside=()):
+def load(model: keras.Model, path: str | os.PathLike, beside: Collection[str] = ()) -> None:
     """Load the weights of a model from a file, layer by layer, by name.
 
     Names, shapes and dtypes are compared before values are read, so that a file takes no more memory than the model.
@@ -84,13 +96,14 @@ def load(model, path, beside=()):
             another shape, not of real numbers, or with a value that is not finite in the model's dtype.
     """
     expected = {layer.name: layer.weights for layer in model.layers if layer.weights}
-    with _opened(path) as found:
-        _check_layers(model, path, found, expected, beside)
+    with _opened(path) as in_file:
+        _check_layers(model, path, in_file, expected, beside)
         for layer, weights in expected.items():
-            _check_stored(model, path, layer, found[layer], weights)
+            _check_stored(model, path, layer, in_file[layer], weights)
         values = {
             layer: [
-                _values(path, layer, stored, weight.dtype) for weight, stored in zip(weights, found[layer], strict=True)
+                _values(path, layer, stored, weight.dtype)
+                for weight, stored in zip(weights, in_file[layer], strict=True)
             ]
             for layer, weights in expected.items()
         }
@@ -99,7 +112,7 @@ def load(model, path, beside=()):
             weight.assign(array)
 
 
-def outputs(path):
+def outputs(path: str | os.PathLike) -> dict[str, int]:
     """Number of outputs of each layer in a weights file: the last axis of its kernel. No values are read.
 
     Args:
@@ -111,49 +124,58 @@ def outputs(path):
     Raises:
         ValueError: If the file is missing, cannot be read, or declares weights far larger than itself.
     """
-    with _opened(path) as found:
+    with _opened(path) as in_file:
         with _reading(path):
-            for stored in (stored for weights in found.values() for stored in weights):
+            for stored in (stored for weights in in_file.values() for stored in weights):
                 check_expansion(f"its weight '{stored.name}'", stored.nbytes, stored.on_disk)
-        return {layer: int(weights[0].shape[-1]) for layer, weights in found.items() if weights[0].shape}
+        return {layer: int(weights[0].shape[-1]) for layer, weights in in_file.items() if weights[0].shape}
 
 
-def _check_layers(model, path, found, expected, beside):
-    missing = [layer for layer in expected if layer not in found]
-    surplus = [layer for layer in found if layer not in expected and layer not in beside]
+def _check_layers(
+    model: keras.Model,
+    path: str | os.PathLike,
+    in_file: Mapping[str, list[Stored]],
+    expected: Mapping[str, list],
+    beside: Collection[str],
+) -> None:
+    """Check that the layers of a file are those of the model, except for those in `beside`."""
+    missing = [layer for layer in expected if layer not in in_file]
+    surplus = [layer for layer in in_file if layer not in expected and layer not in beside]
     if not missing and not surplus:
         return
-    what = f"has no weights for {_some(missing)}" if missing else f"has weights for {_some(surplus)} too"
-    near = difflib.get_close_matches(missing[0], surplus, n=1) if missing else ()
-    hint = f" Is its '{plain(near[0])}' the model's '{missing[0]}'? Rename it then." if near else ""
+    fault = f"has no weights for {_enumerated(missing)}" if missing else f"has weights for {_enumerated(surplus)} too"
+    similar = difflib.get_close_matches(missing[0], surplus, n=1) if missing else ()
+    hint = f" If its '{plain(similar[0])}' is the model's '{missing[0]}', rename it." if similar else ""
     raise ValueError(
-        f"The weights file '{path}' does not fit '{model.name}': it {what}. "
-        f"The file holds {_some(found)}; the model needs {_some(expected)}.{hint}"
+        f"The weights file '{path}' does not fit '{model.name}': it {fault}. "
+        f"The file holds {_enumerated(in_file)}; the model needs {_enumerated(expected)}.{hint}"
     )
 
 
-def _check_stored(model, path, layer, found, weights):
+def _check_stored(
+    model: keras.Model, path: str | os.PathLike, layer: str, in_file: list[Stored], weights: Sequence[keras.Variable]
+) -> None:
     """Check the declared shapes and dtypes."""
-    got = [stored.shape for stored in found]
-    want = [tuple(weight.shape) for weight in weights]
-    if got != want:
+    received = [stored.shape for stored in in_file]
+    expected = [tuple(weight.shape) for weight in weights]
+    if received != expected:
         raise ValueError(
             f"The weights file '{path}' does not fit layer '{layer}' of '{model.name}': "
-            f"expected shapes {_listed(want)}, got {_listed(got)}."
+            f"expected shapes {_shapes(expected)}, received {_shapes(received)}."
         )
-    for stored in found:
+    for stored in in_file:
         if stored.dtype.kind not in "fiu" and stored.dtype.name != "bfloat16":
             raise ValueError(
                 f"The weights file '{path}' has no real numbers in layer '{layer}': expected a type like float32, "
-                f"got {stored.dtype}.{_lost(stored.dtype)}"
+                f"received {stored.dtype}.{_bfloat16_hint(stored.dtype)}"
             )
 
 
-def _lost(dtype):
-    return " NumPy saves bfloat16 like this and forgets its name; save float32 instead." if dtype == "V2" else ""
+def _bfloat16_hint(dtype: np.dtype) -> str:
+    return " NumPy saves bfloat16 as this type; save float32 instead." if dtype == "V2" else ""
 
 
-def _values(path, layer, stored, dtype):
+def _values(path: str | os.PathLike, layer: str, stored: Stored, dtype: str) -> np.ndarray:
     """The values of one weight in the model's dtype."""
     with _reading(path):
         array = _cast(stored.read(), dtype)
@@ -164,35 +186,35 @@ def _values(path, layer, stored, dtype):
     return array
 
 
-def _cast(array, dtype):
+def _cast(array: np.ndarray, dtype: DTypeLike) -> np.ndarray:
     """The array in another dtype; overflow gives infinity, without a warning."""
     with np.errstate(over="ignore"):
         return array.astype(dtype, copy=False)
 
 
 @contextlib.contextmanager
-def _opened(path):
+def _opened(path: str | os.PathLike) -> Iterator[dict[str, list[Stored]]]:
     """Open the weights of a file, `{layer name: [Stored, ...]}`, which can be read inside the block."""
     path = str(path)
-    kinds = {".npz": npz_weights, ".keras": keras_file, ".weights.h5": h5_weights}
-    kind = next((kind for suffix, kind in kinds.items() if path.endswith(suffix)), None)
-    if kind is None:
+    readers: dict[str, Any] = {".npz": npz_weights, ".keras": keras_file, ".weights.h5": h5_weights}
+    reader = next((reader for suffix, reader in readers.items() if path.endswith(suffix)), None)
+    if reader is None:
         raise ValueError(f"'{path}' is not a weights file: expected a name that ends in {', '.join(SUFFIXES)}.")
     with contextlib.ExitStack() as stack:
         with _reading(path):
             if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
-                raise ValueError("it is no regular file")
-            found = stack.enter_context(kind.arrays(path))
-        if not found:
+                raise ValueError("it is not a regular file")
+            in_file = stack.enter_context(reader.arrays(path))
+        if not in_file:
             raise ValueError(
-                f"The weights file '{path}' holds no named layers with weights. A file of Keras 2 is loaded with "
-                "model.load_weights and saved anew with model.save_weights."
+                f"The weights file '{path}' holds no named layers with weights. Load a file of Keras 2 with "
+                "model.load_weights and save it again with model.save_weights."
             )
-        yield found
+        yield in_file
 
 
 @contextlib.contextmanager
-def _reading(path):
+def _reading(path: str | os.PathLike) -> Iterator[None]:
     """Context manager that converts errors of reading to a one-line message that names the file."""
     try:
         yield
@@ -203,10 +225,11 @@ def _reading(path):
         raise ValueError(f"The weights file '{path}' cannot be read: {reason.splitlines()[0].rstrip('.')}.") from error
 
 
-def _listed(shapes):
+def _shapes(shapes: Iterable[tuple[int, ...]]) -> str:
     return " and ".join(str(shape) for shape in shapes) or "none"
 
 
-def _some(names):
+def _enumerated(names: Iterable[str]) -> str:
+    """The first twenty names, separated by commas, and the number of others."""
     names = [plain(name) for name in names]
     return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")

@@ -1,6 +1,7 @@
 """Read zip archives from untrusted sources: they are checked before they are decompressed."""
 
 import contextlib
+import os
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ _ENCRYPTED = 0x1
 
 
 @contextlib.contextmanager
-def opened(path) -> Iterator[zipfile.ZipFile]:
+def opened(path: str | os.PathLike) -> Iterator[zipfile.ZipFile]:
     """Open an archive after a check that every member can be read.
 
     Raises:
@@ -24,7 +25,7 @@ def opened(path) -> Iterator[zipfile.ZipFile]:
     """
     with open(path, "rb") as file:
         if file.read(2) != b"PK" or not zipfile.is_zipfile(file):
-            raise ValueError(f"it is not a whole zip archive, which a {Path(path).suffix} file is")
+            raise ValueError(f"it is not a complete zip archive, as a {Path(path).suffix} file must be")
         with zipfile.ZipFile(file) as archive:
             _check_members(archive)
             yield archive
@@ -56,16 +57,19 @@ def inflated(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[IO[b
         raise ValueError(f"its member '{member.filename}' is damaged ({error or type(error).__name__})") from error
 
 
-def _check_members(archive):
+def _check_members(archive: zipfile.ZipFile) -> None:
+    """Check that no member is duplicate, encrypted, or compressed in an unsupported way."""
     for member in archive.infolist():
         if member.flag_bits & _ENCRYPTED:
-            raise ValueError(f"its member '{member.filename}' is encrypted. Save it without a password")
+            raise ValueError(f"its member '{member.filename}' is encrypted. Save the file without a password")
         if member.compress_type not in _COMPRESSIONS:
-            kind = zipfile.compressor_names.get(member.compress_type, f"unknown ({member.compress_type})")
+            kind = getattr(zipfile, "compressor_names", {}).get(
+                member.compress_type, f"unknown ({member.compress_type})"
+            )
             raise ValueError(
-                f"its member '{member.filename}' has the compression {kind}: expected none or deflate. Save it anew"
+                f"its member '{member.filename}' has the compression {kind}: expected none or deflate. Save it again"
             )
     names = Counter(archive.namelist())
     twice = [name for name, count in names.items() if count > 1]
     if twice:
-        raise ValueError(f"it holds '{twice[0]}' {names[twice[0]]} times, and which of them counts is unknown")
+        raise ValueError(f"it holds '{twice[0]}' {names[twice[0]]} times. Save the file again")

@@ -5,12 +5,19 @@ import math
 import tensorflow as tf
 
 
-def random_affine(images, seed, rotation=12.0, scale=0.1, shear=0.15, shift=2.0):
+def random_affine(
+    images: tf.Tensor,
+    seed: tf.Tensor,
+    rotation: float = 12.0,
+    scale: float = 0.1,
+    shear: float = 0.15,
+    shift: float = 2.0,
+) -> tf.Tensor:
     """Rotate, scale, shear and shift every image by random amounts, in one bilinear resampling.
 
     Each amount is drawn uniformly between minus and plus its limit; images are rotated, scaled and sheared about their
-    centre. Pixels from outside the image are 0, the background of a digit. Digits differ in slant and width between
-    writers; they are not mirrored, and not rotated so far that a 6 becomes a 9.
+    centre. Pixels from outside the image are 0, the background of a digit. The slant and width of
+    digits differ between writers. Digits are not mirrored, nor rotated so far that a 6 becomes a 9.
 
     Args:
         images: Tensor `(n, height, width, channels)`, uint8 or float.
@@ -35,10 +42,10 @@ def random_affine(images, seed, rotation=12.0, scale=0.1, shear=0.15, shift=2.0)
     centre_x, centre_y = tf.cast(width - 1, tf.float32) / 2, tf.cast(height - 1, tf.float32) / 2
     e = centre_x - a * centre_x - b * centre_y + right * shift
     f = centre_y - c * centre_x - d * centre_y + down * shift
-    nothing = tf.zeros_like(a)
+    zero = tf.zeros_like(a)
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
-        transforms=tf.stack([a, b, e, c, d, f, nothing, nothing], axis=1),
+        transforms=tf.stack([a, b, e, c, d, f, zero, zero], axis=1),
         output_shape=tf.stack([height, width]),
         fill_value=0.0,
         interpolation="BILINEAR",

@@ -1,5 +1,9 @@
 """The stream of training batches, a function of the seed and the first epoch."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+
 import tensorflow as tf
 
 CACHE_BYTES = 512 * 1024**2
@@ -7,18 +11,18 @@ CACHE_BYTES = 512 * 1024**2
 
 
 def training_batches(
-    examples,
-    size,
+    examples: tf.data.Dataset,
+    size: int,
     *,
-    batch_size,
-    epochs,
-    seed,
-    preprocess,
-    augment=None,
-    first_epoch=0,
-    shuffle_buffer=None,
-    cache_bytes=CACHE_BYTES,
-):
+    batch_size: int,
+    epochs: int,
+    seed: int,
+    preprocess: Callable[[tf.Tensor], tf.Tensor],
+    augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
+    first_epoch: int = 0,
+    shuffle_buffer: int | None = None,
+    cache_bytes: int = CACHE_BYTES,
+) -> tf.data.Dataset:
     """Shuffled, augmented, preprocessed batches of the epochs `first_epoch` to `epochs - 1`, in sequence.
 
     The order of an epoch depends on `(seed, epoch)` and the augmentation of a batch on `(seed, step)`, so the stream
@@ -41,13 +45,13 @@ def training_batches(
         `tf.data.Dataset` of `(images, labels)`.
     """
     steps = steps_per_epoch(size, batch_size)
-    examples, buffer = _kept(examples.map(lambda image, label, *_: (image, label)), size, cache_bytes)
+    examples, buffer = _cached(examples.map(lambda image, label, *_: (image, label)), size, cache_bytes)
 
-    def epoch_batches(epoch):
+    def epoch_batches(epoch: int) -> tf.data.Dataset:
         order_seed = seed * 1_000_003 + epoch
         return examples.shuffle(shuffle_buffer or buffer, order_seed, reshuffle_each_iteration=False).batch(batch_size)
 
-    def finish(step, batch):
+    def finish(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         images, labels = batch
         if augment is not None:
             images = augment(images, tf.stack([tf.constant(seed, tf.int64), step]))
@@ -60,7 +64,14 @@ def training_batches(
     return stream.map(finish, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
-def test_batches(examples, size, *, batch_size, preprocess, cache_bytes=CACHE_BYTES):
+def test_batches(
+    examples: tf.data.Dataset,
+    size: int,
+    *,
+    batch_size: int,
+    preprocess: Callable[[tf.Tensor], tf.Tensor],
+    cache_bytes: int = CACHE_BYTES,
+) -> tf.data.Dataset:
     """Preprocessed batches in the order of the dataset, cached in memory if they are small.
 
     Args:
@@ -73,20 +84,20 @@ def test_batches(examples, size, *, batch_size, preprocess, cache_bytes=CACHE_BY
     Returns:
         `tf.data.Dataset` of `(images, labels)`.
     """
-    examples, _ = _kept(examples.map(lambda image, label, *_: (image, label)), size, cache_bytes)
+    examples, _ = _cached(examples.map(lambda image, label, *_: (image, label)), size, cache_bytes)
     batches = examples.batch(batch_size)
     return batches.map(lambda images, labels: (preprocess(images), labels)).prefetch(tf.data.AUTOTUNE)
 
 
-test_batches.__test__ = False  # keeps pytest from collecting it as a test
+test_batches.__test__ = False  # type: ignore[attr-defined]  # keeps pytest from collecting it as a test
 
 
-def steps_per_epoch(size, batch_size):
+def steps_per_epoch(size: int, batch_size: int) -> int:
     """Number of batches per epoch."""
     return -(-size // batch_size)
 
 
-def _kept(examples, size, cache_bytes):
+def _cached(examples: tf.data.Dataset, size: int, cache_bytes: int) -> tuple[tf.data.Dataset, int]:
     """The examples, cached in memory if they are known to be small enough; and the number of cached examples."""
     shape, dtype = examples.element_spec[0].shape, examples.element_spec[0].dtype
     if not shape.is_fully_defined():

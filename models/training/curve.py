@@ -1,9 +1,17 @@
 """The learning curve: loss and error rate over the epochs."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def learning_curve(history, title):
+
+def learning_curve(history: Sequence[Mapping[str, float]], title: str) -> Figure:
     """Draw loss and error rate for training and test images.
 
     Args:
@@ -30,7 +38,7 @@ def learning_curve(history, title):
         for panel, values in zip(panels, (loss, error), strict=True):
             panel.plot(epochs, np.array(values), marker="o", markersize=3, color=colour, label=name)
     panels[0].set(title="Loss", ylabel="cross-entropy (nats)")
-    panels[1].set(title=f"Error rate (test, at the end: {error[-1]:.2f} %)", ylabel="wrong images (%)")
+    panels[1].set(title=f"Error rate (test, last epoch: {error[-1]:.2f} %)", ylabel="misclassified images (%)")
     for panel in panels:
         panel.set_xlabel("epoch")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))

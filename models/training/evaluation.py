@@ -1,12 +1,27 @@
 """Top-1 and top-5 accuracy with one crop and with ten."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import keras
 import numpy as np
 import tensorflow as tf
 
 from models.training.crops import CENTRE, centre_crops, ten_crops
 
 
-def accuracies(model, examples, size, side, preprocess, *, ten=True, batch_size=32, progress=lambda batches: batches):
+def accuracies(
+    model: keras.Model,
+    examples: tf.data.Dataset,
+    size: int,
+    side: int,
+    preprocess: Callable[[tf.Tensor], tf.Tensor],
+    *,
+    ten: bool = True,
+    batch_size: int = 32,
+    progress: Callable[[Iterable], Iterable] = lambda batches: batches,
+) -> dict[str, float]:
     """Top-1 and top-5 accuracy on the central crop, and on the mean probabilities of ten crops.
 
     Of classes with equal probabilities the first is taken, as by argmax.
@@ -28,19 +43,19 @@ def accuracies(model, examples, size, side, preprocess, *, ten=True, batch_size=
     images_each = max(1, batch_size // count)
 
     @tf.function(reduce_retracing=True)
-    def probabilities(images):
+    def probabilities(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         crops = ten_crops(images, side) if ten else centre_crops(images, side)
-        every = model(preprocess(tf.reshape(crops, (-1, side, side, images.shape[3]))), training=False)
-        every = tf.reshape(every, (-1, count, every.shape[-1]))
-        return every[:, centre], tf.reduce_mean(every, axis=1)
+        outputs = model(preprocess(tf.reshape(crops, (-1, side, side, images.shape[3]))), training=False)
+        outputs = tf.reshape(outputs, (-1, count, outputs.shape[-1]))
+        return outputs[:, centre], tf.reduce_mean(outputs, axis=1)
 
     names = ("top1", "top5", "ten_crop_top1", "ten_crop_top5")[: 4 if ten else 2]
-    right = dict.fromkeys(names, 0)
+    correct = dict.fromkeys(names, 0)
     batches = examples.map(lambda image, label, *_: (image, label)).batch(images_each).prefetch(2)
     for images, labels in progress(batches):
         for place, scores in enumerate(probabilities(images)[: len(names) // 2]):
             best = np.argsort(-scores.numpy(), axis=1, kind="stable")[:, :5]
             hits = best == labels.numpy()[:, None]
-            right[names[2 * place]] += int(hits[:, 0].sum())
-            right[names[2 * place + 1]] += int(hits.sum())
-    return {name: hits / size for name, hits in right.items()}
+            correct[names[2 * place]] += int(hits[:, 0].sum())
+            correct[names[2 * place + 1]] += int(hits.sum())
+    return {name: count / size for name, count in correct.items()}

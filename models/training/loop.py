@@ -1,12 +1,17 @@
 """The training loop: Keras's `fit`, with a state to resume from after every epoch."""
 
+from __future__ import annotations
+
 import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from models.training.batches import CACHE_BYTES, steps_per_epoch, training_batches
+from models.training.run_folder import RunFolder
 from models.training.state import load_state, save_state
 
 FIG4_EPOCHS = (1, 2, 5, 10, 20, 30, 40, 64)
@@ -14,10 +19,10 @@ FIG4_EPOCHS = (1, 2, 5, 10, 20, 30, 40, 64)
 
 
 class DivergedError(ValueError):
-    """The loss or a weight is not finite; the message says since when and what to do."""
+    """The loss or a weight is not finite; the message contains the step and the remedy."""
 
 
-def make_repeatable(seed):
+def make_repeatable(seed: int) -> None:
     """Seed all random generators of this process, and make every operation deterministic.
 
     This affects the whole process, so scripts should call it before they build a model, and libraries should not.
@@ -27,23 +32,23 @@ def make_repeatable(seed):
 
 
 def train(
-    model,
-    examples,
-    size,
-    test,
-    folder,
+    model: keras.Model,
+    examples: tf.data.Dataset,
+    size: int,
+    test: tf.data.Dataset | Callable[[int], tf.data.Dataset],
+    folder: RunFolder,
     *,
-    epochs,
-    batch_size,
-    seed,
-    preprocess,
-    augment=None,
-    learning_rate=None,
-    kept=None,
-    cache_bytes=CACHE_BYTES,
-    bar=False,
-    say=print,
-):
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    preprocess: Callable[[tf.Tensor], tf.Tensor],
+    augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
+    learning_rate: Callable[[list[dict[str, float]]], float] | None = None,
+    kept: Callable[[keras.Model], keras.Model] | None = None,
+    cache_bytes: int = CACHE_BYTES,
+    bar: bool = False,
+    say: Callable[[str], object] = print,
+) -> tuple[list[dict[str, float]], float]:
     """Train a compiled model, or resume an interrupted run from `folder`.
 
     After every epoch the state is written, preceded by a checkpoint at the epochs of the paper's Fig. 4. A run that is
@@ -81,16 +86,16 @@ def train(
     history, seconds = load_state(folder.state_file, model) if folder.state_file.exists() else ([], 0.0)
     if history:
         folder.write_history(history)
-        say(f"Going on after epoch {len(history)} of {epochs}.")
+        say(f"Resuming after epoch {len(history)} of {epochs}.")
     if len(history) < epochs:
-        keeper = _Keeper(
+        recorder = _Recorder(
             folder,
             history,
             seconds,
             epochs,
             test=test if callable(test) else lambda epoch: test,
             learning_rate=learning_rate,
-            kept=kept or (lambda model: model),
+            to_save=kept or (lambda model: model),
             say=None if bar else say,
         )
         model.fit(
@@ -108,15 +113,15 @@ def train(
             initial_epoch=len(history),
             epochs=epochs,
             steps_per_epoch=steps_per_epoch(size, batch_size),
-            callbacks=[keeper],
+            callbacks=[recorder],
             shuffle=False,
             verbose=1 if bar else 0,
         )
-        seconds = keeper.seconds
+        seconds = recorder.seconds
     return history, seconds
 
 
-def evaluate(model, test):
+def evaluate(model: keras.Model, test: tf.data.Dataset) -> dict[str, float]:
     """Loss and accuracy of the model, and of its weights rounded to float16, the type in which they are published.
 
     Args:
@@ -137,7 +142,7 @@ def evaluate(model, test):
     return {f"test_{name}": round(float(value), 6) for name, value in values.items()}
 
 
-def _measured(model, test):
+def _measured(model: keras.Model, test: tf.data.Dataset) -> dict[str, float]:
     """Loss and accuracy over batches, equal to `model.evaluate`, which would keep another copy of them each time."""
     sums, count = {"loss": 0.0, "accuracy": 0.0}, 0
     for images, labels in test:
@@ -148,27 +153,38 @@ def _measured(model, test):
     return {name: total / count for name, total in sums.items()}
 
 
-class _Keeper(keras.callbacks.Callback):
+class _Recorder(keras.callbacks.Callback):
     """After every epoch: evaluate, write history, checkpoint and state, and report. Stops a run that has diverged."""
 
-    def __init__(self, folder, history, seconds, epochs, *, test, learning_rate, kept, say):
+    def __init__(
+        self,
+        folder: RunFolder,
+        history: list[dict[str, float]],
+        seconds: float,
+        epochs: int,
+        *,
+        test: Callable[[int], tf.data.Dataset],
+        learning_rate: Callable[[list[dict[str, float]]], float] | None,
+        to_save: Callable[[keras.Model], keras.Model],
+        say: Callable[[str], object] | None,
+    ) -> None:
         super().__init__()
         self.folder, self.history, self.seconds, self.epochs = folder, history, seconds, epochs
-        self.test, self.learning_rate, self.kept, self.say = test, learning_rate, kept, say
+        self.test, self.learning_rate, self.to_save, self.say = test, learning_rate, to_save, say
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self.epoch, self.started = epoch, time.monotonic()
         if self.learning_rate is not None:
             self.model.optimizer.learning_rate = self.learning_rate(self.history)
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._check_finite("loss", logs["loss"], f"after {batch + 1} steps of epoch {self.epoch + 1}")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         measured = _measured(self.model, self.test(epoch))
         logs.update({f"test_{name}": measured[name] for name in ("loss", "accuracy")})  # for Keras's progress bar
-        took = time.monotonic() - self.started
-        self.seconds += took
+        duration = time.monotonic() - self.started
+        self.seconds += duration
         row = {
             "epoch": epoch + 1,
             "loss": float(logs["loss"]),
@@ -181,17 +197,17 @@ class _Keeper(keras.callbacks.Callback):
         self._check_finite("sum of the weights", sum(map(np.sum, self.model.get_weights())), f"after epoch {epoch + 1}")
         self.history.append(row)
         if epoch + 1 in FIG4_EPOCHS:
-            self.folder.save_checkpoint(self.kept(self.model), epoch + 1)
+            self.folder.save_checkpoint(self.to_save(self.model), epoch + 1)
         save_state(self.folder.state_file, self.model, self.history, self.seconds)
         self.folder.write_history(self.history)
         if self.say is not None:
             self.say(
                 f"epoch {epoch + 1:3d}/{self.epochs}  loss {row['loss']:.4f}  accuracy {row['accuracy']:7.2%}  "
-                f"test loss {row['test_loss']:.4f}  test accuracy {row['test_accuracy']:7.2%}  {took:.1f} s"
+                f"test loss {row['test_loss']:.4f}  test accuracy {row['test_accuracy']:7.2%}  {duration:.1f} s"
             )
 
-    def _check_finite(self, what, value, when):
+    def _check_finite(self, name: str, value: Any, when: str) -> None:
         if not np.isfinite(value):
             raise DivergedError(
-                f"Training has diverged: the {what} is {value} {when}. Lower the learning rate (--learning-rate)."
+                f"Training has diverged: the {name} is {value} {when}. Lower the learning rate (--learning-rate)."
             )

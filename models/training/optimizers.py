@@ -1,5 +1,10 @@
 """Stochastic gradient descent as in Caffe, with learning rates and weight decay per variable."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -21,21 +26,31 @@ class CaffeSGD(keras.optimizers.SGD):
         **kwargs: As for `keras.optimizers.SGD`.
     """
 
-    def __init__(self, *args, rates=None, decays=None, **kwargs):
+    def __init__(
+        self,
+        *args: Any,
+        rates: Mapping[str, float] | None = None,
+        decays: Mapping[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.rates, self.decays = dict(rates or {}), dict(decays or {})
 
-    def apply(self, grads, trainable_variables=None):
+    def apply(
+        self, grads: Sequence[tf.Tensor | None], trainable_variables: Sequence[keras.Variable] | None = None
+    ) -> None:
+        """Update variables with their gradients; called by Keras."""
         variables = self._trainable_variables if trainable_variables is None else list(trainable_variables)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync  # Keras adds the gradients of all replicas
 
-        def moved(grad, variable):
+        def scaled(grad: tf.Tensor | None, variable: keras.Variable) -> tf.Tensor | None:
             rate, decay = self.rates.get(variable.path, 1.0), self.decays.get(variable.path, 0.0)
             if decay and grad is not None:
                 grad = grad + decay / replicas * variable
             return grad if grad is None or rate == 1.0 else rate * grad
 
-        return super().apply(list(map(moved, grads, variables)), trainable_variables)
+        return super().apply(list(map(scaled, grads, variables)), trainable_variables)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, for serialization."""
         return {**super().get_config(), "rates": self.rates, "decays": self.decays}

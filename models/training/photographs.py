@@ -1,9 +1,12 @@
 """Training on photographs: the size of the crops in every epoch, the crops, and networks for different input sizes."""
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import re
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
 
 import keras
 import numpy as np
@@ -16,9 +19,25 @@ from models.training.crops import centre_crops, random_colours, random_crops, ra
 SIDES = {"alexnet": 227, "alexnet_owt": 224, "zfnet": 224, "zfnet512": 224}
 """Side of the usual input of each network."""
 _OPEN = {"alexnet": range(211, 243), "zfnet": range(208, 240, 2)}
-"""Networks whose last map is resampled to one grid while the side grows, and the final sides without resampling."""
+"""Networks whose last map is resampled to a fixed grid while the side grows, and the final sides that need no
+resampling."""
 _SOURCE_SIDE = 256  # of the squares from which the paper takes its crops (section 3)
 _PART = re.compile(r"([1-9][0-9]*)(?::([1-9][0-9]*))?")
+
+
+class LabelledImages(Protocol):
+    """The test images that `Plan.tests` takes, such as a `deconv.datasets.ImageSet`.
+
+    Attributes:
+        dataset: `tf.data.Dataset` of `(image, label, ...)`.
+        size: Number of images.
+    """
+
+    @property
+    def dataset(self) -> tf.data.Dataset: ...
+
+    @property
+    def size(self) -> int: ...
 
 
 class Plan(NamedTuple):
@@ -30,12 +49,12 @@ class Plan(NamedTuple):
             proportion for another.
     """
 
-    sides: tuple
+    sides: tuple[int, ...]
     source_side: int
 
     @classmethod
-    def of(cls, model, text, epochs):
-        """Read a plan.
+    def of(cls, model: str, text: str | None, epochs: int) -> Plan:
+        """Parse the value of the option `--image-size`.
 
         Args:
             model: Name of the network, a key of `SIDES`.
@@ -51,37 +70,42 @@ class Plan(NamedTuple):
                 trained with growing sides, or not up to this side.
         """
         parts = (str(SIDES[model]) if text is None else text).split(",")
-        found = [_PART.fullmatch(part) for part in parts]
-        if not all(found) or not all(part[2] for part in found[:-1]):
+        matches = [match for part in parts if (match := _PART.fullmatch(part))]
+        if len(matches) < len(parts) or not all(match[2] for match in matches[:-1]):
             raise ValueError(
-                f"--image-size must be a side in pixels or side:epochs,..., as 128:28,176:12,227; got {text!r}."
+                f"--image-size must be a side in pixels or side:epochs,..., as 128:28,176:12,227; received {text!r}."
             )
-        sides, counts = [int(part[1]) for part in found], [int(part[2]) for part in found if part[2]]
+        sides, counts = [int(match[1]) for match in matches], [int(match[2]) for match in matches if match[2]]
         if len(counts) < len(sides):
             counts.append(max(1, epochs - sum(counts)))
         if sum(counts) != epochs:
-            raise ValueError(f"--image-size {text} takes {sum(counts)} epochs, and --epochs is {epochs}.")
+            raise ValueError(f"--image-size {text} needs {sum(counts)} epochs, but --epochs is {epochs}.")
         if len(set(sides)) > 1 and model not in _OPEN:
             raise ValueError(
-                f"--image-size {text}: only {', '.join(_OPEN)} can grow in training; give {model} one side."
+                f"--image-size {text}: only {', '.join(_OPEN)} can be trained with growing sides. Give one side for "
+                f"{model}."
             )
-        if len(set(sides)) > 1 and sides[-1] not in (ends := _OPEN[model]):
+        if len(set(sides)) > 1 and sides[-1] not in (final_sides := _OPEN[model]):
             raise ValueError(
-                f"--image-size {text}: {model} can grow to {ends[0]} to {ends[-1]} pixels, got {sides[-1]} at the end."
+                f"--image-size {text}: the last side of {model} must be {final_sides[0]} to {final_sides[-1]} pixels, "
+                f"received {sides[-1]}."
             )
         each = (side for side, count in zip(sides, counts, strict=True) for _ in range(count))
         return cls(tuple(each), round(sides[-1] * _SOURCE_SIDE / SIDES[model]))
 
     @property
-    def side(self):
+    def side(self) -> int:
         """The side in the last epoch."""
         return self.sides[-1]
 
     @property
-    def grows(self):
+    def grows(self) -> bool:
+        """Whether the side changes during training."""
         return len(set(self.sides)) > 1
 
-    def augmentation(self, recipe, steps):
+    def augmentation(
+        self, recipe: Literal["paper", "modern"], steps: int
+    ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
         """Function of `(images, (seed, step))` that crops a batch for its epoch.
 
         `"paper"` takes crops of the final side at random positions and mirrors half of them; `"modern"` takes random
@@ -96,7 +120,7 @@ class Plan(NamedTuple):
         """
         sides = tf.constant(self.sides)
 
-        def crop(images, seed):
+        def crop(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
             side = tf.gather(sides, tf.cast(seed[1] // steps, tf.int32))
             if recipe == "paper":
                 return random_crops(images, seed, side, of=self.side)
@@ -104,11 +128,22 @@ class Plan(NamedTuple):
 
         return crop
 
-    def tests(self, test_set, preprocess, cache_bytes):
-        """Function from an epoch to the test dataset, central crops at the epoch's side."""
+    def tests(
+        self, test_set: LabelledImages, preprocess: Callable[[tf.Tensor], tf.Tensor], cache_bytes: int
+    ) -> Callable[[int], tf.data.Dataset]:
+        """Function from an epoch to the test dataset, central crops at the epoch's side.
+
+        Args:
+            test_set: The test images, in squares of `source_side`.
+            preprocess: Function from pixels to inputs of the model.
+            cache_bytes: See `models.training.batches.training_batches`.
+
+        Returns:
+            Function from an epoch, counted from 0, to a batched, preprocessed `tf.data.Dataset`.
+        """
 
         @functools.lru_cache(maxsize=1)  # sides do not recur, and each caches images in memory
-        def at(side):
+        def at(side: int) -> tf.data.Dataset:
             return test_batches(
                 test_set.dataset,
                 test_set.size,
@@ -120,10 +155,27 @@ class Plan(NamedTuple):
         return lambda epoch: at(self.sides[epoch])
 
 
-def network(build, side, dtype, *, without=None, resize=None, **arguments):
-    """A new network for one side, or for any side if `side` is None, that computes in `dtype`.
+def network(
+    build: Callable[..., keras.Model],
+    side: int | None,
+    dtype: str,
+    *,
+    without: Sequence[str] | None = None,
+    resize: dict[str, int] | None = None,
+    **arguments: Any,
+) -> keras.Model:
+    """Build a new network that computes in `dtype`.
 
-    Layers `without` are left out and those in `resize` get another size, see `models.ablation.altered`.
+    Args:
+        build: Function of the network, such as `models.AlexNet`.
+        side: Side of the inputs; None for any side.
+        dtype: Name of a Keras dtype policy.
+        without: Layers to leave out, see `models.ablation.altered`.
+        resize: Layers with another size, see `models.ablation.altered`.
+        **arguments: Further arguments of `build`.
+
+    Returns:
+        A `keras.Model` with random weights, not compiled.
     """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype)
@@ -134,7 +186,7 @@ def network(build, side, dtype, *, without=None, resize=None, **arguments):
         keras.config.set_dtype_policy(before)
 
 
-def check_growth(growing, final):
+def check_growth(growing: keras.Model, final: keras.Model) -> None:
     """Check that a network for open sides has the same weights as the one for its last side.
 
     Raises:
@@ -144,19 +196,20 @@ def check_growth(growing, final):
     for open_weight, weight in zip(growing.weights, final.weights, strict=True):
         if tuple(open_weight.shape) != tuple(weight.shape):
             raise ValueError(
-                f"--image-size: without these layers '{final.name}' cannot grow: its weights {weight.path} would be "
-                f"{tuple(open_weight.shape)} in training and {tuple(weight.shape)} at the end. Give it one side."
+                f"--image-size: without these layers '{final.name}' cannot be trained with growing sides: its weights "
+                f"{weight.path} would have the shape {tuple(open_weight.shape)} in training and {tuple(weight.shape)} "
+                "at the end. Give one side."
             )
 
 
-def filled(model, other, dtype=None):
+def filled(model: keras.Model, other: keras.Model, dtype: str | None = None) -> keras.Model:
     """Copy the weights of another model with the same layers to `model`, rounded to `dtype` if one is given."""
     arrays = other.get_weights()
     model.set_weights(arrays if dtype is None else [array.astype(dtype).astype(np.float32) for array in arrays])
     return model
 
 
-def devices(names=None):
+def devices(names: Sequence[str] | None = None) -> contextlib.AbstractContextManager:
     """The scope in which to build a network so that every batch is distributed over several devices, if available.
 
     Args:

@@ -3,7 +3,11 @@
 A recipe prepares a new model: initial weights, constraint, optimizer, loss, and the learning rate schedule.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
@@ -12,7 +16,11 @@ from keras import ops
 from models.layers import FilterRMS
 from models.training.optimizers import CaffeSGD
 
-RECIPES = {
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from numpy.typing import ArrayLike
+
+RECIPES: dict[str, dict[str, Any]] = {
     "paper": {"epochs": 70, "batch_size": 128, "learning_rate": 0.01, "weight_decay": 5e-4, "units": 4096},
     "modern": {"epochs": 50, "batch_size": 64, "learning_rate": 0.015, "weight_decay": 2e-3, "units": 512},
 }
@@ -25,7 +33,17 @@ then suffice to remove the initial noise from its filters, which are visualized.
 _PATIENCE = 5
 
 
-def prepare(model, recipe, *, learning_rate, weight_decay, steps, filter_radius, seed, grey_level=1.0):
+def prepare(
+    model: keras.Model,
+    recipe: Literal["paper", "modern"],
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    steps: int,
+    filter_radius: float,
+    seed: int,
+    grey_level: float = 1.0,
+) -> None:
     """Initialise and compile a network.
 
     `"paper"` (Zeiler & Fergus, section 3; Krizhevsky et al. 2012, section 5): the initial weights of the model, SGD
@@ -50,7 +68,8 @@ def prepare(model, recipe, *, learning_rate, weight_decay, steps, filter_radius,
     """
     modern = recipe == "modern"
     decays = {layer.kernel.path: weight_decay for layer in model.layers if layer.weights}
-    rates, rate = {}, learning_rate
+    rates: dict[str, float] = {}
+    rate: Any = learning_rate
     if modern:
         input_scale = INPUT_SCALE * grey_level
         _he_initialise(model, seed, input_scale)
@@ -68,18 +87,26 @@ def prepare(model, recipe, *, learning_rate, weight_decay, steps, filter_radius,
     model.compile(optimizer, loss=Smoothed(0.1 if modern else 0.0), metrics=["accuracy"])
 
 
-def grey_level_of(preprocess):
+def grey_level_of(preprocess: Callable[[ArrayLike], ArrayLike]) -> float:
     """Change of the inputs computed by `preprocess` per grey level of a pixel: 1, or 0.0174 for torchvision's."""
     black, white = (np.asarray(preprocess(np.full((1, 1, 1, 3), level, np.float32))) for level in (0, 255))
     return round(float(np.mean(white - black)) / 255, 4)  # removes the rounding errors of subtracted means
 
 
-def annealing(recipe, first):
+def annealing(
+    recipe: Literal["paper", "modern"], first: float
+) -> Callable[[Sequence[Mapping[str, float]]], float] | None:
     """Function from the history to the next epoch's learning rate; None if it depends on the step only."""
     return (lambda history: plateau_rate(history, first)) if recipe == "paper" else None
 
 
-def plateau_rate(history, first, factor=0.1, patience=_PATIENCE, reductions=3):
+def plateau_rate(
+    history: Sequence[Mapping[str, float]],
+    first: float,
+    factor: float = 0.1,
+    patience: int = _PATIENCE,
+    reductions: int = 3,
+) -> float:
     """The learning rate for the next epoch, divided by 10 whenever the test error has stopped falling.
 
     The paper says "annealed manually"; Krizhevsky et al. divided by 10, three times. This is a function of the history
@@ -95,13 +122,13 @@ def plateau_rate(history, first, factor=0.1, patience=_PATIENCE, reductions=3):
     Returns:
         A float.
     """
-    best, since, done = -math.inf, 0, 0
+    best, epochs_since_best, reduced = -math.inf, 0, 0
     for row in history:
-        since = 0 if row["test_accuracy"] > best else since + 1
+        epochs_since_best = 0 if row["test_accuracy"] > best else epochs_since_best + 1
         best = max(best, row["test_accuracy"])
-        if since >= patience and done < reductions:
-            since, done = 0, done + 1
-    return first * factor**done
+        if epochs_since_best >= patience and reduced < reductions:
+            epochs_since_best, reduced = 0, reduced + 1
+    return first * factor**reduced
 
 
 @keras.saving.register_keras_serializable(package="models")
@@ -112,22 +139,25 @@ class Smoothed(keras.losses.Loss):
         smoothing: Share of every label that is distributed evenly over all classes, in [0, 1).
     """
 
-    def __init__(self, smoothing=0.0, name="smoothed_crossentropy", **kwargs):
+    def __init__(self, smoothing: float = 0.0, name: str = "smoothed_crossentropy", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self.smoothing = smoothing
 
-    def call(self, labels, probabilities):
+    def call(self, labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+        """Cross-entropy of each example."""
         logarithms = ops.log(ops.maximum(ops.cast(probabilities, "float32"), 1e-7))
         labels = ops.reshape(ops.cast(labels, "int32"), (-1,))
-        own = ops.one_hot(labels, logarithms.shape[-1], dtype="float32")
-        weights = own * (1 - self.smoothing) + self.smoothing / logarithms.shape[-1]
+        one_hot = ops.one_hot(labels, logarithms.shape[-1], dtype="float32")
+        weights = one_hot * (1 - self.smoothing) + self.smoothing / logarithms.shape[-1]
         return -ops.sum(weights * logarithms, axis=-1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, for serialization."""
         return {"smoothing": self.smoothing, **super().get_config()}
 
 
-def _he_initialise(model, seed, input_scale):
+def _he_initialise(model: keras.Model, seed: int, input_scale: float) -> None:
+    """Draw initial weights as in He et al. 2015; those of the first layer are divided by `input_scale`."""
     random = np.random.default_rng(seed)
     for layer in model.layers:
         if layer.weights:

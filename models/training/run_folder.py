@@ -1,13 +1,20 @@
 """The folder of a training run, and checks before it is used."""
 
+from __future__ import annotations
+
 import contextlib
 import csv
 import json
 import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from models.loading.atomic_files import PREFIX, locked, remove_leftovers, replacing
 from models.loading.json_files import check_members, read_object
+
+if TYPE_CHECKING:
+    import keras
 
 
 class RunFolderError(ValueError):
@@ -26,7 +33,7 @@ class RunFolder:
         name: Name of the network, for the final model's file.
     """
 
-    def __init__(self, path, name):
+    def __init__(self, path: str | os.PathLike, name: str) -> None:
         self.path = Path(path)
         self.record_file = self.path / "training.json"
         self.state_file = self.path / "state.npz"
@@ -35,12 +42,12 @@ class RunFolder:
         self.weights_file = self.path / "weights.npz"
         self.curve_file = self.path / "learning_curve.png"
 
-    def checkpoint_file(self, epoch):
+    def checkpoint_file(self, epoch: int) -> Path:
         """File of the model after `epoch`, counted from 1."""
         return self.path / "checkpoints" / f"epoch_{epoch:03d}.keras"
 
     @contextlib.contextmanager
-    def held(self):
+    def held(self) -> Iterator[None]:
         """Context manager that excludes other runs, of this process or another, from the folder.
 
         Unfinished files of killed runs are removed. The folder is created if necessary, and removed again if nothing
@@ -65,7 +72,8 @@ class RunFolder:
                 for folder in new:
                     folder.rmdir()
 
-    def _check_place(self):
+    def _check_place(self) -> None:
+        """Check that the folder can be created and written."""
         existing = self.path
         while not existing.exists():
             existing = existing.parent
@@ -74,7 +82,7 @@ class RunFolder:
         if not os.access(existing, os.W_OK | os.X_OK):
             raise RunFolderError(f"The folder '{self.path}' cannot be written: no permission for '{existing}'.")
 
-    def check(self, arguments, resume):
+    def check(self, arguments: Mapping[str, Any], resume: bool) -> dict[str, Any] | None:
         """Check whether a run with these arguments may start or resume here. Nothing is written.
 
         Args:
@@ -92,79 +100,83 @@ class RunFolder:
         if not self.path.exists():
             return None
         if not self.record_file.exists():
-            if any(not _is_passing(file) for file in self.path.iterdir()):
+            if any(not _is_temporary(file) for file in self.path.iterdir()):
                 raise RunFolderError(
-                    f"The folder '{self.path}' holds other files, and no run (training.json). Choose a new one."
+                    f"The folder '{self.path}' holds other files and no run (training.json). Choose a new folder."
                 )
             return None
         record = self._record()
         finished = record.get("results") is not None
         if not resume:
             raise RunFolderError(
-                f"The folder '{self.path}' holds a finished run. Choose another, or remove it first."
+                f"The folder '{self.path}' holds a finished run. Choose another folder, or remove this one first."
                 if finished
-                else f"The folder '{self.path}' holds an unfinished run. Go on with --resume, or choose another."
+                else f"The folder '{self.path}' holds an unfinished run. Pass --resume, or choose another folder."
             )
         differences = _differences(record["arguments"], arguments)
         if differences:
             raise RunFolderError(
                 f"The run in '{self.path}' was made with other arguments: {differences}. "
-                "Give the same ones, or choose another folder."
+                "Pass the same arguments, or choose another folder."
             )
         return record["results"]
 
-    def check_data(self, data):
+    def check_data(self, data: Mapping[str, Any]) -> None:
         """Check whether an existing run was started on these data. Nothing is written.
 
         Args:
             data: Dict that describes the data, as recorded under the key `data`.
 
         Raises:
-            RunFolderError: If the data were others. The message names the differences.
+            RunFolderError: If it was started on other data. The message names the differences.
         """
         record = self._record() if self.record_file.exists() else {}
         differences = _differences(record.get("data", data), data)
         if differences:
             raise RunFolderError(
-                f"The run in '{self.path}' was begun on other data: {differences}. "
-                "Make them what they were, or choose another folder for a new run."
+                f"The run in '{self.path}' was started on other data: {differences}. "
+                "Restore the data, or choose another folder for a new run."
             )
 
-    def start(self, record):
-        """Create the folder and write the record of the new run: the dict `record`, with the key `arguments`."""
+    def start(self, record: Mapping[str, Any]) -> None:
+        """Create the folder and write the record of a new run.
+
+        Args:
+            record: Dict with the key `arguments`.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         self._write_record({**record, "results": None})
 
-    def withdraw(self):
+    def withdraw(self) -> None:
         """Remove what `start` wrote, after a failure. A run with a finished epoch is kept and can be resumed."""
         if not self.state_file.exists():
             self.record_file.unlink(missing_ok=True)
 
-    def write_history(self, history):
+    def write_history(self, history: Sequence[Mapping[str, float]]) -> None:
         """Write one row per epoch, with floats in a form that preserves their values."""
         with replacing(self.history_file) as partial, open(partial, "w", newline="") as file:
             writer = csv.DictWriter(file, history[0])
             writer.writeheader()
             writer.writerows(history)
 
-    def save_checkpoint(self, model, epoch):
+    def save_checkpoint(self, model: keras.Model, epoch: int) -> None:
         """Save the model after `epoch`."""
         self.checkpoint_file(epoch).parent.mkdir(exist_ok=True)
         self.save_model(model, self.checkpoint_file(epoch))
 
-    def save_model(self, model, path):
+    def save_model(self, model: keras.Model, path: str | os.PathLike) -> None:
         """Save the network without its optimizer: for analysis, not for resuming."""
         import keras
 
         with replacing(path) as partial:
             keras.Model(model.inputs, model.outputs, name=model.name).save(partial)
 
-    def finish(self, results):
+    def finish(self, results: Mapping[str, Any]) -> None:
         """Write the results. The run is then finished, and its state is removed."""
         self._write_record({**self._record(), "results": results})
         self.state_file.unlink(missing_ok=True)
 
-    def result(self, name):
+    def result(self, name: str) -> float:
         """A number from the results of a finished run.
 
         Raises:
@@ -177,31 +189,32 @@ class RunFolder:
             raise RunFolderError(f"'{self.record_file}' is not the record of a finished run: {error}.") from None
         return results[name]
 
-    def _record(self):
+    def _record(self) -> dict[str, Any]:
+        """Read the record and check its form."""
         try:
             record = read_object(self.record_file, arguments=dict, results=(dict, type(None)))
             if not isinstance(record.get("data", {}), dict):
-                raise ValueError(f"'{self.record_file}' says of its data what is not an object.")
+                raise ValueError(f"its 'data' must be an object, received {type(record['data']).__name__}.")
         except ValueError as error:
             raise RunFolderError(f"'{self.record_file}' is not the record of a run: {error}") from error
         return record
 
-    def _write_record(self, record):
+    def _write_record(self, record: Mapping[str, Any]) -> None:
         with replacing(self.record_file) as partial:
             partial.write_text(json.dumps(record, indent=2) + "\n")
 
 
-def _is_passing(file):
+def _is_temporary(file: Path) -> bool:
     """Whether a file exists only during a run, or was left by a killed one."""
     return file.name.startswith(PREFIX) or file.name == ".lock"
 
 
-def _differences(before, now):
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """`"epochs 4 -> 5, seed 0 -> 1"`; empty if two dicts are equal. Long values are shortened."""
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     return ", ".join(f"{name} {_short(before.get(name))} -> {_short(now.get(name))}" for name in names)
 
 
-def _short(value):
+def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 200 else f"{text[:200]}..."

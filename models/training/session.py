@@ -1,7 +1,11 @@
 """The record and the final files of a training run."""
 
+from __future__ import annotations
+
 import hashlib
 import platform
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -10,14 +14,34 @@ import tensorflow as tf
 from models.loading import weight_files
 from models.loading.atomic_files import replacing
 from models.training.curve import learning_curve
+from models.training.run_folder import RunFolder
 
 
-def provenance(script, train, test):
+class DataSet(Protocol):
+    """What `provenance` reads from a data set, such as a `deconv.datasets.ImageSet`.
+
+    Attributes:
+        source: Description of its origin.
+        size: Number of images.
+        class_names: Names of the classes in the order of the labels.
+    """
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def class_names(self) -> Sequence[str]: ...
+
+
+def provenance(script: str, train: DataSet, test: DataSet) -> dict[str, Any]:
     """The provenance of the weights to be trained.
 
     Args:
         script: Path of the script in the project.
-        train, test: Data sets with `source`, `size` and `class_names`.
+        train, test: The data sets.
 
     Returns:
         Dict for the record, with the keys `script`, `data`, `versions`.
@@ -40,8 +64,14 @@ def provenance(script, train, test):
     }
 
 
-def finish(folder, model, history, results, title):
-    """Write weights (float16), model and learning curve, then the results, which end the run.
+def finish(
+    folder: RunFolder,
+    model: keras.Model,
+    history: Sequence[Mapping[str, float]],
+    results: Mapping[str, Any],
+    title: str,
+) -> None:
+    """Write weights (float16), model and learning curve, then the results, which mark the run as finished.
 
     Args:
         folder: The `RunFolder`.

@@ -1,7 +1,12 @@
 """The state from which an interrupted run resumes, in one file: weights, optimizer, random states, history."""
 
+from __future__ import annotations
+
 import json
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,7 +16,9 @@ from models.loading.json_files import check_members, parse
 from models.loading.npz_files import read_arrays
 
 
-def save_state(path, model, history, seconds):
+def save_state(
+    path: str | os.PathLike, model: keras.Model, history: Sequence[dict[str, float]], seconds: float
+) -> None:
     """Write the state of a run after an epoch atomically.
 
     Args:
@@ -21,12 +28,14 @@ def save_state(path, model, history, seconds):
         history: List with one dict of numbers per finished epoch.
         seconds: Duration of the run so far.
     """
-    arrays = {f"{order:04d}": keras.ops.convert_to_numpy(variable) for order, variable in _variables(model)}
+    arrays: dict[str, Any] = {
+        f"{order:04d}": keras.ops.convert_to_numpy(variable) for order, variable in _variables(model)
+    }
     with replacing(path) as partial, open(partial, "wb") as file:
         np.savez(file, history=json.dumps(history), seconds=seconds, **arrays)
 
 
-def load_state(path, model):
+def load_state(path: str | os.PathLike, model: keras.Model) -> tuple[list[dict[str, float]], float]:
     """Restore a saved state in a model of the same architecture that is compiled alike.
 
     Args:
@@ -38,30 +47,32 @@ def load_state(path, model):
 
     Raises:
         ValueError: If the file cannot be read, belongs to another model, or contains values that no run writes: numbers
-            that are not finite, a history of another form. The model is then unchanged.
+            that are not finite, or a history of another form. The model is then unchanged.
     """
     variables = {f"{order:04d}": variable for order, variable in _variables(model)}
-    want = {name: (tuple(variable.shape), np.dtype(variable.dtype)) for name, variable in variables.items()}
+    expected = {name: (tuple(variable.shape), np.dtype(variable.dtype)) for name, variable in variables.items()}
 
-    def check(declared):
-        texts = declared.pop("history", None), declared.pop("seconds", None)
-        if declared != want:
+    def check(declared: dict[str, tuple[tuple[int, ...], np.dtype]]) -> None:
+        history, seconds = declared.pop("history", None), declared.pop("seconds", None)
+        if declared != expected:
             raise _AnotherModel
-        if texts[0] is None or texts[0][0] != () or texts[0][1].kind != "U" or texts[1] != ((), np.dtype(float)):
-            raise ValueError("it has no history and no time")
-        if texts[0][1].itemsize > Path(path).stat().st_size:
-            raise ValueError("its history is compressed, which that of a state is not")
+        if history is None or history[0] != () or history[1].kind != "U" or seconds != ((), np.dtype(float)):
+            raise ValueError("it has no history or no duration")
+        if history[1].itemsize > Path(path).stat().st_size:
+            raise ValueError("its history is compressed, which no run writes")
 
     try:
         arrays = read_arrays(path, check)
         history, seconds = parse(str(arrays.pop("history"))), float(arrays.pop("seconds"))
         _check_history(history, seconds)
         for order, (name, variable) in enumerate(variables.items()):
-            known = np.isfinite(arrays[name]) if order < len(model.variables) else ~np.isnan(arrays[name])
-            if not known.all():  # the optimizer's variables may become infinite
+            is_valid = np.isfinite(arrays[name]) if order < len(model.variables) else ~np.isnan(arrays[name])
+            if not is_valid.all():  # the optimizer's variables may become infinite
                 raise ValueError(f"'{variable.path}' is not all finite")
     except _AnotherModel:
-        raise ValueError(f"The saved state '{path}' is of another model or optimizer than '{model.name}'.") from None
+        raise ValueError(
+            f"The saved state '{path}' belongs to another model or optimizer than '{model.name}'."
+        ) from None
     except (OSError, ValueError) as error:
         raise ValueError(f"The saved state '{path}' cannot be read: {error}") from error
     for name, variable in variables.items():
@@ -73,10 +84,10 @@ class _AnotherModel(Exception):
     """The arrays of a file are not those of the model."""
 
 
-def _check_history(history, seconds):
+def _check_history(history: Any, seconds: float) -> None:
     """Check that a history has a row of the same numbers for every epoch, from the first on."""
     if not isinstance(history, list) or not 0 <= seconds < float("inf"):
-        raise ValueError("its history is no list, or its time is no number of seconds")
+        raise ValueError("its history is not a list, or its duration is not a number of seconds")
     for epoch, row in enumerate(history, start=1):
         check_members(row)
         check_members(row, **{**dict.fromkeys(history[0], (int, float)), "epoch": int})
@@ -84,7 +95,8 @@ def _check_history(history, seconds):
             raise ValueError(f"row {epoch} of its history is not that of epoch {epoch}")
 
 
-def _variables(model):
+def _variables(model: keras.Model) -> Iterator[tuple[int, keras.Variable]]:
+    """Variables of the model and its optimizer, numbered."""
     with model.distribute_strategy.scope():  # required for variables on several devices
         model.optimizer.build(model.trainable_variables)
     return enumerate([*model.variables, *model.optimizer.variables])

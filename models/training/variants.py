@@ -1,11 +1,16 @@
 """Variants of networks to compare: one over time, several with different regularisation, and the rows of Table 3."""
 
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 GROUPS = ("evolution", "regularisation", "ablation")
 """`evolution`: one run of 64 epochs, with the checkpoints of Fig. 4. `regularisation`: the same network with dropout,
 weight decay and the like, with none and with all. `ablation`: the rows of Table 3, each trained from scratch."""
+
+
+_Row = tuple[str, str, str, str, dict[str, Any]]
+"""Slug, name, row, change and options of a `Variant`."""
 
 
 class Variant(NamedTuple):
@@ -32,12 +37,14 @@ class Variant(NamedTuple):
     options: dict[str, Any]
 
     @property
-    def record(self):
+    def record(self) -> dict[str, Any]:
         """The description of the variant in the record of a run."""
         return {name: getattr(self, name) for name in ("group", "place", "name", "row", "change")}
 
 
-def variants(model, group, *, units=4096, image_size=None, seed=0):
+def variants(
+    model: str, group: str, *, units: int = 4096, image_size: str | None = None, seed: int = 0
+) -> tuple[Variant, ...]:
     """The variants of a network in a group, in order.
 
     Args:
@@ -56,32 +63,33 @@ def variants(model, group, *, units=4096, image_size=None, seed=0):
     """
     if model not in _TABLE or group not in GROUPS:
         raise ValueError(
-            f"There are variants of {' and '.join(_TABLE)} in the groups {', '.join(GROUPS)}; got {model!r}, {group!r}."
+            f"There are variants of {' and '.join(_TABLE)} in the groups {', '.join(GROUPS)}; received the model "
+            f"{model!r} and the group {group!r}."
         )
-    found = []
+    members = []
     for place, (slug, name, row, change, options) in enumerate(_TABLE[model][group](units), start=1):
         options = {**options, "seed": seed + options.get("seed", 0)}
         if image_size is not None:
             options["image_size"] = _own_side(image_size) if options.get("model") == "zfnet" else image_size
-        found.append(Variant(group, place, slug, name, row, change, options))
-    return tuple(found)
+        members.append(Variant(group=group, place=place, slug=slug, name=name, row=row, change=change, options=options))
+    return tuple(members)
 
 
-def _own_side(image_size):
+def _own_side(image_size: str) -> str:
     """`"128:28,227"` adapted to ZFNet: `"128:28,224"`."""
     return re.sub(r"(^|,)227(?=$|:[^,]*$)", r"\g<1>224", image_size)
 
 
-def _lenet5_evolution(_):
+def _lenet5_evolution(_: int) -> list[_Row]:
     return [("as-it-is", "as it is", "", "none", {"epochs": 64})]
 
 
-def _lenet5_regularisation(_):
+def _lenet5_regularisation(_: int) -> list[_Row]:
     """Variants on 1,000 digits, to allow overfitting, with small batches, to have enough steps for it."""
     few = {"epochs": 25, "every": 4, "batch_size": 32}
-    plain = {**few, "dropout": 0.0, "weight_decay": 0.0, "augment": False}
+    plain: dict[str, Any] = {**few, "dropout": 0.0, "weight_decay": 0.0, "augment": False}
     twice = {"resize": {"conv1": 12, "conv2": 32, "fc3": 240, "fc4": 168}}
-    kinds = [
+    kinds: list[tuple[str, str, dict[str, Any]]] = [
         ("plain", "plain", plain),
         ("dropout", "dropout", {**plain, "dropout": 0.5}),
         ("weight-decay", "weight decay", {**plain, "weight_decay": 0.1}),
@@ -92,12 +100,12 @@ def _lenet5_regularisation(_):
     return [(slug, name, "", slug, options) for slug, name, options in kinds]
 
 
-def _lenet5_ablation(_):
+def _lenet5_ablation(_: int) -> list[_Row]:
     """The rows for LeNet-5, whose only convolution after the first corresponds to the paper's layers 3 and 4."""
     base, few = "replication of Krizhevsky et al.", {"epochs": 15}
     half, double = {"fc3": 60, "fc4": 42}, {"fc3": 240, "fc4": 168}
     wide = {"conv1": 12, "conv2": 32}
-    rows = [
+    rows: list[_Row] = [
         ("as-it-is", "as it is", base, "none", {}),
         ("without-conv2", "without conv2, pool2", "without layers 3, 4", "convolutions", {"without": ["conv2"]}),
         ("without-fc4", "without fc4", "without layer 7", "last dense", {"without": ["fc4"]}),
@@ -131,18 +139,18 @@ def _lenet5_ablation(_):
     return [(*row[:4], {**few, **row[4]}) for row in rows]
 
 
-def _alexnet_evolution(_):
+def _alexnet_evolution(_: int) -> list[_Row]:
     return [("as-it-is", "as it is", "", "none", {"epochs": 64})]
 
 
-def _alexnet_regularisation(_):
+def _alexnet_regularisation(_: int) -> list[_Row]:
     """Variants of AlexNet; options that are not given are those of the recipe."""
     plain = {"dropout": 0.0, "weight_decay": 0.0, "filter_radius": 0.0}
 
-    def only(name):
+    def only(name: str) -> dict[str, float]:
         return {option: value for option, value in plain.items() if option != name}
 
-    kinds = [
+    kinds: list[tuple[str, str, dict[str, Any]]] = [
         ("plain", "plain", plain),
         ("dropout", "dropout", only("dropout")),
         ("weight-decay", "weight decay", only("weight_decay")),
@@ -152,7 +160,7 @@ def _alexnet_regularisation(_):
     return [(slug, name, "", slug, options) for slug, name, options in kinds]
 
 
-def _alexnet_ablation(units):
+def _alexnet_ablation(units: int) -> list[_Row]:
     """The rows of Table 3, where half and double refer to the given size of the dense layers."""
     half, double = {"units": max(1, units // 2)}, {"units": 2 * units}
     zfnet = {"model": "zfnet"}
@@ -205,7 +213,7 @@ def _alexnet_ablation(units):
     ]
 
 
-_TABLE = {
+_TABLE: dict[str, dict[str, Callable[[int], list[_Row]]]] = {
     "lenet5": {
         "evolution": _lenet5_evolution,
         "regularisation": _lenet5_regularisation,
