@@ -169,7 +169,7 @@ CASES = [
     ("no square", lambda: occlude(size=0), "size must be|at least 1|received 0"),
     ("stride 0", lambda: occlude(stride=0), "stride must be|at least 1|received 0"),
     ("stride back", lambda: occlude(stride=(1, -2)), "stride must be|at least 1|received -2"),
-    ("stride > size", lambda: occlude(size=4, stride=5), "stride of 5|squares of 4|stride <= size"),
+    ("stride > size", lambda: occlude(size=4, stride=5), "stride of 5|patches of 4|stride <= size"),
     ("three strides", lambda: occlude(stride=(1, 1, 1)), "stride must be|pair (rows, columns)|(1, 1, 1)"),
     ("fill of a shape", lambda: occlude(fill=[1, 2, 3]), "fill must be|(1,)|(28, 28, 1)|(3,)"),
     ("fill in words", lambda: occlude(fill="grey"), "fill must be a finite number|'grey'"),
