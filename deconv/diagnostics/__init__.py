@@ -1,1 +1,1 @@
-"""What layers compute, how invariant and how healthy they are (Figs. 5, 6)."""
+"""Diagnostics of layers: activation maps, invariance, and health (Figs. 5 and 6)."""

@@ -1,4 +1,6 @@
-"""A layer's filters as they lie in its weights: which dominate, which repeat, which frequencies they take."""
+"""Statistics of the filters of a layer: magnitudes, duplicates, spatial frequencies."""
+
+from __future__ import annotations
 
 from typing import NamedTuple
 
@@ -13,18 +15,18 @@ from deconv.runtime.short_repr import short_repr
 
 
 class Filters(NamedTuple):
-    """A layer's weights, filter by filter; a filter is what makes one channel.
+    """Statistics of the filters of a layer. A filter is the weights of one output channel.
 
     Attributes:
-        rms: float64 `(filters,)`, the root mean square of each filter's weights, biases left out: what the paper clips.
-        spread: The largest RMS divided by the median: near 1 where no filter dominates. NaN if the median is 0.
-        variation: The standard deviation of the RMS divided by its mean.
-        duplicates: int64 `(pairs, 2)`, filters whose weights have a cosine of at least `alike` in magnitude, the same
-            or opposite, by number. Filters of different groups see different maps and are no pair.
-        cosines: float64 `(pairs,)`, of these.
-        aliasing: float64 `(filters,)`, see `deconv.imaging.frequencies.aliased`; None for a layer without space.
-        frequency: float64 `(filters,)`, centroids in cycles per cell of the layer's input, which for a first layer are
-            pixels: see `deconv.imaging.frequencies.mean_frequency`. None for a layer without space.
+        rms: float64 `(filters,)`, root mean square of the weights of each filter without bias, which the paper clips.
+        spread: The largest RMS divided by the median: near 1 if no filter dominates. NaN if the median is 0.
+        variation: The standard deviation of the RMS divided by its mean. NaN if the mean is 0.
+        duplicates: int64 `(pairs, 2)`, indices of filters whose weights have a cosine of at least `alike` in magnitude.
+            Filters of different groups have different inputs and are not compared.
+        cosines: float64 `(pairs,)`, the cosines of these pairs.
+        aliasing: float64 `(filters,)`, see `deconv.imaging.frequencies.aliased`; None for a layer without spatial axes.
+        frequency: float64 `(filters,)`, centroids in cycles per cell of the input of the layer, for a first layer per
+            pixel: see `deconv.imaging.frequencies.mean_frequency`. None for a layer without spatial axes.
     """
 
     rms: np.ndarray
@@ -38,8 +40,16 @@ class Filters(NamedTuple):
     __repr__ = short_repr
 
 
-def examine_filters(layer, alike=0.95):
-    """The `Filters` of a convolution or dense layer, from its weights alone; None for any other layer."""
+def examine_filters(layer: keras.layers.Layer, alike: float = 0.95) -> Filters | None:
+    """Compute statistics of the filters of a convolution or dense layer, from its weights alone.
+
+    Args:
+        layer: Any layer.
+        alike: Magnitude of the cosine from which two filters are duplicates, from 0 to 1.
+
+    Returns:
+        `Filters`; None for a layer that is neither a convolution nor dense.
+    """
     if not isinstance(layer, KERNELS):
         return None
     filters, groups = _filters(layer)
@@ -47,20 +57,20 @@ def examine_filters(layer, alike=0.95):
     rms = np.sqrt(np.mean(np.square(rows, dtype=np.float64), axis=1))
     median, mean = np.median(rms), rms.mean()
     pairs, cosines = _duplicates(rows, groups, alike)
-    spatial = filters.ndim == 4
+    is_spatial = filters.ndim == 4
     return Filters(
-        rms,
-        float(rms.max() / median) if median > 0 else np.nan,
-        float(rms.std() / mean) if mean > 0 else np.nan,
-        pairs,
-        cosines,
-        aliased(filters, layer.strides) if spatial else None,
-        mean_frequency(filters) if spatial else None,
+        rms=rms,
+        spread=float(rms.max() / median) if median > 0 else np.nan,
+        variation=float(rms.std() / mean) if mean > 0 else np.nan,
+        duplicates=pairs,
+        cosines=cosines,
+        aliasing=aliased(filters, layer.strides) if is_spatial else None,
+        frequency=mean_frequency(filters) if is_spatial else None,
     )
 
 
 def _filters(layer):
-    """`(filters, ...)` as they lie on the input, holes of dilation included, and how many groups they are in."""
+    """Filters `(filters, ...)` with the zeros of dilation, and their number of groups."""
     kernel = tf.convert_to_tensor(kernel_of(layer)).numpy()
     if isinstance(layer, keras.layers.Dense):
         return kernel.T, 1
@@ -82,10 +92,10 @@ def _duplicates(rows, groups, alike, block=512):
     group, numbers = np.arange(len(rows)) * groups // len(rows), np.arange(len(rows))
     pairs, cosines = [np.empty((0, 2), np.int64)], [np.empty(0)]
     for first in range(0, len(rows), block):
-        some = slice(first, first + block)
-        products = units[some] @ units.T
-        theirs = (group[some, None] == group) & (numbers[some, None] < numbers)
-        left, right = np.nonzero(theirs & (np.abs(products) >= alike))
+        part = slice(first, first + block)
+        products = units[part] @ units.T
+        is_pair = (group[part, None] == group) & (numbers[part, None] < numbers)
+        left, right = np.nonzero(is_pair & (np.abs(products) >= alike))
         pairs.append(np.stack([left + first, right], axis=1))
         cosines.append(products[left, right].astype(np.float64))
     return np.concatenate(pairs), np.concatenate(cosines)

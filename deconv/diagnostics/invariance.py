@@ -1,9 +1,16 @@
-"""How features and output follow an image that is moved, scaled or turned (arXiv:1311.2901, section 4, Fig. 5)."""
+"""Invariance of features and output to translation, scaling and rotation of the image (section 4, Fig. 5).
 
-from typing import NamedTuple
+Zeiler & Fergus, arXiv:1311.2901.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from deconv import graph
@@ -15,22 +22,24 @@ from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_finite, check_images, check_positive, check_target, prepare
 
 _PASSED_ON = (*graph.IDLE, keras.layers.Flatten, keras.layers.Reshape, keras.layers.ZeroPadding2D)
-"""Layers whose output is as long a vector as their input: no layer of features of their own."""
+"""Layers whose output vector has the same norm as their input: they are no layers of features."""
+
+Kind = Literal["translation", "scale", "rotation"]
 
 
 class Invariance(NamedTuple):
-    """What a transform of the image does to layers and output.
+    """Distances of features and class scores for transformed images.
 
     Attributes:
         kind: `"translation"`, `"scale"` or `"rotation"`.
         values: `(values,)` float64, pixels, factors or degrees.
-        targets: `(images,)` int64, the class that each image's `probability` is of.
+        targets: `(images,)` int64, the class whose probability is given, for each image.
         distances: `{layer: (images, values)}` float64, the Euclidean distance `|f(x') - f(x)|` between all activations
-            of the layer for the transformed image and for the image as it is.
+            of the layer for the transformed and the original image.
         norms: `{layer: (images,)}` float64, `|f(x)|`.
         probability: `(images, values)` float64, the model's output for the target class.
-        predicted: `(images, values)` int64, the place of the largest output.
-        untransformed: `(probability, predicted)` of the images as they are, each `(images,)`.
+        predicted: `(images, values)` int64, the argmax of the outputs.
+        untransformed: `(probability, predicted)` of the original images, each `(images,)`.
     """
 
     kind: str
@@ -45,15 +54,15 @@ class Invariance(NamedTuple):
     __repr__ = short_repr
 
     @property
-    def relative(self):
+    def relative(self) -> dict[str, np.ndarray]:
         """`{layer: (images, values)}`, the distances as a share of `|f(x)|`; NaN where the layer is inactive."""
         with np.errstate(invalid="ignore", divide="ignore"):
             shares = {layer: self.distances[layer] / self.norms[layer][:, None] for layer in self.distances}
         return {layer: np.where(np.isfinite(share), share, np.nan) for layer, share in shares.items()}
 
     @property
-    def offsets(self):
-        """`(values,)`, how far each value is from leaving the image as it is; of turns the shorter way round."""
+    def offsets(self) -> np.ndarray:
+        """`(values,)`, the difference of each value from the identity; for rotations from -180 to 180 degrees."""
         return {
             "translation": self.values,
             "scale": self.values - 1,
@@ -62,46 +71,46 @@ class Invariance(NamedTuple):
 
 
 def invariance(
-    model,
-    images,
-    targets=None,
-    kind="translation",
-    values=None,
-    layers=None,
+    model: keras.Model,
+    images: ArrayLike,
+    targets: int | Sequence[int | None] | np.ndarray | None = None,
+    kind: Kind = "translation",
+    values: ArrayLike | None = None,
+    layers: str | int | Sequence[str | int] | None = None,
     *,
-    fill="edge",
-    interpolation="bilinear",
-    preprocess=None,
-    batch_size=64,
-    input_shape=None,
-    progress=False,
-):
-    """Transform images step by step and measure how far features move and what becomes of the output.
+    fill: ArrayLike | Literal["edge"] = "edge",
+    interpolation: Literal["bilinear", "nearest"] = "bilinear",
+    preprocess: Callable[[np.ndarray], ArrayLike] | None = None,
+    batch_size: int = 64,
+    input_shape: Sequence[int] | None = None,
+    progress: bool = False,
+) -> Invariance:
+    """Transform images step by step, and measure distances of features and changes of the output.
 
-    The paper does not say what it fills with, how it interpolates, or whether it normalises its distances;
-    here they are not normalised, and `Invariance.relative` is there to compare layers. At most `batch_size`
-    transformed images exist at a time, and the features of twice as many.
+    The paper does not give its fill value, its interpolation, or whether its distances are normalised. Here they are
+    not normalised; `Invariance.relative` is meant for comparing layers. At most `batch_size` transformed images exist
+    at a time, and the features of twice as many.
 
     Args:
         model: A functional or Sequential `keras.Model` whose output is `(n, classes)`.
         images: `(n, height, width, channels)`, in pixel units if `preprocess` is given, else as the model expects.
-        targets: Class to follow, one for all or one for each image; None, or None for an image, for the one that is
-            most probable in the image as it is.
+        targets: Class index, one for all images or one for each; None, or None for an image, for the most probable
+            class of the original image.
         kind: `"translation"`, `"scale"` or `"rotation"`, see `deconv.imaging.affine_transforms.transform`.
         values: Pixels, factors or degrees; None for `default_values(kind, height)`.
         layers: A layer or a sequence of them, by name, path or index; None for the paper's layers 1 and 7, the first
-            and the last hidden one: see `hidden_layers`.
+            and the last hidden layer: see `hidden_layers`.
         fill, interpolation: As for `deconv.imaging.affine_transforms.transform`; the fill in the units of `images`.
-        preprocess: Function applied to each batch of transformed images before the model sees them.
-        batch_size: How many transformed images are computed at a time.
-        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+        preprocess: Preprocessing function, applied to each batch of transformed images.
+        batch_size: Number of transformed images computed at a time.
+        input_shape: `(height, width, channels)` for a model with an undefined input size.
         progress: Whether to show a progress bar.
 
     Returns:
-        `Invariance`, its layers under the names of their steps.
+        `Invariance`. The keys of its layers are the names of their steps in the model graph.
 
     Raises:
-        ValueError: If a transform, the images or a target do not fit, or the model has no two hidden layers to choose.
+        ValueError: If a transform, the images or a target do not fit, or the model does not have two hidden layers.
     """
     check_positive("batch_size", batch_size)
     model_graph = graph.walk(model, input_shape)
@@ -109,88 +118,59 @@ def invariance(
     steps = hidden_layers(model_graph) if layers is None else graph.find_all(model_graph, layers)[1]
     model_graph = graph.subgraph(model_graph, *steps, head)
     image = model_graph.inputs[0]
-    images = np.asarray(images) if preprocess is not None else check_images(images, image.shape, image.dtype)
-    values = check_values(kind, default_values(kind, image.shape[0]) if values is None else values)
+    pixels = np.asarray(images) if preprocess is not None else check_images(images, image.shape, image.dtype)
+    checked = check_values(kind, default_values(kind, image.shape[0]) if values is None else values)
     options = {"fill": fill, "interpolation": interpolation}
-    transform(images[:1], kind, values[:1], **options)  # what does not fit is refused before any work
-    forward = recorder(model_graph, [*steps, head])
-
-    def look(batch):
-        *features, outputs = (maps.numpy() for maps in forward(prepare(batch, preprocess, image.shape, image.dtype))[0])
-        if outputs.ndim != 2:
-            raise ValueError(
-                f"The model must put out (n, classes) to be asked for a class; received {outputs.shape}. "
-                "Cut it with keras.Model(model.inputs, ...)."
-            )
-        check_finite(outputs, head.name)
-        return [maps.reshape(len(maps), -1).astype(np.float64) for maps in features], outputs
-
-    count, size = len(images), (len(images), len(values))
-    wanted = list(targets) if any_array(targets).ndim or isinstance(targets, list) else [targets] * count
-    if len(wanted) != count:
-        raise ValueError(f"targets must be one class for each of the {count} images; received {len(wanted)}.")
-    distances, norms = [np.empty((len(steps), *shape)) for shape in (size, size[:1])]
-    probability, predicted = np.empty(size), np.empty(size, np.int64)
-    before, believed = np.empty(count), np.empty(count, np.int64)
-    followed = np.empty(count, np.int64)
-    with tqdm(total=count * len(values), unit=" images", disable=not progress) as bar:
-        for first in range(0, count, batch_size):
-            part = images[first : first + batch_size]
-            here = slice(first, first + len(part))
-            features, outputs = look(part.astype(part.dtype if part.dtype.kind == "f" else np.float32))  # its own copy
-            norms[:, here] = [np.linalg.norm(maps, axis=1) for maps in features]
-            believed[here] = outputs.argmax(axis=1)
-            followed[here] = [
-                known if target is None else check_target(target, outputs.shape[1])
-                for target, known in zip(wanted[here], believed[here], strict=True)
-            ]
-            before[here] = np.take_along_axis(outputs, followed[here, None], axis=1)[:, 0]
-            for start in range(0, len(part) * len(values), batch_size):
-                pairs = np.arange(start, min(start + batch_size, len(part) * len(values)))
-                number, place = np.divmod(pairs, len(values))
-                moved, outputs = look(transform(part[number], kind, values[place], **options))
-                for layer, (maps, maps_moved) in enumerate(zip(features, moved, strict=True)):
-                    distances[layer, first + number, place] = np.linalg.norm(maps_moved - maps[number], axis=1)
-                probability[first + number, place] = outputs[np.arange(len(pairs)), followed[first + number]]
-                predicted[first + number, place] = outputs.argmax(axis=1)
+    transform(pixels[:1], kind, checked[:1], **options)  # unsuitable options are rejected before any computation
+    forward = _ForwardPass(model_graph, steps, head, preprocess)
+    requested = _targets_per_image(targets, len(pixels))
+    result = _empty_result(kind, checked, [step.name for step in steps], len(pixels))
+    with tqdm(total=len(pixels) * len(checked), unit=" images", disable=not progress) as bar:
+        for first in range(0, len(pixels), batch_size):
+            batch = pixels[first : first + batch_size]
+            original = forward(batch.astype(batch.dtype if batch.dtype.kind == "f" else np.float32))  # a copy
+            _add_originals(result, first, requested, *original)
+            for start in range(0, len(batch) * len(checked), batch_size):
+                pairs = np.arange(start, min(start + batch_size, len(batch) * len(checked)))
+                number, place = np.divmod(pairs, len(checked))
+                transformed = forward(transform(batch[number], kind, checked[place], **options))
+                _add_transformed(result, first, number, place, original[0], *transformed)
                 bar.update(len(pairs))
-    names = [step.name for step in steps]
-    return Invariance(
-        kind,
-        values,
-        followed,
-        dict(zip(names, distances, strict=True)),
-        dict(zip(names, norms, strict=True)),
-        probability,
-        predicted,
-        (before, believed),
-    )
+    return result
 
 
-def default_values(kind, height):
-    """What Fig. 5 covers, in proportion to the image: 60 of 224 pixels up and down, 1 to 1.8, 0 to 350 degrees.
+def default_values(kind: Kind, height: int) -> np.ndarray:
+    """Return the values of Fig. 5, in proportion to the image.
 
-    The ranges are those of the paper's drawing as far as we know it, and the steps are ours: 1/12 of the way up or down
-    but at least a pixel, always whole ones; 0.05; 10 degrees.
+    The ranges are read from the paper's figure: vertical translations by up to 60 of 224 pixels, scales from 1 to 1.8,
+    rotations from 0 to 350 degrees. The steps are our choice: 1/12 of the largest translation, in whole pixels and at
+    least one; 0.05; 10 degrees.
+
+    Args:
+        kind: `"translation"`, `"scale"` or `"rotation"`.
+        height: Height of the image in pixels.
+
+    Returns:
+        float64 `(values,)`.
     """
     check_values(kind, 1)
     if kind == "scale":
         return np.linspace(1, 1.8, 17).round(2)
     if kind == "rotation":
         return np.arange(0.0, 360, 10)
-    field = max(1, round(60 / 224 * height))
-    step = max(1, field // 12)
-    return np.arange(-(field // step), field // step + 1.0) * step
+    largest = max(1, round(60 / 224 * height))
+    step = max(1, largest // 12)
+    return np.arange(-(largest // step), largest // step + 1.0) * step
 
 
-def hidden_layers(model_graph):
-    """The paper's layers 1 and 7 in a model of any kind.
+def hidden_layers(model_graph: graph.Graph) -> tuple[graph.Step, graph.Step]:
+    """Find the equivalents of the paper's layers 1 and 7 in any model.
 
-    A layer of the paper (section 2) is a convolution with its rectification, its pooling and its contrast normalisation
-    if it has them. So the first is what the first layer with filters has become just before something else has filters,
-    forks, merges, or turns maps into a vector: pool1 of LeNet-5 and AlexNet. That counts against the paper's claim,
-    since pooling makes maps steadier. The last hidden layer is what the last layer with filters, the classifier, takes.
-    Dropout, flattening and padding change no distance, and are passed over.
+    A layer of the paper (section 2) is a convolution with its rectification, pooling and contrast normalisation. The
+    first hidden layer is therefore the output of the first layer with filters, up to the next layer with filters, fork,
+    merge, or conversion of maps to a vector: pool1 of LeNet-5 and AlexNet. This works against the paper's claim, since
+    pooling makes maps more invariant. The last hidden layer is the input of the last layer with filters, the
+    classifier. Dropout, flattening and padding do not change distances and are skipped.
 
     Args:
         model_graph: A `Graph`.
@@ -199,7 +179,7 @@ def hidden_layers(model_graph):
         Two steps, `(first, last)`.
 
     Raises:
-        ValueError: If there are no two of them.
+        ValueError: If the model does not have two hidden layers.
     """
     head = next(step for step in model_graph.steps if model_graph.outputs[0] in step.outputs)
     steps = graph.subgraph(model_graph, head).steps
@@ -216,19 +196,89 @@ def hidden_layers(model_graph):
     )
 
 
+class _ForwardPass:
+    """Features of layers and class outputs of images, which it preprocesses."""
+
+    def __init__(self, model_graph, steps, head, preprocess):
+        self._image, self._steps, self._head = model_graph.inputs[0], steps, head
+        self._preprocess = preprocess
+        self._forward = recorder(model_graph, [*steps, head])
+
+    def __call__(self, images):
+        """Return `{layer: float64 (n, entries)}` and outputs `(n, classes)`."""
+        prepared = prepare(images, self._preprocess, self._image.shape, self._image.dtype)
+        *features, outputs = (maps.numpy() for maps in self._forward(prepared)[0])
+        if outputs.ndim != 2:
+            raise ValueError(
+                f"The output of the model must be (n, classes), so that a class can be chosen; received "
+                f"{outputs.shape}. Cut the model with keras.Model(model.inputs, ...)."
+            )
+        check_finite(outputs, self._head.name)
+        names = (step.name for step in self._steps)
+        flat = (maps.reshape(len(maps), -1).astype(np.float64) for maps in features)
+        return dict(zip(names, flat, strict=True)), outputs
+
+
+def _targets_per_image(targets, count):
+    """A list of one target for each image, None for the most probable class."""
+    requested = list(targets) if any_array(targets).ndim or isinstance(targets, list) else [targets] * count
+    if len(requested) != count:
+        raise ValueError(f"targets must be one class for each of the {count} images; received {len(requested)}.")
+    return requested
+
+
+def _empty_result(kind, values, names, count):
+    shape = count, len(values)
+    return Invariance(
+        kind=kind,
+        values=values,
+        targets=np.empty(count, np.int64),
+        distances={name: np.empty(shape) for name in names},
+        norms={name: np.empty(count) for name in names},
+        probability=np.empty(shape),
+        predicted=np.empty(shape, np.int64),
+        untransformed=(np.empty(count), np.empty(count, np.int64)),
+    )
+
+
+def _add_originals(result, first, requested, features, outputs):
+    """Write targets, norms and predictions of a batch of original images, whose first has the number `first`."""
+    here = slice(first, first + len(outputs))
+    for name, maps in features.items():
+        result.norms[name][here] = np.linalg.norm(maps, axis=1)
+    probability, predicted = result.untransformed
+    predicted[here] = outputs.argmax(axis=1)
+    result.targets[here] = [
+        most_probable if target is None else check_target(target, outputs.shape[1])
+        for target, most_probable in zip(requested[here], predicted[here], strict=True)
+    ]
+    probability[here] = np.take_along_axis(outputs, result.targets[here, None], axis=1)[:, 0]
+
+
+def _add_transformed(result, first, number, place, originals, features, outputs):
+    """Write distances and predictions of transformed images.
+
+    Each has the features `originals[layer][number]` before its transform by the value number `place`.
+    """
+    for name, maps in features.items():
+        result.distances[name][first + number, place] = np.linalg.norm(maps - originals[name][number], axis=1)
+    result.probability[first + number, place] = outputs[np.arange(len(outputs)), result.targets[first + number]]
+    result.predicted[first + number, place] = outputs.argmax(axis=1)
+
+
 def _has_filters(step):
     return any(weight.name.endswith("kernel") for weight in step.layer.weights)
 
 
 def _whole_layer(steps, step):
-    """A layer with filters as far as its pooling and normalisation go."""
-    found = step
+    """The last step of a layer with filters: its rectification, pooling or normalisation."""
+    end = step
     while True:
         users = [user for user in steps if step.output in user.inputs]
         if len(users) != 1 or len(users[0].inputs) != 1 or _has_filters(users[0]):
-            return found
+            return end
         (step,) = users
-        if len(step.output.shape) != len(found.output.shape):
-            return found
+        if len(step.output.shape) != len(end.output.shape):
+            return end
         if not isinstance(step.layer, _PASSED_ON):
-            found = step
+            end = step

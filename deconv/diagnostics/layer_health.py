@@ -1,16 +1,20 @@
-"""Is a network well trained? Dead channels, filters that dominate or repeat, co-adaptation, a gap to unseen images.
+"""Health of layers: dead channels, dominant or duplicate filters, co-adaptation, and the gap to unseen images.
 
-Zeiler & Fergus look at the first filters and at projections of the second layer to find what is wrong with a network
-(arXiv:1311.2901, section 4.1, Fig. 6), and clip the RMS of filters so that none dominates (section 3). Here the same is
-counted, for every layer; where the paper gives no measure, ours is defined where it is computed.
+Zeiler & Fergus inspect the first filters and projections of the second layer to diagnose a network (arXiv:1311.2901,
+section 4.1, Fig. 6), and clip the RMS of filters so that none dominates (section 3). Here this is measured for every
+layer. Where the paper gives no measure, our own is defined in the docstring of the result.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from deconv import graph
@@ -27,14 +31,14 @@ _RECTIFIERS = (keras.layers.ReLU, keras.layers.Activation)
 
 
 class Gap(NamedTuple):
-    """How differently a layer answers to the images of training and to unseen ones.
+    """Standardised differences of a layer's activations between training images and unseen images.
 
     Attributes:
-        mean: float64 `(channels,)`, difference of the mean activations, seen less unseen, in units of their standard
+        mean: float64 `(channels,)`, difference of the mean activations, training minus unseen, in units of the standard
             deviation over images (the root of the mean of both variances). Infinite if neither varies and they differ.
-        active: float64 `(channels,)`, the same for whether the channel is active in an image.
+        active: float64 `(channels,)`, the same for the share of images in which the channel is active.
         size: The mean of the magnitudes of `mean`.
-        chance: What `size` would be about if both were drawn from the same images: `0.8 * sqrt(1/n + 1/m)`.
+        chance: The approximate value of `size` for two samples of the same distribution: `0.8 * sqrt(1/n + 1/m)`.
     """
 
     mean: np.ndarray
@@ -46,13 +50,14 @@ class Gap(NamedTuple):
 
 
 class LayerHealth(NamedTuple):
-    """What is known of a layer.
+    """Health of a layer.
 
     Attributes:
-        activity: Its `Activity` over the data set.
-        dead: bool `(channels,)`, which were never above zero.
-        rare: bool `(channels,)`, which were in some images, but in a smaller share than asked for.
-        filters: Its `Filters`; None for a layer that has none.
+        activity: `Activity` over the data set.
+        dead: bool `(channels,)`, whether the channel was never above zero.
+        rare: bool `(channels,)`, whether it was above zero in at least one image, but in a smaller share of them than
+            the argument `rare` of `health`.
+        filters: `Filters`; None for a layer without.
         unseen: `Activity` over the unseen images, or None.
         gap: `Gap` between the two, or None.
     """
@@ -68,43 +73,44 @@ class LayerHealth(NamedTuple):
 
 
 def health(
-    model,
-    dataset,
-    layers=None,
+    model: keras.Model,
+    dataset: Any,
+    layers: str | int | Sequence[str | int] | None = None,
     *,
-    unseen=None,
-    preprocess=None,
-    batch_size=64,
-    input_shape=None,
-    rare=0.01,
-    alike=0.95,
-    progress=False,
-):
-    """Examine the layers of a network, in one pass over each data set.
+    unseen: Any = None,
+    preprocess: Callable[[np.ndarray], ArrayLike] | None = None,
+    batch_size: int = 64,
+    input_shape: Sequence[int] | None = None,
+    rare: float = 0.01,
+    alike: float = 0.95,
+    progress: bool = False,
+) -> dict[str | int, LayerHealth]:
+    """Measure the health of layers, in one pass over each data set.
 
-    Memory holds a few batches and, for each layer, the covariance of its channels, whatever the size of the data.
+    Memory holds a few batches and, for each layer, the covariance of its channels, independently of the size of the
+    data.
 
     Args:
         model: A functional or Sequential `keras.Model`.
-        dataset: Images, best of all those of training; whatever `deconv.top_activations` takes.
+        dataset: Images, preferably all training images; any data set that `deconv.top_activations` takes.
         layers: One layer or a sequence of them: names, paths or indices. None for all layers with a kernel that
-            `deconv.graph.keras_model.KERNELS` lists (convolutions, dense layers), and rectifications of their own. A
-            channel is dead if the output of *this* layer is never above zero: where a rectification follows as a layer,
-            that is the one to ask.
-        unseen: A second data set, not trained on, for the gap; or None.
-        preprocess: Function applied to each batch of images before the model sees it, in a thread of its own.
-        batch_size: How many images are computed at a time, if the data set is not in batches already.
-        input_shape: `(height, width, channels)` for a model that leaves its input size open.
-        rare: Active in a smaller share of the images than this is rarely active.
-        alike: From which magnitude of the cosine on two filters are duplicates.
+            `deconv.graph.keras_model.KERNELS` lists (convolutions, dense layers), and separate rectification layers. A
+            channel is dead if the output of *this* layer is never above zero. Where the rectification is a layer of its
+            own, dead channels are those of the rectification.
+        unseen: A second data set, not used for training, for the gap; or None.
+        preprocess: Preprocessing function, applied to each batch of images, in a separate thread.
+        batch_size: Number of images computed at a time, if the data set is not batched already.
+        input_shape: `(height, width, channels)` for a model with an undefined input size.
+        rare: Share of the images below which a channel counts as rarely active, from 0 to 1.
+        alike: Magnitude of the cosine from which two filters are duplicates, from 0 to 1.
         progress: Whether to show a progress bar.
 
     Returns:
-        `{layer: LayerHealth}`, with the layers as they were given, or their names.
+        `{layer: LayerHealth}`. The keys are the layers as given, or their names for `layers=None`.
 
     Raises:
         ValueError: If a data set is empty, its images do not fit the model, a layer does not exist, a share is not
-            between 0 and 1, or the network puts out NaN or infinity.
+            between 0 and 1, or an output is NaN or infinite.
     """
     check_positive("batch_size", batch_size)
     _check_share("rare", rare)
@@ -118,54 +124,55 @@ def health(
             raise ValueError(
                 f"Model '{model.name}' has neither filters nor rectifications; name the layers to examine."
             )
-    layers, steps = graph.find_all(model_graph, layers)
-    below = graph.subgraph(model_graph, *steps)
-    watch = _watcher(below, steps)
-    seen, unseen = (
-        None if some is None else _activities(watch, steps, below.inputs[0], some, preprocess, batch_size, progress)
-        for some in (dataset, unseen)
-    )
-    found = {}
-    for place, (layer, step) in enumerate(zip(layers, steps, strict=True)):
-        activity, other = seen[place], unseen and unseen[place]
-        found[layer] = LayerHealth(
-            activity,
-            activity.active == 0,
-            (activity.active > 0) & (activity.active < rare),
-            examine_filters(step.layer, alike),
-            other,
-            other and compare(activity, other),
+    keys, steps = graph.find_all(model_graph, layers)
+    model_graph = graph.subgraph(model_graph, *steps)
+    image, statistics = model_graph.inputs[0], _statistics(model_graph, steps)
+    activities: list[list[Activity] | list[None]] = [
+        [None] * len(steps)
+        if images is None
+        else _activities(statistics, steps, image, images, preprocess, batch_size, progress)
+        for images in (dataset, unseen)
+    ]
+    result = {}
+    for layer, step, activity, of_unseen in zip(keys, steps, *activities, strict=True):
+        result[layer] = LayerHealth(
+            activity=activity,
+            dead=activity.active == 0,
+            rare=(activity.active > 0) & (activity.active < rare),
+            filters=examine_filters(step.layer, alike),
+            unseen=of_unseen,
+            gap=None if of_unseen is None else compare(activity, of_unseen),
         )
-    return found
+    return result
 
 
-def compare(seen, unseen):
-    """The `Gap` between two `Activity`s of one layer."""
-    spreads = [seen.deviation, unseen.deviation]
-    mean = _standardised(seen.mean - unseen.mean, *map(np.square, spreads))
-    active = _standardised(seen.active - unseen.active, *(some.active * (1 - some.active) for some in (seen, unseen)))
+def compare(seen: Activity, unseen: Activity) -> Gap:
+    """Compute the gap between the activities of one layer on training images and on unseen images."""
+    mean = _standardised(seen.mean - unseen.mean, np.square(seen.deviation), np.square(unseen.deviation))
+    variances = (activity.active * (1 - activity.active) for activity in (seen, unseen))
+    active = _standardised(seen.active - unseen.active, *variances)
     chance = np.sqrt(2 / np.pi * (1 / seen.images + 1 / unseen.images))
     return Gap(mean, active, float(np.abs(mean).mean()), float(chance))
 
 
-def _watcher(model_graph, steps):
-    """Compile the network: for each step, of each image and channel the mean, the share above zero, the mean square."""
+def _statistics(model_graph, steps):
+    """Compile the statistics of each step per image and channel: mean, share above zero, mean of squares."""
 
-    def watch(images):
+    def statistics(images):
         values = graph.run(model_graph, images)
-        found = []
+        results = []
         for step in steps:
             maps = tf.reshape(values[step.output], [-1, np.prod(plane(step.output.shape)), step.output.shape[-1]])
             maps = tf.cast(maps, "float64" if maps.dtype == tf.float64 else "float32")
             above = tf.cast(maps > 0, maps.dtype)
-            found.append([tf.reduce_mean(some, axis=1) for some in (maps, above, tf.square(maps))])
-        return found
+            results.append([tf.reduce_mean(cells, axis=1) for cells in (maps, above, tf.square(maps))])
+        return results
 
     image = model_graph.inputs[0]
-    return compile_function(watch, tf.TensorSpec((None, *image.shape), image.dtype))
+    return compile_function(statistics, tf.TensorSpec((None, *image.shape), image.dtype))
 
 
-def _activities(watch, steps, image, dataset, preprocess, batch_size, progress):
+def _activities(statistics, steps, image, dataset, preprocess, batch_size, progress):
     """The `Activity` of each step over a data set."""
     tallies = [Tally(step.output.shape[-1]) for step in steps]
 
@@ -176,8 +183,8 @@ def _activities(watch, steps, image, dataset, preprocess, batch_size, progress):
 
     with tqdm(unit=" images", disable=not progress) as bar, closing(prefetch(prepared())) as batches:
         for images in batches:
-            for step, tally, found in zip(steps, tallies, watch(images), strict=True):
-                means, covered, squares = (some.numpy() for some in found)
+            for step, tally, of_step in zip(steps, tallies, statistics(images), strict=True):
+                means, covered, squares = (values.numpy() for values in of_step)
                 check_finite(squares, step.name)
                 tally.add(means, covered, squares)
             bar.update(len(images))
