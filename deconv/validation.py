@@ -58,7 +58,7 @@ def check_images(images: ArrayLike | tf.Tensor, shape: Sequence[int], dtype: DTy
     if not finite.all():
         raise ValueError(
             f"images must be finite; image {int(np.argmin(finite))} holds NaN or infinity. "
-            "Look at how it was loaded or preprocessed."
+            "Check how it was loaded or preprocessed."
         )
     return images
 
@@ -83,7 +83,7 @@ def check_pixels(name: str, images: ArrayLike, axes: Sequence[str] = ("height", 
     if not (images.min() >= 0 and images.max() <= 255):
         raise ValueError(
             f"{name} must be in pixel units, 0 to 255; received values from {images.min():g} to {images.max():g}. "
-            "Give pixels as they are, and how the model takes them as `preprocess`."
+            "Give images that are not preprocessed, and the preprocessing function as `preprocess`."
         )
     return images
 
@@ -123,8 +123,7 @@ def check_image_shape(method: str, model_graph: Any) -> None:
     if len(shape) != 3:
         raise ValueError(
             f"{method} needs a model that takes images (height, width, channels); model '{model_graph.name}' takes "
-            f"inputs of shape {shape}. If it brings them into that shape itself, build a model from its layers above "
-            "that."
+            f"inputs of shape {shape}. If it reshapes its inputs to images itself, build a model from the layers above."
         )
 
 
@@ -144,7 +143,7 @@ def prepare(
     prepared = preprocessed(images, preprocess, spare=spare)
     if np.ndim(prepared) and len(prepared) != len(images):
         raise ValueError(
-            f"preprocess must return one image for each that it is given; received {len(prepared)} for {len(images)}."
+            f"preprocess must return as many images as it is given; received {len(prepared)} for {len(images)}."
         )
     return check_images(prepared, shape, dtype)
 
@@ -157,8 +156,8 @@ def check_finite(maps: np.ndarray, layer: str | int) -> np.ndarray:
     """
     if not np.isfinite(maps).all():
         raise ValueError(
-            f"Layer '{layer}' puts out NaN or infinity. Look at the weights of the layers up to it, "
-            "or use a wider dtype."
+            f"The output of layer '{layer}' contains NaN or infinity. Check the weights of the layers up to it, or use "
+            "a wider dtype."
         )
     return maps
 
@@ -239,7 +238,7 @@ def check_channels_last(step: Any) -> None:
     """
     if step.layer.data_format != "channels_last":
         raise ValueError(
-            f"Layer '{step.name}' works channels first; this package takes images as (height, width, channels). "
+            f"Layer '{step.name}' has its channels first; this package supports only (height, width, channels). "
             "Build the model with data_format='channels_last'."
         )
 

@@ -278,13 +278,13 @@ HIDING = {
 def test_a_rectifier_that_cannot_be_taken_apart_is_refused_by_name(kind):
     model = network(HIDING[kind])
     for method in (attribution.guided_backprop, attribution.deconvnet):
-        with pytest.raises(ValueError, match=rf"'hidden' \({kind}\) may hold a rectifier.*mirrored_as"):
+        with pytest.raises(ValueError, match=rf"'hidden' \({kind}\) may contain a rectifier.*mirrored_as"):
             method(model, PIXELS, 1)
     assert attribution.gradient(model, PIXELS, 1).any()
 
 
 def test_a_comparison_that_selects_is_refused_and_a_linear_layer_of_unknown_class_is_not():
-    with pytest.raises(ValueError, match=r"\(Where\) may hold a rectifier"):
+    with pytest.raises(ValueError, match=r"\(Where\) may contain a rectifier"):
         attribution.guided_backprop(network(lambda maps: keras.ops.where(maps > 0, maps, 0.0)), PIXELS, 1)
     for unknown, known in ((LinearBlock(), kl.Conv2D(4, 2, use_bias=False)),):
         found, expected = (attribution.deconvnet(network(layer), PIXELS, 1) for layer in (unknown, known))

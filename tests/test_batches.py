@@ -73,7 +73,7 @@ def test_dicts_are_read_by_their_keys(batched):
         np.testing.assert_array_equal(found[0], IMAGES)
         assert found[1].tolist() == labels.tolist() and found[2].tolist() == ids.tolist()
         assert [part.tolist() for part in read(given)[1:3]] == [labels.tolist(), ids.tolist()]
-    with pytest.raises(ValueError, match=r"dicts with the keys x, y; the keys image, label and id are read, and image"):
+    with pytest.raises(ValueError, match=r"dicts with the keys x, y; the key image is required"):
         as_batches(tf.data.Dataset.from_tensor_slices({"x": IMAGES, "y": LABELS}))
 
 
@@ -94,7 +94,7 @@ def test_the_strongest_images_are_the_same_whatever_stands_beside_them():
     [
         (
             stream(IMAGES, LABELS, np.ones(11, int)),
-            "the ids of the images, is 1 for all .* give them as floating point",
+            "the image id, is 1 for all .* convert them to floating point",
         ),
         (stream(IMAGES, ONE_HOT * 0.5), "labels of a data set must be one whole number for each image"),
         (stream(IMAGES, ONE_HOT + ONE_HOT[::-1]), "labels of a data set must be one whole number"),
@@ -241,7 +241,7 @@ def test_a_checkpoint_of_a_py_dataset_goes_on_and_refuses_another(tmp_path):
     Stopped.__name__ = "Counted"
     with pytest.raises(KeyboardInterrupt):
         deconv.top_activations(model, Stopped(IMAGES, LABELS), **options)
-    with pytest.raises(ValueError, match="begins with another image"):
+    with pytest.raises(ValueError, match="The first image of the data set differs"):
         deconv.top_activations(model, Counted(IMAGES[::-1], LABELS), **options)
     with pytest.raises(ValueError, match=r"data set: numbered \(False there, True here\)"):
         deconv.top_activations(model, Counted(IMAGES, LABELS, IDS), **options)

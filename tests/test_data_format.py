@@ -66,5 +66,5 @@ def test_the_dense_head_takes_maps_in_the_same_order_whatever_the_default(channe
 def test_a_model_with_its_channels_first_is_still_refused_by_name(channels_first):
     channels_first()
     model = keras.Sequential([keras.Input((3, 9, 8)), kl.Conv2D(2, 3, name="conv")])
-    with pytest.raises(ValueError, match="Layer 'conv' works channels first"):
+    with pytest.raises(ValueError, match="Layer 'conv' has its channels first"):
         deconv.mirror(model, "conv")

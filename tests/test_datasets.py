@@ -475,7 +475,7 @@ def test_a_picture_damaged_after_its_header_is_named_when_its_turn_comes(tmp_pat
         save_picture(tmp_path / name, noise)
     whole = (tmp_path / "cut.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"^The picture '.*cut\.png' cannot be read"):
+    with pytest.raises(ValueError, match=r"^The image '.*cut\.png' cannot be read"):
         datasets.arrays(datasets.load(tmp_path, "all"))
 
 

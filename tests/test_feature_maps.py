@@ -171,5 +171,5 @@ def test_bad_inputs_say_what_is_wrong():
     with pytest.raises(ValueError, match="'poolings' has neither convolutions nor dense layers; name the layers"):
         feature_maps(poolings, pixels)
     model.get_layer("filter").set_weights([np.full((1, 1, 1, 2), np.nan), np.zeros(2)])
-    with pytest.raises(ValueError, match="Layer 'filter' puts out NaN"):
+    with pytest.raises(ValueError, match="output of layer 'filter' contains NaN"):
         feature_maps(model, pixels)

@@ -216,11 +216,11 @@ def wrong_files(folder):
         "text.jpg": "cannot be read: it is damaged, or none of PNG, JPEG, BMP, GIF, WEBP, TIFF. Save it as PNG, or",
         "header.png": "cannot be read|more than 179 million pixels",
         "vector.png": "it is damaged, or none of PNG",
-        "huge.png": "has more than 179 million pixels, or says so. Make it smaller, or take it away",
-        "float.tif": "floating point, and which of them is white is not known; save it with 8 bits",
-        "nowhere.png": "is no picture: it is a link to nothing. Take it away",
-        "pipe.png": "is no picture: it is a pipe",
-        "folder.png": "is no picture: it is a folder",
+        "huge.png": "has, or declares, more than 179 million pixels. Reduce its size, or remove it",
+        "float.tif": "floating point, so the value of white is not known; save it with 8 bits",
+        "nowhere.png": "is not an image file: it is a broken link. Remove it",
+        "pipe.png": "is not an image file: it is a pipe",
+        "folder.png": "is not an image file: it is a folder",
     }
 
 
@@ -252,7 +252,7 @@ def test_a_folder_and_the_option_images_name_the_picture_that_is_none(tmp_path, 
     with pytest.raises(ValueError, match=f"{name}' .*{message}"):
         datasets.load(tmp_path, "all")
     if name in ("huge.png", "vector.png", "empty.png"):  # the others are no files
-        with pytest.raises(ValueError, match=f"^--images: the picture '.*{name}' .*{message}"):
+        with pytest.raises(ValueError, match=f"^--images: the image '.*{name}' .*{message}"):
             images_option.check_images(str(tmp_path / name))
 
 

@@ -123,7 +123,7 @@ def test_pixels_as_whole_numbers_come_out_as_float32_and_are_not_rounded():
     ("arguments", "message"),
     [
         (("shear", 1), "kind must be one of translation, scale, rotation; received 'shear'"),
-        (("scale", [1, 0]), "A scale is a factor above zero, 1 for the image as it is; received 0"),
+        (("scale", [1, 0]), "A scale must be above zero, 1 for no change; received 0"),
         (("rotation", [np.nan]), "values must be finite numbers, at least one; received"),
         (("rotation", []), "values must be finite numbers, at least one; received"),
         (("rotation", ["90"]), "values must be finite numbers, at least one; received"),

@@ -34,7 +34,7 @@ from deconv.runtime.json_files import read_object
 def test_json_of_another_form_is_a_value_error_that_names_the_file(tmp_path, text):
     file = tmp_path / "some.json"
     file.write_bytes(text)
-    with pytest.raises(ValueError, match=r"some\.json' is not what it should be: ") as told:
+    with pytest.raises(ValueError, match=r"some\.json' is not valid: ") as told:
         read_object(file, name=str)
     assert "\n" not in str(told.value) and len(str(told.value)) < 500
 

@@ -262,7 +262,7 @@ def test_any_kind_of_data_set_and_preprocessing_will_do():
         ({"rare": 2}, "rare must be a share between 0 and 1; received 2."),
         ({"alike": True}, "alike must be a share between 0 and 1; received True."),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1; received 0."),
-        ({"model": copies([np.inf, 1])}, "Layer 'conv' puts out NaN or infinity."),
+        ({"model": copies([np.inf, 1])}, "The output of layer 'conv' contains NaN or infinity."),
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_reason(changes, message):

@@ -218,7 +218,7 @@ def test_what_does_not_fit_is_refused_at_the_door(options, message):
 
 def test_without_scikit_learn_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
-    with pytest.raises(ImportError, match=r'scikit-learn\'s.*pip install "deconvnet\[probes\]"'):
+    with pytest.raises(ImportError, match=r'scikit-learn, which.*pip install "deconvnet\[probes\]"'):
         probe(copy_of_the_image(), coloured(9), "mean", 3)
 
 

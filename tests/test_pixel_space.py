@@ -135,7 +135,7 @@ def standardized(images):
     ids=["gamma", "small squares", "clipped", "upside down", "its own mean", "NaN for one colour", "by TF", "shifted"],
 )
 def test_what_is_not_affine_in_each_pixel_is_refused(preprocess):
-    with pytest.raises(ValueError, match=r"^preprocess must change every pixel on its own, by a matrix and a constant"):
+    with pytest.raises(ValueError, match=r"^preprocess must be affine in each pixel \(a matrix and a constant\)"):
         deconv.to_pixel_space(noise(1, 8, 9, 3), preprocess)
 
 

@@ -212,7 +212,7 @@ def test_one_bad_number_anywhere_in_a_map_is_refused_with_the_name_of_the_layer(
     model = keras.Model(
         image, kl.Lambda(spoil, output_shape=(7, 5, 2), name="spoilt")(model.get_layer("scaled").output)
     )
-    with pytest.raises(ValueError, match="Layer 'spoilt' puts out NaN or infinity"):
+    with pytest.raises(ValueError, match="output of layer 'spoilt' contains NaN or infinity"):
         deconv.top_activations(model, pixels, "spoilt", k=2, batch_size=4)
 
 
@@ -322,7 +322,7 @@ def test_the_thread_ends_with_the_scan_and_if_the_network_fails():
     image = keras.Input((3, 4, 1))
     broken = keras.Model(image, kl.Conv2D(1, 1, name="conv")(image))
     broken.set_weights([np.full((1, 1, 1, 1), np.inf), np.zeros(1)])
-    with pytest.raises(ValueError, match="'conv' puts out NaN or infinity"):
+    with pytest.raises(ValueError, match="'conv' contains NaN or infinity"):
         deconv.top_activations(broken, np.ones((90, 3, 4, 1), "float32"), "conv", batch_size=2)
     assert not input_threads()
 
@@ -744,7 +744,7 @@ def test_a_stream_that_begins_with_another_image_is_refused(tmp_path):
             before = checkpoint.read_bytes()
             with pytest.raises(
                 ValueError,
-                match=r"begins with another image than at the pass before, or when .* was saved: .* begin anew",
+                match=r"first image of the data set differs from that of the previous pass or .*: .* new checkpoint",
             ):
                 scan(source, preprocess=halved)
             assert checkpoint.read_bytes() == before

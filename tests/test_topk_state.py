@@ -189,8 +189,8 @@ def test_an_empty_state_has_nothing_in_it():
         (lambda a, i: (a, i[:3]), r"must have shape \(3, 3, 4, 5\), one map for each id; received \(4, 3, 4, 5\)"),
         (lambda a, i: (a, i / 2), "ids .* one whole number for each image; received float64"),
         (lambda a, i: (a, i, i[:2]), r"labels .* received int64 of shape \(2,\) for 4 images"),
-        (lambda a, i: (a | {"dense": a["dense"] * np.nan}, i), "'dense' puts out NaN or infinity"),
-        (lambda a, i: (a | {"conv": a["conv"] + np.inf}, i), "'conv' puts out NaN or infinity"),
+        (lambda a, i: (a | {"dense": a["dense"] * np.nan}, i), "'dense' contains NaN or infinity"),
+        (lambda a, i: (a | {"conv": a["conv"] + np.inf}, i), "'conv' contains NaN or infinity"),
     ],
 )
 def test_a_batch_that_does_not_fit_is_refused_and_nothing_of_it_is_kept(change, message):

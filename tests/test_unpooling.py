@@ -102,7 +102,7 @@ def test_a_switch_outside_of_its_window_is_an_error_where_windows_are_used():
 
 
 def test_windows_that_are_not_as_many_as_the_values_are_refused_by_name():
-    with pytest.raises(ValueError, match=r"Windows of \(2, 2\) .* make \(2, 2\) values of a map of 4 x 4; received"):
+    with pytest.raises(ValueError, match=r"Windows of \(2, 2\) .* give \(2, 2\) values for a map of 4 x 4; received"):
         pooling.unpool(tf.ones((1, 1, 1, 1)), tf.zeros((1, 1, 1, 1), tf.int32), (4, 4, 1), pool_size=2)
 
 

@@ -170,7 +170,7 @@ def test_whole_numbers_that_are_computed_with_as_such_have_no_derivative_and_tha
     with pytest.raises(ValueError, match=f"Model '{model.name}' .*no gradient with respect to them"):
         attribution.gradient(model, given, 1)
     found = deconv.explain(model, given[0], 1, **QUICK)  # what needs none is there
-    assert list(found.maps)[-1] == "occlusion" and "derivative" in found.left_out["gradient"]
+    assert list(found.maps)[-1] == "occlusion" and "no gradient" in found.left_out["gradient"]
     assert found.curves.score == pytest.approx(float(model.predict(given, verbose=0)[0, 1]), rel=1e-5)
 
 

@@ -170,11 +170,10 @@ def check_seen(model_graph: graph.Graph, top_counts: bool = True) -> None:
         counts = top_counts or step is not model_graph.steps[-1] or of(step) is None
         if counts and hides_rectifier(step):
             raise ValueError(
-                f"Layer '{step.name}' ({type(step.layer).__name__}) may hold a rectifier that cannot be told apart "
-                "from what else it computes, and this method changes what rectifiers pass down. Make the rectifier a "
-                "layer of its own, keras.layers.ReLU; or, if the class leads signals down as a layer of Keras does, "
-                "say so with `mirrored_as = keras.layers.Identity`, or that layer, in it. The plain gradient takes any "
-                "layer."
+                f"Layer '{step.name}' ({type(step.layer).__name__}) may contain a rectifier that cannot be separated "
+                "from its other computations, and this method changes the gradient of rectifiers. Use a separate "
+                "keras.layers.ReLU layer; or, if the layer has the backward rule of a Keras layer, declare it in its "
+                "class, for example `mirrored_as = keras.layers.Identity`. The plain gradient works with any layer."
             )
 
 

@@ -29,8 +29,8 @@ def kernel_of(layer: keras.layers.Layer) -> keras.Variable | _Computed:
     mode = getattr(layer, "quantization_mode", None)
     if mode not in (None, "int8"):
         raise ValueError(
-            f"Layer '{layer.name}' ({type(layer).__name__}) is quantised to {mode!r}, and only kernels of floats and "
-            "of 'int8' can be transposed. Use the model as it was before quantize()."
+            f"Layer '{layer.name}' ({type(layer).__name__}) is quantised to {mode!r}; only floating-point and "
+            "'int8' kernels can be transposed. Use the model before quantize()."
         )
     if mode is None and not getattr(layer, "lora_enabled", False):
         return layer.kernel

@@ -54,7 +54,7 @@ def parts_of(element: Any) -> list[Any]:
         if "image" not in known:
             raise ValueError(
                 f"The elements of the data set are dicts with the keys {', '.join(map(str, element)) or 'none'}; the "
-                "keys image, label and id are read, and image must be there. Map them to (image, label)."
+                "key image is required, label and id are optional. Map the elements to (image, label)."
             )
         parts = [known.get(name) for name in ("image", "label", "id")]
     else:
@@ -91,7 +91,8 @@ def whole_numbers(name: str, numbers: ArrayLike, count: int | None = None) -> np
     if numbers.shape != (count,) or numbers.dtype.kind not in "iu":
         raise ValueError(
             f"The {name} of a data set must be one whole number for each image; received {numbers.dtype} of shape "
-            f"{numbers.shape} for {count} images. Map it to images, (image, label) or (image, label, id)."
+            f"{numbers.shape} for {count} image{'' if count == 1 else 's'}. Map it to images, (image, label) or "
+            "(image, label, id)."
         )
     return numbers.astype(np.int64)
 
@@ -124,8 +125,8 @@ def batch_of(before: int, images: np.ndarray, labels: ArrayLike | None = None, i
     ids = np.arange(before, before + count) if ids is None else whole_numbers("ids", ids, count)
     if not before and count > 1 and (ids == 1).all() and (images[1:] != images[:1]).any():
         raise ValueError(
-            "The third part of the data set's elements, the ids of the images, is 1 for all of the first batch. If "
-            "these are sample weights, give them as floating point, or map the data set to (image, label)."
+            "The third part of the elements of the data set, the image id, is 1 for all images of the first batch. If "
+            "these are sample weights, convert them to floating point, or map the data set to (image, label)."
         )
     return Batch(images, labels, ids, before + count)
 

@@ -155,9 +155,9 @@ def met(image: np.ndarray, expected: str | None = None) -> str:
     found = of_array(image)
     if expected not in (None, found):
         raise ValueError(
-            "The data set begins with another image than at the pass before, or when the checkpoint was saved: "
-            "either it is another one, or its order changes from one pass to the next. Give the same images in the "
-            "same order (without shuffle, say), or begin anew with another checkpoint."
+            "The first image of the data set differs from that of the previous pass or of the saved checkpoint: it is "
+            "another data set, or its order changes between passes. Give the same images in the same order (for "
+            "example without shuffle), or start with a new checkpoint."
         )
     return found
 

@@ -44,7 +44,7 @@ def continued(model_graph: graph.Graph) -> graph.Graph:
         edges.update((edge, graph.Edge(edge.shape, maps.dtype.name)) for edge, maps in values.items())
         top = model_graph.steps[-1]
         if not all(is_floating(edge.dtype) for edge in edges.values()):
-            raise ValueError("whole numbers stay")
+            raise ValueError("integers remain")
         if tape.gradient(values[top.output], images) is None:
             raise ValueError("no derivative")
 
@@ -52,9 +52,9 @@ def continued(model_graph: graph.Graph) -> graph.Graph:
         compile_function(forward, tf.TensorSpec((None, *image.shape), dtype))
     except (ValueError, TypeError, LookupError, tf.errors.OpError) as error:
         raise ValueError(
-            f"Model '{model_graph.name}' takes whole numbers ({image.dtype}) and computes with them as such (up to "
-            f"layer '{reached[-1].name}'), so that nothing has a derivative along them. Cut the model above the layer "
-            "that embeds or converts them."
+            f"Model '{model_graph.name}' takes {image.dtype} images and computes with integers up to layer "
+            f"'{reached[-1].name}', so it has no gradient with respect to them. Use the part of the model above the "
+            "layer that embeds or converts the integers."
         ) from error
 
     return graph.with_edges(model_graph, edges)

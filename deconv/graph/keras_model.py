@@ -18,26 +18,26 @@ def inputs_and_outputs(model: keras.Model) -> tuple[list[keras.KerasTensor], lis
             incomplete.
     """
     if not isinstance(model, keras.Model):
-        raise ValueError(f"A keras.Model is needed; received {type(model).__name__}.")
+        raise ValueError(f"model must be a keras.Model; received {type(model).__name__}.")
     if not has_graph(model):
         raise ValueError(
-            f"Model '{model.name}' ({type(model).__name__}) has no graph to walk. A Sequential model needs an Input or "
-            "model.build((None, height, width, channels)); a subclassed one must be rewritten with the functional API."
+            f"Model '{model.name}' ({type(model).__name__}) has no graph of layers. A Sequential model needs an Input "
+            "or model.build((None, height, width, channels)); rewrite a subclassed model with the functional API."
         )
     for method in ("call", "__call__"):
         if _is_own(model, method):
             raise ValueError(
-                f"Model '{model.name}' ({type(model).__name__}) has a {method} method of its own, and its graph does "
-                f"not say what that does. {_WAYS_OUT[method]}"
+                f"Model '{model.name}' ({type(model).__name__}) overrides {method}, so its graph may not contain all "
+                f"of its computations. {_REMEDIES[method]}"
             )
     return keras.tree.flatten(model.inputs), keras.tree.flatten(model.outputs)
 
 
-_WAYS_OUT = {
-    "call": "Take it into a graph: images = keras.Input(model.input_shape[1:]), "
+_REMEDIES = {
+    "call": "Include it in a graph: images = keras.Input(model.input_shape[1:]), "
     "model = keras.Model(images, model.call(images)); inside another model, call model.call(x) instead of model(x). "
-    "A call that uses more than Keras's layers and operations must be rewritten with them.",
-    "__call__": "Move what it does into the model, for example into a keras.layers.Rescaling.",
+    "In the method, use only Keras layers and operations.",
+    "__call__": "Move its computation into a layer of the model, for example a keras.layers.Rescaling.",
 }
 
 

@@ -144,8 +144,8 @@ def walk(model: keras.Model, input_shape: Sequence[int] | None = None) -> Graph:
             )
         if None in shape:
             raise ValueError(
-                f"Model '{model.name}' leaves its input size open: {tensor.shape[1:]}. "
-                "Say which size to look at, for example input_shape=(224, 224, 3)."
+                f"Model '{model.name}' has an undefined input size: {tensor.shape[1:]}. "
+                "Give the size, for example input_shape=(224, 224, 3)."
             )
         edges[id(tensor)] = Edge(shape, tensor.dtype)
     graph_inputs = tuple(edges.values())
@@ -190,7 +190,7 @@ def find(graph: Graph, layer: str | int) -> Step:
     near = difflib.get_close_matches(str(wanted), [*names, *aliases], n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     if isinstance(layer, Integral):
-        hint = " It is the input." + hint
+        hint = " This index is the input layer." + hint
     raise ValueError(f"Model '{graph.name}' has no layer {wanted!r}.{hint} Its layers are: {known}.")
 
 
@@ -221,9 +221,12 @@ def subgraph(graph: Graph, *tops: Step) -> Graph:
     inputs = tuple(edge for edge in graph.inputs if edge in wanted)
     if len(inputs) != 1:
         names = ", ".join(f"'{step.name}'" for step in tops)
+        layers = f"Layer {names} of model '{graph.name}' depends"
+        if len(tops) > 1:
+            layers = f"Layers {names} of model '{graph.name}' depend"
         raise ValueError(
-            f"Layer {names} of model '{graph.name}' depends on {len(inputs)} inputs, and there must be one "
-            "image to look at. Cut the model with keras.Model(inputs, outputs) so that one input is left."
+            f"{layers} on {len(inputs)} inputs; exactly one input, the image, is supported. Build a model with one "
+            "input: keras.Model(inputs, outputs)."
         )
     return Graph(graph.name, inputs, tuple(reversed(steps)))
 

@@ -258,8 +258,8 @@ def _cut(model, layer, input_shape):
     shape = model_graph.inputs[0].shape
     if len(shape) != 3:
         raise ValueError(
-            f"Windows are parts of images (height, width, channels), and model '{model.name}' takes {shape}. Give the "
-            "model an input with these three axes; a keras.layers.Reshape behind it makes what its first layer takes."
+            f"Receptive fields need an input of shape (height, width, channels); model '{model.name}' takes {shape}. "
+            "Give the model such an input, followed by a keras.layers.Reshape to the shape that its first layer takes."
         )
     return model_graph, step
 

@@ -76,7 +76,7 @@ def check_values(kind: str, values: ArrayLike) -> np.ndarray:
     if found.ndim != 1 or not len(found) or found.dtype.kind == "b" or not np.isfinite(found).all():
         raise ValueError(f"values must be finite numbers, at least one; received {values!r}.")
     if kind == "scale" and (found <= 0).any():
-        raise ValueError(f"A scale is a factor above zero, 1 for the image as it is; received {found.min():g}.")
+        raise ValueError(f"A scale must be above zero, 1 for no change; received {found.min():g}.")
     return found.astype(np.float64)
 
 

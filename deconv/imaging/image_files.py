@@ -131,24 +131,24 @@ def _opened(file) -> Iterator[tuple[IO[bytes], Any]]:
             yield stream, picture
     except Image.DecompressionBombError:
         raise ValueError(
-            f"The picture '{name}' has more than {MOST_PIXELS / 1e6:.0f} million pixels, or says so. Make it smaller, "
-            "or take it away."
+            f"The image '{name}' has, or declares, more than {MOST_PIXELS / 1e6:.0f} million pixels. Reduce its size, "
+            "or remove it."
         ) from None
     except Image.UnidentifiedImageError:
         empty = not os.path.getsize(file)
         kinds = ", ".join(FORMATS)
         raise ValueError(
-            f"The picture '{name}' cannot be read: it is {'empty' if empty else f'damaged, or none of {kinds}'}. "
-            "Save it as PNG, or take it away."
+            f"The image '{name}' cannot be read: it is {'empty' if empty else f'damaged, or none of {kinds}'}. "
+            "Save it as PNG, or remove it."
         ) from None
     except _NotRegular as error:
-        raise ValueError(f"'{name}' is no picture: it is {error}. Take it away.") from None
+        raise ValueError(f"'{name}' is not an image file: it is {error}. Remove it.") from None
     except OSError as error:
         why = error.strerror or str(error)
-        raise ValueError(f"The picture '{name}' cannot be read: {why}. Save it anew, or take it away.") from error
+        raise ValueError(f"The image '{name}' cannot be read: {why}. Save it again, or remove it.") from error
     except Exception as error:  # the decoders raise various exceptions for damaged data
         why = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"The picture '{name}' cannot be read: {why}. Save it anew, or take it away.") from error
+        raise ValueError(f"The image '{name}' cannot be read: {why}. Save it again, or remove it.") from error
 
 
 class _NotRegular(Exception):
@@ -160,7 +160,7 @@ def _open_regular(path, flags):
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
-        raise _NotRegular("a link to nothing" if os.path.islink(path) else "not there") from None
+        raise _NotRegular("a broken link" if os.path.islink(path) else "missing") from None
     if stat.S_ISDIR(mode):
         raise _NotRegular("a folder")
     if not stat.S_ISREG(mode):
@@ -202,11 +202,11 @@ def _deep(picture, stream):
         return _deep_png(stream)
     tags = getattr(picture, "tag_v2", {})
     if picture.mode.startswith("F"):
-        raise ValueError("its values are floating point, and which of them is white is not known; save it with 8 bits")
+        raise ValueError("its values are floating point, so the value of white is not known; save it with 8 bits")
     if picture.mode.startswith("I"):
         return _deep_grey(np.asarray(picture), tags)
     if max(np.atleast_1d(tags.get(_BITS_PER_SAMPLE, 8))) > 8 and np.asarray(picture).max() <= _TWELVE_BITS >> 8:
-        raise ValueError("it is nearly black, for it has 12 bits in samples of 16; save it as PNG, or with 8 bits")
+        raise ValueError("it would be nearly black: it has 12 bits in 16-bit samples; save it as PNG, or with 8 bits")
     return None
 
 
@@ -234,18 +234,18 @@ def _deep_png(stream):
     import numpy as np
     import tensorflow as tf
 
-    colour, said = bool(head[25] & 2), None
+    colour, declared = bool(head[25] & 2), None
     for kind, start, length in _chunks(stream):
         if kind == b"sBIT":
             stream.seek(start)
-            said = max(stream.read(min(length, 3 if colour else 1)), default=None)
+            declared = max(stream.read(min(length, 3 if colour else 1)), default=None)
     stream.seek(0)
     values = tf.io.decode_png(stream.read(), channels=3 if colour else 1, dtype=tf.uint16).numpy()
     bits = 12 if values.max() <= _TWELVE_BITS else 16
-    if said is not None:
+    if declared is not None:
         # The PNG standard scales samples to 16 bits; the lowest bits of dark values are then zero.
-        in_lower_bits = 0 < said < 16 and values.max() < 2**said and np.any(values & (2 ** (16 - said) - 1))
-        bits = said if in_lower_bits else 16
+        in_lower_bits = 0 < declared < 16 and values.max() < 2**declared and np.any(values & (2 ** (16 - declared) - 1))
+        bits = declared if in_lower_bits else 16
     return to_eight_bits(values if colour else values[..., 0], bits)
 
 

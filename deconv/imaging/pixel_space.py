@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from deconv.runtime.dtypes import array_of
-from deconv.validation import check_positive, preprocessed
+from deconv.validation import Preprocess, check_positive, preprocessed
 
 
-def to_pixel_space(
-    pictures: ArrayLike, preprocess: Callable[[np.ndarray], ArrayLike] | None, channels: int | None = None
-) -> np.ndarray:
+def to_pixel_space(pictures: ArrayLike, preprocess: Preprocess | None, channels: int | None = None) -> np.ndarray:
     """Apply the transpose of a preprocessing function to projections.
 
     A projection lies in the space of the network's input, where the order of the channels (Caffe's networks take blue
@@ -51,13 +49,15 @@ def to_pixel_space(
     error = np.abs(black + np.einsum("hwc,chwo->hwo", noise, matrices) - tried).max()
     if not error <= 0.01 * np.abs(outputs - black).max():  # `not <=` also rejects NaN
         raise ValueError(
-            "preprocess must change every pixel on its own, by a matrix and a constant, to have a transpose; this one "
-            "does not. Show the projections as they are instead."
+            "preprocess must be affine in each pixel (a matrix and a constant) to have a transpose, and this function "
+            "is not. Show the projections in the space of the network's input."
         )
     return np.einsum("nhwo,chwo->nhwc", pictures, matrices).astype(np.float32)
 
 
-def probe(preprocess: Callable, shape: Sequence[int], dtype: DTypeLike = np.uint8) -> tuple[np.ndarray, np.ndarray]:
+def probe(
+    preprocess: Preprocess | None, shape: Sequence[int], dtype: DTypeLike = np.uint8
+) -> tuple[np.ndarray, np.ndarray]:
     """Apply a preprocessing function to images from which an affine function of each pixel can be determined.
 
     The images are black, each channel alone at 255, and noise, which verifies the result.

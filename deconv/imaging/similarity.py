@@ -131,8 +131,8 @@ def _flat(first, second, inside):
     first, second = (np.asarray(pictures, np.float64) for pictures in (first, second))
     if first.shape != second.shape or first.ndim != 4:
         raise ValueError(
-            f"Two batches of pictures (n, height, width, channels) of one shape are compared; received {first.shape} "
-            f"and {second.shape}."
+            "first and second must have the same shape (n, height, width, channels); received "
+            f"{first.shape} and {second.shape}."
         )
     weight = np.ones(first.shape[:3], bool) if inside is None else np.asarray(inside)
     weight = np.broadcast_to(weight[..., None], first.shape)

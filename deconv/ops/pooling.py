@@ -129,8 +129,8 @@ def unpool(
     pooled, switches = tf.convert_to_tensor(pooled), tf.convert_to_tensor(switches)
     if not pooled.shape.is_compatible_with(switches.shape):
         raise ValueError(
-            f"pooled and switches must have one shape; received {tuple(pooled.shape)} and {tuple(switches.shape)}. "
-            "Take both from the same call of max_pool_with_switches."
+            f"pooled and switches must have the same shape; received {tuple(pooled.shape)} and {tuple(switches.shape)}."
+            " Take both from the same call of max_pool_with_switches."
         )
     height, width, _ = input_shape
     windows = None if pool_size is None else pooling_windows((height, width), pool_size, strides, padding)
@@ -138,8 +138,8 @@ def unpool(
         counts = tuple(count for count, _, _ in map(_windows, (height, width), *windows[:2], (padding, padding)))
         if counts != tuple(pooled.shape[1:3]):
             raise ValueError(
-                f"Windows of {windows.size} with strides {windows.strides} and padding {padding!r} make {counts} "
-                f"values of a map of {height} x {width}; received {tuple(pooled.shape[1:3])}. Give the pooling's own."
+                f"Windows of {windows.size} with strides {windows.strides} and padding {padding!r} give {counts} "
+                f"values for a map of {height} x {width}; received {tuple(pooled.shape[1:3])}. Give the pooling's own."
             )
     switches = tf.cast(switches, tf.int32)
     inside = (switches >= 0) & (switches < height * width)

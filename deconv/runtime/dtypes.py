@@ -67,8 +67,8 @@ def as_dtype(name: str, values: ArrayLike, dtype: DTypeLike) -> np.ndarray:
         outside |= np.trunc(values) != values
     if outside.any():
         raise ValueError(
-            f"{name} must be whole numbers from {low} to {high} here, as {np.dtype(dtype).name} holds them; received "
-            f"{values[outside].flat[0]}. Round them, and scale them to that range, first."
+            f"{name} must be whole numbers from {low} to {high} for dtype {np.dtype(dtype).name}; received "
+            f"{values[outside].flat[0]}. Round them and scale them to that range first."
         )
     return values.astype(dtype)
 
@@ -86,8 +86,8 @@ def check_shape(input_shape: Any, wanted: Sequence[int | None] = (None, None, No
     whole = isinstance(input_shape, tuple | list | np.ndarray) and len(input_shape) == len(wanted)
     if not whole or not all(isinstance(size, Integral) and int(size) > 0 for size in input_shape):
         rank = len(wanted)
-        told = "(height, width, channels), three" if rank == 3 else f"like {tuple(wanted)}, {rank}"
-        raise ValueError(f"input_shape must be {told} whole numbers; received {input_shape!r}.")
+        expected = "(height, width, channels), three" if rank == 3 else f"like {tuple(wanted)}, {rank}"
+        raise ValueError(f"input_shape must be {expected} whole numbers; received {input_shape!r}.")
 
 
 def _range(dtype):
@@ -101,5 +101,5 @@ def _range(dtype):
 def _short(value):
     if isinstance(value, np.ndarray) and value.ndim:
         return f"an array of shape {value.shape}"
-    told = " ".join(repr(value).split())
-    return told if len(told) <= 80 else told[:77] + "..."
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -62,7 +62,7 @@ def reason(error: BaseException) -> str:
         lines[0] = lines[0].strip().removeprefix("ValueError: ")
         if not _EMPTY.fullmatch(lines[0]):
             return lines[0]
-    return next(_told(lines), type(error).__name__)
+    return next(_informative_lines(lines), type(error).__name__)
 
 
 def is_wrapped(error: BaseException) -> bool:
@@ -70,7 +70,7 @@ def is_wrapped(error: BaseException) -> bool:
     return str(error).lstrip().startswith(("in user code:", "Exception encountered when calling "))
 
 
-def _told(lines):
+def _informative_lines(lines):
     """Yield the informative lines, without the text that TensorFlow adds to them."""
     trace = False
     for line in lines:

@@ -35,7 +35,7 @@ def read_object(path: str | os.PathLike, /, **kinds: type | tuple[type, ...]) ->
     except OSError as error:
         raise ValueError(f"'{path}' cannot be read: {error.strerror or error}.") from error
     except ValueError as error:
-        raise ValueError(f"'{path}' is not what it should be: {' '.join(str(error).split())}.") from error
+        raise ValueError(f"'{path}' is not valid: {' '.join(str(error).split())}.") from error
 
 
 def parse_object(text: str, /, **kinds: type | tuple[type, ...]) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def parse(text: str) -> Any:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except UnicodeEncodeError:
-        raise ValueError("it holds half a character, which cannot be written") from None
+        raise ValueError("it contains an unpaired surrogate, which cannot be encoded") from None
     return found
 
 
@@ -113,17 +113,17 @@ def _called(value):
 
 
 def _refuse(constant):
-    raise ValueError(f"it holds {constant}, which is no number")
+    raise ValueError(f"it contains {constant}, which is not a finite number")
 
 
 def _finite_int(text):
     if len(text) > 300:
-        raise ValueError(f"it holds {text[:40]}..., which is too large for a number")
+        raise ValueError(f"it contains {text[:40]}..., which is too large for a number")
     return int(text)
 
 
 def _finite(text):
     number = float(text)
     if number in (float("inf"), float("-inf")):
-        raise ValueError(f"it holds {text[:40]}, which is too large for a number")
+        raise ValueError(f"it contains {text[:40]}, which is too large for a number")
     return number

@@ -18,6 +18,6 @@ def require_sklearn(what: str, *modules: str) -> None:
             importlib.import_module(module)
     except ImportError as error:
         raise ImportError(
-            f"{what} are scikit-learn's, which is not installed. "
+            f"{what} need scikit-learn, which is not installed. "
             'Install it with: pip install "deconvnet[probes]", or in a clone: pip install ".[probes]"'
         ) from error

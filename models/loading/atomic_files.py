@@ -153,14 +153,15 @@ class Lock:
     def __init__(self, place: str | os.PathLike, name: str = "lock", shared: bool = False) -> None:
         place = Path(place)
         self.file = place / f".{name}" if place.is_dir() else place.with_name(f".{_short(place.name)}.{name}")
-        lock, told = FileLock(self.file, timeout=0.2, thread_local=False, is_singleton=shared), self._owner()
+        lock = FileLock(self.file, timeout=0.2, thread_local=False, is_singleton=shared)
+        owner = self._owner()
         self._lock = None
         try:
             lock.acquire()
         except Timeout:
-            by = told if told.startswith(_HELD_BY) else f"{_HELD_BY} unknown"
+            by = owner if owner.startswith(_HELD_BY) else f"{_HELD_BY} unknown"
             raise ValueError(
-                f"'{place}' is in use: it is {by}. Wait until that has ended, or choose another place."
+                f"'{place}' is in use: it is {by}. Wait until that process has ended, or choose another place."
             ) from None
         except NotImplementedError:
             self._go_without(place)
@@ -189,7 +190,7 @@ class Lock:
 
     def _go_without(self, place):
         warnings.warn(
-            f"The file system of '{place}' has no locks. See to it that no other process writes there.", stacklevel=4
+            f"The file system of '{place}' has no locks. Make sure that no other process writes there.", stacklevel=4
         )
 
     def _owner(self):
@@ -200,8 +201,8 @@ class Lock:
 
     def _sign(self):
         """Write the owner to the lock's file, unless it holds text of `filelock` itself."""
-        told = self._owner()
-        if not told or told.startswith(_HELD_BY):
+        owner = self._owner()
+        if not owner or owner.startswith(_HELD_BY):
             with contextlib.suppress(OSError):
                 self.file.write_text(f"{_HELD_BY} {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
 
@@ -250,8 +251,8 @@ def _host():
 def _started(pid):
     """Start time of a process in ticks since the start of the machine; 0 if it is dead, None if unknown."""
     try:
-        told = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        return 0 if told[0] in (b"Z", b"X") else int(told[19])
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
     except (OSError, ValueError, IndexError):
         return None
 
@@ -260,6 +261,6 @@ def _named(error, path):
     """The same error with a one-line message that names the file."""
     reason = " ".join((error.strerror or str(error) or type(error).__name__).split())
     kind = OSError if error.errno is None else type(OSError(error.errno, ""))
-    named = kind(f"'{path}' cannot be written: {reason}. Make room or permit it there, or choose another place.")
+    named = kind(f"'{path}' cannot be written: {reason}. Free space, change the permissions, or choose another place.")
     named.errno = error.errno
     return named

@@ -39,7 +39,7 @@ def read_arrays(
     """
     with open(path, "rb") as file:
         if file.read(2) != b"PK":
-            raise ValueError("it is no zip archive, which a .npz file is")
+            raise ValueError("it is not a zip archive, as .npz files are")
         try:
             with zipfile.ZipFile(file) as archive:
                 members = {_name_of(member): member for member in archive.infolist()}
@@ -56,7 +56,7 @@ def _name_of(member):
     name = member.filename
     parts = PurePosixPath(name).parts
     if name.startswith("/") or "\\" in name or ".." in parts or not name.endswith(".npy"):
-        raise ValueError(f"its member {name!r} is no array of a .npz file")
+        raise ValueError(f"its member {name!r} is not an array of a .npz file")
     if member.flag_bits & 1:
         raise ValueError(f"its member {name!r} is encrypted")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -76,13 +76,13 @@ def _header(file, member):
         read = {(1, 0): np.lib.format.read_array_header_1_0}[version]  # other versions allow headers of gigabytes
         shape, fortran, dtype = read(file)
     except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
-        raise ValueError(f"its member {member.filename!r} is no NumPy array") from error
+        raise ValueError(f"its member {member.filename!r} is not a NumPy array") from error
     if dtype.hasobject:
         raise ValueError(f"its member {member.filename!r} holds Python objects, which are never loaded")
     if dtype.kind not in "biufcUSV" or dtype.fields is not None or dtype.itemsize == 0 or min(shape, default=0) < 0:
-        raise ValueError(f"its member {member.filename!r} has no plain numbers ({dtype}, shape {shape})")
+        raise ValueError(f"its member {member.filename!r} is not an array of plain numbers ({dtype}, shape {shape})")
     if file.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
-        raise ValueError(f"its member {member.filename!r} has not the size that its shape {shape} says")
+        raise ValueError(f"its member {member.filename!r} has not the size that its shape {shape} requires")
     return shape, dtype, fortran
 
 
@@ -97,5 +97,5 @@ def _read(archive, member):
                 raise EOFError(f"its member {member.filename!r} ends early")
             done += got
         if file.read(1):  # zipfile verifies the checksum when it reaches the end
-            raise ValueError(f"its member {member.filename!r} is longer than it says")
+            raise ValueError(f"its member {member.filename!r} is longer than declared")
         return array.reshape(shape, order="F" if fortran else "C")
