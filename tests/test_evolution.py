@@ -506,18 +506,18 @@ def test_what_cannot_be_looked_at_is_refused_with_a_way_out(tmp_path):
     evolution, model = turned(), one_pixel_filters()
     with pytest.raises(ValueError, match=r"received epoch 5 after epoch 5.*initial_epoch"):
         evolution.feed(model, 5)
-    with pytest.raises(ValueError, match="'other' is another than at epoch 5"):
+    with pytest.raises(ValueError, match="'other' differs from that at epoch 5"):
         evolution.feed(keras.Sequential([keras.Input((5, 4, 3)), kl.Conv2D(1, 2, name="conv")], name="other"), 6)
     (tmp_path / "epoch_001.keras").write_text("no model")
-    with pytest.raises(ValueError, match=r"epoch_001\.keras' is no saved model"):
+    with pytest.raises(ValueError, match=r"epoch_001\.keras' cannot be read as a saved model"):
         evolution.feed(tmp_path / "epoch_001.keras", 6)
-    with pytest.raises(ValueError, match="data set of at least one image"):
+    with pytest.raises(ValueError, match="data set must have at least one image"):
         FeatureEvolution(coloured_dots()[:0]).feed(model, 1)
     with pytest.raises(ValueError, match=r"images must have shape \(n, 5, 4, 3\)"):
         FeatureEvolution(np.zeros((2, 5, 5, 3), np.float32)).feed(model, 1)
     with pytest.raises(ValueError, match="has no convolution"):
         FeatureEvolution(coloured_dots()).feed(keras.Sequential([keras.Input((5, 4, 3)), kl.MaxPooling2D()]), 1)
-    with pytest.raises(ValueError, match="cannot be a folder"):
+    with pytest.raises(ValueError, match="cannot be created as a folder"):
         FeatureEvolution(coloured_dots(), folder=tmp_path / "epoch_001.keras")
     assert evolution.evolutions["conv"].epochs.tolist() == [1, 2, 5]
 

@@ -6,7 +6,7 @@ Zeiler & Fergus, arXiv:1311.2901.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
@@ -120,7 +120,7 @@ def invariance(
     image = model_graph.inputs[0]
     pixels = np.asarray(images) if preprocess is not None else check_images(images, image.shape, image.dtype)
     checked = check_values(kind, default_values(kind, image.shape[0]) if values is None else values)
-    options = {"fill": fill, "interpolation": interpolation}
+    options: dict[str, Any] = {"fill": fill, "interpolation": interpolation}
     transform(pixels[:1], kind, checked[:1], **options)  # unsuitable options are rejected before any computation
     forward = _ForwardPass(model_graph, steps, head, preprocess)
     requested = _targets_per_image(targets, len(pixels))

@@ -1,1 +1,1 @@
-"""Features during training (Fig. 4)."""
+"""Evolution of features during training (Fig. 4)."""

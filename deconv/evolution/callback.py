@@ -1,16 +1,22 @@
-"""How features develop in training: the strongest projection of each, epoch after epoch (section 4, Fig. 4)."""
+"""Evolution of features during training: projections of their strongest units by epoch (section 4.1, Fig. 4)."""
 
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from deconv import graph
 from deconv.datasets.batches import as_batches
 from deconv.evolution.convergence import Evolution
-from deconv.evolution.strongest_projections import Lens
+from deconv.evolution.strongest_projections import Strongest, StrongestUnits
 from deconv.graph import fingerprint
 from deconv.graph.keras_model import label
 from deconv.runtime.atomic_files import Lock, remove_leftovers, replacing
@@ -19,226 +25,241 @@ from deconv.runtime.error_messages import reason
 from deconv.validation import check_positive, check_seed
 
 EPOCHS = (1, 2, 5, 10, 20, 30, 40, 64)
-"""Those that the paper's Fig. 4 shows."""
+"""The epochs of the paper's Fig. 4."""
 
 
 class FeatureEvolution(keras.callbacks.Callback):
-    """Look at the training data after some epochs and keep, for each of some features, its strongest projection.
+    """Record the strongest projection of features after selected epochs of a training.
 
         evolution = deconv.FeatureEvolution(digits, preprocess=models.lenet5.preprocess_input, folder="evolution")
         model.fit(..., epochs=64, callbacks=[evolution])
         evolution.evolutions["conv2"]  # an `Evolution`
 
-    After each of these epochs one pass over the data finds the image and the position at which each feature is most
-    active, "across all training examples" as in the paper, and the deconvnet projects that unit down, in the colours of
-    the images where `preprocess` treats every pixel alone (see `to_pixel_space`), else as the model takes them. What is
-    compiled is compiled once. The training goes on as if nobody had looked: no weight, optimizer, random generator or
-    compiled function of the model is touched.
+    After each selected epoch one pass over the data finds the image and the position at which each feature is most
+    active, "across all training examples" as in the paper, and the deconvnet projects that unit. The projection is
+    mapped to pixel space if `preprocess` treats every pixel independently (see `to_pixel_space`); else it is in the
+    space of the model's input. Functions are compiled once. The training is not affected: no weight, optimizer, random
+    generator or compiled function of the model is changed.
 
     Args:
-        dataset: What `top_activations` takes: an `ImageSet`, arrays, a `tf.data.Dataset`; as a rule the training data,
-            not augmented. One that gives no ids must give the same images in the same order at every pass.
+        dataset: Any data set that `top_activations` takes: an `ImageSet`, arrays, a `tf.data.Dataset`; usually the
+            training data without augmentation. A data set without ids must give the same images in the same order at
+            every pass.
         layers: One layer or a sequence of them: names, paths or indices. None for all convolutions.
-        channels: How many channels of each layer, drawn with the seed; or a sequence of them, the same for all layers;
-            or `{layer: either}`.
-        epochs: After which epochs to look, counted from 1 as in the paper. Those that never come are left out.
-        preprocess: Function applied to each batch of images before the model sees it.
-        folder: Where a PNG for each layer is written, anew after each of the epochs; it is made if need be. None for
-            nowhere. Needs Matplotlib, as does the next. While training goes on it belongs to this process.
-        tensorboard: A log folder for the same pictures as image summaries; None for none. To look at them needs the
-            package tensorboard, to write them does not.
-        seed: Of the choice of channels.
-        batch_size: How many images are computed at a time.
-        input_shape: `(height, width, channels)` for a model that leaves its input size open.
+        channels: Number of channels of each layer, which are drawn at random; or a sequence of channel indices, for all
+            layers; or `{layer: number or indices}`.
+        epochs: Epochs after which projections are recorded, counted from 1 as in the paper. Epochs that the training
+            does not reach have no effect.
+        preprocess: Preprocessing function, applied to each batch of images.
+        folder: Folder for one PNG per layer, which is replaced after each recorded epoch. It is created if necessary,
+            and locked for this process during the training. None for no files. It requires Matplotlib, as does
+            `tensorboard`.
+        tensorboard: Log folder for the same figures as image summaries; None for none. The package tensorboard is
+            required to view them, not to write them.
+        seed: Seed of the choice of channels.
+        batch_size: Number of images computed at a time.
+        input_shape: `(height, width, channels)` for a model with an undefined input size.
 
     Raises:
-        ValueError: If an argument is none of these; if a layer or a channel does not exist, or another process writes
-            evolutions into the folder, when training begins.
+        ValueError: If an argument is invalid; when training begins, if a layer or a channel does not exist, or another
+            process writes evolutions into the folder.
         OSError: If a file cannot be written; the message names it.
     """
 
     def __init__(
         self,
-        dataset,
-        layers=None,
-        channels=6,
-        epochs=EPOCHS,
+        dataset: Any,
+        layers: str | int | Sequence[str | int] | None = None,
+        channels: int | Sequence[int] | Mapping[str, int | Sequence[int]] = 6,
+        epochs: int | Sequence[int] = EPOCHS,
         *,
-        preprocess=None,
-        folder=None,
-        tensorboard=None,
-        seed=0,
-        batch_size=64,
-        input_shape=None,
-    ):
+        preprocess: Callable[[np.ndarray], ArrayLike] | None = None,
+        folder: str | os.PathLike | None = None,
+        tensorboard: str | os.PathLike | None = None,
+        seed: int = 0,
+        batch_size: int = 64,
+        input_shape: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
         self.epochs = _check_epochs(epochs)
-        self.folder, self.tensorboard = (_made(place) for place in (folder, tensorboard))
+        self.folder, self.tensorboard = _create_folder(folder), _create_folder(tensorboard)
         self.layers, self.channels, self.preprocess, self.seed = layers, channels, preprocess, check_seed(seed)
         self.batch_size, self.input_shape = check_positive("batch_size", batch_size), input_shape
         if input_shape is not None:
             check_shape(input_shape)
         self._source = as_batches(dataset)
-        self._lens = self._twin = self._writer = self._lock = None
-        self._seen = {}
+        self._units: StrongestUnits | None = None
+        self._checkpoint_model: keras.Model | None = None
+        self._writer: Any = None
+        self._lock: Lock | None = None
+        self._recorded: dict[int, dict[str, Strongest]] = {}
 
     @classmethod
-    def from_checkpoints(cls, checkpoints, dataset, layers=None, channels=6, **options):
-        """The same of saved models: `{epoch: file}`, such as `scripts/train_lenet5.py` leaves them.
+    def from_checkpoints(
+        cls,
+        checkpoints: Mapping[int, str | os.PathLike],
+        dataset: Any,
+        layers: str | int | Sequence[str | int] | None = None,
+        channels: int | Sequence[int] | Mapping[str, int | Sequence[int]] = 6,
+        **options: Any,
+    ) -> FeatureEvolution:
+        """Record the evolution from saved models.
 
         Args:
-            checkpoints: Files that `model.save` has written, by epoch. Layer classes that are not Keras's own must have
-                been imported.
+            checkpoints: `{epoch: file}`, files that `model.save` has written, such as `scripts/train_lenet5.py` leaves
+                them. The packages that define custom layers must have been imported.
             dataset, layers, channels, options: As for the callback, without `epochs`.
+
+        Returns:
+            `FeatureEvolution` with all epochs recorded.
         """
-        found = cls(dataset, layers, channels, sorted(checkpoints), **options)
-        for epoch in found.epochs:
-            found.feed(checkpoints[epoch], epoch)
-        return found
+        evolution = cls(dataset, layers, channels, sorted(checkpoints), **options)
+        for epoch in evolution.epochs:
+            evolution.feed(checkpoints[epoch], epoch)
+        return evolution
 
     @property
-    def evolutions(self):
-        """What has been seen so far: `{name of the layer: Evolution}`."""
-        if not self._seen:
+    def evolutions(self) -> dict[str, Evolution]:
+        """`{name of the layer: Evolution}` of the epochs recorded so far."""
+        if self._units is None or not self._recorded:
             return {}
-        epochs = np.array(list(self._seen), np.int64)
-        found = {}
-        for layer, channels in self._lens.channels.items():
-            parts = [
-                None if parts[0] is None else np.stack(parts, axis=1)
-                for parts in zip(*(seen[layer] for seen in self._seen.values()), strict=True)
-            ]
-            found[layer] = Evolution(layer, epochs, channels, *parts)
-        return found
+        epochs = np.array(list(self._recorded), np.int64)
+        evolutions = {}
+        for layer, channels in self._units.channels.items():
+            by_field = zip(*(strongest[layer] for strongest in self._recorded.values()), strict=True)
+            fields = [None if values[0] is None else np.stack(values, axis=1) for values in by_field]
+            named: dict[str, Any] = dict(zip(Strongest._fields, fields, strict=True))
+            evolutions[layer] = Evolution(layer=layer, epochs=epochs, channels=channels, **named)
+        return evolutions
 
-    def feed(self, model, epoch):
-        """Look at a model as it is after an epoch.
+    def feed(self, model: keras.Model | str | os.PathLike, epoch: int) -> None:
+        """Record the projections of a model after an epoch.
 
         Args:
             model: A `keras.Model`, or the path of a saved one.
-            epoch: Which epoch it has finished, counted from 1; later than all before.
+            epoch: The epoch it has finished, counted from 1; later than all recorded ones.
 
         Raises:
-            ValueError: If the epoch is not later, the file cannot be read, the data do not fit, or the network is
-                another one than at the epochs before.
+            ValueError: If the epoch is not later, the file cannot be read, the data do not fit, or the architecture of
+                the model differs from that at earlier epochs.
         """
         epoch = check_positive("epoch", epoch)
-        if self._seen and epoch <= max(self._seen):
+        if self._recorded and epoch <= max(self._recorded):
             raise ValueError(
-                f"Epochs must come in order; received epoch {epoch} after epoch {max(self._seen)}. To train on, say "
-                "fit(..., initial_epoch=...); for another training make another FeatureEvolution."
+                f"Epochs must be in ascending order; received epoch {epoch} after epoch {max(self._recorded)}. To "
+                "continue a training, call fit(..., initial_epoch=...); for another training create another "
+                "FeatureEvolution."
             )
-        with nullcontext() if self.folder is None else closing(self._held()):
-            self._feed(model, epoch)
+        with nullcontext() if self.folder is None else closing(self._lock_folder()):
+            units = self._units_of(model if isinstance(model, keras.Model) else self._load(model))
+            if getattr(self._source, "numbered", False):
+                self._source.first = None  # images with ids may come in another order
+            self._recorded[epoch] = units.strongest(self._source, self.preprocess, self.batch_size)
+            self._write_figures(epoch)
 
-    def _feed(self, model, epoch):
-        lens = self._look_at(model if isinstance(model, keras.Model) else self._loaded(model))
-        if getattr(self._source, "numbered", False):
-            self._source.first = None  # images that have ids may come in another order
-        self._seen[epoch] = lens.see(self._source, self.preprocess, self.batch_size)
-        self._draw(epoch)
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Check layers and channels and lock the folder, so that errors occur before the training."""
+        self._lock = None if self.folder is None else self._lock_folder()
+        self._units_of(self.model)
 
-    def on_train_begin(self, logs=None):
-        """See at once whether the model has these layers and channels and the folder is free, not after an epoch."""
-        self._lock = None if self.folder is None else self._held()
-        self._look_at(self.model)
-
-    def on_train_end(self, logs=None):
-        """Give the folder back."""
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Release the folder."""
         if self._lock is not None:
             self._lock.close()
 
-    def on_epoch_end(self, epoch, logs=None):
-        """Keras counts epochs from 0, the paper from 1."""
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Record a selected epoch. Keras counts epochs from 0, the paper from 1."""
         if epoch + 1 in self.epochs:
             self.feed(self.model, epoch + 1)
 
-    def _held(self):
-        """The folder's lock, which is one for all callbacks of this process."""
+    def _lock_folder(self):
+        """The lock of the folder, which all callbacks of this process share."""
         lock = Lock(self.folder, "evolution.lock", shared=True)
         remove_leftovers(self.folder)
         return lock
 
-    def _look_at(self, model):
-        """The lens for a model; a new one only for a new model, or one whose graph has changed."""
-        if self._lens is None or not self._lens.fits(model):
-            lens = Lens(model, self.layers, self.channels, self.seed, self.input_shape)
-            if self._seen:
-                self._check_same(lens.model_graph, model.name)
-            self._lens = lens
-        return self._lens
+    def _units_of(self, model):
+        """The compiled `StrongestUnits` of a model; compiled anew only for another model or a changed graph."""
+        if self._units is None or not self._units.fits(model):
+            units = StrongestUnits(model, self.layers, self.channels, self.seed, self.input_shape)
+            if self._recorded:
+                self._check_architecture(units.model_graph, model.name)
+            self._units = units
+        return self._units
 
-    def _loaded(self, file):
-        """A saved model; after the first one only its weights are taken, so that nothing is compiled anew."""
+    def _load(self, file):
+        """A saved model. Of all but the first only the weights are used, so that nothing is compiled anew."""
         try:
             model = keras.saving.load_model(file, compile=False)
         except (OSError, ValueError, TypeError) as error:
             raise ValueError(
-                f"'{file}' is no saved model that can be read ({reason(error)}). Save it with "
-                "model.save('epoch_001.keras'), and import the package that its layers come from."
+                f"'{file}' cannot be read as a saved model ({reason(error)}). Save it with "
+                "model.save('epoch_001.keras'), and import the package that defines its layers."
             ) from error
-        if self._twin is None or self._lens is None or self._lens.net.model is not self._twin:
-            self._twin = model
+        if self._checkpoint_model is None or self._units is None or self._units.net.model is not self._checkpoint_model:
+            self._checkpoint_model = model
             return model
-        names, model_graph = self._lens.channels, graph.walk(model, self.input_shape)
-        model_graph = graph.subgraph(model_graph, *(graph.find(model_graph, name) for name in names))
-        self._check_same(model_graph, file)
-        for mine, theirs in zip(self._lens.model_graph.steps, model_graph.steps, strict=True):
-            if isinstance(mine.layer, keras.layers.Layer):
-                mine.layer.set_weights(theirs.layer.get_weights())
-        return self._twin
+        model_graph = graph.walk(model, self.input_shape)
+        model_graph = graph.subgraph(model_graph, *(graph.find(model_graph, name) for name in self._units.channels))
+        self._check_architecture(model_graph, file)
+        for compiled, loaded in zip(self._units.model_graph.steps, model_graph.steps, strict=True):
+            if isinstance(compiled.layer, keras.layers.Layer):
+                compiled.layer.set_weights(loaded.layer.get_weights())
+        return self._checkpoint_model
 
-    def _check_same(self, model_graph, name):
-        names = self._lens.channels
-        if fingerprint.architecture(model_graph, names) != fingerprint.architecture(self._lens.model_graph, names):
+    def _check_architecture(self, model_graph, name):
+        layers = self._units.channels
+        expected = fingerprint.architecture(self._units.model_graph, layers)
+        if fingerprint.architecture(model_graph, layers) != expected:
             raise ValueError(
-                f"An evolution is that of one network; up to its layers {', '.join(names)}, '{name}' is another than "
-                f"at epoch {max(self._seen)}. Make another FeatureEvolution for it."
+                f"All epochs must be of one network; '{name}' differs from that at epoch {max(self._recorded)} in its "
+                f"architecture up to {', '.join(layers)}. Create another FeatureEvolution for it."
             )
 
-    def _draw(self, epoch):
-        """Write what has been seen so far, each file whole or not at all."""
+    def _write_figures(self, epoch):
+        """Write the figures of all layers. Each file is replaced as a whole or not at all."""
         if self.folder is None and self.tensorboard is None:
             return
-        from deconv.plotting.evolution import evolution_png  # Matplotlib is loaded by those only who want pictures
+        from deconv.plotting.evolution import evolution_png  # Matplotlib is imported only if figures are written
 
         for layer, evolution in self.evolutions.items():
-            picture, size = evolution_png(evolution)
+            png, size = evolution_png(evolution)
             if self.folder is not None:
                 path = self.folder / f"evolution_{label(layer)}.png"
                 with replacing(path) as partial:
-                    partial.write_bytes(picture)
+                    partial.write_bytes(png)
             if self.tensorboard is not None:
                 self._writer = self._writer or tf.summary.create_file_writer(str(self.tensorboard))
                 with self._writer.as_default():
-                    _write_summary(f"evolution/{layer}", picture, size, epoch)
+                    _write_summary(f"evolution/{layer}", png, size, epoch)
         if self._writer is not None:
             self._writer.flush()
 
 
-def _check_epochs(epochs):
-    """Whole numbers above zero as a tuple, in order, each once."""
-    found = sorted({check_positive("epochs", epoch) for epoch in np.atleast_1d(np.asarray(epochs, object)).tolist()})
-    if not found:
+def _check_epochs(epochs: int | Sequence[int]) -> tuple[int, ...]:
+    """Epochs in ascending order, without duplicates."""
+    given = np.atleast_1d(np.asarray(epochs, object)).tolist()
+    checked = sorted({check_positive("epochs", epoch) for epoch in given})
+    if not checked:
         raise ValueError(f"epochs must name at least one epoch, counted from 1; received {epochs!r}.")
-    return tuple(found)
+    return tuple(checked)
 
 
-def _made(place):
-    """A folder that is there, as a `Path`; None for None."""
+def _create_folder(place: str | os.PathLike | None) -> Path | None:
+    """Create a folder unless it exists; None for None."""
     if place is None:
         return None
-    place = Path(place).expanduser()
+    folder = Path(place).expanduser()
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"'{place}' cannot be a folder ({error.strerror}). Give another path.") from None
-    return place
+        raise ValueError(f"'{folder}' cannot be created as a folder ({error.strerror}). Choose another path.") from None
+    return folder
 
 
-def _write_summary(name, picture, size, step):
-    """What `tf.summary.image` writes, which itself needs the package tensorboard."""
+def _write_summary(name, png, size, step):
+    """Write an image summary as `tf.summary.image` does, which would require the package tensorboard."""
     metadata = tf.compat.v1.SummaryMetadata()
     metadata.plugin_data.plugin_name = "images"
-    parts = [str(size[0]).encode(), str(size[1]).encode(), picture]
+    parts = [str(size[0]).encode(), str(size[1]).encode(), png]
     tf.summary.write(name, tf.constant(parts), step=step, metadata=metadata)

@@ -1,6 +1,9 @@
 """Features over the epochs of a training: jumps, similarity of projections, convergence (Fig. 4)."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,22 +11,22 @@ import numpy as np
 from deconv.runtime.short_repr import short_repr
 
 LEVEL = 0.9
-"""Two projections of this cosine share 81 % of their energy, more than four times as much as they do not share."""
+"""Default level of convergence. Projections with this cosine share 81 % of their energy, four times the remainder."""
 
 
 class Evolution(NamedTuple):
-    """Some features of a layer, each with its strongest unit over all images, epoch after epoch.
+    """Features of a layer at several epochs, each with its strongest unit over all images.
 
     Attributes:
-        layer: Its name.
-        epochs: `(e,)` int64, counted from 1, in order.
+        layer: Name of the layer.
+        epochs: `(e,)` int64, counted from 1, in ascending order.
         channels: `(c,)` int64.
-        projections: `(c, e, height, width, channels of the image)` float32, signed, cut to the window of the unit, so
-            that the unit is at the same place in each; zero outside of the image.
-        values: `(c, e)`, activations of these units.
-        ids: `(c, e)` int64, the image in which each occurred.
+        projections: `(c, e, height, width, channels of the image)` float32, signed projections, cropped to the
+            receptive field, so that the unit is at the same position in each; zero outside of the image.
+        values: `(c, e)`, activations of the strongest units.
+        ids: `(c, e)` int64, ids of the images in which they occur.
         positions: `(c, e, 2)` int64, row and column of the unit in its map; zeros for a dense layer.
-        windows: `(c, e, 4)` int64, what is shown of the image: top, left, bottom, right. It may reach outside.
+        windows: `(c, e, 4)` int64, the cropped window of the image: top, left, bottom, right. It may extend outside.
         filters: `(c, e, weights)` float32, the weights of each channel; None for a layer without.
     """
 
@@ -39,34 +42,38 @@ class Evolution(NamedTuple):
 
     __repr__ = short_repr
 
-    def part(self, places):
-        """The same of some of the channels: ints, their places in `channels`."""
-        kept = {name: getattr(self, name)[places] for name in self._fields[2:-1]}
-        return self._replace(**kept, filters=None if self.filters is None else self.filters[places])
+    def part(self, places: Sequence[int] | np.ndarray) -> Evolution:
+        """Return the evolution of a part of the channels.
+
+        Args:
+            places: Ints, indices into `channels`.
+        """
+        selected = {name: getattr(self, name)[places] for name in self._fields[2:-1]}
+        return self._replace(**selected, filters=None if self.filters is None else self.filters[places])
 
     @property
-    def silent(self):
-        """`(c, e)` bools: no image excites the channel, and which one comes first in it means nothing."""
+    def silent(self) -> np.ndarray:
+        """`(c, e)` bools: the channel is inactive for all images, so that its strongest unit is arbitrary."""
         return self.values <= 0
 
     @property
-    def jumps(self):
-        """`(c, e)` bools: another image excites the channel most than at the epoch before; never if it is silent."""
+    def jumps(self) -> np.ndarray:
+        """`(c, e)` bools: the strongest unit is in another image than at the previous epoch, active at both."""
         jumps = np.zeros(self.ids.shape, bool)
-        awake = ~self.silent
-        jumps[:, 1:] = (self.ids[:, 1:] != self.ids[:, :-1]) & awake[:, 1:] & awake[:, :-1]
+        is_active = ~self.silent
+        jumps[:, 1:] = (self.ids[:, 1:] != self.ids[:, :-1]) & is_active[:, 1:] & is_active[:, :-1]
         return jumps
 
     @property
-    def similarity(self):
-        """`(c, e)`, the cosine of each projection with that of the epoch before; NaN at first, and with a zero one."""
-        found = np.full(self.ids.shape, np.nan)
-        found[:, 1:] = cosine(self.projections[:, 1:], self.projections[:, :-1])
-        return found
+    def similarity(self) -> np.ndarray:
+        """`(c, e)`, cosine of each projection with that of the previous epoch; NaN at the first, and if one is zero."""
+        similarity = np.full(self.ids.shape, np.nan)
+        similarity[:, 1:] = cosine(self.projections[:, 1:], self.projections[:, :-1])
+        return similarity
 
     @property
-    def similarity_to_last(self):
-        """`(c, e)`, the cosine of each projection with the last one; NaN where one is zero."""
+    def similarity_to_last(self) -> np.ndarray:
+        """`(c, e)`, cosine of each projection with the last one; NaN if one is zero."""
         return cosine(self.projections, self.projections[:, -1:])
 
 
@@ -77,10 +84,11 @@ class Settling(NamedTuple):
         epochs: `(e,)` int64.
         projections: `(e,)`, mean cosine of the projections with the last ones.
         filters: `(e,)`, mean cosine of the channels' weights with the last ones; None for a layer without.
-        winners: `(e,)`, share of the channels that the same image excites most as in the end.
-        channels: How many channels these are means of: those that are not silent in the end.
-        level: What `projections` must not fall below any more.
-        epoch: From when on it does not: the number by which layers are compared.
+        winners: `(e,)`, share of the channels whose strongest unit is in the same image as at the last epoch.
+        channels: Number of channels that are averaged: those that are active at the last epoch.
+        level: The level of `projections` that defines convergence.
+        epoch: The epoch from which on `projections` stays at or above the level: the measure by which layers are
+            compared.
     """
 
     epochs: np.ndarray
@@ -94,57 +102,69 @@ class Settling(NamedTuple):
     __repr__ = short_repr
 
 
-def settling(evolution, level=LEVEL):
-    """Measure how fast a layer's features converge to their final state.
+def settling(evolution: Evolution, level: float = LEVEL) -> Settling:
+    """Measure how fast the features of a layer converge to their final state.
 
-    The paper judges by eye: lower layers converge within a few epochs, upper ones "after a considerable number of
-    epochs (40-50)". What the eye compares are the pictures; so is the number here: the epoch from which on the
-    projections of the strongest units are, on average over the channels, as much like the last ones as `level` says.
-    A jump to another image counts as far as it changes the picture. Weights may go on growing, which changes no picture
-    and no cosine. By default the level is 0.9: then what a picture has in common with the last one is four times as
-    strong, in squares, as what it has not; at 0.7, where both are equal, one still sees as much noise as structure. The
-    other two curves tell why a picture still changes: the filters, or the image.
+    The paper judges convergence visually: lower layers converge within a few epochs, upper ones "after a considerable
+    number of epochs (40-50)". Here it is measured on the same projections: a layer has converged from the epoch on at
+    which the cosine between the projections of the strongest units and the last ones, averaged over the channels,
+    stays at `level` or above. A jump to another image counts as far as it changes the projection. Growing weights
+    change neither. At the default level of 0.9 the energy that a projection shares with the last one is four times the
+    remainder; at 0.7 both are equal, and a projection shows as much noise as structure. The other two curves show
+    whether the filters or the images change.
 
-    It is found on the line between the last epoch that is below the level and the next, in the logarithm of the epoch,
-    since epochs are looked at ever more rarely. The last epoch looked at is taken for the end, so that two networks
-    should be compared over the same ones. A channel that is silent in the end is left out; one that was silent before
-    had nothing of its picture then: 0.
+    The epoch is interpolated between the last epoch below the level and the next one, linearly in the logarithm of the
+    epoch, since later epochs are recorded more rarely. The last recorded epoch is taken as the final state, so two
+    networks should be compared over the same epochs. Channels that are inactive at the last epoch are excluded. The
+    cosine of a channel that was inactive at an earlier epoch is 0 there.
 
     Args:
         evolution: An `Evolution`.
         level: A cosine, above 0 and at most 1.
 
     Returns:
-        `Settling`. Its epoch is the first if the level was never missed, NaN if all channels are silent in the end.
+        `Settling`. Its epoch is the first one if no epoch is below the level, and NaN if all channels are inactive at
+        the last epoch.
 
     Raises:
-        ValueError: If the level is no such number.
+        ValueError: If the level is out of range.
     """
     if not 0 < level <= 1:
         raise ValueError(f"level must be a cosine above 0 and at most 1; received {level!r}.")
-    awake = ~evolution.silent[:, -1]
-    alike = np.nan_to_num(evolution.similarity_to_last[awake], nan=0.0)
-    same = ((evolution.ids == evolution.ids[:, -1:]) & ~evolution.silent)[awake]
+    is_active = ~evolution.silent[:, -1]
+    cosines = np.nan_to_num(evolution.similarity_to_last[is_active], nan=0.0)
+    is_same_image = ((evolution.ids == evolution.ids[:, -1:]) & ~evolution.silent)[is_active]
     filters = None
     if evolution.filters is not None:
-        filters = _mean(np.nan_to_num(cosine(evolution.filters, evolution.filters[:, -1:])[awake], nan=0.0))
-    projections = _mean(alike)
-    epoch = crossing(evolution.epochs, projections, level)
-    return Settling(evolution.epochs, projections, filters, _mean(same), int(awake.sum()), float(level), epoch)
+        filters = _mean(np.nan_to_num(cosine(evolution.filters, evolution.filters[:, -1:])[is_active], nan=0.0))
+    projections = _mean(cosines)
+    return Settling(
+        epochs=evolution.epochs,
+        projections=projections,
+        filters=filters,
+        winners=_mean(is_same_image),
+        channels=int(is_active.sum()),
+        level=float(level),
+        epoch=crossing(evolution.epochs, projections, level),
+    )
 
 
-def crossing(epochs, values, level):
-    """From when on values stay at a level or above it, between epochs on a line in the logarithm of the epoch.
+def crossing(epochs: np.ndarray, values: np.ndarray, level: float) -> float:
+    """Compute the epoch from which on values stay at or above a level.
+
+    It is interpolated between epochs, linearly in the logarithm of the epoch.
 
     Args:
-        epochs: `(e,)`, in order, above zero.
+        epochs: `(e,)`, in ascending order, above zero.
         values: `(e,)`.
         level: A number.
 
     Returns:
-        A float: the first epoch if no value is below; NaN if the last one is, or is unknown.
+        A float: the first epoch if no value is below the level; NaN if the last value is below it or NaN.
     """
-    low = np.flatnonzero(~(np.asarray(values) >= level - 1e-6))  # a cosine of equal projections may round below 1
+    low = np.flatnonzero(
+        ~(np.asarray(values) >= level - 1e-6)
+    )  # the cosine of equal projections may be rounded to below 1
     if not len(low):
         return float(epochs[0])
     before = low[-1]
@@ -155,14 +175,22 @@ def crossing(epochs, values, level):
     return float(np.exp(first + min(share, 1) * (second - first)))
 
 
-def cosine(one, other):
-    """Cosines of arrays `(c, e, ...)` and `(c, e or 1, ...)`, each of all that follows: `(c, e)`; NaN with zeros."""
-    one, other = (np.asarray(side, np.float64).reshape(*side.shape[:2], -1) for side in (one, other))
-    sizes = np.linalg.norm(one, axis=-1) * np.linalg.norm(other, axis=-1)
-    products = np.einsum("ced,ced->ce", one, np.broadcast_to(other, one.shape))
+def cosine(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Compute cosines between vectors over all axes but the first two.
+
+    Args:
+        one: `(c, e, ...)`.
+        other: `(c, e, ...)` or `(c, 1, ...)`.
+
+    Returns:
+        float64 `(c, e)`; NaN if one of the vectors is zero.
+    """
+    first, second = (np.asarray(side, np.float64).reshape(*side.shape[:2], -1) for side in (one, other))
+    sizes = np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)
+    products = np.einsum("ced,ced->ce", first, np.broadcast_to(second, first.shape))
     return np.where(sizes > 0, products / np.where(sizes > 0, sizes, 1), np.nan)
 
 
 def _mean(values):
-    """Over the channels; NaN if there are none."""
+    """Mean over the channels; NaN if there are none."""
     return values.mean(axis=0) if len(values) else np.full(values.shape[1], np.nan)

@@ -1,12 +1,16 @@
-"""The strongest unit of some channels over a data set, projected: compiled once for a model whose weights move."""
+"""Projections of the strongest unit of each channel over a data set, compiled once for a model in training."""
+
+from __future__ import annotations
 
 import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from deconv import graph
 from deconv.datasets.batches import prefetch
@@ -20,9 +24,12 @@ from deconv.runtime.short_repr import short_repr
 from deconv.topk.candidates import kept_dtype
 from deconv.validation import check_channels, check_finite, check_positive, prepare
 
+if TYPE_CHECKING:
+    from deconv.datasets import batches as data
+
 
 class Strongest(NamedTuple):
-    """The strongest unit of each of some channels: the attributes of an `Evolution`, of one epoch, `(c, ...)` each."""
+    """The strongest unit of each channel at one epoch: attributes of an `Evolution`, `(c, ...)` each."""
 
     projections: np.ndarray
     values: np.ndarray
@@ -34,37 +41,62 @@ class Strongest(NamedTuple):
     __repr__ = short_repr
 
 
-class Lens:
-    """A model compiled for looking at chosen channels: it follows the model's weights and is never traced again."""
+class StrongestUnits:
+    """A model compiled for finding and projecting the strongest units of selected channels.
 
-    def __init__(self, model, layers=None, channels=6, seed=0, input_shape=None):
+    It uses the current weights of the model and is traced only once.
+
+    Args:
+        model: A functional or Sequential `keras.Model`.
+        layers: One layer or a sequence of them: names, paths or indices. None for all convolutions.
+        channels: As for `deconv.FeatureEvolution`.
+        seed: Seed of the choice of channels.
+        input_shape: `(height, width, channels)` for a model with an undefined input size.
+
+    Attributes:
+        net: The `Deconvnet` of the model.
+        model_graph: The model graph up to the layers.
+        channels: `{name of the layer: ints (c,)}`.
+
+    Raises:
+        ValueError: If a layer or a channel does not exist, or the model has no convolution and `layers` is None.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        layers: str | int | Sequence[str | int] | None = None,
+        channels: int | Sequence[int] | Mapping[str, int | Sequence[int]] = 6,
+        seed: int = 0,
+        input_shape: Sequence[int] | None = None,
+    ) -> None:
         self.net, self._version = Deconvnet(model, input_shape=input_shape), version(model)
         model_graph = self.net.graph
         if layers is None:
             steps = [step for step in model_graph.steps if isinstance(step.layer, keras.layers.Conv2D)]
             if not steps:
-                raise ValueError(f"Model '{model.name}' has no convolution. Name the `layers` to look at.")
+                raise ValueError(f"Model '{model.name}' has no convolution. Name the layers: layers=[...].")
         else:
             _, steps = graph.find_all(model_graph, layers)
-        self.channels = {step.name: _chosen(step, channels, seed) for step in steps}
+        self.channels = {step.name: _selected(step, channels, seed) for step in steps}
         self.model_graph = graph.subgraph(model_graph, *steps)
         self._steps = {step.name: step for step in steps}
-        self._starts = np.cumsum([0, *(len(some) for some in self.channels.values())])
+        self._starts = np.cumsum([0, *(len(selected) for selected in self.channels.values())])
         image = self.model_graph.inputs[0]
         self._peaks = compile_function(self._peaks_of, tf.TensorSpec((None, *image.shape), image.dtype))
 
-    def fits(self, model):
-        """Whether it was made for this model, and for its graph as it is now."""
+    def fits(self, model: keras.Model) -> bool:
+        """Return whether this was compiled for the model, and its graph has not changed since."""
         return self.net.model is model and self._version == version(model)
 
     def _peaks_of(self, images):
-        """The strongest activation of each chosen channel in each image, `(n, channels)`, and its first place."""
+        """The largest activation of each selected channel in each image, `(n, channels)`, and its flat position."""
         values, peaks, places = graph.run(self.model_graph, images), [], []
         for name, step in self._steps.items():
             cells = tf.cast(tf.gather(values[step.output], self.channels[name], axis=-1), self._dtype)
             cells = tf.reshape(cells, [tf.shape(images)[0], np.prod(plane(step.output.shape)), cells.shape[-1]])
             peaks.append(tf.reduce_max(cells, axis=1))
-            # tf.argmax leaves open which of several maxima it finds.
+            # tf.argmax does not specify which of several maxima it returns.
             count = cells.shape[1]
             order = tf.where(cells == peaks[-1][:, None], tf.range(count)[:, None], count - 1)
             places.append(tf.reduce_min(order, axis=1))
@@ -74,37 +106,50 @@ class Lens:
     def _dtype(self):
         return kept_dtype(*(step.output.dtype for step in self._steps.values()))
 
-    def see(self, source, preprocess=None, batch_size=64):
-        """One pass over the data, then one projection for each channel.
+    def strongest(
+        self,
+        source: data.Arrays | data.Stream | data.Sequence,
+        preprocess: Callable[[np.ndarray], ArrayLike] | None = None,
+        batch_size: int = 64,
+    ) -> dict[str, Strongest]:
+        """Find the strongest unit of each channel in one pass over the data, and project it.
 
         Args:
-            source: What `batches.opened` makes of a data set.
-            preprocess: Function applied to each batch of images before the model sees it.
-            batch_size: How many images are computed at a time.
+            source: A data set, as `deconv.datasets.batches.as_batches` returns it.
+            preprocess: Preprocessing function, applied to each batch of images.
+            batch_size: Number of images computed at a time.
 
         Returns:
-            `{layer: Strongest}`. Pictures are in the colours of the images if `preprocess` has a transpose (see
-            `to_pixel_space`), else in those that the model takes.
+            `{layer: Strongest}`. Projections are in pixel space if `preprocess` has a transpose (see `to_pixel_space`),
+            else in the space of the model's input.
 
         Raises:
             ValueError: If the data set is empty, does not fit the model, or a layer puts out NaN or infinity.
         """
-        values, ids, places, images = self._winners(source.batches(batch_size), preprocess)
-        colours, found = source.channels, {}
+        values, ids, places, images = self._units(source.batches(batch_size), preprocess)
+        colours, result = source.channels, {}
         for (name, step), part in zip(self._steps.items(), map(slice, self._starts, self._starts[1:]), strict=False):
             positions = np.stack(np.divmod(places[part], plane(step.output.shape)[1]), axis=1)
             cells, corners = self._windows(step, positions)
-            pictures = [
-                _cut(_in_colour(whole, preprocess, colours), corners[some], cells)
-                for some, whole in self._projected(step, positions, ids[part], images, batch_size)
+            projections = [
+                _cut(_in_pixel_space(whole, preprocess, colours), corners[block], cells)
+                for block, whole in self._projections(step, positions, ids[part], images, batch_size)
             ]
-            windows = np.concatenate([corners, corners + cells], axis=1)
-            units = np.concatenate(pictures), values[part], ids[part], positions, windows
-            found[name] = Strongest(*units, self._filters(step))
-        return found
+            result[name] = Strongest(
+                projections=np.concatenate(projections),
+                values=values[part],
+                ids=ids[part],
+                positions=positions,
+                windows=np.concatenate([corners, corners + cells], axis=1),
+                filters=self._filters(step),
+            )
+        return result
 
-    def _winners(self, batches, preprocess):
-        """The strongest unit of each channel over all images, equal ones by image id, and the images with one."""
+    def _units(self, batches, preprocess):
+        """Values, image ids and flat positions of the strongest units, and the images that contain them.
+
+        Of equal values that of the smallest image id is taken.
+        """
         image, count = self.model_graph.inputs[0], self._starts[-1]
         values, ids, places = np.full(count, -np.inf, self._dtype), np.zeros(count, np.int64), np.zeros(count, np.int64)
         images = {}
@@ -122,29 +167,31 @@ class Lens:
                 images |= {int(batch.ids[number]): batch.images[number].copy() for number in np.unique(first[enters])}
                 images = {number: images[number] for number in np.unique(ids).tolist()}
         if not images:
-            raise ValueError("There must be a data set of at least one image to look at; received none.")
+            raise ValueError("The data set must have at least one image; received none.")
         return values, ids, places, images
 
     def _windows(self, step, positions):
-        """How large the windows of units are, and the first row and column of each, which may lie outside."""
+        """Size of the receptive fields of units, and first row and column of each, which may be outside."""
         image = self.model_graph.inputs[0]
         field = reaches_below(graph.subgraph(self.model_graph, step)).get(image)
         if field is None:
             return image.shape[:2], np.zeros_like(positions)
         return field.cells, positions * field.strides - field.before
 
-    def _projected(self, step, positions, ids, images, batch_size):
-        """Units down to whole images, in pieces: which of them, and `(n, height, width, channels)`."""
+    def _projections(
+        self, step: graph.Step, positions: np.ndarray, ids: np.ndarray, images: dict[int, np.ndarray], batch_size: int
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Projections of units in blocks: the slice of the units, and `(n, height, width, channels)`."""
         wanted, numbers = np.unique(ids, return_inverse=True)
-        shown = np.stack([images[number] for number in wanted.tolist()])
+        inputs = np.stack([images[number] for number in wanted.tolist()])
         for first in range(0, len(ids), batch_size):
-            some = slice(first, first + batch_size)
-            units = self.channels[step.name][some], positions[some]
-            options = {"numbers": numbers[some], "batch_size": batch_size}
-            yield some, self.net.project_units(shown, step.name, *units, **options)
+            block = slice(first, first + batch_size)
+            units = self.channels[step.name][block], positions[block]
+            options = {"numbers": numbers[block], "batch_size": batch_size}
+            yield block, self.net.project_units(inputs, step.name, *units, **options)
 
     def _filters(self, step):
-        """The weights of each chosen channel, flat; None for a layer that has not one filter for each."""
+        """The weights of each selected channel, flat; None for a layer without one filter per channel."""
         kernel = getattr(step.layer, "kernel", None)
         if kernel is None or kernel.shape[-1] != step.output.shape[-1]:
             return None
@@ -152,8 +199,8 @@ class Lens:
         return kernel[..., self.channels[step.name]].reshape(-1, len(self.channels[step.name])).T
 
 
-def _chosen(step, channels, seed):
-    """Which channels of a layer to look at: as many as are asked for, drawn with the seed, in order; or those named."""
+def _selected(step, channels, seed):
+    """Channels of a layer: the given ones, or the given number of channels drawn at random, in ascending order."""
     if isinstance(channels, dict):
         if step.name not in channels:
             raise ValueError(f"channels must name every layer; received {list(channels)}, without '{step.name}'.")
@@ -166,23 +213,24 @@ def _chosen(step, channels, seed):
 
 
 def _prepared(batches, preprocess, image):
+    """Batches with preprocessed images."""
     with closing(batches):
         for batch in batches:
             yield batch._replace(images=prepare(batch.images, preprocess, image.shape, image.dtype))
 
 
-def _in_colour(pictures, preprocess, channels):
-    """Projections in the colours of the images; unchanged where the preprocessing has no transpose."""
+def _in_pixel_space(projections, preprocess, channels):
+    """Projections in pixel space; unchanged if the preprocessing has no transpose."""
     if preprocess is None:
-        return pictures
+        return projections
     try:
-        return to_pixel_space(pictures, preprocess, channels)
+        return to_pixel_space(projections, preprocess, channels)
     except ValueError:
-        return pictures
+        return projections
 
 
-def _cut(pictures, corners, cells):
+def _cut(projections, corners, cells):
     """Cut a window from each projection, zero outside of it: float32 `(n, *cells, channels)`."""
     corners = corners.astype(np.int32)
-    windows = crops.cut(pictures, np.arange(len(pictures), dtype=np.int32), corners, cells)
-    return crops.blank(windows, corners, pictures.shape[1:3]).numpy().astype(np.float32)
+    windows = crops.cut(projections, np.arange(len(projections), dtype=np.int32), corners, cells)
+    return crops.blank(windows, corners, projections.shape[1:3]).numpy().astype(np.float32)

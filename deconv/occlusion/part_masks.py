@@ -109,7 +109,7 @@ def check_masks(
                 f"masks[{part!r}] must be ints ({n}, 4), a rectangle (top, left, bottom, right) for each image, "
                 f"or (draws, {n}, 4); received {rectangles.dtype} {rectangles.shape}."
             )
-        rectangles = rectangles.reshape(-1, count, 4).astype(np.int64)
+        rectangles = rectangles.reshape(-1, *rectangles.shape[-2:]).astype(np.int64)
         inside = (rectangles[..., :2] >= 0) & (rectangles[..., 2:] <= (height, width))
         fits = (inside & (rectangles[..., :2] < rectangles[..., 2:])).all(axis=-1)
         if not fits.all():
