@@ -3,7 +3,7 @@
 import sys
 
 
-def main():
+def main() -> None:
     """Run the command line; Ctrl-C at any time ends it with one line and exit status 130."""
     output = None
     try:
@@ -13,12 +13,12 @@ def main():
     except KeyboardInterrupt:
         _interrupted()
     except SystemExit as end:
-        if end.code == 130 and not output.said:  # Typer was interrupted before the command started
+        if end.code == 130 and not output.error_printed:  # Typer was interrupted before the command started
             _interrupted()
         raise
 
 
-def _interrupted():
+def _interrupted() -> None:
     print("Error: interrupted before anything was written.", file=sys.stderr)
     raise SystemExit(130) from None
 

@@ -5,9 +5,9 @@ import sys
 
 import typer
 
-from deconv.cli.output import fail, made, stopped_by_signals
+from deconv.cli.output import fail, output_folder, stopped_by_signals
 
-__all__ = ["check", "command_to_resume", "fail", "interrupted", "made", "sizes", "stopped_by_signals"]
+__all__ = ["check", "command_to_resume", "fail", "interrupted", "output_folder", "sizes", "stopped_by_signals"]
 
 
 def check(option, value, holds, expected):

@@ -72,7 +72,7 @@ def main(
         network = NETWORKS[model]._replace(**{name: value for name, value in given.items() if value is not None})
         out = Path("figures") / model if out is None else out
         places = {"data_dir": data_dir, "download": download, "runs": runs, "parts": parts}
-        with command_line.stopped_by_signals(), command_line.made(out):
+        with command_line.stopped_by_signals(), command_line.output_folder(out):
             drawn = _draw(model, network, places, out, [*(only or ()), *(more or ())], anew, seed)
     except (ValueError, OSError, ImportError) as error:
         command_line.fail(error)

@@ -89,7 +89,7 @@ def main(
         if evaluate is not None:
             _evaluate(arguments, places, evaluate)
             return
-        with command_line.stopped_by_signals(), command_line.made(out):
+        with command_line.stopped_by_signals(), command_line.output_folder(out):
             train(arguments, **places)
     except (ValueError, OSError, ImportError) as error:
         command_line.fail(error)

@@ -60,7 +60,7 @@ def main(
     command_line.check("--every", every, every is None or every >= 1, "at least 1")
     command_line.check("--seed", seed, 0 <= seed < 2**32, "at least 0 and below 2**32")
     try:
-        with command_line.stopped_by_signals(), command_line.made(out):
+        with command_line.stopped_by_signals(), command_line.output_folder(out):
             train(arguments, out, data_dir=data_dir, download=download, resume=resume)
     except (ValueError, OSError, ImportError) as error:
         command_line.fail(error)

@@ -119,7 +119,7 @@ def train(model, groups, out, *, data_dir=None, download=False, seed=0, say=prin
         keras.utils.clear_session()
         options = {"data_dir": data_dir, "download": download, "resume": True, "variant": variant.record}
         try:
-            with command_line.made(folder):
+            with command_line.output_folder(folder):
                 SCRIPTS[model].train(arguments, folder, **options, say=detail)
         except training.DivergedError as error:
             say(f"  {error}")

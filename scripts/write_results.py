@@ -34,7 +34,7 @@ def main(
     from deconv import figures
 
     try:
-        with command_line.made(out.parent):
+        with command_line.output_folder(out.parent):
             figures.write_results(out, named, title, text)
     except (ValueError, OSError) as error:
         command_line.fail(error)

@@ -156,7 +156,7 @@ def test_the_same_seed_writes_the_same_numbers_and_another_seed_draws_other_imag
         assert result.exit_code == 0, result.stderr
         found.append(written(tmp_path, "project_conv1")["numbers"])
         subject = deconv.figures.Subject(None, "", datasets.load("pictures", "all"), None, seed=seed)
-        assert found[-1]["image_ids"] == images_option.some_of(subject, 2)[-1].tolist()
+        assert found[-1]["image_ids"] == images_option.draw_images(subject, 2)[-1].tolist()
     one, other = found
     assert one["image_ids"] != other["image_ids"] and one["labels"] == other["labels"] == [0, 1]
 
@@ -307,37 +307,40 @@ def test_a_model_that_leaves_its_size_open_takes_the_one_that_is_asked_for(here,
     [
         (["--model", "lenet6"], "received 'lenet6'. Did you mean 'lenet5'?"),
         (["--model", "nowhere.keras"], "--model: there is no file 'nowhere.keras'"),
-        (["--model", "notes.txt"], "'notes.txt' is no .keras file"),
-        (["--model", "own.h5"], "'own.h5' is no .keras file, the only kind that Keras reads in its safe mode"),
-        (["--model", "broken.keras"], "'broken.keras' is damaged, or no .keras file"),
-        (["--model", "lambda.keras"], "holds a Lambda layer, which is Python code"),
-        (["--model", "vectors.keras"], "one image, of 1 or 3 channels in the last axis; it takes (None, 9)"),
+        (["--model", "notes.txt"], "'notes.txt' is not a .keras file"),
+        (["--model", "own.h5"], "'own.h5' is not a .keras file, the only format that Keras reads in its safe mode"),
+        (["--model", "broken.keras"], "'broken.keras' is damaged, or not a .keras file"),
+        (["--model", "lambda.keras"], "contains a Lambda layer, which is Python code"),
+        (
+            ["--model", "vectors.keras"],
+            "with 1 or 3 channels in the last axis; its input has shape (None, 9)",
+        ),
         (["--model", "own_functions:Own"], "must be a functional or Sequential model of one image"),
-        (["--model", "open.keras"], "leaves its input size open: (None, None, 3). Give --image-size"),
+        (["--model", "open.keras"], "does not define its input size: (None, None, 3). Give --image-size"),
         (["--model", "nowhere_at_all:build"], "the module 'nowhere_at_all' cannot be imported"),
         (["--model", "own_functions:builds"], "has no function 'builds'"),
         (["--model", "own_functions:nothing"], "must return a keras.Model; it returns int"),
         (["--model", "own_functions:fails"], "own_functions:fails failed: ValueError"),
         (["--images", "broken.png"], "the image 'broken.png' cannot be read"),
-        (["--images", "pictures/moss/0.png", "--split", "test"], "one picture has no test part; leave --split out"),
-        (["--images", "notes.txt"], "'notes.txt' is no picture"),
-        (["--images", "no/where"], "there is no folder or picture 'no/where'"),
+        (["--images", "pictures/moss/0.png", "--split", "test"], "one image file has no part 'test'; omit --split"),
+        (["--images", "notes.txt"], "'notes.txt' is not an image file"),
+        (["--images", "no/where"], "there is no folder or image file 'no/where'"),
         (["--images", "mnist-6k"], "Unknown data set 'mnist-6k'. Did you mean 'mnist-5k'?"),
         (["--layer", "conv3"], "has no layer 'conv3'. Did you mean 'conv2'?"),
         (["--channel", "6"], "Layer 'conv2' has channels 0 to 5; received channel 6"),
-        (["--channel", "2-"], "--channel must be whole numbers and ranges of them, as 7, 0-5 or 0-5,9; received '2-'"),
+        (["--channel", "2-"], "--channel must be whole numbers and ranges, for example 7, 0-5 or 0-5,9; received '2-'"),
         (["--preprocess", "units"], "--preprocess must be none, unit, lenet5"),
-        (["--image-size", "20x"], "--image-size must be a side, as 224, or HEIGHTxWIDTH"),
+        (["--image-size", "20x"], "--image-size must be a side, for example 224, or HEIGHTxWIDTH"),
         (["--image-size", "30"], "takes images of 20x18 only"),
         (["--split", "half"], "--split must be train, test or all; received half"),
         (["--seed", "-1"], "--seed must be at least 0"),
-        (["--model", "own_functions:diverged"], "'conv1/kernel' of model 'own' holds NaN or infinity"),
+        (["--model", "own_functions:diverged"], "'conv1/kernel' of model 'own' contains NaN or infinity"),
         (["--model", " "], "--model must be a network, a file or module:function; received ' '"),
-        (["--images", ""], "--images must be a data set, a folder or a picture; received ''"),
+        (["--images", ""], "--images must be a data set, a folder or an image file; received ''"),
         (["--preprocess", "own_functions:missing"], "own_functions:missing failed: KeyError: 'nothing'"),
-        (["--channel", "0-99999999999"], "whole numbers and ranges of them"),
+        (["--channel", "0-99999999999"], "whole numbers and ranges"),
         (["--count", "0"], "--count must be at least 1; received 0"),
-        (["--out", "notes.txt/out"], "--out: the folder 'notes.txt/out' cannot be made or written: Not a directory"),
+        (["--out", "notes.txt/out"], "--out: the folder 'notes.txt/out' cannot be created or written: Not a directory"),
     ],
 )
 def test_a_mistake_gets_one_line_and_leaves_nothing_behind(given, message, here):
@@ -353,7 +356,7 @@ def test_a_mistake_gets_one_line_and_leaves_nothing_behind(given, message, here)
 @pytest.mark.parametrize(
     ("command", "given", "message"),
     [
-        ("occlude", ["--target", "4"], "--target must be a class, 0 to 3 or its name; received '4'"),
+        ("occlude", ["--target", "4"], "--target must be a class, by number (0 to 3) or by name; received '4'"),
         ("occlude", ["--size", "40"], "40"),
         ("top", ["--k", "0"], "--k must be at least 1"),
         ("explain", ["--method", "gradients"], "gradient"),
@@ -362,7 +365,7 @@ def test_a_mistake_gets_one_line_and_leaves_nothing_behind(given, message, here)
         ("visualize", ["--preset", "cubism"], "cubism"),
         ("figures", ["--only", "fig10"], "There is no recipe 'fig10'"),
         ("figures", ["--images", "pictures/moss"], "have no classes; put them into one sub-folder per class"),
-        ("figures", ["--runs", "nowhere"], "--runs must be a folder that is there; received nowhere"),
+        ("figures", ["--runs", "nowhere"], "--runs must be an existing folder; received nowhere"),
     ],
 )
 def test_every_command_refuses_what_only_it_takes(command, given, message, here):
@@ -390,13 +393,13 @@ def test_a_command_that_fails_between_two_pictures_leaves_neither(here, tmp_path
 
 def test_ctrl_c_ends_with_130_and_leaves_nothing_behind(here):
     result = asked("project", model="own_functions:interrupted", out="new/folder")
-    assert result.exit_code == 130 and result.stderr == "Error: interrupted; what is unfinished has been removed.\n"
+    assert result.exit_code == 130 and result.stderr == "Error: interrupted; unfinished files have been removed.\n"
     assert not (here / "new").exists()
 
 
 def test_a_model_of_ones_own_is_shown_nothing_that_was_not_asked_for(here):
     result = CliRunner().invoke(app, ["project", "--model", "own.keras"])
-    assert result.exit_code == 2 and "--images: say what 'own.keras' is shown" in result.stderr
+    assert result.exit_code == 2 and "--images is required for --model 'own.keras'" in result.stderr
     assert not (here / "pictures" / "project_conv2.png").exists()
 
 
@@ -415,12 +418,12 @@ def test_numbers_and_ranges_are_read_in_their_order_and_none_twice():
 def test_a_few_images_are_of_as_many_classes_as_there_are_then_a_second_of_each(here):
     subject = deconv.figures.Subject(None, "", datasets.load("pictures", "all"), None)
     for count, expected in ((1, 1), (2, 2), (3, 2), (9, 2)):
-        shown, names, labels, ids = images_option.some_of(subject, count)
+        shown, names, labels, ids = images_option.draw_images(subject, count)
         assert len(set(labels)) == expected and len(set(ids)) == len(shown) == count
         assert np.bincount(labels, minlength=2).max() == -(-count // 2) and labels.tolist() == sorted(labels)
         assert names == [("moss", "ruby")[label] for label in labels]
         assert (shown == subject.data.pick(ids)).all()
-    assert len(images_option.some_of(subject, 99)[0]) == 10
+    assert len(images_option.draw_images(subject, 99)[0]) == 10
 
 
 def test_classes_are_asked_for_by_number_or_name_and_a_wrong_name_gets_the_nearest(here):

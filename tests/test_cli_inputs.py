@@ -87,7 +87,9 @@ def test_a_preprocessing_that_makes_fractions_for_a_model_of_whole_numbers_is_re
     assert "Round them" in result.stderr and len(result.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["explain", "occlude", "top", "embed", "project", "controls"])
+@pytest.mark.parametrize(
+    "command", ["explain", "occlude", "top", "embed", "project", "controls", "health", "visualize"]
+)
 def test_what_computes_images_takes_a_batch_size_and_refuses_none(command, here):
     result = asked(command, "--batch-size", "0")
     assert result.exit_code == 2 and result.stderr.strip() == "Error: --batch-size must be at least 1; received 0."

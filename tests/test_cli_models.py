@@ -89,7 +89,7 @@ def test_an_occlusion_map_needs_no_projection_and_has_the_usual_square_and_grey(
     assert "'conv2'" in numbers["left_out"]["projection"] and "gelu" in numbers["left_out"]["projection"]
     notes = [line for line in result.stderr.splitlines() if line.startswith("Note: The projection of conv2 is left")]
     assert len(notes) == 1 and "(d) score (logit) of the class" in told["occlude"]["caption"]
-    assert "projected down" not in told["occlude"]["caption"] and "is left out" in told["occlude"]["caption"]
+    assert "projection of that map" not in told["occlude"]["caption"] and "is left out" in told["occlude"]["caption"]
 
 
 def test_the_strongest_units_of_a_layer_without_a_deconvnet_are_shown_by_their_patches_alone(place, monkeypatch):
@@ -104,7 +104,7 @@ def test_the_strongest_units_of_a_layer_without_a_deconvnet_are_shown_by_their_p
     assert told["top_conv1"]["numbers"]["left_out"] == {}
     assert "gelu" in told["top_conv2"]["numbers"]["left_out"]["projection"]
     assert result.stderr.count("Note: ") == 1 and "projection of conv2 is left out" in result.stderr
-    assert "projected down" in told["top_conv1"]["caption"] and "is left out" in told["top_conv2"]["caption"]
+    assert "the projections of" in told["top_conv1"]["caption"] and "is left out" in told["top_conv2"]["caption"]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_images_are_made_for_the_classes_of_the_first_output_and_a_weak_one_is_t
     np.testing.assert_allclose(numbers["strongest_in_data"], strongest, rtol=1e-4)
     weak = np.flatnonzero(made.scores < strongest)
     assert numbers["below_strongest"] == weak.tolist() and len(weak)  # one step is too little
-    assert f"Note: {len(weak)} of the 3 images stay below the strongest image of pictures" in result.stderr
+    assert f"Note: the optimised images of {len(weak)} of 3 classes have lower activations than" in result.stderr
 
 
 def test_images_are_laid_out_by_the_layer_below_the_first_output(place, monkeypatch):
@@ -154,12 +154,12 @@ def test_an_interrupt_while_the_package_is_being_loaded_ends_with_one_line_too(m
 
     for app_ in (interrupted, ended_by_typer):
         monkeypatch.setattr(cli, "app", app_)
-        monkeypatch.setattr(output, "said", False)
+        monkeypatch.setattr(output, "error_printed", False)
         with pytest.raises(SystemExit) as end:
             __main__.main()
         assert end.value.code == 130
         assert capsys.readouterr().err == "Error: interrupted before anything was written.\n"
-    monkeypatch.setattr(output, "said", True)
+    monkeypatch.setattr(output, "error_printed", True)
     with pytest.raises(SystemExit) as end:
         __main__.main()
     assert end.value.code == 130 and capsys.readouterr().err == ""  # the command has said so itself

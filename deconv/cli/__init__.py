@@ -9,10 +9,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    help="""See what every layer of a convolutional network looks for.
+    help="""Show what every layer of a convolutional network responds to.
 
-Every command takes a --model and --images, and writes into --out its pictures (PNG and PDF) with a JSON of their
-numbers and of what they were made of. Without options: LeNet-5 on digits that come with the package.
+Every command takes --model and --images, and writes its figures (PNG and PDF) into --out, with a JSON file of their
+numbers and provenance. The defaults are LeNet-5 and the 5,000 digits of mnist-5k.
 
 \b
   python -m deconv project --layer conv2 --channel 0-5
@@ -23,17 +23,17 @@ numbers and of what they were made of. Without options: LeNet-5 on digits that c
 )
 
 _COMMANDS = (
-    (project.project, "What in an image made units of a layer active."),
-    (top.top, "For every channel the images it is most active in."),
-    (occlude.occlude, "What is still recognised when a square is covered."),
-    (visualize.visualize, "Images made for a unit or a class."),
-    (explain.explain, "Every explanation of a class side by side, judged by a number."),
-    (controls.controls, "How much of a picture is the unit, and how much the switches."),
-    (embed.embed, "Images in a plane as a layer sees them."),
+    (project.project, "Projections of a layer's units to pixel space."),
+    (top.top, "Strongest activations of every channel, with projections."),
+    (occlude.occlude, "Class score while parts of an image are occluded."),
+    (visualize.visualize, "Images optimised to activate a unit or a class."),
+    (explain.explain, "Attribution maps by all methods, with deletion and insertion."),
+    (controls.controls, "Projections compared with control conditions."),
+    (embed.embed, "Images in a plane by a layer's activations; class separation."),
     (health.health, "Dead and repeated filters, co-adaptation, overfitting."),
-    (verify.verify, "Whether a model's deconvnet is what it should be."),
+    (verify.verify, "Check of a deconvnet against independent derivations."),
     (figures.figures, "The figures and tables of Zeiler & Fergus."),
 )
 
-for run, what in _COMMANDS:
-    app.command(short_help=what)(run)
+for run, short_help in _COMMANDS:
+    app.command(short_help=short_help)(run)

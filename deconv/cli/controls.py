@@ -4,27 +4,28 @@ from typing import Annotated
 
 import typer
 
-from deconv.cli.images_option import some_of
+from deconv.cli.images_option import draw_images
 from deconv.cli.layer_option import layer_of
-from deconv.cli.options import BatchSize, Layer, batches, check, command
-from deconv.cli.subject_builder import looked_at
+from deconv.cli.options import BatchSize, Layer, Request, batches, check, command
+from deconv.cli.subject_builder import requested_subject
 
 _SHOWN = 6
 
 
 @command
 def controls(
-    request,
+    request: Request,
     layer: Layer = None,
-    count: Annotated[int, typer.Option(help="How many images, at least 2, of as many classes.")] = 20,
+    count: Annotated[int, typer.Option(help="Number of images, at least 2, spread over the classes.")] = 20,
     no_cascade: Annotated[
-        bool, typer.Option("--no-cascade", help="Leave out the randomised weights, which take longest.")
+        bool, typer.Option("--no-cascade", help="Omit the randomised weights, which take longest.")
     ] = False,
     batch_size: BatchSize = None,
 ):
-    """Compare the picture of each image's strongest unit with other switches, other units, other methods and edges.
+    """Compare the projection of each image's strongest unit with control conditions.
 
-    Then weights are randomised, layer by layer from the top, to see which pictures notice.
+    The controls are projections with other switches, of other units, other methods, and the edges of the image. Then
+    the weights are randomised layer by layer from the top, to measure how much the projections change.
 
     \b
       python -m deconv controls --layer conv2 --count 100
@@ -32,7 +33,7 @@ def controls(
     """
     check("--count", count, count >= 2, "at least 2")
     sizes = batches(batch_size)
-    subject = looked_at(request)
+    subject = requested_subject(request)
     return subject, _pictures(subject, layer_of(subject, layer), count, not no_cascade, sizes)
 
 
@@ -40,17 +41,17 @@ def _pictures(subject, layer, count, randomise, sizes):
     import numpy as np
 
     from deconv.evaluation.switch_controls import CONTROLS
-    from deconv.evaluation.switch_controls import controls as controlled
+    from deconv.evaluation.switch_controls import controls as compute_controls
     from deconv.figures import Picture, Table
     from deconv.graph.keras_model import label
     from deconv.plotting.controls import MEASURES, cascade_chart, controls_chart, controls_sheet
 
-    images, *_, ids = some_of(subject, count)
+    images, *_, ids = draw_images(subject, count)
     inputs = subject.prepared(images)
-    found = controlled(subject.model, inputs, layer, randomise=randomise, seed=subject.seed, **sizes)
-    tables = {measure: found.table(measure) for measure in MEASURES}
+    result = compute_controls(subject.model, inputs, layer, randomise=randomise, seed=subject.seed, **sizes)
+    tables = {measure: result.table(measure) for measure in MEASURES}
     likeness = Table(
-        f"How like the picture of the strongest unit of {layer} each control is: mean (standard deviation)",
+        f"Similarity of each control to the projection of the strongest unit of {layer}: mean (standard deviation)",
         ["control", "what is compared", *MEASURES],
         [
             [name, what, *(f"{tables[measure][name][0]:.2f} ({tables[measure][name][1]:.2f})" for measure in MEASURES)]
@@ -60,21 +61,23 @@ def _pictures(subject, layer, count, randomise, sizes):
     )
     of = f"{layer} of {subject.model.name}, {len(images)} images of {subject.data.name}"
     first = np.arange(min(_SHOWN, len(images)))
-    looks = {"in_colour": subject.in_colour, "contrast": subject.contrast}
-    sheet = controls_sheet(images[first], found.take(first), f"{of}: the strongest unit and its controls", **looks)
-    told = {"layer": layer, "image_ids": ids, "channels": found.channels, "positions": found.positions}
+    style = {"in_colour": subject.in_colour, "contrast": subject.contrast}
+    sheet = controls_sheet(images[first], result.take(first), f"{of}: the strongest unit and its controls", **style)
+    about = {"layer": layer, "image_ids": ids, "channels": result.channels, "positions": result.positions}
     caption = "; ".join(f"{name}: {what}" for name, what in CONTROLS.items()) + "."
-    yield Picture(f"controls_{label(layer)}", f"Controls of {of}", caption, sheet, told)
-    chart = controls_chart(found, f"{of}: how like the picture each control is")
-    numbers = {**told, "likeness": found.likeness, "means": tables}
-    numbers["shares"] = {measure: found.shares(measure) for measure in MEASURES}
-    yield Picture(f"likeness_{label(layer)}", f"Likeness, {of}", caption, chart, numbers, tables=[likeness])
-    if found.cascade is not None:
-        means = {measure: found.cascade.table(measure) for measure in MEASURES}
+    yield Picture(f"controls_{label(layer)}", f"Controls of {of}", caption, sheet, about)
+    chart = controls_chart(result, f"{of}: similarity of the controls to the projection")
+    numbers = {**about, "likeness": result.likeness, "means": tables}
+    numbers["shares"] = {measure: result.shares(measure) for measure in MEASURES}
+    yield Picture(
+        f"likeness_{label(layer)}", f"Similarity of the controls: {of}", caption, chart, numbers, tables=[likeness]
+    )
+    if result.cascade is not None:
+        means = {measure: result.cascade.table(measure) for measure in MEASURES}
         caption = (
-            "Weights are shuffled within each variable, from this layer down; pictures of the same units are compared "
-            "with those of the trained network."
+            "The weights are shuffled within each variable, from this layer down to the lowest; the projections of the "
+            "same units are compared with those of the trained network."
         )
-        numbers = {**told, "layers": found.cascade.layers, "means_and_deviations": means}
+        numbers = {**about, "layers": result.cascade.layers, "means_and_deviations": means}
         title = f"{of}: weights randomised from the top down"
-        yield Picture(f"cascade_{label(layer)}", title, caption, cascade_chart(found.cascade, title), numbers)
+        yield Picture(f"cascade_{label(layer)}", title, caption, cascade_chart(result.cascade, title), numbers)

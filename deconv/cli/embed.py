@@ -5,20 +5,22 @@ from typing import Annotated
 import typer
 
 from deconv.cli.layer_option import layers_of
-from deconv.cli.options import BatchSize, batches, check, command
-from deconv.cli.subject_builder import looked_at
+from deconv.cli.options import BatchSize, Request, batches, check, command
+from deconv.cli.subject_builder import requested_subject
 
 
 @command
 def embed(
-    request,
-    layer: Annotated[str | None, typer.Option(help="Name of a layer [the last before the classes].")] = None,
-    method: Annotated[str, typer.Option(help="tsne, or pca.")] = "tsne",
-    count: Annotated[int, typer.Option(help="How many images at most.")] = 1000,
-    perplexity: Annotated[float | None, typer.Option(help="About how many neighbours count [30, or less].")] = None,
+    request: Request,
+    layer: Annotated[str | None, typer.Option(help="Name of a layer [default: the last below the classes].")] = None,
+    method: Annotated[str, typer.Option(help="tsne or pca.")] = "tsne",
+    count: Annotated[int, typer.Option(help="Largest number of images.")] = 1000,
+    perplexity: Annotated[
+        float | None, typer.Option(help="Perplexity of t-SNE [default: 30, or less for few images].")
+    ] = None,
     batch_size: BatchSize = None,
 ):
-    """Lay images out in a plane by what a layer says of them, and see how classes part with depth.
+    """Embed images in a plane by the activations of a layer, and measure how well every layer separates the classes.
 
     Needs the extra `probes` (scikit-learn).
 
@@ -31,22 +33,24 @@ def embed(
     check("--count", count, count >= 4, "at least 4")
     check("--perplexity", perplexity, perplexity is None or perplexity >= 1, "at least 1")
     sizes = batches(batch_size)
-    subject = looked_at(request)
-    return subject, _pictures(subject, *_layers(subject, layer), method, count, perplexity, sizes)
+    subject = requested_subject(request)
+    embedded, compared = _layers(subject, layer)
+    return subject, _pictures(subject, embedded, compared, method, count, perplexity, sizes)
 
 
 def _layers(subject, given):
-    """The layer to embed, and all layers with weights and max poolings, in their order."""
+    """The layer to embed, and all layers with weights and all max poolings, in their order."""
     from deconv import graph
     from deconv.graph.model_output import output_step
 
     model_graph = graph.walk(subject.model)
     steps = graph.subgraph(model_graph, output_step(model_graph)).steps  # the first of several outputs has the classes
-    deep = [step.name for step in steps if step.layer.weights or step.name in subject.pools()]
-    return layers_of(subject, [given])[0] if given else ([*deep[-2:-1], *deep[-1:]] or [steps[-1].name])[0], deep
+    compared = [step.name for step in steps if step.layer.weights or step.name in subject.pools()]
+    default = ([*compared[-2:-1], *compared[-1:]] or [steps[-1].name])[0]
+    return layers_of(subject, [given])[0] if given else default, compared
 
 
-def _pictures(subject, layer, deep, method, count, perplexity, sizes):
+def _pictures(subject, layer, compared, method, count, perplexity, sizes):
     import numpy as np
 
     from deconv.embedding.class_separation import separation
@@ -57,25 +61,25 @@ def _pictures(subject, layer, deep, method, count, perplexity, sizes):
     from deconv.plotting.probes import layer_chart
 
     options = {"images": count, "preprocess": subject.preprocess, "seed": subject.seed, **sizes}
-    found = embed(subject.model, subject.data, layer, method, perplexity=perplexity, **options)
-    title = f"{layer} of {subject.model.name}: {in_words(found)}"
+    embedding = embed(subject.model, subject.data, layer, method, perplexity=perplexity, **options)
+    title = f"{layer} of {subject.model.name}: {in_words(embedding)}"
     caption = (
-        f"Images of {subject.data.name}, by what {layer} says of them: who is near whom means something; distances "
-        "between clusters, and their sizes, do not. Trustworthiness is 1 if the neighbours of each image here are its "
-        "neighbours in the layer."
+        f"Images of {subject.data.name}, embedded by their activations in {layer}. Neighbourhoods are meaningful; "
+        "distances between clusters, and their sizes, are not. Trustworthiness is 1 if the neighbours of each image in "
+        "the plane are its neighbours in the layer."
     )
-    figure = embedding_sheet(found, subject.pick(found.ids), subject.data.class_names or None, title)
-    yield Picture(f"embed_{label(layer)}", title, caption, figure, found._asdict())
+    figure = embedding_sheet(embedding, subject.pick(embedding.ids), subject.data.class_names or None, title)
+    yield Picture(f"embed_{label(layer)}", title, caption, figure, embedding._asdict())
 
-    classes, sizes = np.unique(found.labels[found.labels >= 0], return_counts=True)
-    if len(classes) < 2 or sizes.min() < 2 or sizes.sum() <= 5:
+    classes, counts = np.unique(embedding.labels[embedding.labels >= 0], return_counts=True)
+    if len(classes) < 2 or counts.min() < 2 or counts.sum() <= 5:
         return
-    apart = separation(subject.model, subject.data, deep, **options)
-    title = f"How the classes part in the layers of {subject.model.name}"
+    result = separation(subject.model, subject.data, compared, **options)
+    title = f"Class separation in the layers of {subject.model.name}"
     caption = (
-        f"Share of {apart.images.sum():,} images of {subject.data.name} whose class the {apart.neighbours} nearest of "
-        "the others tell by their vote, in each layer, beginning with the pixels; mean of the classes."
+        f"Accuracy with which the {result.neighbours} nearest neighbours predict the class of each of "
+        f"{result.images.sum():,} images of {subject.data.name}, for the pixels and each layer; mean of the classes."
     )
-    of_layers = apart.accuracy[:, None], apart.deviation[:, None], apart.layers, apart.values
-    figure = layer_chart(*of_layers, [f"{apart.neighbours} nearest neighbours"], apart.chance, title)
-    yield Picture("embed_separation", title, caption, figure, apart._asdict())
+    of_layers = result.accuracy[:, None], result.deviation[:, None], result.layers, result.values
+    figure = layer_chart(*of_layers, [f"{result.neighbours} nearest neighbours"], result.chance, title)
+    yield Picture("embed_separation", title, caption, figure, result._asdict())

@@ -4,30 +4,32 @@ from typing import Annotated
 
 import typer
 
-from deconv.cli.images_option import some_of
+from deconv.cli.images_option import draw_images
 from deconv.cli.layer_option import class_of, layers_of
-from deconv.cli.options import BatchSize, Target, batches, check, command
+from deconv.cli.options import BatchSize, Request, Target, batches, check, command
 from deconv.cli.output import in_terminal
-from deconv.cli.subject_builder import looked_at
+from deconv.cli.subject_builder import requested_subject
 
 
 @command
 def explain(
-    request,
+    request: Request,
     target: Target = None,
-    layer: Annotated[str | None, typer.Option(help="Explain a channel of this layer, which --target numbers.")] = None,
+    layer: Annotated[str | None, typer.Option(help="Explain a channel of this layer; --target is its number.")] = None,
     method: Annotated[
         list[str] | None,
         typer.Option(
             help="gradient, input_x_gradient, smooth_grad, integrated_gradients, guided_backprop, deconvnet, grad_cam, "
-            "lrp or occlusion; may be repeated [all that apply]."
+            "lrp or occlusion; may be repeated [default: all that apply]."
         ),
     ] = None,
-    count: Annotated[int, typer.Option(help="How many images, of as many classes; a picture for each.")] = 1,
-    steps: Annotated[int, typer.Option(help="In how many shares pixels are removed and given back.")] = 50,
+    count: Annotated[int, typer.Option(help="Number of images, spread over the classes; a figure for each.")] = 1,
+    steps: Annotated[int, typer.Option(help="Number of steps in which pixels are deleted and inserted.")] = 50,
     batch_size: BatchSize = None,
 ):
-    """Explain a class, or a unit, in an image by every method: maps, times, deletion and insertion curves.
+    """Attribute a class score, or a unit, to the pixels of an image by every method.
+
+    Figures show the attribution maps, the computing times, and the deletion and insertion curves.
 
     \b
       python -m deconv explain
@@ -39,12 +41,12 @@ def explain(
     holds = layer is None or target is None or target.isdecimal()
     check("--target", repr(target), holds, f"the number of a channel of {layer}")
     size = batches(batch_size)
-    subject = looked_at(request)
+    subject = requested_subject(request)
     if layer is None:
-        target = class_of(subject, target)
+        number = class_of(subject, target)
     else:
-        layer, target = layers_of(subject, [layer])[0], None if target is None else int(target)
-    return subject, _pictures(subject, target, layer, method, count, steps, size)
+        layer, number = layers_of(subject, [layer])[0], None if target is None else int(target)
+    return subject, _pictures(subject, number, layer, method, count, steps, size)
 
 
 def _pictures(subject, target, layer, methods, count, steps, size):
@@ -55,10 +57,10 @@ def _pictures(subject, target, layer, methods, count, steps, size):
     from deconv.graph.model_output import output_kind
     from deconv.plotting.explain import explanation_sheet
 
-    images, names, labels, ids = some_of(subject, count)
+    images, names, labels, ids = draw_images(subject, count)
     kind = output_kind(graph.walk(subject.model))
     for image, name, of_class, id in zip(images, names, labels, ids, strict=True):
-        found = explain(
+        explanation = explain(
             subject.model,
             image,
             target,
@@ -74,27 +76,34 @@ def _pictures(subject, target, layer, methods, count, steps, size):
             progress=in_terminal(),
             **({"batch_size": _usual_size(*image.shape[:2])} | size),
         )
-        what = f"channel {found.target} of {layer}" if layer else f"'{subject.class_names[found.target]}'"
+        index = explanation.target
+        what = f"channel {index} of {layer}" if layer else f"'{subject.class_names[index]}'"
         score = "activation" if layer else f"{kind} of {what}"
         where = f"an image of '{name}'" if of_class >= 0 else name
-        title = f"What speaks for {what} in {where}: {subject.model.name}"
-        left_out = "".join(f" Left out: {method} ({reason})" for method, reason in found.left_out.items())
+        title = f"Attribution of {what} in {where}: {subject.model.name}"
+        omitted = "".join(f" Omitted: {method} ({reason})" for method, reason in explanation.left_out.items())
         caption = (
-            f"Maps of one unit in one image of {subject.data.name}, each divided by {subject.scale}; grey is "
-            "zero. Curves: pixels are removed, or given back to a blurred image, most important first; times are those "
-            f"of the second run.{left_out}"
+            f"Attribution maps of one unit in one image of {subject.data.name}, each divided by {subject.scale}; grey "
+            "is zero. Curves: pixels are deleted, or inserted into a blurred image, most important first. Times are "
+            f"those of the second run.{omitted}"
         )
-        sheet = explanation_sheet(found, title, score=score, in_colour=subject.in_colour, contrast=subject.contrast)
+        sheet = explanation_sheet(
+            explanation, title, score=score, in_colour=subject.in_colour, contrast=subject.contrast
+        )
         numbers = {
-            "layer": found.layer,
+            "layer": explanation.layer,
             "score": score,
-            "target": found.target,
+            "target": index,
             "image_id": id,
             "label": of_class,
-            "unit": found.unit,
+            "unit": explanation.unit,
+            "areas": explanation.curves.areas,
+            "shares": explanation.curves.shares,
+            "left_out": explanation.left_out,
+            "deletion": explanation.deletion,
+            "insertion": explanation.insertion,
+            "methods": list(explanation.maps),
         }
-        numbers |= {"areas": found.curves.areas, "shares": found.curves.shares, "left_out": found.left_out}
-        numbers |= {"deletion": found.deletion, "insertion": found.insertion, "methods": list(found.maps)}
         yield Picture(f"explain_{label(layer) + '_' if layer else ''}{id}", title, caption, sheet, numbers)
 
 

@@ -6,71 +6,73 @@ from typing import Annotated
 import typer
 
 from deconv.cli.named_networks import NETWORKS
-from deconv.cli.options import check, command
+from deconv.cli.options import Request, check, command
 from deconv.cli.output import in_terminal, load_tensorflow
 from deconv.imaging.image_files import printable
 
 
 @command
 def figures(
-    request,
+    request: Request,
     only: Annotated[
         list[str] | None,
         typer.Option(help="fig1 to fig9, table1 to table7, pooling, filters, activations, health; may be repeated."),
     ] = None,
     transfer: Annotated[
-        str | None, typer.Option(help="Data set for Tables 4 to 7, as --images [lenet5: digits-8x8, others: none].")
+        str | None,
+        typer.Option(help="Data set for Tables 4 to 7, as --images [default: digits-8x8 for lenet5, else none]."),
     ] = None,
     runs: Annotated[
-        Path | None, typer.Option(help="Folder of scripts/train_variants.py, for Figs. 4, 6 and Table 3.")
+        Path | None, typer.Option(help="Output folder of scripts/train_variants.py, for Figs. 4, 6 and Table 3.")
     ] = None,
     parts: Annotated[
-        Path | None, typer.Option(help="CSV of image, part, top, left, bottom, right for Table 1.")
+        Path | None, typer.Option(help="CSV file with columns image, part, top, left, bottom, right, for Table 1.")
     ] = None,
-    anew: Annotated[bool, typer.Option("--anew", help="Draw again what is finished.")] = False,
+    anew: Annotated[bool, typer.Option("--anew", help="Draw finished figures again.")] = False,
 ):
-    """Draw the figures and tables of Zeiler & Fergus, and a page that shows them beside what the paper says.
+    """Draw the figures and tables of Zeiler & Fergus, and an HTML page that compares them with the paper.
 
-    The images need a class each. What is finished is kept when the same command runs again. A figure that needs what
-    is not there (training runs, parts, a second data set) is left out.
+    Every image must have one class. Finished figures are not drawn again when the command is repeated. A figure whose
+    data are missing (training runs, parts, a second data set) is omitted.
 
     \b
       python -m deconv figures --out figures
       python -m deconv figures --model alexnet --only fig2 --only fig7
       python -m deconv figures --model own.keras --images my_pictures/ --preprocess unit
     """
-    check("--runs", runs, runs is None or runs.is_dir(), "a folder that is there")
-    check("--parts", parts, parts is None or parts.is_file(), "a file that is there")
+    check("--runs", runs, runs is None or runs.is_dir(), "an existing folder")
+    check("--parts", parts, parts is None or parts.is_file(), "an existing file")
     _draw(request, only, transfer, {"runs": runs, "parts": parts}, anew)
 
 
-def _draw(request, only, transfer, places, anew):
+def _draw(request, only, transfer, paths, anew):
     load_tensorflow()
     from deconv import figures
     from models import training
 
     recipes = figures.chosen(only)
     training.make_repeatable(request.seed)  # some recipes train
-    subject = _subject(request, recipes, transfer, places)
+    subject = _subject(request, recipes, transfer, paths)
     typer.echo(f"{subject.model.name} on {subject.data.source}")
     drawn = figures.draw(subject, request.out, recipes, anew=anew, progress=in_terminal())
     empty = [recipe for recipe, names in drawn.items() if not names]
     if empty:
-        typer.echo(f"Nothing to draw with this network and data: {', '.join(empty)}.")
-    typer.echo(f"Written: {sum(map(len, drawn.values()))} pictures and {printable(request.out / 'index.html')}")
+        typer.echo(f"No figures for this network and data: {', '.join(empty)}.")
+    count = sum(map(len, drawn.values()))
+    typer.echo(f"Written: {count} figure{'' if count == 1 else 's'} and {printable(request.out / 'index.html')}")
 
 
-def _subject(request, recipes, transfer, places):
+def _subject(request, recipes, transfer, paths):
     from deconv.cli import images_option, subject_builder
 
     if request.model in NETWORKS and request.preprocess is None:
         given = {"dataset": request.images, "split": request.split, "transfer": transfer}
         network = NETWORKS[request.model]._replace(**{name: value for name, value in given.items() if value})
         tfds = {"data_dir": request.data_dir, "download": request.download}
-        return subject_builder.subject(request.model, network, **tfds, **places, seed=request.seed, needed=recipes)
-    subject = subject_builder.looked_at(request)
+        return subject_builder.subject(request.model, network, **tfds, **paths, seed=request.seed, needed=recipes)
+    subject = subject_builder.requested_subject(request)
     subject_builder.check_labels(subject.data)
     *size, channels = subject.data.image_shape
     if transfer is not None:
         transfer = images_option.images_of(transfer, None, tuple(size), channels, request.data_dir, request.download)
-    return subject._replace(transfer=transfer, **places)
+    return subject._replace(transfer=transfer, **paths)

@@ -1,14 +1,24 @@
 """Read the option for images: a named data set, a folder or a single file; and draw images from it."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from deconv.imaging import image_files
 
-_PICTURES = image_files.SUFFIXES
+if TYPE_CHECKING:
+    import numpy as np
+
+    from deconv.datasets import ImageSet
+    from deconv.datasets.image_set import Split
+    from deconv.figures import Subject
+
+_SUFFIXES = image_files.SUFFIXES
 
 
-def check_images(text):
+def check_images(text: str | None) -> None:
     """Check that a text is no path at which there is nothing, and no file that is not an image.
 
     Raises:
@@ -18,12 +28,19 @@ def check_images(text):
         return
     path = Path(os.path.expanduser(text))
     if path.is_file():
-        _check_picture(path)
+        _check_image_file(path)
     elif not path.exists() and _is_path(text):
-        raise ValueError(f"--images: there is no folder or picture '{image_files.printable(path)}'.")
+        raise ValueError(f"--images: there is no folder or image file '{image_files.printable(path)}'.")
 
 
-def images_of(text, split, image_size, channels, data_dir=None, download=False):
+def images_of(
+    text: str,
+    split: Split | None,
+    image_size: tuple[int, int],
+    channels: Literal[1, 3],
+    data_dir: str | os.PathLike | None = None,
+    download: bool = False,
+) -> ImageSet:
     """The `ImageSet` for the text of an option.
 
     Args:
@@ -41,10 +58,10 @@ def images_of(text, split, image_size, channels, data_dir=None, download=False):
     path = Path(os.path.expanduser(text))
     if path.is_file():
         if split not in (None, "all"):
-            raise ValueError(f"--images: one picture has no {split} part; leave --split out.")
-        return _one_picture(path, (*image_size, channels))
-    held_by_tfds = not path.is_dir() and text not in datasets.embedded.SETS
-    split = split or ("test" if held_by_tfds else "all")
+            raise ValueError(f"--images: one image file has no part '{split}'; omit --split.")
+        return _one_image(path, (*image_size, channels))
+    from_tfds = not path.is_dir() and text not in datasets.embedded.SETS
+    split = split or ("test" if from_tfds else "all")
     try:
         return datasets.load(
             text, split, data_dir=data_dir, download=download, image_size=image_size, channels=channels
@@ -53,7 +70,7 @@ def images_of(text, split, image_size, channels, data_dir=None, download=False):
         raise ValueError(f"--images: {error}") from error
 
 
-def some_of(subject, count):
+def draw_images(subject: Subject, count: int) -> tuple[np.ndarray, list[str], np.ndarray, np.ndarray]:
     """Draw `count` images of a subject's data with its seed, spread over as many classes as possible.
 
     Returns:
@@ -80,20 +97,22 @@ def some_of(subject, count):
 
 
 def _is_path(text):
-    return os.sep in text.removeprefix("tfds:") or text.startswith((".", "~")) or text.lower().endswith(_PICTURES)
+    return os.sep in text.removeprefix("tfds:") or text.startswith((".", "~")) or text.lower().endswith(_SUFFIXES)
 
 
-def _check_picture(path):
-    if path.suffix.lower() not in _PICTURES:
-        raise ValueError(f"--images: '{image_files.printable(path)}' is no picture ({', '.join(_PICTURES)}).")
+def _check_image_file(path):
+    if path.suffix.lower() not in _SUFFIXES:
+        raise ValueError(
+            f"--images: '{image_files.printable(path)}' is not an image file; expected {', '.join(_SUFFIXES)}."
+        )
     try:
         image_files.check(path)
     except ValueError as error:
-        told = str(error)
-        raise ValueError(f"--images: {told[0].lower()}{told[1:]}") from error
+        message = str(error)
+        raise ValueError(f"--images: {message[0].lower()}{message[1:]}") from error
 
 
-def _one_picture(path, shape):
+def _one_image(path, shape):
     """An `ImageSet` of one image; its shorter side is resized, then the centre is cropped."""
     import numpy as np
 
@@ -102,5 +121,5 @@ def _one_picture(path, shape):
 
     encoded = stream([path], np.array([-1], np.int32), np.array([0], np.int64), shape, fit=True)
     name = image_files.printable(path.name)
-    source = f"The picture '{name}'."
+    source = f"The image '{name}'."
     return datasets.ImageSet(name, "all", encoded.dataset, (), 1, shape, source, encoded, files=(path,))

@@ -1,5 +1,7 @@
 """Read the options for the model and its preprocessing: a named network, a file, or a function of the user."""
 
+from __future__ import annotations
+
 import contextlib
 import difflib
 import functools
@@ -7,15 +9,20 @@ import importlib
 import re
 import sys
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from deconv.cli.named_networks import NETWORKS
+
+if TYPE_CHECKING:
+    import keras
 
 _OTHER_FILES = (".h5", ".hdf5", ".pb", ".tflite", ".onnx", ".npz", ".pth", ".pt", ".json")
 _PREPROCESS = ("none", "unit", *NETWORKS)
 
 
-def check_model(text):
+def check_model(text: str) -> None:
     """Check that a text is the name of a network, a .keras file or `module:function`.
 
     Raises:
@@ -31,9 +38,9 @@ def check_model(text):
         return
     if path.suffix in _OTHER_FILES or path.exists():
         raise ValueError(
-            f"--model: '{path}' is no .keras file, the only kind that Keras reads in its safe mode. If you trust it, "
-            "load it in Python and save it with model.save('model.keras'), or return it from a function of yours and "
-            "give --model module:function."
+            f"--model: '{path}' is not a .keras file, the only format that Keras reads in its safe mode. If you trust "
+            "it, load it in Python and save it with model.save('model.keras'), or return the model from a function of "
+            "yours and give --model module:function."
         )
     if not _is_function(text):
         near = difflib.get_close_matches(text, NETWORKS, n=1)
@@ -52,14 +59,14 @@ def _check_is_archive(path):
         raise ValueError(f"--model: '{path}' cannot be read: {error.strerror}.") from error
     if beginning == b"\x89HDF":
         raise ValueError(
-            f"--model: '{path}' is an HDF5 file of an older Keras and no .keras file. Load it with the Keras that "
-            "wrote it, and save it with model.save('model.keras')."
+            f"--model: '{path}' is an HDF5 file of an older version of Keras, not a .keras file. Load it with the "
+            "version that wrote it, and save it with model.save('model.keras')."
         )
     if not whole:
-        raise ValueError(f"--model: '{path}' is damaged, or no .keras file: it is not a zip archive.")
+        raise ValueError(f"--model: '{path}' is damaged, or not a .keras file: it is not a zip archive.")
 
 
-def check_preprocess(text):
+def check_preprocess(text: str | None) -> None:
     """Check that a text names a preprocessing function.
 
     Raises:
@@ -69,7 +76,7 @@ def check_preprocess(text):
         raise ValueError(f"--preprocess must be {', '.join(_PREPROCESS)}, or module:function; received {text!r}.")
 
 
-def model_of(text, image_size=None):
+def model_of(text: str, image_size: tuple[int, int] | None = None) -> tuple[keras.Model, str]:
     """The `keras.Model` for the text of an option.
 
     Args:
@@ -89,13 +96,13 @@ def model_of(text, image_size=None):
     if text in NETWORKS:
         network = NETWORKS[text]
         return getattr(models, network.build)(weights=network.weights), network.weights
-    model = _loaded(Path(text)) if Path(text).suffix == ".keras" else _made(text)
+    model = _model_from_file(Path(text)) if Path(text).suffix == ".keras" else _model_from_function(text)
     if not isinstance(model, keras.Model):
         raise ValueError(f"--model: {text} must return a keras.Model; it returns {type(model).__name__}.")
     return _sized(model, image_size), text
 
 
-def preprocessing(text, model, dtype="float32"):
+def preprocessing(text: str | None, model: str, dtype: str = "float32") -> Callable:
     """The preprocessing function from pixel values to the inputs of a model, for arrays and tensors.
 
     Args:
@@ -114,7 +121,7 @@ def preprocessing(text, model, dtype="float32"):
     return {"none": pixels, "unit": unit}.get(text) or _guarded(text, function_of("--preprocess", text))
 
 
-def pixels(images):
+def pixels(images: Any) -> Any:
     """Pixel values 0 to 255 as float32, otherwise unchanged."""
     import keras
     import numpy as np
@@ -122,7 +129,7 @@ def pixels(images):
     return keras.ops.cast(images, "float32") if keras.ops.is_tensor(images) else np.asarray(images, np.float32)
 
 
-def whole_pixels(images):
+def whole_pixels(images: Any) -> Any:
     """Pixel values 0 to 255, rounded; tensors, which result from optimisation by gradients, are not rounded."""
     import keras
     import numpy as np
@@ -130,12 +137,12 @@ def whole_pixels(images):
     return pixels(images) if keras.ops.is_tensor(images) else np.rint(pixels(images))
 
 
-def unit(images):
+def unit(images: Any) -> Any:
     """Pixel values 0 to 255 as float32 from 0 to 1."""
     return pixels(images) / 255
 
 
-def function_of(option, text):
+def function_of(option: str, text: str) -> Callable:
     """Import the function `module:function`; modules of the current folder take precedence.
 
     Raises:
@@ -145,14 +152,14 @@ def function_of(option, text):
     folder = str(Path.cwd())
     sys.path.insert(0, folder)
     try:
-        with _of_the_user(f"{option}: the module '{name}' cannot be imported"):
-            found = getattr(importlib.import_module(name), function, None)
+        with _user_code(f"{option}: the module '{name}' cannot be imported"):
+            loaded = getattr(importlib.import_module(name), function, None)
     finally:
         with contextlib.suppress(ValueError):  # the module may have changed the path
             sys.path.remove(folder)
-    if not callable(found):
+    if not callable(loaded):
         raise ValueError(f"{option}: the module '{name}' has no function '{function}'.")
-    return found
+    return loaded
 
 
 def _guarded(text, function):
@@ -160,14 +167,14 @@ def _guarded(text, function):
 
     @functools.wraps(function)
     def run(images):
-        with _of_the_user(f"--preprocess: {text} failed"):
+        with _user_code(f"--preprocess: {text} failed"):
             return function(images)
 
     return run
 
 
 @contextlib.contextmanager
-def _of_the_user(failed):
+def _user_code(failed: str) -> Iterator[None]:
     """Context manager for code of the user; any exception is converted to a one-line error.
 
     Raises:
@@ -178,8 +185,8 @@ def _of_the_user(failed):
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:
-        said = f"it ends the program with sys.exit({error.code!r})" if isinstance(error, SystemExit) else str(error)
-        raise ValueError(f"{failed}: {type(error).__name__}: {said}") from error
+        message = f"it calls sys.exit({error.code!r})" if isinstance(error, SystemExit) else str(error)
+        raise ValueError(f"{failed}: {type(error).__name__}: {message}") from error
 
 
 def _is_function(text):
@@ -187,13 +194,13 @@ def _is_function(text):
     return function.isidentifier() and all(part.isidentifier() for part in module.split("."))
 
 
-def _made(text):
+def _model_from_function(text):
     function = function_of("--model", text)
-    with _of_the_user(f"--model: {text} failed"):
+    with _user_code(f"--model: {text} failed"):
         return function()
 
 
-def _loaded(path):
+def _model_from_file(path):
     import keras
 
     from models.loading import keras_file
@@ -207,30 +214,31 @@ def _loaded(path):
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many types of exceptions
-        raise ValueError(f"--model: '{path}' cannot be loaded: {_why(path, error)}") from error
+        raise ValueError(f"--model: '{path}' cannot be loaded: {_load_error(path, error)}") from error
 
 
-def _why(path, error):
-    said = " ".join(str(error).split()) or type(error).__name__
-    said = said.rpartition("Exception encountered: ")[2]  # advice and the whole configuration precede it
-    if "Example error message for object" in said:  # their number precedes it, their list follows
-        said = said.partition("Example error message for object")[2].partition("List of objects")[0].strip()
-    if "Requested the deserialization of" in said and "lambda" in said.lower():
+def _load_error(path, error):
+    """The reason for which Keras could not load a file, in one or two sentences, with a way out."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = reason.rpartition("Exception encountered: ")[2]  # advice and the whole configuration precede it
+    if "Example error message for object" in reason:  # their number precedes it, their list follows
+        reason = reason.partition("Example error message for object")[2].partition("List of objects")[0].strip()
+    if "Requested the deserialization of" in reason and "lambda" in reason.lower():
         return (
-            "it holds a Lambda layer, which is Python code, and Keras's safe mode does not run that. Put a registered "
-            "layer in its place, and give --model module:function."
+            "it contains a Lambda layer, which is Python code that Keras's safe mode does not run. Replace it by a "
+            "registered layer, or build the model in a function, and give --model module:function."
         )
-    unknown = re.search(r"Could not locate class '?([\w.>]+)|Could not deserialize '([\w.>]+)'", said)
+    unknown = re.search(r"Could not locate class '?([\w.>]+)|Could not deserialize '([\w.>]+)'", reason)
     if unknown is not None:
         name = (unknown[1] or unknown[2].rpartition(".")[2]).rstrip(".")
-        said = f"its layer class '{name}' is not known here. Load it in a function of yours that imports the class"
+        reason = f"its layer class '{name}' is unknown. Load it in a function of yours that imports the class"
     else:
-        end = "…" if len(said) > 300 else "."
-        said = f"{said[:300].rstrip('. ')}{end} If it needs code of yours, build it in a function"
-    return f"{said}, and give --model module:function.{_of_another_keras(path)}"
+        end = "…" if len(reason) > 300 else "."
+        reason = f"{reason[:300].rstrip('. ')}{end} If it needs code of yours, build it in a function"
+    return f"{reason}, and give --model module:function.{_newer_keras(path)}"
 
 
-def _of_another_keras(path):
+def _newer_keras(path):
     """A sentence for files written by a newer version of Keras; empty for any other."""
     import keras
 
@@ -238,7 +246,7 @@ def _of_another_keras(path):
 
     theirs = keras_file.version(path)
     numbers, ours = (tuple(map(int, re.findall(r"\d+", text)[:2])) for text in (theirs, keras.__version__))
-    return f" It was saved by Keras {theirs}, newer than {keras.__version__} here." if numbers > ours else ""
+    return f" It was saved by Keras {theirs}, newer than the installed {keras.__version__}." if numbers > ours else ""
 
 
 def _sized(model, image_size):
@@ -252,26 +260,26 @@ def _sized(model, image_size):
         shape = None
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[3] not in (1, 3):
         raise ValueError(
-            f"--model: '{model.name}' must be a functional or Sequential model of one image, of 1 or 3 channels "
-            f"in the last axis; it takes {shape or 'what is not known before it is called'}."
+            f"--model: '{model.name}' must be a functional or Sequential model of one image, with 1 or 3 channels in "
+            f"the last axis; {f'its input has shape {shape}' if shape else 'its input shape is not defined'}."
         )
     for weight in model.weights:
         if "float" in str(weight.dtype) and not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
             raise ValueError(
-                f"--model: weight '{weight.path}' of model '{model.name}' holds NaN or infinity. "
-                "Has its training diverged?"
+                f"--model: weight '{weight.path}' of model '{model.name}' contains NaN or infinity. "
+                "Use weights from before the training diverged."
             )
     if image_size is None and None in shape[1:3]:
         raise ValueError(
-            f"Model '{model.name}' leaves its input size open: {shape[1:]}. Give --image-size HEIGHTxWIDTH."
+            f"Model '{model.name}' does not define its input size: {shape[1:]}. Give --image-size HEIGHTxWIDTH."
         )
     if image_size is None or shape[1:3] == image_size:
         return model
     if any(side not in (None, wanted) for side, wanted in zip(shape[1:3], image_size, strict=True)):
         raise ValueError(f"--image-size: model '{model.name}' takes images of {shape[1]}x{shape[2]} only.")
     entry = keras.Input((*image_size, shape[3]), dtype=model.inputs[0].dtype)
-    is_row = isinstance(model, keras.Sequential)  # other models need the structure of their input
-    like = [entry] if is_row else keras.tree.map_structure(lambda _: entry, model.input)
-    sized = keras.models.clone_model(model, input_tensors=like)
+    is_sequential = isinstance(model, keras.Sequential)  # other models need the structure of their input
+    inputs = [entry] if is_sequential else keras.tree.map_structure(lambda _: entry, model.input)
+    sized = keras.models.clone_model(model, input_tensors=inputs)
     sized.set_weights(model.get_weights())
     return sized

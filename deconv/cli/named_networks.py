@@ -8,7 +8,7 @@ class Network(NamedTuple):
     `deconv.figures.Subject`. `beside` is another network to compare it with."""
 
     build: str
-    weights: str | None
+    weights: str
     dataset: str
     split: str
     side: int

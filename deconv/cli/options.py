@@ -2,8 +2,9 @@
 
 import functools
 import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple, get_type_hints
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 
@@ -18,41 +19,43 @@ class Request(NamedTuple):
         str,
         typer.Option(
             metavar="MODEL",
-            help="lenet5, alexnet, zfnet; alexnet_owt, zfnet512 (download weights); a .keras file, read in Keras's "
-            "safe mode; or module:function in the current folder, which returns a keras.Model.",
+            help="A named network: lenet5, alexnet, zfnet, or alexnet_owt, zfnet512 (their weights are downloaded); a "
+            ".keras file, read in Keras's safe mode; or module:function in the current folder, which returns a "
+            "keras.Model.",
         ),
     ] = "lenet5"
     images: Annotated[
         str | None,
         typer.Option(
             metavar="IMAGES",
-            help="mnist-5k, imagenet-20, digits-8x8 (no network), mnist, imagenette, imagenet, tfds:NAME, a folder, or "
-            "one picture [those that a named network is shown].",
+            help="mnist-5k, imagenet-20, digits-8x8 (no network needed), mnist, imagenette, imagenet, tfds:NAME, a "
+            "folder, or one image file [default: the data set of the named network].",
         ),
     ] = None
     split: Annotated[
-        str | None, typer.Option(help="Part of the images: train, test or all [all; test where TFDS holds them].")
+        str | None,
+        typer.Option(help="Part of the images: train, test or all [default: all; test for data sets of TFDS]."),
     ] = None
     preprocess: Annotated[
         str | None,
         typer.Option(
-            help="From pixels (0 to 255) to what the model takes: none, unit (divided by 255), a named network's own, "
-            "by its name, or module:function [a named network's own, else none].",
+            help="Preprocessing of pixel values (0 to 255) for the model: none, unit (division by 255), the name of a "
+            "network for its preprocessing, or module:function [default: that of the named network, else none].",
         ),
     ] = None
     image_size: Annotated[
-        str | None, typer.Option(metavar="HEIGHTxWIDTH", help="For a model that leaves its input size open.")
+        str | None, typer.Option(metavar="HEIGHTxWIDTH", help="Input size of a model that does not define it.")
     ] = None
-    data_dir: Annotated[Path | None, typer.Option(help="Where TFDS keeps its data sets.")] = None
-    download: Annotated[bool, typer.Option("--download", help="Let TFDS fetch what is not there.")] = False
-    out: Annotated[Path, typer.Option(help="Folder to write into; made if need be.")] = Path("pictures")
-    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the data sets of TFDS.")] = None
+    download: Annotated[bool, typer.Option("--download", help="Let TFDS download missing data sets.")] = False
+    out: Annotated[Path, typer.Option(help="Output folder; created if it does not exist.")] = Path("pictures")
+    seed: Annotated[int, typer.Option(help="Seed of all random choices.")] = 0
 
-    def check(self):
+    def check(self) -> None:
         """Check the options as far as possible without loading anything."""
         check("--model", repr(self.model), self.model.strip(), "a network, a file or module:function")
         named = self.images is None or self.images.strip()
-        check("--images", repr(self.images), named, "a data set, a folder or a picture")
+        check("--images", repr(self.images), named, "a data set, a folder or an image file")
         check("--seed", self.seed, 0 <= self.seed < 2**32 - 2, "at least 0 and below 2**32 - 2")
         check("--split", self.split, self.split in (None, "train", "test", "all"), "train, test or all")
         sides(self.image_size)
@@ -62,19 +65,22 @@ class Request(NamedTuple):
         images_option.check_images(self.images)
 
 
-Layer = Annotated[str | None, typer.Option(help="Name of a layer; a wrong one gets the list [the last with maps].")]
+Layer = Annotated[
+    str | None, typer.Option(help="Name of a layer; an unknown name lists all [default: the last convolution].")
+]
 Layers = Annotated[list[str] | None, typer.Option("--layer", help="Name of a layer; may be repeated.")]
 Channels = Annotated[
-    list[str] | None, typer.Option("--channel", metavar="NUMBERS", help="As 7, 0-5 or 0-5,9; may be repeated.")
+    list[str] | None,
+    typer.Option("--channel", metavar="NUMBERS", help="Channels, for example 7, 0-5 or 0-5,9; may be repeated."),
 ]
 BatchSize = Annotated[
     int | None,
-    typer.Option(help="How many images are computed at a time; fewer take less memory."),
+    typer.Option(help="Number of images computed at a time; fewer need less memory."),
 ]
-Target = Annotated[str | None, typer.Option(help="Class, by number or name [the one that the model finds].")]
+Target = Annotated[str | None, typer.Option(help="Class, by number or name [default: the predicted class].")]
 
 
-def command(function):
+def command(function: Callable) -> Callable:
     """Decorate a function as a sub-command that has the options of `Request` in addition to its own.
 
     The function is called with a checked `Request` and its own options, which it checks itself. It returns a
@@ -95,19 +101,19 @@ def command(function):
     @functools.wraps(function)
     def run(**given):
         request = Request(**{name: given.pop(name) for name in Request._fields})
-        with output.answering(request.out):
+        with output.reporting_errors(request.out):
             request.check()
-            made = function(request, **given)
-            if made is not None:
-                output.write(*made, request.out, {"command": run.__name__, **request._asdict(), **given})
+            result = function(request, **given)
+            if result is not None:
+                output.write(*result, request.out, {"command": run.__name__, **request._asdict(), **given})
 
     parameters = [*shared[:2], *own[1:], *shared[2:]]
-    run.__signature__ = inspect.Signature(parameters)
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 
 
-def batches(size):
+def batches(size: int | None) -> dict[str, int]:
     """`{"batch_size": size}` as keyword arguments; empty for None, so that the default of the callee applies.
 
     Raises:
@@ -117,7 +123,7 @@ def batches(size):
     return {} if size is None else {"batch_size": size}
 
 
-def check(option, value, holds, expected):
+def check(option: str, value: Any, holds: Any, expected: str) -> None:
     """Check the value of an option.
 
     Raises:
@@ -127,22 +133,22 @@ def check(option, value, holds, expected):
         raise ValueError(f"{option} must be {expected}; received {value}.")
 
 
-def numbers(option, texts):
+def numbers(option: str, texts: Sequence[str] | None) -> list[int] | None:
     """Whole numbers from texts such as `"7"`, `"0-5"` and `"0-5,9"`, in their order, without repeats; None for None.
 
     Raises:
         ValueError: If a text has another form.
     """
-    found = []
+    values: list[int] = []
     for part in ",".join(texts or ()).split(",") if texts else ():
         first, dash, last = part.strip().partition("-")
         holds = first.isdecimal() and (last.isdecimal() and int(first) <= int(last) < 1_000_000 if dash else True)
-        check(option, repr(part), holds, "whole numbers and ranges of them, as 7, 0-5 or 0-5,9")
-        found += range(int(first), int(last or first) + 1)
-    return list(dict.fromkeys(found)) or None
+        check(option, repr(part), holds, "whole numbers and ranges, for example 7, 0-5 or 0-5,9")
+        values += range(int(first), int(last or first) + 1)
+    return list(dict.fromkeys(values)) or None
 
 
-def sides(text):
+def sides(text: str | None) -> tuple[int, int] | None:
     """`(height, width)` from `"224"` or `"224x320"`; None for None.
 
     Raises:
@@ -152,5 +158,5 @@ def sides(text):
         return None
     parts = text.lower().split("x")
     holds = len(parts) <= 2 and all(part.isdecimal() and int(part) for part in parts)
-    check("--image-size", repr(text), holds, "a side, as 224, or HEIGHTxWIDTH, as 224x320")
+    check("--image-size", repr(text), holds, "a side, for example 224, or HEIGHTxWIDTH, for example 224x320")
     return int(parts[0]), int(parts[-1])

@@ -1,5 +1,7 @@
 """Output of the commands: complete figures, or none and an error message of one line."""
 
+from __future__ import annotations
+
 import contextlib
 import importlib
 import os
@@ -7,15 +9,20 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
 from deconv.imaging.image_files import printable
 
+if TYPE_CHECKING:
+    from deconv.figures import Picture, Subject
+
 
 @contextlib.contextmanager
-def answering(out):
+def reporting_errors(out: Path) -> Iterator[None]:
     """Context manager for a command that writes into a folder; the folder is created and checked to be writable.
 
     An error with a message for the user is printed as one line on the standard error, with exit status 2; Ctrl-C
@@ -24,10 +31,10 @@ def answering(out):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides warnings such as that of a missing GPU
     os.environ["MPLBACKEND"] = "Agg"
     try:
-        with stopped_by_signals(), made(out):
+        with stopped_by_signals(), output_folder(out):
             yield
     except KeyboardInterrupt:
-        fail("interrupted; what is unfinished has been removed.", 130)
+        fail("interrupted; unfinished files have been removed.", 130)
     except (ValueError, OSError, ImportError) as error:
         from deconv.runtime import error_messages
 
@@ -42,7 +49,7 @@ def answering(out):
 
 
 @contextlib.contextmanager
-def stopped_by_signals():
+def stopped_by_signals() -> Iterator[None]:
     """Context manager in which the signal SIGTERM, as sent by schedulers, is treated as Ctrl-C."""
 
     def stop(number, frame):
@@ -58,25 +65,25 @@ def stopped_by_signals():
         signal.signal(signal.SIGTERM, before)
 
 
-said = False
+error_printed = False
 """Whether the reason for the end of the command has been printed."""
 
 
-def fail(message, status=2):
+def fail(message: Any, status: int = 2) -> NoReturn:
     """Print one line on the standard error and exit with a status."""
-    global said
-    said = True
+    global error_printed
+    error_printed = True
     typer.echo(f"Error: {' '.join(str(message).split())}", err=True)
     raise typer.Exit(status) from None
 
 
-def note(message):
+def note(message: Any) -> None:
     """Print one line on the standard error; the command continues."""
     typer.echo(f"Note: {' '.join(str(message).split())}", err=True)
 
 
 @contextlib.contextmanager
-def made(out):
+def output_folder(out: Path) -> Iterator[None]:
     """Context manager that creates a folder and checks that it is writable, before TensorFlow is loaded.
 
     Created folders are removed at the end if nothing has been written into them.
@@ -92,7 +99,7 @@ def made(out):
                 pass
         except OSError as error:
             raise ValueError(
-                f"--out: the folder '{printable(out)}' cannot be made or written: {error.strerror}. Choose another."
+                f"--out: the folder '{printable(out)}' cannot be created or written: {error.strerror}. Choose another."
             ) from error
         yield
     finally:
@@ -101,7 +108,7 @@ def made(out):
                 folder.rmdir()
 
 
-def write(subject, pictures, out, arguments):
+def write(subject: Subject, pictures: Iterable[Picture], out: Path, arguments: Mapping[str, Any]) -> None:
     """Write figures with their numbers and provenance; all of them, or none if one fails.
 
     Args:
@@ -129,22 +136,22 @@ def write(subject, pictures, out, arguments):
         typer.echo(f"Written: {printable(out / name)}.png, .pdf and .json")
 
 
-def load_tensorflow():
+def load_tensorflow() -> None:
     """Load TensorFlow without its messages on the standard error, independent of its log level."""
     if "tensorflow" in sys.modules:
         return
     sys.stderr.flush()
-    kept = os.dup(2)  # they are written by C++, so the file descriptor is redirected
+    saved = os.dup(2)  # they are written by C++, so the file descriptor is redirected
     try:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)
         importlib.import_module("tensorflow")
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
-def in_terminal():
+def in_terminal() -> bool:
     """Whether the output is a terminal, so that a progress bar is useful."""
     return sys.stderr.isatty()
 

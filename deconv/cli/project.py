@@ -4,28 +4,28 @@ from typing import Annotated
 
 import typer
 
-from deconv.cli.images_option import some_of
+from deconv.cli.images_option import draw_images
 from deconv.cli.layer_option import layer_of
-from deconv.cli.options import BatchSize, Channels, Layer, batches, check, command, numbers
-from deconv.cli.subject_builder import looked_at
+from deconv.cli.options import BatchSize, Channels, Layer, Request, batches, check, command, numbers
+from deconv.cli.subject_builder import requested_subject
 
 _STRONGEST = 6
 
 
 @command
 def project(
-    request,
+    request: Request,
     layer: Layer = None,
     channel: Channels = None,
-    count: Annotated[int, typer.Option(help="How many images, of as many classes.")] = 5,
+    count: Annotated[int, typer.Option(help="Number of images, spread over the classes.")] = 5,
     whole_map: Annotated[
-        bool, typer.Option("--whole-map", help="Project all of a channel's map, not only its strongest unit.")
+        bool, typer.Option("--whole-map", help="Project all units of a channel's map, not only the strongest.")
     ] = False,
     batch_size: BatchSize = None,
 ):
-    """Project units of a layer down to pixels: what in the image made them active.
+    """Project units of a layer to pixel space with the deconvnet.
 
-    Without --channel the channels that are most active in these images.
+    Without --channel, the channels with the strongest activations in these images are projected.
 
     \b
       python -m deconv project --layer conv2 --channel 0-5
@@ -35,7 +35,7 @@ def project(
     channels = numbers("--channel", channel)
     check("--count", count, count >= 1, "at least 1")
     sizes = batches(batch_size)
-    subject = looked_at(request)
+    subject = requested_subject(request)
     return subject, _pictures(subject, layer_of(subject, layer), channels, count, "map" if whole_map else "max", sizes)
 
 
@@ -50,22 +50,24 @@ def _pictures(subject, layer, channels, count, unit, sizes):
     from deconv.plotting.projections import projection_sheet
     from deconv.validation import check_channels
 
-    images, names, labels, ids = some_of(subject, count)
+    images, names, labels, ids = draw_images(subject, count)
     inputs = subject.prepared(images)
     maps = activations(subject.model, inputs, layer, **sizes)[layer]
     peaks = maps.reshape(len(maps), -1, maps.shape[-1]).max(axis=1)
     if channels is None:
         channels = np.sort(np.argsort(-peaks.max(axis=0), kind="stable")[:_STRONGEST])
     channels = check_channels(channels, peaks.shape[1], layer)
-    found = Deconvnet(subject.model).project(inputs, layer, channels, unit, **sizes)
-    shown = subject.shown(found.reshape(-1, *found.shape[2:])).reshape(*found.shape[:-1], images.shape[-1])
+    projections = Deconvnet(subject.model).project(inputs, layer, channels, unit, **sizes)
+    shown = subject.shown(projections.reshape(-1, *projections.shape[2:]))
+    shown = shown.reshape(*projections.shape[:-1], images.shape[-1])
     what = "maps" if unit == "map" else "strongest units"
-    title = f"{layer} of {subject.model.name}: {what} of {len(channels)} channels, projected"
+    plural = "" if len(channels) == 1 else "s"
+    title = f"{layer} of {subject.model.name}: projections of the {what} of {len(channels)} channel{plural}"
     caption = (
-        f"Each row is an image, from {subject.data.name}; each column a channel, its activation above each picture. "
-        f"Every projection is divided by {subject.scale}; grey is zero, light excites, dark inhibits."
+        f"Rows are images of {subject.data.name}, columns are channels; the activation is above each projection. "
+        f"Every projection is divided by {subject.scale}; grey is zero, light excites the unit, dark inhibits it."
     )
     figure = projection_sheet(pixels(images), shown, names, channels, peaks[:, channels], title, scale=subject.scale)
     numbers = {"layer": layer, "channels": channels, "unit": unit, "image_ids": ids, "labels": labels}
-    numbers |= {"activations": peaks[:, channels], "largest_magnitudes": np.abs(found).max(axis=(2, 3, 4))}
+    numbers |= {"activations": peaks[:, channels], "largest_magnitudes": np.abs(projections).max(axis=(2, 3, 4))}
     yield Picture(f"project_{label(layer)}", title, caption, figure, numbers)

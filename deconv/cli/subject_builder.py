@@ -1,12 +1,23 @@
 """Build the subject of a command: the network with its weights, its images, and what it is compared with."""
 
-from pathlib import Path
+from __future__ import annotations
 
-from deconv.cli.named_networks import NETWORKS, TRAINED_ON
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from deconv.cli.named_networks import NETWORKS, TRAINED_ON, Network
 from deconv.cli.output import load_tensorflow
 
+if TYPE_CHECKING:
+    from deconv.cli.options import Request
+    from deconv.datasets import ImageSet
+    from deconv.datasets.image_set import Split
+    from deconv.figures import Subject
 
-def looked_at(request):
+
+def requested_subject(request: Request) -> Subject:
     """The `deconv.figures.Subject` of a command: the requested model, and images of its input size.
 
     By default the images and drawing options are those of the named network.
@@ -18,16 +29,18 @@ def looked_at(request):
 
     network = NETWORKS.get(request.model)
     if network is None and request.images is None:
-        raise ValueError(f"--images: say what '{request.model}' is shown, for example --images mnist-5k or a folder.")
+        raise ValueError(
+            f"--images is required for --model '{request.model}', for example --images mnist-5k or a folder."
+        )
     load_tensorflow()
     from deconv import figures
 
     model, weights = model_option.model_of(request.model, options.sides(request.image_size))
     height, width, channels = model.input_shape[1:]
     network = network or _own(height, width, channels)
-    split = request.split if request.images or request.split else network.split
-    places = (height, width), channels, request.data_dir, request.download
-    data = images_option.images_of(request.images or network.dataset, split, *places)
+    split = cast("Split | None", request.split if request.images or request.split else network.split)
+    form = (height, width), channels, request.data_dir, request.download
+    data = images_option.images_of(request.images or network.dataset, split, *form)
     return figures.Subject(
         model,
         weights,
@@ -43,7 +56,17 @@ def looked_at(request):
     )
 
 
-def subject(name, network, *, data_dir=None, download=False, seed=0, runs=None, parts=None, needed=()):
+def subject(
+    name: str,
+    network: Network,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    download: bool = False,
+    seed: int = 0,
+    runs: str | os.PathLike | None = None,
+    parts: str | os.PathLike | None = None,
+    needed: Collection[str] = (),
+) -> Subject:
     """The `deconv.figures.Subject` of a named network for the figures of the paper.
 
     Args:
@@ -72,7 +95,7 @@ def subject(name, network, *, data_dir=None, download=False, seed=0, runs=None, 
     if network.transfer is not None and {"table7", "transfer"} & set(needed):
         # The network's own training images would make its features look better than they are.
         transfer = load(network.transfer, "test" if network.transfer in (network.weights, network.dataset) else "all")
-    others = ()
+    others: tuple[Subject, ...] = ()
     if network.beside is not None and "fig6" in needed:
         beside = NETWORKS[network.beside]._replace(dataset=network.dataset, split=network.split)
         others = (subject(network.beside, beside, data_dir=data_dir, download=download, seed=seed),)
@@ -97,7 +120,7 @@ def subject(name, network, *, data_dir=None, download=False, seed=0, runs=None, 
     )
 
 
-def check_labels(data):
+def check_labels(data: ImageSet) -> None:
     """Check that each image has one class.
 
     Raises:
@@ -107,8 +130,8 @@ def check_labels(data):
         raise ValueError(f"The images of '{data.name}' have no classes; put them into one sub-folder per class.")
     if data.several:
         raise ValueError(
-            f"The data set '{data.name}' has several labels for an image, and one is needed; as --transfer "
-            f"{data.name} it makes Table 6."
+            f"The data set '{data.name}' has several labels per image, but one is needed. Give it as --transfer "
+            f"{data.name} for Table 6."
         )
 
 
@@ -120,7 +143,7 @@ def _own(height, width, channels):
     side = min(height, width)
     square, stride = default_square((height, width))
     return NETWORKS["lenet5"]._replace(
-        weights=None, side=side, channels=channels, fill=fill, square=square, stride=stride, contrast=contrast
+        weights="", side=side, channels=channels, fill=fill, square=square, stride=stride, contrast=contrast
     )
 
 
@@ -164,7 +187,7 @@ def _built(network, data):
     if network.build == "LeNet5":
         if network.weights == "mnist" and len(data.class_names) != 10:
             raise ValueError(
-                f"LeNet-5's weights tell ten digits apart; '{network.dataset}' has {len(data.class_names)} classes. "
+                f"LeNet-5's weights have 10 classes; '{network.dataset}' has {len(data.class_names)}. "
                 f"Train with scripts/train_lenet5.py --dataset {network.dataset}, and give --weights FILE."
             )
         return build(weights=network.weights, classes=len(data.class_names)), None

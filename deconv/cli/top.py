@@ -5,22 +5,22 @@ from typing import Annotated
 import typer
 
 from deconv.cli.layer_option import layers_of
-from deconv.cli.options import BatchSize, Channels, Layers, batches, check, command, numbers
+from deconv.cli.options import BatchSize, Channels, Layers, Request, batches, check, command, numbers
 from deconv.cli.output import in_terminal, note
-from deconv.cli.subject_builder import looked_at
+from deconv.cli.subject_builder import requested_subject
 
 
 @command
 def top(
-    request,
+    request: Request,
     layer: Layers = None,
     channel: Channels = None,
-    k: Annotated[int, typer.Option("--k", help="Images per channel.")] = 9,
+    k: Annotated[int, typer.Option("--k", help="Number of images per channel.")] = 9,
     batch_size: BatchSize = None,
 ):
-    """Find the strongest activations of every channel over all images, projected down, beside their patches.
+    """Find the strongest activations of every channel over all images, and show their projections and image patches.
 
-    Without --layer every convolution; without --channel a part of a wide layer, drawn with --seed.
+    Without --layer, all convolutions are used; without --channel, channels of wide layers are drawn with --seed.
 
     \b
       python -m deconv top
@@ -30,7 +30,7 @@ def top(
     channels = numbers("--channel", channel)
     check("--k", k, k >= 1, "at least 1")
     sizes = batches(batch_size)
-    subject = looked_at(request)
+    subject = requested_subject(request)
     return subject, _pictures(subject, layers_of(subject, layer), channels, k, sizes)
 
 

@@ -4,29 +4,29 @@ from typing import Annotated
 
 import typer
 
-from deconv.cli.images_option import some_of
+from deconv.cli.images_option import draw_images
 from deconv.cli.layer_option import layers_of
-from deconv.cli.options import Layers, check, command
-from deconv.cli.subject_builder import looked_at
+from deconv.cli.options import Layers, Request, check, command
+from deconv.cli.subject_builder import requested_subject
 
 
 @command
 def verify(
-    request,
+    request: Request,
     layer: Layers = None,
-    count: Annotated[int, typer.Option(help="How many images, of as many classes.")] = 2,
+    count: Annotated[int, typer.Option(help="Number of images, spread over the classes.")] = 2,
 ):
-    """Check every layer's deconvnet against derivations that do not use it. Exit status 1 if it does not hold.
+    """Verify the deconvnet of a model against independent derivations. The exit status is 1 if a layer fails.
 
-    Residuals should be near the rounding error of the model's type, 1e-7 for float32; above 1e-5 they fail (1e-12 for
-    float64, 0.01 for float16). Without --layer every convolution.
+    Residuals should be near the rounding error of the model's dtype, 1e-7 for float32. A layer fails above 1e-5 (1e-12
+    for float64, 0.01 for float16). Without --layer, all convolutions are verified.
 
     \b
       python -m deconv verify
       python -m deconv verify --model own.keras --images mnist-5k --layer conv2 --layer predictions
     """
     check("--count", count, count >= 1, "at least 1")
-    subject = looked_at(request)
+    subject = requested_subject(request)
     return subject, _pictures(subject, layers_of(subject, layer), count)
 
 
@@ -36,20 +36,25 @@ def _pictures(subject, layers, count):
     from deconv.figures import Picture
     from deconv.plotting.verification import verification_sheet
 
-    images, *_, ids = some_of(subject, count)
+    images, *_, ids = draw_images(subject, count)
     inputs = subject.prepared(images)
-    found = [verify(subject.model, layer, inputs, seed=subject.seed) for layer in layers]
-    title = f"The deconvnet of {subject.model.name}, checked"
+    results = [verify(subject.model, layer, inputs, seed=subject.seed) for layer in layers]
+    title = f"Verification of the deconvnet of {subject.model.name}"
     caption = (
-        f"Left: relative residuals for {len(images)} images of {subject.data.name}, which should be near the rounding "
-        "error of the model's type. Adjoint: the mirror against the transpose by automatic differentiation. Switches: "
-        "pooled values against those that the switches point at. Gradient: the projection against the gradient with "
-        "the rule of the rectifiers changed. Claims: what layers that say what they are mirrored as really compute. "
-        "TF32 is off. Right: share of pooled units whose maximum another window shares."
+        f"Left: relative residuals for {len(images)} image{'' if len(images) == 1 else 's'} of {subject.data.name}, "
+        "which should be near the rounding error of the model's dtype. Adjoint: the mirror layers against the "
+        "transpose by automatic differentiation. Switches: pooled values against the values at the switches. Gradient: "
+        "the projection against the gradient with modified rectifiers. Claims: the output of layers that declare how "
+        "they are mirrored against that declaration. TF32 is off. Right: share of pooled units whose maximum is also the "
+        "maximum of another window."
     )
-    largest = max(one.limit for one in found)
-    numbers = {"image_ids": ids, "largest_allowed": largest, "layers": [one._asdict() for one in found]}
-    yield Picture("verify", title, caption, verification_sheet(found, title), numbers)
-    wrong = [one.layer for one in found if not one.holds]
-    if wrong:
-        fail(f"the deconvnet of {', '.join(wrong)} is not what it should be.", 1)
+    largest = max(result.limit for result in results)
+    numbers = {"image_ids": ids, "largest_allowed": largest, "layers": [result._asdict() for result in results]}
+    yield Picture("verify", title, caption, verification_sheet(results, title), numbers)
+    failed = [result.layer for result in results if not result.holds]
+    if failed:
+        fail(
+            f"the deconvnet of {', '.join(failed)} differs from its independent derivations by more than the rounding "
+            "error; see the residuals printed above.",
+            1,
+        )

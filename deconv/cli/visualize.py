@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from deconv.cli.layer_option import layer_of
-from deconv.cli.options import Channels, check, command, numbers
+from deconv.cli.options import BatchSize, Channels, Request, batches, check, command, numbers
 from deconv.cli.output import in_terminal, note
-from deconv.cli.subject_builder import looked_at
+from deconv.cli.subject_builder import requested_subject
 
 _MOST = 12
 _BATCH = 64
@@ -15,18 +15,25 @@ _BATCH = 64
 
 @command
 def visualize(
-    request,
-    layer: Annotated[str | None, typer.Option(help="Name of a layer [the classes, before their softmax].")] = None,
+    request: Request,
+    layer: Annotated[
+        str | None, typer.Option(help="Name of a layer [default: the class scores before the softmax].")
+    ] = None,
     channel: Channels = None,
     preset: Annotated[
         str | None,
-        typer.Option(help="digits, photographs, yosinski-1 to yosinski-4 or erhan [by what the model takes]."),
+        typer.Option(
+            help="digits, photographs, yosinski-1 to yosinski-4 or erhan [default: by the input of the model]."
+        ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of the optimisation [the preset's].")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Number of optimisation steps [default: that of the preset].")
+    ] = None,
+    batch_size: BatchSize = None,
 ):
-    """Make images that a unit is most active for, and compare them with the strongest of the data.
+    """Optimise images that activate a unit or a class, and compare their activation with the maximum over the data.
 
-    Without --channel at most 12 channels, or classes, drawn with --seed.
+    Without --channel, at most 12 channels or classes are drawn with --seed.
 
     \b
       python -m deconv visualize
@@ -35,11 +42,12 @@ def visualize(
     """
     channels = numbers("--channel", channel)
     check("--steps", steps, steps is None or steps >= 1, "at least 1")
-    subject = looked_at(request)
-    return subject, _pictures(subject, layer and layer_of(subject, layer), channels, preset, steps)
+    sizes = batches(batch_size)
+    subject = requested_subject(request)
+    return subject, _pictures(subject, layer and layer_of(subject, layer), channels, preset, steps, sizes)
 
 
-def _pictures(subject, layer, channels, preset, steps):
+def _pictures(subject, layer, channels, preset, steps, sizes):
     import numpy as np
 
     from deconv import graph
@@ -56,36 +64,36 @@ def _pictures(subject, layer, channels, preset, steps):
     step = output_step(model_graph) if layer is None else graph.find(model_graph, layer)
     called, count = step.name, step.output.shape[-1]
     channels = subject.channels(called, count, _MOST) if channels is None else check_channels(channels, count, called)
-    options = {"seed": subject.seed, "progress": in_terminal(), **({} if steps is None else {"steps": steps})}
-    found = visualize(subject.model, layer, channels.tolist(), preset, preprocess=subject.preprocess, **options)
+    options = {"seed": subject.seed, "progress": in_terminal(), **({} if steps is None else {"steps": steps}), **sizes}
+    result = visualize(subject.model, layer, channels.tolist(), preset, preprocess=subject.preprocess, **options)
     units = "channels" if layer else "classes"
-    title = f"{called} of {subject.model.name}: images made for {len(channels)} of {count} {units}"
-    caption = "Each image has been changed, step by step, to make one unit more active; the number is what it reaches"
-    numbers = {"layer": called, "channels": channels, "scores": found.scores, "preset": preset}
+    title = f"{called} of {subject.model.name}: images optimised for {len(channels)} of {count} {units}"
+    caption = "Each image has been optimised to activate one unit; the number is the activation that it reaches"
+    numbers = {"layer": called, "channels": channels, "scores": result.scores, "preset": preset}
     names = [str(channel) if layer else subject.class_names[channel] for channel in channels]
-    told = [f"{name}: {score:.3g}" for name, score in zip(names, found.scores, strict=True)]
-    seen = part_of(subject.data, subject.seed)
-    strongest, after = _strongest(subject, layer, seen)[:, channels]
+    texts = [f"{name}: {score:.3g}" for name, score in zip(names, result.scores, strict=True)]
+    data = part_of(subject.data, subject.seed)
+    strongest, after = _strongest(subject, layer, data, **sizes)[:, channels]
     rectified = layer is not None and np.array_equal(after, np.maximum(strongest, 0))
     shown = after if rectified else strongest  # images are optimised for the value before the activation function
-    told = [f"{text} (data {value:.3g})" for text, value in zip(told, shown, strict=True)]
-    below = found.scores < strongest
+    texts = [f"{text} (data {value:.3g})" for text, value in zip(texts, shown, strict=True)]
+    below = result.scores < strongest
     numbers |= {"strongest_in_data": shown, "below_strongest": channels[below]}
-    caption += f", in brackets the most that it reaches in {seen.size:,} images of {seen.name}" + (
-        "" if rectified else ", both before the activation of the layer"
+    caption += f", in brackets its maximum over {data.size:,} images of {data.name}" + (
+        "" if rectified else ", both before the activation function of the layer"
     )
     if below.any():
-        worst = int(np.argmin(np.where(below, found.scores - strongest, np.inf)))
+        worst = int(np.argmin(np.where(below, result.scores - strongest, np.inf)))
         note(
-            f"{below.sum()} of the {len(channels)} images stay below the strongest image of {seen.name}, "
-            f"{names[worst]} of {called} at {found.scores[worst]:.3g} against {strongest[worst]:.3g}. "
-            "Give more --steps, or another --preset."
+            f"the optimised images of {below.sum()} of {len(channels)} {units} have lower activations than the "
+            f"strongest image of {data.name}; the largest difference is that of {names[worst]} of {called}, "
+            f"{result.scores[worst]:.3g} instead of {strongest[worst]:.3g}. Give more --steps, or another --preset."
         )
-    figure = visualization_sheet({"": (pixels(found.images), told)}, title, columns=6, side=1.6)
+    figure = visualization_sheet({"": (pixels(result.images), texts)}, title, columns=6, side=1.6)
     yield Picture(f"visualize_{label(called)}", title, caption + ".", figure, numbers)
 
 
-def _strongest(subject, layer, data):
+def _strongest(subject, layer, data, batch_size=_BATCH):
     """Maximum of each channel of a layer, or of the output, over images: before and after its activation function.
 
     Returns:
@@ -107,9 +115,8 @@ def _strongest(subject, layer, data):
         both = tf.stack([tf.cast(maps, tf.float32) for maps in (before[top.name], values[top.output])])
         return tf.reduce_max(tf.reshape(both, [2, -1, both.shape[-1]]), axis=1)
 
-    look = compile_function(peaks, tf.TensorSpec((None, *image.shape), image.dtype))
-    batches = tqdm(
-        data.dataset.batch(_BATCH), total=-(-data.size // _BATCH), unit=" batches", disable=not in_terminal()
-    )
-    found = [look(np.asarray(subject.prepared(images.numpy()), image.dtype)).numpy() for images, *_ in batches]
-    return np.max(found, axis=0)
+    maxima = compile_function(peaks, tf.TensorSpec((None, *image.shape), image.dtype))
+    total = -(-data.size // batch_size)
+    progress = tqdm(data.dataset.batch(batch_size), total=total, unit=" batches", disable=not in_terminal())
+    parts = [maxima(np.asarray(subject.prepared(images.numpy()), image.dtype)).numpy() for images, *_ in progress]
+    return np.max(parts, axis=0)

@@ -17,21 +17,26 @@ _SHARES = (("train_accuracy", "test_accuracy"), ("train_top1", "top1"))
 _RARE, _ALIKE = 0.01, 0.95
 
 
-def health_pictures(subject):
-    """Draw the layer health of the network, and that of the runs of the group `regularisation`."""
+def health_pictures(subject, **options):
+    """Draw the layer health of the network, and that of the runs of the group `regularisation`.
+
+    Args:
+        subject: The `Subject`.
+        options: Other arguments of `deconv.health`, such as `batch_size`.
+    """
     data = subject.data if subject.training is None else subject.training
     sets = [None if some is None else part_of(some, subject.seed) for some in (data, subject.held_out)]
     if subject.training is None:
         sets[1] = None  # without training images there is no gap between training and held-out images
     if _sees(subject.model, data):
-        yield _of_one(subject, *sets)
+        yield _of_one(subject, *sets, options)
     runs = read_runs(subject.runs and subject.runs / "regularisation")
     if runs and subject.training is not None and subject.held_out is not None:
-        yield from _of_runs(subject, runs)
+        yield from _of_runs(subject, runs, options)
 
 
-def _of_one(subject, seen, unseen):
-    found = examined(subject, subject.model, seen, unseen)
+def _of_one(subject, seen, unseen, options):
+    found = examined(subject, subject.model, seen, unseen, **options)
     title = f"Health of {subject.model.name}, layer by layer"
     known, both = subject.trained_on is not None and subject.training is not None, subject.trained_on == "both"
     which = " on which it was trained," if known else ""
@@ -58,7 +63,7 @@ def _of_one(subject, seen, unseen):
     return Picture("health", title, caption, health_sheet(found, title), numbers, tables=tables)
 
 
-def _of_runs(subject, runs):
+def _of_runs(subject, runs, options):
     """Compare the networks of a group, each on its own training images and on the held-out images."""
     found, sizes = {}, []
     for run in runs:
@@ -66,7 +71,7 @@ def _of_runs(subject, runs):
         if trained_on is None or not _sees(model, trained_on):
             continue
         seen, unseen = (part_of(some, subject.seed) for some in (trained_on, subject.held_out))
-        found[run.name] = examined(subject, model, seen, unseen)
+        found[run.name] = examined(subject, model, seen, unseen, **options)
         sizes.append((seen.size, unseen.size))
     if not found:
         return
@@ -87,11 +92,11 @@ def _of_runs(subject, runs):
     yield Picture("health_regularisation", title, caption, figure, numbers, tables=[table])
 
 
-def examined(subject, model, seen, unseen):
+def examined(subject, model, seen, unseen, **options):
     """`deconv.health` of a network with the subject's preprocessing; images are resized to its input if necessary."""
     shape = graph.walk(model).inputs[0].shape
     sets = [None if some is None else fitted(some, shape) for some in (seen, unseen)]
-    options = {"preprocess": subject.preprocess, "rare": _RARE, "alike": _ALIKE}
+    options |= {"preprocess": subject.preprocess, "rare": _RARE, "alike": _ALIKE}
     return health(model, sets[0], unseen=sets[1], **options)
 
 
