@@ -48,6 +48,7 @@ def figures(
 def _draw(request, only, transfer, paths, anew):
     load_tensorflow()
     from deconv import figures
+    from deconv.figures.subject import count_of
     from models import training
 
     recipes = figures.chosen(only)
@@ -58,8 +59,8 @@ def _draw(request, only, transfer, paths, anew):
     empty = [recipe for recipe, names in drawn.items() if not names]
     if empty:
         typer.echo(f"No figures for this network and data: {', '.join(empty)}.")
-    count = sum(map(len, drawn.values()))
-    typer.echo(f"Written: {count} figure{'' if count == 1 else 's'} and {printable(request.out / 'index.html')}")
+    written = count_of(sum(map(len, drawn.values())), "figure")
+    typer.echo(f"Written: {written} and {printable(request.out / 'index.html')}")
 
 
 def _subject(request, recipes, transfer, paths):

@@ -45,6 +45,7 @@ def _pictures(subject, layer, channels, count, unit, sizes):
     from deconv.deconvnet.projection import Deconvnet
     from deconv.deconvnet.recording import activations
     from deconv.figures import Picture
+    from deconv.figures.subject import count_of
     from deconv.graph.keras_model import label
     from deconv.plotting import pixels
     from deconv.plotting.projections import projection_sheet
@@ -61,8 +62,7 @@ def _pictures(subject, layer, channels, count, unit, sizes):
     shown = subject.shown(projections.reshape(-1, *projections.shape[2:]))
     shown = shown.reshape(*projections.shape[:-1], images.shape[-1])
     what = "maps" if unit == "map" else "strongest units"
-    plural = "" if len(channels) == 1 else "s"
-    title = f"{layer} of {subject.model.name}: projections of the {what} of {len(channels)} channel{plural}"
+    title = f"{layer} of {subject.model.name}: projections of the {what} of {count_of(len(channels), 'channel')}"
     caption = (
         f"Rows are images of {subject.data.name}, columns are channels; the activation is above each projection. "
         f"Every projection is divided by {subject.scale}; grey is zero, light excites the unit, dark inhibits it."

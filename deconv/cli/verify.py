@@ -34,6 +34,7 @@ def _pictures(subject, layers, count):
     from deconv.cli.output import fail
     from deconv.deconvnet.verification import verify
     from deconv.figures import Picture
+    from deconv.figures.subject import count_of
     from deconv.plotting.verification import verification_sheet
 
     images, *_, ids = draw_images(subject, count)
@@ -41,12 +42,12 @@ def _pictures(subject, layers, count):
     results = [verify(subject.model, layer, inputs, seed=subject.seed) for layer in layers]
     title = f"Verification of the deconvnet of {subject.model.name}"
     caption = (
-        f"Left: relative residuals for {len(images)} image{'' if len(images) == 1 else 's'} of {subject.data.name}, "
-        "which should be near the rounding error of the model's dtype. Adjoint: the mirror layers against the "
+        f"Left: relative residuals for {count_of(len(images), 'image')} of {subject.data.name}, which "
+        "should be near the rounding error of the model's dtype. Adjoint: the mirror layers against the "
         "transpose by automatic differentiation. Switches: pooled values against the values at the switches. Gradient: "
         "the projection against the gradient with modified rectifiers. Claims: the output of layers that declare how "
-        "they are mirrored against that declaration. TF32 is off. Right: share of pooled units whose maximum is also the "
-        "maximum of another window."
+        "they are mirrored against that declaration. TF32 is off. Right: share of pooled units whose maximum is also "
+        "the maximum of another window."
     )
     largest = max(result.limit for result in results)
     numbers = {"image_ids": ids, "largest_allowed": largest, "layers": [result._asdict() for result in results]}
