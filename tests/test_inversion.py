@@ -161,7 +161,7 @@ def test_images_of_another_size_than_the_model_s_are_inverted_below_its_dense_la
         ({"norm_weight": "1"}, "norm_weight must be a number of at least 0; received '1'"),
         ({"steps": 0}, "steps must be a whole number of at least 1"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1"),
-        ({"images": np.zeros((1, 23, 19, 3)), "layer": "silent"}, "'silent' puts out nothing but zeros for image 0"),
+        ({"images": np.zeros((1, 23, 19, 3)), "layer": "silent"}, "'silent' outputs only zeros for image 0"),
     ],
 )
 def test_what_does_not_fit_is_refused(changed, message):

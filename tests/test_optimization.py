@@ -25,7 +25,7 @@ from deconv.features import (
     visualize,
 )
 from deconv.features.forward_pass import zero_of
-from deconv.features.optimization import _helping
+from deconv.features.optimization import _rectifier_rule
 from models.lenet5 import preprocess_input
 from tests import specimens
 
@@ -101,9 +101,9 @@ def test_adam_is_that_of_its_authors_where_the_gradient_changes():
 
 def test_a_rectifier_is_helped_only_where_nothing_comes_through_and_only_with_what_raises():
     signal, seen = tf.constant([[-1.0, 2.0], [3.0, 2.0], [-3.0, 2.0]]), tf.constant([[-1.0, -1], [1, -1], [1, -1]])
-    helped = _helping(tf.constant(True))(signal, seen).numpy()
+    helped = _rectifier_rule(tf.constant(True))(signal, seen).numpy()
     assert helped.tolist() == [[0, 2], [3, 0], [-3, 0]]  # image by image: the first is blocked
-    assert _helping(tf.constant(False))(signal, seen).numpy().tolist() == [[0, 0], [3, 0], [-3, 0]]
+    assert _rectifier_rule(tf.constant(False))(signal, seen).numpy().tolist() == [[0, 0], [3, 0], [-3, 0]]
 
 
 def test_presets_have_the_numbers_of_their_sources():
@@ -285,7 +285,7 @@ def test_the_colour_that_counts_as_nothing_is_what_preprocessing_makes_zero_of()
             {"start": np.zeros((5, 5, 1))},
             r"start must be finite pixels \(6, 5, 1\) or \(1, 6, 5, 1\); received \(5, 5, 1\)",
         ),
-        ({"transforms": (transforms.crop(3),)}, "'crop 3' leaves nothing"),
+        ({"transforms": (transforms.crop(3),)}, "'crop 3' leaves an empty image"),
         ({"fill": np.zeros((6, 5, 1))}, "fill must be a number or one per channel"),
         ({"centre": "grey"}, "fill must be a finite number|centre must be"),
         ({"preprocess": lambda images: images[:, 1:]}, "The model takes images of"),
@@ -302,7 +302,7 @@ def test_a_preset_that_is_not_there_is_told():
     for arguments, message in (
         ({"preset": "lucid"}, "preset must be one of digits, photographs, yosinski-1"),
         ({"kind": "map"}, "kind must be 'neuron' or 'channel'; received 'map'"),
-        ({"kind": "channel", "position": (0, 0)}, "kind='channel' takes the whole map"),
+        ({"kind": "channel", "position": (0, 0)}, "kind='channel' uses the whole map"),
     ):
         with pytest.raises(ValueError, match=message):
             visualize(model, "units", **arguments)
@@ -348,7 +348,7 @@ def test_made_to_order_is_stronger_than_the_strongest_of_5000_digits():
     ("settings", "message"),
     [
         ({"regularizers": regularizers.l2(1)}, r"regularizers must be a list or tuple.*\(l2\(0.1\),\) for one"),
-        ({"transforms": None}, "transforms must be a tuple or list of them, empty for none; received None"),
+        ({"transforms": None}, "transforms must be a tuple or list of transforms, empty for none; received None"),
         ({"seed": 2**40}, "seed must be below"),
         ({"helped_steps": -1}, "helped_steps must be a whole number"),
         ({"parametrization": []}, "parametrization must be a Parametrization"),

@@ -147,14 +147,17 @@ def test_the_gradient_of_a_reading_is_its_transpose():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: transforms.scale(0, 1), "A scale is a factor above zero"),
-        (lambda: transforms.rotate(5, -5), "rotate goes from a number to one that is not smaller; received 5, -5"),
+        (lambda: transforms.scale(0, 1), "smallest must be a factor above 0"),
+        (
+            lambda: transforms.rotate(5, -5),
+            "rotate takes two finite numbers, the second not smaller than the first; received 5, -5",
+        ),
         (lambda: transforms.pad(0), "border must be a whole number of at least 1; received 0"),
         (
             lambda: transforms.check_sizes([transforms.crop(3)], (6, 9)),
-            r"'crop 3' leaves nothing of the images: \(0, 3\)",
+            r"'crop 3' leaves an empty image, of size \(0, 3\)",
         ),
-        (lambda: transforms.check_sizes(["pad"], (6, 9)), "must be made by pad, jitter, scale, rotate or crop"),
+        (lambda: transforms.check_sizes(["pad"], (6, 9)), "must be results of pad, jitter, scale, rotate or crop"),
     ],
 )
 def test_a_transform_that_cannot_be_is_told(make, message):

@@ -218,7 +218,7 @@ def test_layers_that_are_silent_and_models_without_convolutions_are_refused():
     image = keras.Input((6, 5, 1))
     bias = keras.initializers.Constant(-1e6)
     silent = keras.Model(image, kl.Conv2D(2, 3, activation="relu", bias_initializer=bias, name="conv")(image))
-    with pytest.raises(ValueError, match="Layer 'conv' puts out nothing but zeros for the content"):
+    with pytest.raises(ValueError, match="Layer 'conv' outputs only zeros for the content"):
         transfer_style(silent, photograph(6, 5, 1), photograph(6, 5, 1), **SMALL)
     dense = keras.Model(image, kl.Dense(2)(kl.Flatten()(image)), name="flat")
     with pytest.raises(ValueError, match="Model 'flat' has no convolutions"):

@@ -1,9 +1,15 @@
 """DeepDream: amplify in an image what already activates a layer (Mordvintsev, Olah & Tyka, 2015)."""
 
-from numbers import Real
+from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Any
+
+import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from deconv.features.forward_pass import ForwardPass
@@ -14,19 +20,19 @@ from deconv.validation import check_pixels, check_positive, check_seed
 
 
 def dream(
-    model,
-    image,
-    layers,
+    model: keras.Model,
+    image: ArrayLike,
+    layers: str | int | Objective | Sequence[str | int],
     *,
-    octaves=4,
-    octave_scale=1.4,
-    steps=10,
-    rate=1.5,
-    jitter=32,
-    preprocess=None,
-    seed=0,
-    progress=False,
-):
+    octaves: int = 4,
+    octave_scale: float = 1.4,
+    steps: int = 10,
+    rate: float = 1.5,
+    jitter: int = 32,
+    preprocess: Callable[..., Any] | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> np.ndarray:
     """Amplify in an image the patterns that activate layers of a network.
 
     The method of "Inceptionism" (Google Research blog, 2015) with the constants of its published notebook. It maximises
@@ -70,18 +76,18 @@ def dream(
     shifts = _shifts(jitter, octaves, steps, seed)
     objective = _objective(layers)
     sizes = octave_sizes(image.shape[:2], octaves, octave_scale)
-    climbs = [_climb(model, objective, (*size, image.shape[-1]), preprocess, rate) for size in sizes]
+    ascents = [_compile_ascent(model, objective, (*size, image.shape[-1]), preprocess, rate) for size in sizes]
     detail = None
-    for size, climb, moves in tqdm(
-        zip(sizes, climbs, shifts, strict=True), total=octaves, unit=" octaves", disable=not progress
+    for size, ascend, moves in tqdm(
+        zip(sizes, ascents, shifts, strict=True), total=octaves, unit=" octaves", disable=not progress
     ):
         base = tf.image.resize(image, size, antialias=True)
-        dreamt = climb(base if detail is None else base + tf.image.resize(detail, size), tf.constant(moves, tf.int32))
+        dreamt = ascend(base if detail is None else base + tf.image.resize(detail, size), tf.constant(moves, tf.int32))
         detail = dreamt - base
     return dreamt.numpy()
 
 
-def octave_sizes(size, octaves, octave_scale):
+def octave_sizes(size: Sequence[int], octaves: int, octave_scale: float) -> list[tuple[int, ...]]:
     """Sizes `(height, width)` of the octaves, rounded, the smallest first; the last is the image's own."""
     return [tuple(max(1, round(side / octave_scale**power)) for side in size) for power in reversed(range(octaves))]
 
@@ -89,12 +95,12 @@ def octave_sizes(size, octaves, octave_scale):
 def _objective(layers):
     """The objective for one image: as given, or the mean squared activation of one or several layers."""
     if not isinstance(layers, Objective):
-        named = list(layers) if isinstance(layers, list | tuple | range) else [layers]
-        if not named:
+        names = list(layers) if isinstance(layers, list | tuple | range) else [layers]
+        if not names:
             raise ValueError("layers must name at least one layer; received none.")
-        return sum(deepdream(layer, before=False) for layer in named)
+        return sum(deepdream(layer, before=False) for layer in names)
     if len(layers.labels) != 1:
-        raise ValueError(f"An objective to dream of must be for one image; received one for {len(layers.labels)}.")
+        raise ValueError(f"The objective of dream must be for one image; received one for {len(layers.labels)} images.")
     return layers
 
 
@@ -105,21 +111,21 @@ def _shifts(jitter, octaves, steps, seed):
     return np.random.default_rng(check_seed(seed)).integers(-jitter, jitter + 1, (octaves, steps, 2))
 
 
-def _climb(model, objective, shape, preprocess, rate):
+def _compile_ascent(model, objective, shape, preprocess, rate):
     """Compile the ascent at one size: a function of an image and a shift for each step."""
     model_graph = for_pixels(model, [target.layer for target in objective.layers], shape, preprocess)
-    sight = ForwardPass(model_graph, objective.layers, None, shape[-1], preprocess, None, None, None)
+    forward_pass = ForwardPass(model_graph, objective.layers, image_channels=shape[-1], preprocess=preprocess)
 
     def step(image, shift):
         moved = tf.roll(image, shift, axis=[0, 1])
         with tf.GradientTape() as tape:
             tape.watch(moved)
-            score = objective.score(sight.look(moved[None]), tf.zeros(1, tf.int32))
+            score = objective.score(forward_pass.outputs(moved[None]), tf.zeros(1, tf.int32))
         gradient = tape.gradient(score, moved, unconnected_gradients="zero")
         moved += rate * tf.math.divide_no_nan(gradient, tf.reduce_mean(tf.abs(gradient)))
         return tf.roll(tf.clip_by_value(moved, 0, 255), -shift, axis=[0, 1])
 
-    def climb(image, shifts):
+    def ascend(image, shifts):
         return tf.foldl(step, shifts, image)
 
-    return compile_function(climb, tf.TensorSpec(shape), tf.TensorSpec((None, 2), tf.int32))
+    return compile_function(ascend, tf.TensorSpec(shape), tf.TensorSpec((None, 2), tf.int32))

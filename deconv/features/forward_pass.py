@@ -1,9 +1,17 @@
 """Compute outputs of layers from pixels, and the colours that count as zero."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from deconv import graph
+from deconv.features.objectives import Target
 from deconv.features.resizing import at_size, find
 from deconv.graph import modified_gradients
 from deconv.graph.gradients_through_the_head import continued
@@ -28,9 +36,20 @@ class ForwardPass:
         ValueError: If the arguments are inconsistent.
     """
 
-    def __init__(self, model, targets, size, image_channels, preprocess, centre, fill, input_shape):
+    def __init__(
+        self,
+        model: keras.Model | graph.Graph,
+        targets: Sequence[Target],
+        *,
+        size: int | Sequence[int] | None = None,
+        image_channels: int | None = None,
+        preprocess: Callable[..., Any] | None = None,
+        centre: ArrayLike | None = None,
+        fill: ArrayLike | None = None,
+        input_shape: Sequence[int] | None = None,
+    ) -> None:
         if not targets:
-            raise ValueError("An objective must look at a layer; received one that is a number.")
+            raise ValueError("An objective must use the output of at least one layer; received a constant.")
         layers = [target.layer for target in targets]
         if isinstance(model, graph.Graph):
             model_graph = graph.subgraph(model, *(find(model, layer) for layer in layers))._replace(
@@ -47,10 +66,10 @@ class ForwardPass:
             raise ValueError(f"preprocess must be a function of images, or None; received {preprocess!r}.")
         if len(image.shape) != 3:
             raise ValueError(
-                f"Model '{model_graph.name}' must take images (height, width, channels) to make one; it takes "
+                f"Model '{model_graph.name}' must take images (height, width, channels); it takes inputs of shape "
                 f"{image.shape}."
             )
-        self._model_graph, self._preprocess, self._wanted = model_graph, preprocess, image
+        self._model_graph, self._preprocess, self._image = model_graph, preprocess, image
         self.shape = (
             *image.shape[:2],
             image.shape[2] if image_channels is None else check_positive("image_channels", image_channels),
@@ -60,7 +79,7 @@ class ForwardPass:
         self.centre = tf.constant(centre, tf.float32)
         self.fill = self.centre if fill is None else tf.constant(_colour("fill", fill, self.shape), tf.float32)
 
-    def look(self, images, rectify=None):
+    def outputs(self, images: tf.Tensor, rectify: Callable[..., tf.Tensor] | None = None) -> dict[Target, tf.Tensor]:
         """Compute the outputs of the layers for a tensor of pixels: `{Target: float32 tensor}`.
 
         Args:
@@ -71,12 +90,13 @@ class ForwardPass:
             ValueError: If `preprocess` fails, or its output does not have the shape of the model's input.
         """
         prepared = images if self._preprocess is None else self._prepared(images)
-        if tuple(prepared.shape[1:]) != self._wanted.shape:
+        if tuple(prepared.shape[1:]) != self._image.shape:
             raise ValueError(
-                f"The model takes images of {self._wanted.shape}; preprocess makes {tuple(prepared.shape[1:])} of "
-                f"{self.shape}. Give `image_channels` if images have others than the model takes."
+                f"The model takes images of shape {self._image.shape}; preprocess returned {tuple(prepared.shape[1:])} "
+                f"for images of shape {self.shape}. Give `image_channels` if images have another number of channels "
+                "than the model's input."
             )
-        values, before = modified_gradients.run(self._model_graph, tf.cast(prepared, self._wanted.dtype), rectify)
+        values, before = modified_gradients.run(self._model_graph, tf.cast(prepared, self._image.dtype), rectify)
         return {
             target: tf.cast(before[step.name] if target.before else values[step.output], tf.float32)
             for target, step in self._steps.items()
@@ -87,12 +107,12 @@ class ForwardPass:
             return tf.convert_to_tensor(preprocessed(images, self._preprocess))
         except Exception as error:  # user code can raise anything
             raise ValueError(
-                "preprocess must be a function of tensors here, since images are made by following gradients: compute "
-                f"with keras.ops or tf, not NumPy. It failed: {type(error).__name__}: {reason(error)[:200]}"
+                "preprocess must be a differentiable function of tensors: compute with keras.ops or tf, not NumPy. "
+                f"It raised {type(error).__name__}: {reason(error)[:200]}"
             ) from error
 
 
-def zero_of(preprocess, shape):
+def zero_of(preprocess: Callable[..., Any] | None, shape: Sequence[int]) -> np.ndarray:
     """The colour that a preprocessing function maps to zero, `(channels,)`.
 
     Mid-grey if the function is not affine and the same for each pixel.
@@ -115,7 +135,7 @@ def _colour(name, colour, shape):
     Raises:
         ValueError: If it is of another form.
     """
-    found = check_fill(colour, shape, name)
-    if found.ndim == 3:
+    values = check_fill(colour, shape, name)
+    if values.ndim == 3:
         raise ValueError(f"{name} must be a number or one per channel ({shape[-1]},); received a whole image.")
-    return np.broadcast_to(found, shape[-1:])
+    return np.broadcast_to(values, shape[-1:])

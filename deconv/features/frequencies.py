@@ -1,12 +1,15 @@
 """Measure the high-frequency energy of images, which the regularisers of feature visualization suppress."""
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deconv.runtime.dtypes import array_of
 from deconv.validation import check_real
 
 
-def high_frequency_share(images, above=0.25):
+def high_frequency_share(images: ArrayLike, above: float = 0.25) -> np.ndarray:
     """Compute the share of the spectral energy of each image above a frequency, by default half the Nyquist frequency.
 
     The energy is that of the discrete Fourier transform, summed over the channels, without the mean colour. The

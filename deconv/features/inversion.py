@@ -1,10 +1,15 @@
 """Inversion of a layer: images with the same output of a layer as given ones, which show what it has kept and lost."""
 
-from numbers import Real
-from typing import NamedTuple
+from __future__ import annotations
 
+from collections.abc import Callable
+from numbers import Real
+from typing import Any, NamedTuple
+
+import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from deconv.features.forward_pass import ForwardPass
 from deconv.features.objectives import Objective, Target
@@ -39,24 +44,25 @@ class Inversion(NamedTuple):
     history: np.ndarray
     variation_weight: float
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def invert(
-    model,
-    images,
-    layer,
+    model: keras.Model,
+    images: ArrayLike,
+    layer: str | int,
     *,
-    steps=400,
-    variation_weight=None,
-    norm_weight=0.01,
-    learning_rate=4.0,
-    before=False,
-    preprocess=None,
-    batch_size=32,
-    seed=0,
-    progress=False,
-):
+    steps: int = 400,
+    variation_weight: float | None = None,
+    norm_weight: float = 0.01,
+    learning_rate: float = 4.0,
+    before: bool = False,
+    preprocess: Callable[..., Any] | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+    progress: bool = False,
+) -> Inversion:
     """Reconstruct images from the output of a layer, starting from noise.
 
     The method of Mahendran & Vedaldi (arXiv:1412.0035, section 2). The loss is
@@ -111,17 +117,17 @@ def invert(
     target = Target(layer, before)
     model_graph = for_pixels(model, layer, images.shape[1:], preprocess)
     codes = _codes(
-        ForwardPass(model_graph, [target], None, images.shape[-1], preprocess, None, None, None),
+        ForwardPass(model_graph, [target], image_channels=images.shape[-1], preprocess=preprocess),
         images,
         layer,
         batch_size,
     )
     sizes = tf.reduce_sum(tf.square(codes), axis=1)
-    dead = np.flatnonzero(sizes.numpy() == 0)
-    if len(dead):
+    zero = np.flatnonzero(sizes.numpy() == 0)
+    if len(zero):
         raise ValueError(
-            f"Layer {layer!r} puts out nothing but zeros for image {dead[0]}, which leaves nothing to invert. "
-            "Take a lower layer, other images, or before=True."
+            f"Layer {layer!r} outputs only zeros for image {zero[0]}, so there is nothing to invert. "
+            "Choose a lower layer, other images, or before=True."
         )
     if variation_weight is None:
         variation_weight = min(100.0, 2 * images[0].size / codes.shape[1])
@@ -130,7 +136,7 @@ def invert(
         code = tf.reshape(values[target], [-1, codes.shape[1]])
         return -tf.reduce_sum(tf.square(code - tf.gather(codes, numbers)), axis=1) / tf.gather(sizes, numbers)
 
-    found = optimize(
+    result = optimize(
         model_graph,
         Objective(tuple(f"{layer} of image {number}" for number in range(len(images))), (target,), score),
         steps=steps,
@@ -143,15 +149,15 @@ def invert(
         seed=seed,
         progress=progress,
     )
-    return Inversion(found.images, -found.scores, -found.history, float(variation_weight))
+    return Inversion(result.images, -result.scores, -result.history, float(variation_weight))
 
 
-def sixth_powers(weight):
+def sixth_powers(weight: float) -> Regularizer:
     """Subtract `weight` times the mean of the sixth powers of an image: an alpha-norm with alpha = 6."""
     return Regularizer(f"norm {weight:g}", penalty=lambda images: weight * tf.reduce_mean(images**6, axis=[1, 2, 3]))
 
 
-def roughness(weight):
+def roughness(weight: float) -> Regularizer:
     """Subtract `weight` times the total variation of an image, in the units of `invert`."""
 
     def penalty(images):
@@ -161,15 +167,15 @@ def roughness(weight):
     return Regularizer(f"roughness {weight:g}", penalty=penalty)
 
 
-def _codes(sight, images, layer, batch_size):
+def _codes(forward_pass, images, layer, batch_size):
     """The output of the layer for images, as a tensor `(n, values)`."""
 
-    def see(some):
-        (values,) = sight.look(some).values()
+    def code_of(batch):
+        (values,) = forward_pass.outputs(batch).values()
         return tf.reshape(values, [-1, np.prod(values.shape[1:])])
 
-    see = compile_function(see, tf.TensorSpec((None, *images.shape[1:])))
+    code_of = compile_function(code_of, tf.TensorSpec((None, *images.shape[1:])))
     starts = range(0, len(images), check_positive("batch_size", batch_size))
-    codes = tf.concat([see(tf.constant(images[start : start + batch_size])) for start in starts], axis=0)
+    codes = tf.concat([code_of(tf.constant(images[start : start + batch_size])) for start in starts], axis=0)
     check_finite(codes.numpy(), layer)
     return codes

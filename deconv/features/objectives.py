@@ -10,6 +10,8 @@ By default the values are taken before the activation function of the layer, bec
 gradient. (In Lucid the name of the layer determines this.)
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable
 from numbers import Real
@@ -17,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from deconv.deconvnet.selection import check_positions
 from deconv.runtime.dtypes import any_array, array_of
@@ -51,41 +54,44 @@ class Objective(NamedTuple):
 
     labels: tuple[str, ...]
     layers: tuple[Target, ...]
-    score: Callable
+    score: Callable[..., tf.Tensor]
     together: bool = False
 
-    __array_ufunc__ = None  # NumPy scalars then defer to `__rmul__` and the like
-
-    def __add__(self, other):
+    def __add__(self, other: Objective | float) -> Objective:  # type: ignore[override]
         return _combined(self, other, lambda one, two: one + two, "{} + {}")
 
-    def __sub__(self, other):
+    def __sub__(self, other: Objective | float) -> Objective:
         return _combined(self, other, lambda one, two: one - two, "{} - {}", strong=True)
 
-    def __mul__(self, other):
+    def __mul__(self, other: Objective | float) -> Objective:  # type: ignore[override]
         if not isinstance(other, Objective):
             return _combined(_constant(_check_number(other)), self, lambda one, two: one * two, "{} × {}", strong=True)
         return _combined(self, other, lambda one, two: one * two, "{} × {}", strong=True)
 
-    def __truediv__(self, number):
+    def __truediv__(self, number: float) -> Objective:
         if isinstance(number, Objective) or _check_number(number) == 0:
-            raise ValueError(f"An objective is divided by a number that is not 0; received {number!r}.")
+            raise ValueError(f"An objective can only be divided by a number other than 0; received {number!r}.")
         return self * (1 / number)
 
-    def __neg__(self):
+    def __neg__(self) -> Objective:
         return -1 * self
 
-    def __radd__(self, other):
+    def __radd__(self, other: Objective | float) -> Objective:
         return self if isinstance(other, Real) and other == 0 else self + other  # `sum` starts with 0
 
-    def __rsub__(self, other):
+    def __rsub__(self, other: Objective | float) -> Objective:
         return -self + other
 
-    def __rmul__(self, other):
+    def __rmul__(self, other: Objective | float) -> Objective:  # type: ignore[override]
         return self * other
 
 
-def neuron(layer, channel, position=None, before=True):
+Objective.__array_ufunc__ = None  # type: ignore[attr-defined]  # NumPy scalars then defer to `__rmul__` and the like
+
+
+def neuron(
+    layer: str | int | None, channel: ArrayLike, position: ArrayLike | None = None, before: bool = True
+) -> Objective:
     """The activation of single units: a channel at a position.
 
     Args:
@@ -110,7 +116,7 @@ def neuron(layer, channel, position=None, before=True):
     return Objective(_labels(layer, channels), (target,), score)
 
 
-def channel(layer, channel, before=True):
+def channel(layer: str | int | None, channel: ArrayLike, before: bool = True) -> Objective:
     """The mean activation of a channel over its positions. Arguments as for `neuron`."""
     target, channels = Target(layer, before), _channels(channel)
 
@@ -122,27 +128,23 @@ def channel(layer, channel, before=True):
     return Objective(_labels(layer, channels, "mean of "), (target,), score)
 
 
-def layer(layer, before=True):
+def layer(layer: str | int | None, before: bool = True) -> Objective:
     """The mean of all activations of a layer."""
     target = Target(layer, before)
-    return Objective(
-        (f"mean of {_name(layer)}",),
-        (target,),
-        lambda values, numbers: tf.reduce_mean(_maps(values[target]), axis=[1, 2, 3]),
-    )
+    labels = (f"mean of {_name(layer)}",)
+    return Objective(labels, (target,), lambda values, numbers: tf.reduce_mean(_maps(values[target]), axis=[1, 2, 3]))
 
 
-def deepdream(layer, before=True):
+def deepdream(layer: str | int, before: bool = True) -> Objective:
     """The mean squared activation of a layer, which is Lucid's objective of a layer."""
     target = Target(layer, before)
+    labels = (f"mean square of {_name(layer)}",)
     return Objective(
-        (f"dream of {layer}",),
-        (target,),
-        lambda values, numbers: tf.reduce_mean(tf.square(_maps(values[target])), axis=[1, 2, 3]),
+        labels, (target,), lambda values, numbers: tf.reduce_mean(tf.square(_maps(values[target])), axis=[1, 2, 3])
     )
 
 
-def direction(layer, vector, cosine_power=0, before=True):
+def direction(layer: str | int, vector: ArrayLike, cosine_power: float = 0, before: bool = True) -> Objective:
     """The dot product of the channels with a vector, averaged over the positions.
 
     With `cosine_power`, the product at each position is multiplied by `max(0.1, cosine) ** cosine_power`, which favours
@@ -167,22 +169,22 @@ def direction(layer, vector, cosine_power=0, before=True):
         maps = _maps(values[target])
         if maps.shape[-1] != vectors.shape[1]:
             raise ValueError(
-                f"Layer '{layer}' has {maps.shape[-1]} channels, and vector must have as many numbers; "
-                f"received {vectors.shape[1]}."
+                f"vector must have {maps.shape[-1]} numbers, one for each channel of layer '{layer}'; received "
+                f"{vectors.shape[1]}."
             )
-        wanted = tf.cast(tf.gather(tf.constant(vectors), numbers), maps.dtype)[:, None, None]
-        product = tf.reduce_sum(maps * wanted, axis=-1)
+        directions = tf.cast(tf.gather(tf.constant(vectors), numbers), maps.dtype)[:, None, None]
+        product = tf.reduce_sum(maps * directions, axis=-1)
         if cosine_power:
-            lengths = tf.sqrt(tf.reduce_sum(tf.square(maps), -1) + 1e-12) * tf.norm(wanted, axis=-1)
+            lengths = tf.sqrt(tf.reduce_sum(tf.square(maps), -1) + 1e-12) * tf.norm(directions, axis=-1)
             product *= tf.maximum(product / tf.maximum(lengths, 1e-12), 0.1) ** cosine_power
         return tf.reduce_mean(product, axis=[1, 2])
 
     count = len(vectors)
-    names = [f"direction in {layer}" + (f" {number}" if count > 1 else "") for number in range(count)]
-    return Objective(tuple(names), (target,), score)
+    labels = [f"direction in {layer}" + (f" {number}" if count > 1 else "") for number in range(count)]
+    return Objective(tuple(labels), (target,), score)
 
 
-def class_logit(target):
+def class_logit(target: ArrayLike) -> Objective:
     """Class logits: the model's outputs before the softmax (Simonyan et al., arXiv:1312.6034, section 2).
 
     Maximising the softmax itself could succeed by lowering the logits of the other classes.
@@ -194,7 +196,7 @@ def class_logit(target):
     return neuron(None, classes)._replace(labels=tuple(f"class {number}" for number in classes))
 
 
-def diversity(layer, copies, before=True):
+def diversity(layer: str | int, copies: int, before: bool = True) -> Objective:
     """The negative similarity of the textures of several images, so that they differ.
 
     The texture of an image is the Gram matrix of its channels, normalised to length 1. The score of an image is minus
@@ -216,15 +218,15 @@ def diversity(layer, copies, before=True):
     """
     target = Target(layer, before)
     if check_positive("copies", copies) < 2:
-        raise ValueError("copies must be at least 2, or there is nothing to differ from; received 1.")
+        raise ValueError("copies must be at least 2; received 1.")
 
     def score(values, numbers):
         maps = _maps(values[target])
         cells = tf.reshape(maps, [-1, maps.shape[1] * maps.shape[2], maps.shape[3]])
         gram = tf.reshape(tf.matmul(cells, cells, transpose_a=True), [-1, maps.shape[3] ** 2])
         gram *= tf.math.rsqrt(tf.reduce_sum(tf.square(gram), axis=1, keepdims=True) + 1e-10)
-        alike = tf.matmul(gram, gram, transpose_b=True)
-        others = tf.linalg.set_diag(alike, tf.zeros_like(alike[0]))
+        similarities = tf.matmul(gram, gram, transpose_b=True)
+        others = tf.linalg.set_diag(similarities, tf.zeros_like(similarities[0]))
         return -tf.reduce_sum(others, axis=1) / copies
 
     return Objective(("diversity",) * copies, (target,), score, together=True)
@@ -238,8 +240,8 @@ def _combined(one, two, operation, name, strong=False):
     count = max(counts)
     if not {*counts} <= {1, count}:
         raise ValueError(
-            f"Objectives of {counts[0]} and of {counts[1]} images do not combine. "
-            "Give both as many, or one of them a single image, which then counts for all."
+            f"Objectives for {counts[0]} and for {counts[1]} images cannot be combined. Use as many images for both, "
+            "or a single image for one of them, which is then broadcast."
         )
 
     def part(objective, values, numbers):
@@ -247,7 +249,7 @@ def _combined(one, two, operation, name, strong=False):
 
     names = zip(*(side.labels * (count // len(side.labels)) for side in (one, two)), strict=True)
     return Objective(
-        tuple(_named(name, pair, strong) for pair in names),
+        tuple(_combined_label(name, pair, strong) for pair in names),
         (*one.layers, *(target for target in two.layers if target not in one.layers)),
         lambda values, numbers: operation(part(one, values, numbers), part(two, values, numbers)),
         one.together or two.together,
@@ -260,11 +262,13 @@ def _constant(number):
 
 def _check_number(number):
     if not isinstance(number, Real) or isinstance(number, bool) or not -1e38 < number < 1e38:
-        raise ValueError(f"An objective combines with another one, or with a finite number; received {number!r}.")
+        raise ValueError(
+            f"An objective can only be combined with an objective or a finite number; received {number!r}."
+        )
     return float(number)
 
 
-def _named(name, pair, strong):
+def _combined_label(name, pair, strong):
     """The label of a combination, with brackets where necessary."""
     outside = [re.sub(r"\(.*\)", "", text) for text in pair]
     sums = [" + " in text or " - " in text for text in outside]

@@ -5,24 +5,30 @@ Visualization", Distill 2017): an image is computed from parameters, transformed
 parameters are updated by the gradient of the objective.
 """
 
-from numbers import Real
-from typing import NamedTuple
+from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Any, Literal, NamedTuple
+
+import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
+from deconv import graph
 from deconv.features.forward_pass import ForwardPass
 from deconv.features.objectives import Objective
-from deconv.features.parametrizations import parametrization_of
+from deconv.features.parametrizations import Parametrization, parametrization_of
 from deconv.features.regularizers import Regularizer
-from deconv.features.transforms import apply, check_sizes
+from deconv.features.transforms import Transform, apply, check_sizes
 from deconv.graph.compilation import compile_function
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_positive, check_seed
 
 METHODS = ("adam", "gradient", "normalized", "momentum")
-_TOLD = 8
+_STEPS_PER_CALL = 8
 """Number of steps between updates of the progress bar."""
 
 
@@ -41,31 +47,32 @@ class Visualization(NamedTuple):
     history: np.ndarray
     labels: tuple[str, ...]
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def optimize(
-    model,
-    objective,
+    model: keras.Model | graph.Graph,
+    objective: Objective | list[Objective] | tuple[Objective, ...],
     *,
-    steps=512,
-    parametrization="fourier",
-    transforms=(),
-    regularizers=(),
-    learning_rate=0.05,
-    method="adam",
-    size=None,
-    image_channels=None,
-    preprocess=None,
-    start=None,
-    centre=None,
-    fill=None,
-    helped_steps=16,
-    batch_size=32,
-    seed=0,
-    input_shape=None,
-    progress=False,
-):
+    steps: int = 512,
+    parametrization: Literal["fourier", "pixels"] | Parametrization = "fourier",
+    transforms: list[Transform] | tuple[Transform, ...] = (),
+    regularizers: list[Regularizer] | tuple[Regularizer, ...] = (),
+    learning_rate: float = 0.05,
+    method: Literal["adam", "gradient", "normalized", "momentum"] = "adam",
+    size: int | Sequence[int] | None = None,
+    image_channels: int | None = None,
+    preprocess: Callable[..., Any] | None = None,
+    start: ArrayLike | None = None,
+    centre: ArrayLike | None = None,
+    fill: ArrayLike | None = None,
+    helped_steps: int = 16,
+    batch_size: int = 32,
+    seed: int = 0,
+    input_shape: Sequence[int] | None = None,
+    progress: bool = False,
+) -> Visualization:
     """Optimise images that maximise an objective.
 
     The update step, with its gradient, is compiled once for each objective and runs on `batch_size` images at a time.
@@ -117,7 +124,7 @@ def optimize(
         if not isinstance(one, Objective):
             raise ValueError(f"objective must be an Objective, for example neuron('conv1', 0); received {one!r}.")
     if not objectives:
-        raise ValueError("There must be at least one objective to optimise; received none.")
+        raise ValueError("objective must contain at least one Objective; received none.")
     for name, value in (("steps", steps), ("batch_size", batch_size)):
         check_positive(name, value)
     if method not in METHODS:
@@ -128,25 +135,23 @@ def optimize(
         raise ValueError(f"seed must be below 2**31; received {seed}.")
     if not isinstance(regularizers, list | tuple) or not all(isinstance(one, Regularizer) for one in regularizers):
         raise ValueError(
-            "regularizers must be a list or tuple made by l2, variation, decay, blur, clip_norms, clip_contributions "
-            f"or norm_ball, (l2(0.1),) for one; received {regularizers!r}."
+            "regularizers must be a list or tuple of results of l2, variation, decay, blur, clip_norms, "
+            f"clip_contributions or norm_ball, such as (l2(0.1),); received {regularizers!r}."
         )
     if helped_steps != 0:
         check_positive("helped_steps", helped_steps)
     random = np.random.default_rng(seed)
-    sights = [
-        ForwardPass(model, one.layers, size, image_channels, preprocess, centre, fill, input_shape)
-        for one in objectives
-    ]
-    check_sizes(transforms, sights[0].shape[:2])
+    settings = {"size": size, "image_channels": image_channels, "preprocess": preprocess, "input_shape": input_shape}
+    forward_passes = [ForwardPass(model, one.layers, centre=centre, fill=fill, **settings) for one in objectives]
+    check_sizes(transforms, forward_passes[0].shape[:2])
     counts = [len(one.labels) for one in objectives]
-    starts = np.split(_starts(start, sum(counts), sights[0].shape), np.cumsum(counts)[:-1])
-    made, rule = parametrization_of(parametrization), (method, learning_rate, helped_steps)
-    parts = []
+    starts = np.split(_starts(start, sum(counts), forward_passes[0].shape), np.cumsum(counts)[:-1])
+    pixel_map, rule = parametrization_of(parametrization), (method, learning_rate, helped_steps)
+    parts: list[tuple[np.ndarray, ...]] = []
     with tqdm(total=steps * sum(counts), unit=" steps", disable=not progress) as bar:
-        for one, sight, own in zip(objectives, sights, starts, strict=True):
-            ascent = _Ascent(sight, one, made, transforms, regularizers, rule, seed)
-            parts += ascent.climb(steps, len(own) if one.together else batch_size, own, random, bar)
+        for one, forward_pass, own in zip(objectives, forward_passes, starts, strict=True):
+            ascent = _Ascent(forward_pass, one, pixel_map, transforms, regularizers, rule, seed)
+            parts += ascent.ascend(steps, len(own) if one.together else batch_size, own, random, bar)
     images, scores, history = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return Visualization(images, scores, history, tuple(label for one in objectives for label in one.labels))
 
@@ -154,40 +159,42 @@ def optimize(
 class _Ascent:
     """The compiled ascent of one objective."""
 
-    def __init__(self, sight, objective, parametrization, transforms, regularizers, rule, seed):
-        self._sight, self._objective, self._made = sight, objective, parametrization
+    def __init__(self, forward_pass, objective, parametrization, transforms, regularizers, rule, seed):
+        self._forward_pass, self._objective, self._parametrization = forward_pass, objective, parametrization
         self._transforms, self._seed = transforms, seed
         self._method, self._rate, self._helped = rule
         self._penalties = [one.penalty for one in regularizers if one.penalty is not None]
         self._operations = [one.operation for one in regularizers if one.operation is not None]
-        self._advance = self._look = None
+        self._advance = self._evaluate = None
 
-    def climb(self, steps, batch_size, starts, random, bar):
+    def ascend(self, steps, batch_size, starts, random, bar):
         """Optimise the images batch by batch; yields `(images, scores, history)` of each."""
         count = len(self._objective.labels)
         for first in range(0, count, batch_size):
             numbers = np.arange(first, min(first + batch_size, count), dtype=np.int32)
             if starts[0] is None:
-                parameters = self._made.start(random, (len(numbers), *self._sight.shape), self._sight.centre.numpy())
+                parameters = self._parametrization.start(
+                    random, (len(numbers), *self._forward_pass.shape), self._forward_pass.centre.numpy()
+                )
             else:
-                parameters = self._made.parameters(starts[numbers])
+                parameters = self._parametrization.parameters(starts[numbers])
             parameters = tf.convert_to_tensor(parameters)
             if self._advance is None:
                 self._compile(parameters)
             state = parameters, tf.zeros_like(parameters), tf.zeros_like(parameters)
             history = []
-            for step in range(0, steps, _TOLD):
-                some = min(_TOLD, steps - step)
-                *state, scores = self._advance(*state, numbers, step, some)
+            for step in range(0, steps, _STEPS_PER_CALL):
+                done = min(_STEPS_PER_CALL, steps - step)
+                *state, scores = self._advance(*state, numbers, step, done)
                 history.append(scores.numpy())
-                bar.update(some * len(numbers))
-            images, scores = (found.numpy() for found in self._look(state[0], numbers))
-            good = np.isfinite(scores) & np.isfinite(images).all(axis=(1, 2, 3))
-            if not good.all():
-                wrong = self._objective.labels[numbers[np.argmin(good)]]
+                bar.update(done * len(numbers))
+            images, scores = (tensor.numpy() for tensor in self._evaluate(state[0], numbers))
+            is_finite = np.isfinite(scores) & np.isfinite(images).all(axis=(1, 2, 3))
+            if not is_finite.all():
+                label = self._objective.labels[numbers[np.argmin(is_finite)]]
                 raise ValueError(
-                    f"The objective '{wrong}', or its image, has become NaN or infinity. Look at the weights of the "
-                    "model and at preprocess, or lower the learning_rate."
+                    f"The objective '{label}', or its image, has become NaN or infinity. Check the weights of the "
+                    "model and preprocess, or lower learning_rate."
                 )
             yield images, scores, np.concatenate(history).T
 
@@ -195,21 +202,21 @@ class _Ascent:
         state = tf.TensorSpec((None, *parameters.shape[1:]), parameters.dtype)
         numbers, step = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int32)
         self._advance = compile_function(self._steps, state, state, state, numbers, step, step)
-        self._look = compile_function(self._seen, state, numbers)
+        self._evaluate = compile_function(self._images_and_scores, state, numbers)
 
-    def _seen(self, parameters, numbers):
-        images = self._made.images(parameters, self._sight.shape)
+    def _images_and_scores(self, parameters, numbers):
+        images = self._parametrization.images(parameters, self._forward_pass.shape)
         return images, self._score(images, numbers)
 
     def _score(self, images, numbers, rectify=None):
-        return self._objective.score(self._sight.look(images, rectify), numbers)
+        return self._objective.score(self._forward_pass.outputs(images, rectify), numbers)
 
     def _steps(self, parameters, first, second, numbers, step, count):
         """Take `count` steps; returns the new state, and `(count, n)` scores."""
 
         def body(done, parameters, first, second, scores):
-            found, *state = self._one_step(parameters, first, second, numbers, step + done)
-            return done + 1, *state, scores.write(done, found)
+            step_scores, *state = self._one_step(parameters, first, second, numbers, step + done)
+            return done + 1, *state, scores.write(done, step_scores)
 
         scores = tf.TensorArray(tf.float32, count, element_shape=(None,))
         _, *state, scores = tf.while_loop(
@@ -218,32 +225,34 @@ class _Ascent:
         return *state, scores.stack()
 
     def _one_step(self, parameters, first, second, numbers, step):
-        sight = self._sight
+        forward_pass = self._forward_pass
         with tf.GradientTape() as tape:
             tape.watch(parameters)
-            images = self._made.images(parameters, sight.shape)
+            images = self._parametrization.images(parameters, forward_pass.shape)
             tape.watch(images)
-            seen = apply(self._transforms, images, self._uniforms(numbers, step), sight.shape[:2], sight.fill)
-            scores = self._score(seen, numbers, _helping(step < self._helped) if self._helped else None)
+            transformed = apply(
+                self._transforms, images, self._uniforms(numbers, step), forward_pass.shape[:2], forward_pass.fill
+            )
+            scores = self._score(transformed, numbers, _rectifier_rule(step < self._helped) if self._helped else None)
             total = scores
             for penalty in self._penalties:
-                total -= penalty((images - sight.centre) / 255)
-        wanted = [parameters, images] if self._operations else [parameters]
-        gradient, *of_images = tape.gradient(total, wanted, unconnected_gradients="zero")
-        parameters, first, second = self._moved(parameters, gradient, first, second, step)
+                total -= penalty((images - forward_pass.centre) / 255)
+        sources = [parameters, images] if self._operations else [parameters]
+        gradient, *of_images = tape.gradient(total, sources, unconnected_gradients="zero")
+        parameters, first, second = self._updated(parameters, gradient, first, second, step)
         if self._operations:
-            images = (self._made.images(parameters, sight.shape) - sight.centre) / 255
+            images = (self._parametrization.images(parameters, forward_pass.shape) - forward_pass.centre) / 255
             for operation in self._operations:
                 images = operation(images, of_images[0], step)
-            parameters = self._made.parameters(images * 255 + sight.centre)
-        return scores, self._made.bounded(parameters), first, second
+            parameters = self._parametrization.parameters(images * 255 + forward_pass.centre)
+        return scores, self._parametrization.bounded(parameters), first, second
 
     def _uniforms(self, numbers, step):
         """Random numbers of the transforms at this step, `(n, transforms, 2)`, independent of the batch."""
         size = (len(self._objective.labels), len(self._transforms), 2)
         return tf.gather(tf.random.stateless_uniform(size, [self._seed, step]), numbers)
 
-    def _moved(self, parameters, gradient, first, second, step):
+    def _updated(self, parameters, gradient, first, second, step):
         """Update the parameters by one step of the method; returns them and the state of the method."""
         if self._method == "adam":
             first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * tf.square(gradient)
@@ -258,13 +267,13 @@ class _Ascent:
         return parameters + self._rate * gradient, first, second
 
 
-def _helping(helped):
+def _rectifier_rule(helped):
     """The gradient rule of rectifiers, which passes more in the first steps: see `optimize`."""
 
-    def rule(signal, seen):
-        plain = tf.where(seen > 0, signal, 0)
+    def rule(signal, inputs):
+        plain = tf.where(inputs > 0, signal, 0)
         blocked = tf.reduce_all(plain == 0, axis=range(1, plain.shape.rank), keepdims=True)
-        return tf.where(blocked & helped, tf.where((seen > 0) | (signal > 0), signal, 0), plain)
+        return tf.where(blocked & helped, tf.where((inputs > 0) | (signal > 0), signal, 0), plain)
 
     return rule
 

@@ -6,11 +6,14 @@ parametrization determines the direction of steepest ascent: Fourier coefficient
 decorrelated colours, keep high frequencies from dominating.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from deconv.runtime.dtypes import array_of
 from deconv.validation import check_real
@@ -35,13 +38,13 @@ class Parametrization(NamedTuple):
     """
 
     name: str
-    start: Callable
-    images: Callable
-    parameters: Callable
-    bounded: Callable = tf.identity
+    start: Callable[..., np.ndarray]
+    images: Callable[..., tf.Tensor]
+    parameters: Callable[..., tf.Tensor]
+    bounded: Callable[..., tf.Tensor] = tf.identity
 
 
-def pixels(base=None, spread=10.0, squash=False):
+def pixels(base: ArrayLike | None = None, spread: float = 10.0, squash: bool = False) -> Parametrization:
     """Parametrize an image by its pixels.
 
     Args:
@@ -50,20 +53,26 @@ def pixels(base=None, spread=10.0, squash=False):
         squash: Whether a sigmoid keeps pixels within 0 to 255; otherwise they are clipped after each step.
     """
     check_real("spread", spread, 0)
-    base = base if base is None else _check_base(base)
-    into, out_of = (_sigmoid, _logit) if squash else (tf.identity, lambda values: tf.cast(values, tf.float32))
+    mean = None if base is None else _check_base(base)
+    to_pixels, from_pixels = (_sigmoid, _logit) if squash else (tf.identity, lambda values: tf.cast(values, tf.float32))
     bounded = tf.identity if squash else lambda values: tf.clip_by_value(values, 0, 255)
 
     def start(random, shape, centre):
-        noise = np.asarray(centre if base is None else base, np.float32) + spread * random.standard_normal(
+        noise = np.asarray(centre if mean is None else mean, np.float32) + spread * random.standard_normal(
             shape, np.float32
         )
-        return out_of(noise.clip(0, 255)).numpy()
+        return from_pixels(noise.clip(0, 255)).numpy()
 
-    return Parametrization("pixels", start, lambda parameters, shape: into(parameters), out_of, bounded)
+    return Parametrization(
+        name="pixels",
+        start=start,
+        images=lambda parameters, shape: to_pixels(parameters),
+        parameters=from_pixels,
+        bounded=bounded,
+    )
 
 
-def fourier(base=127.5, spread=0.01, decay=1.0):
+def fourier(base: ArrayLike = 127.5, spread: float = 0.01, decay: float = 1.0) -> Parametrization:
     """Parametrize an image by its Fourier coefficients; a sigmoid maps their sum to 0 to 255.
 
     With f the frequency of a coefficient in cycles per pixel, its amplitude is divided by `max(f, 1 / max(w, h)) **
@@ -108,7 +117,7 @@ PARAMETRIZATIONS = {"fourier": fourier, "pixels": pixels}
 """{name: function that returns a `Parametrization`}."""
 
 
-def parametrization_of(given):
+def parametrization_of(given: str | Parametrization) -> Parametrization:
     """The given `Parametrization`, or the one of this name with its defaults.
 
     Raises:
@@ -117,8 +126,8 @@ def parametrization_of(given):
     if isinstance(given, Parametrization):
         return given
     if not isinstance(given, str) or given not in PARAMETRIZATIONS:
-        known = ", ".join(map(repr, PARAMETRIZATIONS))
-        raise ValueError(f"parametrization must be a Parametrization, or one of {known}; received {given!r}.")
+        names = ", ".join(map(repr, PARAMETRIZATIONS))
+        raise ValueError(f"parametrization must be a Parametrization, or one of {names}; received {given!r}.")
     return PARAMETRIZATIONS[given]()
 
 
@@ -140,10 +149,10 @@ def _logit(images):
 
 
 def _check_base(base):
-    found = array_of("base", base)
-    if found.ndim > 1 or not np.isfinite(found).all():
+    values = array_of("base", base)
+    if values.ndim > 1 or not np.isfinite(values).all():
         raise ValueError(f"base must be a finite number, or one per channel; received {base!r}.")
-    return found.astype(np.float32)
+    return values.astype(np.float32)
 
 
 def _base(base):

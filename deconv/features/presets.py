@@ -14,11 +14,18 @@ Olah, Mordvintsev & Schubert, "Feature Visualization", Distill 2017; Yosinski et
 Table 1; Erhan et al., "Visualizing Higher-Layer Features of a Deep Network", 2009.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deconv.features.objectives import channel as whole_channel
 from deconv.features.objectives import class_logit, neuron
-from deconv.features.optimization import optimize
+from deconv.features.optimization import Visualization, optimize
 from deconv.features.parametrizations import fourier, pixels
 from deconv.features.regularizers import (
     blur,
@@ -36,7 +43,7 @@ from deconv.validation import check_channels, check_image_shape, check_pair
 KINDS = ("neuron", "channel")
 
 
-def digits(shape):
+def digits(shape: Sequence[int]) -> dict[str, Any]:
     """Settings for light strokes on black with one channel: Fourier parametrization near black, small transforms.
 
     The weights of the penalties are this project's: just large enough to keep pixels black that do not affect the unit.
@@ -51,7 +58,7 @@ def digits(shape):
     }
 
 
-def photographs(shape):
+def photographs(shape: Sequence[int]) -> dict[str, Any]:
     """The transforms, with lengths for 224 pixels, and the learning rate of Olah et al.; they take 2560 steps."""
     border = max(1, min(shape[:2]) // 14)
     return {
@@ -88,7 +95,7 @@ def _yosinski(*regularizers, rate):
     return settings
 
 
-def erhan(shape):
+def erhan(shape: Sequence[int]) -> dict[str, Any]:
     """Settings of activation maximisation by gradient ascent on a sphere.
 
     The radius is the distance of a typical image from the mean: a third of the range per pixel for digits (measured on
@@ -117,17 +124,17 @@ PRESETS = {
 
 
 def visualize(
-    model,
-    layer=None,
-    channels=None,
-    preset=None,
+    model: keras.Model,
+    layer: str | int | None = None,
+    channels: ArrayLike | None = None,
+    preset: str | None = None,
     *,
-    kind="neuron",
-    position=None,
-    preprocess=None,
-    input_shape=None,
-    **settings,
-):
+    kind: Literal["neuron", "channel"] = "neuron",
+    position: ArrayLike | None = None,
+    preprocess: Callable[..., Any] | None = None,
+    input_shape: Sequence[int] | None = None,
+    **settings: Any,
+) -> Visualization:
     """Optimise for each channel of a layer an image that maximises it.
 
     Args:
@@ -152,7 +159,10 @@ def visualize(
     if kind not in KINDS:
         raise ValueError(f"kind must be 'neuron' or 'channel'; received {kind!r}.")
     if kind == "channel" and position is not None:
-        raise ValueError(f"kind='channel' takes the whole map; received position={position!r}. Leave one of them out.")
+        raise ValueError(
+            f"kind='channel' uses the whole map and takes no position; received position={position!r}. Omit it, or use "
+            "kind='neuron'."
+        )
     model_graph = at_size(model, layer, input_shape)
     check_image_shape("visualize", model_graph)
     image = model_graph.inputs[0].shape

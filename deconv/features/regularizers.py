@@ -15,6 +15,8 @@ colour of the network, for digits black.
 | `norm_ball`               | operation | Erhan et al., "Visualizing Higher-Layer Features of a Deep Network", 2009  |
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from numbers import Real
 from typing import NamedTuple
@@ -37,30 +39,30 @@ class Regularizer(NamedTuple):
     """
 
     name: str
-    penalty: Callable | None = None
-    operation: Callable | None = None
+    penalty: Callable[..., tf.Tensor] | None = None
+    operation: Callable[..., tf.Tensor] | None = None
 
 
-def l2(weight):
+def l2(weight: float) -> Regularizer:
     """Subtract `weight * ||x||²`, the sum of squares over all pixels and channels."""
     _check_number("weight", weight, 0)
     return Regularizer(f"L2 {weight:g}", penalty=lambda images: weight * tf.reduce_sum(tf.square(images), [1, 2, 3]))
 
 
-def variation(weight, beta=2.0):
+def variation(weight: float, beta: float = 2.0) -> Regularizer:
     """Subtract `weight * total_variation(x, beta)`."""
     _check_number("weight", weight, 0)
     _check_number("beta", beta, 0)
     return Regularizer(f"variation {weight:g}", penalty=lambda images: weight * total_variation(images, beta))
 
 
-def decay(rate):
+def decay(rate: float) -> Regularizer:
     """Shrink the image at every step: `x <- (1 - rate) x`."""
     _check_number("rate", rate, 0, 1)
     return Regularizer(f"decay {rate:g}", operation=lambda images, gradient, step: (1 - rate) * images)
 
 
-def blur(width, every=1):
+def blur(width: float, every: int = 1) -> Regularizer:
     """Blur with a Gaussian of standard deviation `width` in pixels, every `every` steps: see `blurred`."""
     _check_number("width", width, 0)
     check_positive("every", every)
@@ -71,7 +73,7 @@ def blur(width, every=1):
     return Regularizer(f"blur {width:g} every {every}", operation=operation)
 
 
-def clip_norms(percentile):
+def clip_norms(percentile: float) -> Regularizer:
     """Set pixels of small norm to zero at every step: see `without_small_norms`."""
     _check_number("percentile", percentile, 0, 100)
     return Regularizer(
@@ -80,7 +82,7 @@ def clip_norms(percentile):
     )
 
 
-def clip_contributions(percentile):
+def clip_contributions(percentile: float) -> Regularizer:
     """Set pixels of small contribution to zero at every step: see `without_small_contributions`."""
     _check_number("percentile", percentile, 0, 100)
     return Regularizer(
@@ -89,13 +91,13 @@ def clip_contributions(percentile):
     )
 
 
-def norm_ball(norm, sphere=False):
+def norm_ball(norm: float, sphere: bool = False) -> Regularizer:
     """Project the images to a ball around zero at every step: see `within_ball`."""
     _check_number("norm", norm, 0)
     return Regularizer(f"norm {norm:g}", operation=lambda images, gradient, step: within_ball(images, norm, sphere))
 
 
-def total_variation(images, beta=2.0):
+def total_variation(images: tf.Tensor, beta: float = 2.0) -> tf.Tensor:
     """Compute the total variation: the sum over pixels and channels of `(dx² + dy²) ** (beta / 2)`.
 
     dx and dy are the differences to the next pixel to the right and below, zero at the last column and row. For beta
@@ -114,7 +116,7 @@ def total_variation(images, beta=2.0):
     return tf.reduce_sum(squares if beta == 2 else (squares + 1e-9) ** (beta / 2), axis=[1, 2, 3])
 
 
-def blurred(images, width):
+def blurred(images: tf.Tensor, width: float) -> tf.Tensor:
     """Convolve images with a Gaussian of standard deviation `width` in pixels, truncated at four standard deviations.
 
     The border is continued by reflection, as in `scipy.ndimage.gaussian_filter`, which Yosinski's toolbox uses.
@@ -124,12 +126,12 @@ def blurred(images, width):
     return tf.einsum("ri,nijc,sj->nrsc", rows, images, columns)
 
 
-def without_small_norms(images, percentile):
+def without_small_norms(images: tf.Tensor, percentile: float) -> tf.Tensor:
     """Set the pixels to zero whose norm over the channels is below a percentile of the norms in the same image."""
     return _above(images, tf.norm(images, axis=-1), percentile)
 
 
-def without_small_contributions(images, gradient, percentile):
+def without_small_contributions(images: tf.Tensor, gradient: tf.Tensor, percentile: float) -> tf.Tensor:
     """Set the pixels to zero that contribute little to the objective.
 
     The contribution of a pixel is `|sum over channels of x * gradient|`, the change of the objective, to first order,
@@ -138,7 +140,7 @@ def without_small_contributions(images, gradient, percentile):
     return _above(images, tf.abs(tf.reduce_sum(images * gradient, axis=-1)), percentile)
 
 
-def within_ball(images, norm, sphere=False):
+def within_ball(images: tf.Tensor, norm: float, sphere: bool = False) -> tf.Tensor:
     """Scale images to a Euclidean norm of at most `norm`, or exactly `norm` for a sphere; zero images stay zero."""
     lengths = tf.sqrt(tf.reduce_sum(tf.square(images), axis=[1, 2, 3], keepdims=True))
     factors = norm / tf.maximum(lengths, 1e-12)
@@ -168,5 +170,5 @@ def _gaussian(size, width):
 
 def _check_number(name, value, low, high=np.inf):
     if not isinstance(value, Real) or isinstance(value, bool) or not low <= value <= high:
-        ends = f"from {low:g} to {high:g}" if np.isfinite(high) else f"of at least {low:g}"
-        raise ValueError(f"{name} must be a number {ends}; received {value!r}.")
+        limits = f"from {low:g} to {high:g}" if np.isfinite(high) else f"of at least {low:g}"
+        raise ValueError(f"{name} must be a number {limits}; received {value!r}.")

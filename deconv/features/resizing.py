@@ -1,5 +1,10 @@
 """Run the lower layers of a model at another image size, which convolutions and poolings support."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -10,7 +15,13 @@ from deconv.runtime.dtypes import check_shape
 from deconv.validation import preprocessed
 
 
-def at_size(model, layers, shape, *, average_pooling=False):
+def at_size(
+    model: keras.Model,
+    layers: str | int | Sequence[str | int | None] | None,
+    shape: Sequence[int] | None,
+    *,
+    average_pooling: bool = False,
+) -> graph.Graph:
     """Cut a model to the layers that are needed, for images of another size than its own.
 
     The model is not changed, and its weights are shared. Convolutions, poolings, normalisations, activations, and dense
@@ -33,8 +44,8 @@ def at_size(model, layers, shape, *, average_pooling=False):
     if shape is not None:
         check_shape(shape)
     whole = at_own_size(model, shape)
-    layers = list(layers) if isinstance(layers, list | tuple | range) else [layers]
-    model_graph = graph.subgraph(whole, *(find(whole, layer) for layer in layers))
+    names = list(layers) if isinstance(layers, list | tuple | range) else [layers]
+    model_graph = graph.subgraph(whole, *(find(whole, name) for name in names))
     model_graph = model_graph._replace(outputs=whole.outputs, layers=whole.layers, aliases=whole.aliases)
     own = model_graph.inputs[0].shape
     if shape is not None and (len(shape) != len(own) or shape[-1] != own[-1]):
@@ -48,14 +59,21 @@ def at_size(model, layers, shape, *, average_pooling=False):
     )
 
 
-def for_pixels(model, layers, shape, preprocess=None, *, average_pooling=False):
+def for_pixels(
+    model: keras.Model,
+    layers: str | int | Sequence[str | int | None] | None,
+    shape: Sequence[int],
+    preprocess: Callable[..., Any] | None = None,
+    *,
+    average_pooling: bool = False,
+) -> graph.Graph:
     """As `at_size`, for the output of a preprocessing function of pixels with shape `(height, width, channels)`."""
     if preprocess is not None:
         shape = tuple(tf.convert_to_tensor(preprocessed(tf.zeros((1, *shape)), preprocess)).shape[1:])
     return at_size(model, layers, shape, average_pooling=average_pooling)
 
 
-def find(model_graph, layer):
+def find(model_graph: graph.Graph, layer: str | int | None) -> graph.Step:
     """The step of a layer, as `graph.find`; for None the step that computes the model's first output."""
     if layer is not None:
         return graph.find(model_graph, layer)
@@ -65,25 +83,25 @@ def find(model_graph, layer):
 class AveragePooling(keras.layers.Layer):
     """Average pooling over the windows of a max pooling, with any padding; padded cells are not counted."""
 
-    def __init__(self, pool_size, strides, padding, **kwargs):
+    def __init__(self, pool_size: Sequence[int], strides: Sequence[int], padding: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.pool_size, self.strides, self.padding = pool_size, strides, padding
 
-    def call(self, maps):
+    def call(self, maps: tf.Tensor) -> tf.Tensor:
         sides = zip(maps.shape[1:3], self.pool_size, self.strides, strict=True)
-        ends = [(0, 0), *(pooling.window_padding(*side, self.padding) for side in sides), (0, 0)]
+        padding = [(0, 0), *(pooling.window_padding(*side, self.padding) for side in sides), (0, 0)]
 
         def average(values):
-            return tf.nn.avg_pool2d(tf.pad(values, ends), self.pool_size, self.strides, "VALID")
+            return tf.nn.avg_pool2d(tf.pad(values, padding), self.pool_size, self.strides, "VALID")
 
         return average(maps) / average(tf.ones((1, *maps.shape[1:3], 1), maps.dtype))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         pool = keras.layers.MaxPooling2D(self.pool_size, self.strides, self.padding, data_format="channels_last")
         return pool.compute_output_shape(input_shape)
 
 
-def at_own_size(model, shape):
+def at_own_size(model: keras.Model, shape: Sequence[int] | None) -> graph.Graph:
     """The graph of the whole model; undefined sides of its input take the values of `shape`."""
     try:
         own = model.inputs[0].shape[1:]
@@ -106,13 +124,13 @@ def _averaging(step):
 
 def _resized(model_graph, shape):
     """The same steps with edges of other shapes, which are found by a symbolic forward pass."""
-    image, shapes, reached = model_graph.inputs[0], {}, []
+    image, shapes, called = model_graph.inputs[0], {}, []
 
     def call(step, *args, **kwargs):
-        reached.append(step)
+        called.append(step)
         results = graph.call_layer(step, *args, **kwargs)
         if any(result.shape[0] != 2 for result in keras.tree.flatten(results)):
-            raise ValueError("A reshape has mixed up the two images.")
+            raise ValueError("A reshape combines values of different images.")
         return results
 
     def forward(images):
@@ -121,14 +139,13 @@ def _resized(model_graph, shape):
     try:
         compile_function(forward, tf.TensorSpec((2, *shape), image.dtype))
     except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
-        step = reached[-1]
+        step = called[-1]
         raise ValueError(
             f"Layer '{step.name}' ({type(step.layer).__name__}) of model '{model_graph.name}' does not work on images "
-            f"of {_sizes(shape)}; the model is made for {_sizes(image.shape)}. Take images of that size, larger ones "
-            "if these are too small for it, or a layer below the first dense one."
+            f"of {_sizes(shape)}; the model is made for {_sizes(image.shape)}. Use images of that size, larger "
+            "images if these are too small, or a layer below the first dense layer."
         ) from error
-    edges = {edge: graph.Edge(found, edge.dtype) for edge, found in shapes.items()}
-
+    edges = {edge: graph.Edge(shape, edge.dtype) for edge, shape in shapes.items()}
     return graph.with_edges(model_graph, edges)
 
 

@@ -1,18 +1,23 @@
 """Style transfer: the content of one image in the style of another (Gatys, Ecker & Bethge, arXiv:1508.06576)."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from deconv import graph
 from deconv.features.forward_pass import ForwardPass
 from deconv.features.inversion import roughness
 from deconv.features.objectives import Objective, Target
 from deconv.features.optimization import optimize
+from deconv.features.parametrizations import Parametrization
 from deconv.features.resizing import at_own_size, for_pixels
 from deconv.features.transforms import jitter, pad
 from deconv.runtime.error_messages import reason
@@ -36,34 +41,35 @@ class StyleTransfer(NamedTuple):
     """
 
     image: np.ndarray
-    content_losses: dict
-    style_losses: dict
+    content_losses: dict[str | int, float]
+    style_losses: dict[str | int, float]
     history: np.ndarray
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def transfer_style(
-    model,
-    content,
-    style,
+    model: keras.Model,
+    content: str | os.PathLike | ArrayLike,
+    style: str | os.PathLike | ArrayLike,
     *,
-    content_layers=None,
-    style_layers=None,
-    content_weight=1.0,
-    style_weight=10.0,
-    roughness_weight=0.2,
-    size=256,
-    start="content",
-    steps=200,
-    learning_rate=0.05,
-    parametrization="fourier",
-    largest_jitter=8,
-    average_pooling=True,
-    preprocess=None,
-    seed=0,
-    progress=False,
-):
+    content_layers: str | int | Sequence[str | int] | None = None,
+    style_layers: str | int | Sequence[str | int] | None = None,
+    content_weight: float = 1.0,
+    style_weight: float = 10.0,
+    roughness_weight: float = 0.2,
+    size: int | Sequence[int] | None = 256,
+    start: Literal["content", "noise"] = "content",
+    steps: int = 200,
+    learning_rate: float = 0.05,
+    parametrization: Literal["fourier", "pixels"] | Parametrization = "fourier",
+    largest_jitter: int = 8,
+    average_pooling: bool = True,
+    preprocess: Callable[..., Any] | None = None,
+    seed: int = 0,
+    progress: bool = False,
+) -> StyleTransfer:
     """Compute an image with the content of one image and the style of another.
 
     The loss is the relative error of the content in some layers plus that of the style in other layers, each averaged
@@ -112,63 +118,42 @@ def transfer_style(
     Raises:
         ValueError: If something does not fit the model, or an image cannot be read.
     """
-    weights = {"content_weight": content_weight, "style_weight": style_weight, "roughness_weight": roughness_weight}
-    for name, weight in weights.items():
-        if not isinstance(weight, Real) or isinstance(weight, bool) or not 0 <= weight < np.inf:
-            raise ValueError(f"{name} must be a number of at least 0; received {weight!r}.")
+    _check_weights(content_weight=content_weight, style_weight=style_weight, roughness_weight=roughness_weight)
     if start not in STARTS:
         raise ValueError(f"start must be one of {', '.join(map(repr, STARTS))}; received {start!r}.")
     if largest_jitter != 0:
         check_positive("largest_jitter", largest_jitter)
-    content, style = _image("content", content, size, model), _image("style", style, size, model)
-    if style_layers is None or content_layers is None:
-        filters = _filters(model, content.shape)
-        style_layers = filters if style_layers is None else style_layers
-        content_layers = filters[-2:][0] if content_layers is None else content_layers
-    shown, painted = _targets("content_layers", content_layers), _targets("style_layers", style_layers)
-    targets = (*shown, *(target for target in painted if target not in shown))
-
-    def laid_for(image):
-        layers = [target.layer for target in targets]
-        return for_pixels(model, layers, image.shape, preprocess, average_pooling=average_pooling)
-
-    def seen(image):
-        sight = ForwardPass(laid_for(image), targets, None, image.shape[-1], preprocess, None, None, None)
-        return sight.look(tf.constant(image[None]))
-
-    kept = _wanted("content", seen(content), shown)
-    grams = {target: gram(maps) for target, maps in _wanted("style", seen(style), painted).items()}
-
-    def losses(values):
-        of_content = {target: relative(values[target], kept[target]) for target in shown}
-        return of_content, {target: relative(gram(values[target]), grams[target]) for target in painted}
+    content_image, style_image = _image("content", content, size, model), _image("style", style, size, model)
+    content_targets, style_targets = _layer_targets(model, content_image.shape, content_layers, style_layers)
+    losses = _Losses(model, content_image, style_image, content_targets, style_targets, average_pooling, preprocess)
 
     def score(values, numbers):
-        of_content, of_style = losses(values)
-        return -content_weight * _mean(of_content) - style_weight * _mean(of_style)
+        content_losses, style_losses = losses.of(values)
+        return -content_weight * _mean(content_losses) - style_weight * _mean(style_losses)
 
-    half = -(-largest_jitter // 2)
-    found = optimize(
-        laid_for(content),
-        Objective(("style",), targets, score),
+    border = -(-largest_jitter // 2)
+    result = optimize(
+        losses.graph_for(content_image),
+        Objective(("style",), losses.targets, score),
         steps=steps,
         parametrization=parametrization,
-        start=content.clip(*_WORKABLE) if start == "content" else None,
+        start=content_image.clip(*_WORKABLE) if start == "content" else None,
         learning_rate=learning_rate,
         regularizers=(roughness(roughness_weight),),
-        transforms=(pad(half), jitter(largest_jitter)) if largest_jitter else (),
-        image_channels=content.shape[-1],
+        transforms=(pad(border), jitter(largest_jitter)) if largest_jitter else (),
+        image_channels=content_image.shape[-1],
         preprocess=preprocess,
         seed=seed,
         progress=progress,
     )
-    of_content, of_style = (
-        {target.layer: float(loss[0]) for target, loss in some.items()} for some in losses(seen(found.images[0]))
+    content_losses, style_losses = (
+        {target.layer: float(loss[0]) for target, loss in by_target.items()}
+        for by_target in losses.of(losses.outputs(result.images[0]))
     )
-    return StyleTransfer(found.images[0], of_content, of_style, -found.history[0])
+    return StyleTransfer(result.images[0], content_losses, style_losses, -result.history[0])
 
 
-def gram(maps):
+def gram(maps: tf.Tensor) -> tf.Tensor:
     """Compute the Gram matrices of activation maps over their positions, divided by the number of positions.
 
     They hold the correlations of the channels irrespective of the position. Images of different sizes compare.
@@ -183,14 +168,59 @@ def gram(maps):
     return tf.matmul(cells, cells, transpose_a=True) / cells.shape[1]
 
 
-def relative(values, wanted):
+def relative(values: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
     """`|values - wanted|² / |wanted|²`, for each entry of the first axis."""
     axes = list(range(1, values.shape.rank))
     return tf.reduce_sum(tf.square(values - wanted), axes) / tf.reduce_sum(tf.square(wanted), axes)
 
 
+class _Losses:
+    """The relative errors of an image against the content in some layers and the style in others.
+
+    Attributes:
+        targets: All layers of the content and the style, each once.
+    """
+
+    def __init__(self, model, content, style, content_targets, style_targets, average_pooling, preprocess):
+        self._model, self._average_pooling, self._preprocess = model, average_pooling, preprocess
+        self.targets = (*content_targets, *(target for target in style_targets if target not in content_targets))
+        self._content = _nonzero("content", self.outputs(content), content_targets)
+        style_values = _nonzero("style", self.outputs(style), style_targets)
+        self._grams = {target: gram(maps) for target, maps in style_values.items()}
+
+    def graph_for(self, image):
+        """The model graph up to the layers, for images of the size of this one."""
+        layers = [target.layer for target in self.targets]
+        return for_pixels(self._model, layers, image.shape, self._preprocess, average_pooling=self._average_pooling)
+
+    def outputs(self, image):
+        """The outputs of the layers for an image, `{Target: tensor}`."""
+        channels = {"image_channels": image.shape[-1], "preprocess": self._preprocess}
+        return ForwardPass(self.graph_for(image), self.targets, **channels).outputs(tf.constant(image[None]))
+
+    def of(self, values):
+        """The losses of the content and of the style, each `{Target: (n,) floats}`, from outputs of the layers."""
+        content_losses = {target: relative(values[target], maps) for target, maps in self._content.items()}
+        return content_losses, {target: relative(gram(values[target]), grams) for target, grams in self._grams.items()}
+
+
+def _check_weights(**weights):
+    for name, weight in weights.items():
+        if not isinstance(weight, Real) or isinstance(weight, bool) or not 0 <= weight < np.inf:
+            raise ValueError(f"{name} must be a number of at least 0; received {weight!r}.")
+
+
 def _mean(losses):
     return sum(losses.values()) / len(losses)
+
+
+def _layer_targets(model, shape, content_layers, style_layers):
+    """The layers of the content and of the style as `Target`s; where none are given, the defaults of the model."""
+    if style_layers is None or content_layers is None:
+        filters = _filters(model, shape)
+        style_layers = filters if style_layers is None else style_layers
+        content_layers = filters[-2:][0] if content_layers is None else content_layers
+    return _targets("content_layers", content_layers), _targets("style_layers", style_layers)
 
 
 def _targets(name, layers):
@@ -200,11 +230,11 @@ def _targets(name, layers):
     return tuple(Target(layer, before=False) for layer in layers)
 
 
-def _wanted(name, values, targets):
-    """The target values of each layer; an error if they are all zero."""
+def _nonzero(name, values, targets):
+    """The values of each layer; an error if they are all zero."""
     for target in targets:
         if not np.any(values[target]):
-            raise ValueError(f"Layer {target.layer!r} puts out nothing but zeros for the {name}. Take another layer.")
+            raise ValueError(f"Layer {target.layer!r} outputs only zeros for the {name}. Choose another layer.")
     return {target: values[target] for target in targets}
 
 
@@ -213,15 +243,15 @@ def _filters(model, shape):
     steps = at_own_size(model, shape).steps
     names = [step.name for step in steps if issubclass(graph.kind(step.layer), keras.layers.Conv2D)]
     if not names:
-        raise ValueError(f"Model '{model.name}' has no convolutions. Name content_layers and style_layers.")
+        raise ValueError(f"Model '{model.name}' has no convolutions. Give content_layers and style_layers.")
     return [names[place] for place in np.unique(np.linspace(0, len(names) - 1, 5).round().astype(int))]
 
 
-def _image(name, given, size, model):
+def _image(name, source, size, model):
     """An image as float32 pixels, read if it is a path, resized and cropped if a size is given."""
-    if isinstance(given, str | os.PathLike):
-        given = _read(name, os.fspath(given), model.inputs[0].shape[-1])
-    image = check_pixels(name, given)
+    if isinstance(source, str | os.PathLike):
+        source = _read(name, os.fspath(source), model.inputs[0].shape[-1])
+    image = check_pixels(name, source)
     if size is None:
         return image
     height, width = check_pair("size", size)

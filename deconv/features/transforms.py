@@ -8,12 +8,15 @@ repeated blurring; Lucid interpolates for each transform.
     robust = (pad(16), jitter(16), scale(0.95, 1.05), rotate(-5, 5), jitter(8), crop(4))
 """
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from deconv.validation import check_positive
 
@@ -30,47 +33,47 @@ class Transform(NamedTuple):
     """
 
     name: str
-    size: Callable
-    draw: Callable
+    size: Callable[[int, int], tuple[int, int]]
+    draw: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
-def pad(border):
+def pad(border: int) -> Transform:
     """Add a border on every side, of the colour `fill` of `optimize`."""
     check_positive("border", border)
-    return Transform(f"pad {border}", lambda height, width: (height + 2 * border, width + 2 * border), _stay)
+    return Transform(f"pad {border}", lambda height, width: (height + 2 * border, width + 2 * border), _identity)
 
 
-def crop(border):
+def crop(border: int) -> Transform:
     """Remove a border on every side."""
     check_positive("border", border)
-    return Transform(f"crop {border}", lambda height, width: (height - 2 * border, width - 2 * border), _stay)
+    return Transform(f"crop {border}", lambda height, width: (height - 2 * border, width - 2 * border), _identity)
 
 
-def jitter(pixels):
+def jitter(pixels: int) -> Transform:
     """Crop `pixels` rows and columns, a random number of them before the image and the rest behind it."""
     check_positive("pixels", pixels)
 
     def draw(uniform):
         before = tf.minimum(tf.floor(uniform * (pixels + 1)), pixels)
-        return _stay(uniform)[0], before - pixels / 2
+        return _identity(uniform)[0], before - pixels / 2
 
     return Transform(f"jitter {pixels}", lambda height, width: (height - pixels, width - pixels), draw)
 
 
-def scale(smallest, largest):
+def scale(smallest: float, largest: float) -> Transform:
     """Scale about the centre by a random factor between the two; Lucid draws one of several factors."""
     low, high = _range("scale", smallest, largest)
     if low <= 0:
-        raise ValueError(f"A scale is a factor above zero, 1 for the image as it is; received {smallest!r}.")
+        raise ValueError(f"smallest must be a factor above 0, where 1 keeps the size; received {smallest!r}.")
 
     def draw(uniform):
         factor = low + (high - low) * uniform[:, :1, None]
         return tf.eye(2) / factor, tf.zeros_like(uniform)
 
-    return Transform(f"scale {low:g} to {high:g}", lambda *size: size, draw)
+    return Transform(f"scale {low:g} to {high:g}", lambda height, width: (height, width), draw)
 
 
-def rotate(smallest, largest):
+def rotate(smallest: float, largest: float) -> Transform:
     """Rotate about the centre by a random angle between the two, in degrees, counter-clockwise if positive."""
     low, high = _range("rotate", smallest, largest)
 
@@ -80,10 +83,12 @@ def rotate(smallest, largest):
         rows = tf.stack([cosine, sine], -1), tf.stack([-sine, cosine], -1)
         return tf.stack(rows, axis=1), tf.zeros_like(uniform)
 
-    return Transform(f"rotate {low:g} to {high:g}", lambda *size: size, draw)
+    return Transform(f"rotate {low:g} to {high:g}", lambda height, width: (height, width), draw)
 
 
-def apply(transforms, images, uniforms, size, fill=0.0):
+def apply(
+    transforms: Sequence[Transform], images: tf.Tensor, uniforms: tf.Tensor, size: Sequence[int], fill: ArrayLike = 0.0
+) -> tf.Tensor:
     """Apply a sequence of transforms to images.
 
     Args:
@@ -114,22 +119,28 @@ def apply(transforms, images, uniforms, size, fill=0.0):
     return _read(images, places[..., 0] + (before[0] - 1) / 2, places[..., 1] + (before[1] - 1) / 2, fill)
 
 
-def check_sizes(transforms, size):
+def check_sizes(transforms: Sequence[Transform], size: Sequence[int]) -> list[tuple[int, int]]:
     """The image sizes after each transform.
 
     Raises:
         ValueError: If an entry is not a `Transform`, or a transform leaves an empty image.
     """
     sizes = []
+    height, width = size
     if not isinstance(transforms, tuple | list):
-        raise ValueError(f"transforms must be a tuple or list of them, empty for none; received {transforms!r}.")
+        raise ValueError(f"transforms must be a tuple or list of transforms, empty for none; received {transforms!r}.")
     for transform in transforms:
         if not isinstance(transform, Transform):
-            raise ValueError(f"transforms must be made by pad, jitter, scale, rotate or crop; received {transform!r}.")
-        size = transform.size(*size)
-        if min(size) < 1:
-            raise ValueError(f"'{transform.name}' leaves nothing of the images: {size}. Pad them first, or cut less.")
-        sizes.append(size)
+            raise ValueError(
+                f"transforms must be results of pad, jitter, scale, rotate or crop; received {transform!r}."
+            )
+        height, width = transform.size(height, width)
+        if min(height, width) < 1:
+            raise ValueError(
+                f"Transform '{transform.name}' leaves an empty image, of size {(height, width)}. Pad images first, or "
+                "crop less."
+            )
+        sizes.append((height, width))
     return sizes
 
 
@@ -139,24 +150,27 @@ def _read(images, rows, columns, fill):
     pixels = tf.reshape(images, [-1, channels])
     first = tf.range(tf.shape(images)[0])[:, None, None] * (height * width)
     top, left = tf.floor(rows), tf.floor(columns)
-    found, inside = 0.0, 0.0
+    values, inside = 0.0, 0.0
     for row, near_row in ((top, top + 1 - rows), (top + 1, rows - top)):
         for column, near_column in ((left, left + 1 - columns), (left + 1, columns - left)):
-            is_there = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-            share = tf.where(is_there, near_row * near_column, 0)[..., None]
+            is_inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            share = tf.where(is_inside, near_row * near_column, 0)[..., None]
             place = tf.clip_by_value(tf.cast(row, tf.int32), 0, height - 1) * width
             place += tf.clip_by_value(tf.cast(column, tf.int32), 0, width - 1)
-            found += share * tf.gather(pixels, first + place)
+            values += share * tf.gather(pixels, first + place)
             inside += share
-    return found + (1 - inside) * tf.constant(fill, tf.float32)
+    return values + (1 - inside) * tf.constant(fill, tf.float32)
 
 
-def _stay(uniform):
+def _identity(uniform):
     return tf.eye(2, batch_shape=[tf.shape(uniform)[0]]), tf.zeros_like(uniform)
 
 
 def _range(name, smallest, largest):
-    numbers = all(isinstance(end, Real) and np.isfinite(end) for end in (smallest, largest))
-    if not numbers or smallest > largest:
-        raise ValueError(f"{name} goes from a number to one that is not smaller; received {smallest!r}, {largest!r}.")
+    are_numbers = all(isinstance(number, Real) and np.isfinite(number) for number in (smallest, largest))
+    if not are_numbers or smallest > largest:
+        raise ValueError(
+            f"{name} takes two finite numbers, the second not smaller than the first; received {smallest!r}, "
+            f"{largest!r}."
+        )
     return float(smallest), float(largest)
