@@ -52,7 +52,7 @@ def gradients(
 ) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
     """`deconv.graph.modified_gradients.gradients` under a rule given by name; None for the derivative itself."""
     return modified_gradients.gradients(
-        model_graph, rule and modified_gradients.RECTIFIERS[rule], norms_pass=norms_pass
+        model_graph, None if rule is None else modified_gradients.RECTIFIERS[rule], norms_pass=norms_pass
     )
 
 

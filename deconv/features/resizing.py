@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
@@ -44,7 +44,7 @@ def at_size(
     if shape is not None:
         check_shape(shape)
     whole = at_own_size(model, shape)
-    names = list(layers) if isinstance(layers, list | tuple | range) else [layers]
+    names: list[Any] = list(layers) if isinstance(layers, list | tuple | range) else [layers]
     model_graph = graph.subgraph(whole, *(find(whole, name) for name in names))
     model_graph = model_graph._replace(outputs=whole.outputs, layers=whole.layers, aliases=whole.aliases)
     own = model_graph.inputs[0].shape
@@ -83,7 +83,9 @@ def find(model_graph: graph.Graph, layer: str | int | None) -> graph.Step:
 class AveragePooling(keras.layers.Layer):
     """Average pooling over the windows of a max pooling, with any padding; padded cells are not counted."""
 
-    def __init__(self, pool_size: Sequence[int], strides: Sequence[int], padding: str, **kwargs: Any) -> None:
+    def __init__(
+        self, pool_size: Sequence[int], strides: Sequence[int], padding: Literal["valid", "same"], **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.pool_size, self.strides, self.padding = pool_size, strides, padding
 
