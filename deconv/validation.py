@@ -222,12 +222,13 @@ def check_numbers(numbers: Any, count: int) -> np.ndarray:
     Raises:
         ValueError: If one is not an integer, or out of range.
     """
-    found = any_array(numbers)
-    if found.ndim != 1 or not len(found) or found.dtype.kind not in "iu" or (found < 0).any() or (found >= count).any():
+    indices = any_array(numbers)
+    is_vector_of_ints = indices.ndim == 1 and len(indices) and indices.dtype.kind in "iu"
+    if not is_vector_of_ints or (indices < 0).any() or (indices >= count).any():
         raise ValueError(
             f"numbers must be whole numbers from 0 to {count - 1}, one image for each unit; received {numbers!r}."
         )
-    return found
+    return indices
 
 
 def check_channels_last(step: Any) -> None:

@@ -97,7 +97,7 @@ def alone(layer, shape=SHAPE):
 )
 def test_a_rectifier_is_recognised_however_it_is_written(function, end):
     found = behaviour(keras.activations.get(function), SHAPE)
-    assert (found.kind, found.sees, found.alike, found.end) == ("rectifier", CELL, True, end)
+    assert (found.kind, found.depends_on, found.alike, found.end) == ("rectifier", CELL, True, end)
     assert not found.hides_rectifier
 
 
@@ -123,17 +123,17 @@ def test_a_rectifier_is_recognised_however_it_is_written(function, end):
 )
 def test_what_else_a_function_computes_and_what_it_sees(function, kind, sees, hides):
     found = behaviour(function, SHAPE)
-    assert (found.kind, found.sees, found.hides_rectifier) == (kind, sees, hides)
+    assert (found.kind, found.depends_on, found.hides_rectifier) == (kind, sees, hides)
 
 
 def test_a_function_for_one_shape_is_tried_on_that_and_never_run_on_a_part_of_it():
     share = np.linspace(0, 1, 63, dtype="float32").reshape(9, 7, 1)
     found = behaviour(lambda maps: maps * share, SHAPE)
-    assert (found.kind, found.sees, found.alike) == ("other", CELL, False)
+    assert (found.kind, found.depends_on, found.alike) == ("other", CELL, False)
     fixed = behaviour(lambda maps: tf.reshape(tf.nn.relu(tf.reshape(maps, (-1, 378))), (-1, 9, 7, 6)), SHAPE)
     assert (fixed.kind, fixed.alike) == ("rectifier", False)
     assert (
-        behaviour(lambda maps: tf.nn.softmax(maps, axis=1), (5,)).sees == POSITION
+        behaviour(lambda maps: tf.nn.softmax(maps, axis=1), (5,)).depends_on == POSITION
     )  # of a vector that is the channels
 
 
@@ -169,12 +169,12 @@ def test_a_function_is_called_once_and_forgotten_with_its_owner():
         return maps
 
     traced(tf.zeros(1))  # it is called outside of what is being traced
-    first, known = next(calls), len(activation_functions._TRIED)
+    first, known = next(calls), len(activation_functions._RESULTS)
     assert behaviour(counted, (20, 30, 4)).kind == kinds[0] == "rectifier" and next(calls) == first + 1
     holder.clear()
     del counted
     gc.collect()
-    assert len(activation_functions._TRIED) < known
+    assert len(activation_functions._RESULTS) < known
 
 
 # Guided backpropagation, the deconvnet, LRP: the same numbers however a rectifier is written
@@ -290,7 +290,8 @@ def test_a_comparison_that_selects_is_refused_and_a_linear_layer_of_unknown_clas
         found, expected = (attribution.deconvnet(network(layer), PIXELS, 1) for layer in (unknown, known))
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
         assert expected.any()
-    activation_functions.check_seen(graph.walk(network(kl.Activation("gelu"))))  # which has a derivative of its own
+    # GELU has a derivative of its own.
+    activation_functions.check_no_hidden_rectifier(graph.walk(network(kl.Activation("gelu"))))
 
 
 @pytest.mark.parametrize("layer", ["Block", "Doubled", "TimeDistributed"])

@@ -15,7 +15,7 @@ import deconv
 from deconv import graph
 from deconv.deconvnet.patch_projection import PatchMirror, has_patches, window_share
 from deconv.graph import windowed_layers as windowed
-from deconv.graph.receptive_field import reaches_below
+from deconv.graph.receptive_field import receptive_fields_below
 from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
 
 
@@ -25,7 +25,7 @@ def pairs():
         if name == "average":  # its first pool divides by fewer cells at the border
             continue
         model_graph = graph.walk(build())
-        below = [reaches_below(graph.subgraph(model_graph, step)) for step in model_graph.steps]
+        below = [receptive_fields_below(graph.subgraph(model_graph, step)) for step in model_graph.steps]
         found = [
             step.name for step, seen in zip(model_graph.steps, below, strict=True) if seen and None not in seen.values()
         ]

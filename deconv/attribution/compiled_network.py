@@ -11,7 +11,7 @@ import tensorflow as tf
 from deconv import graph
 from deconv.graph import modified_gradients
 from deconv.graph.compilation import cached, compile_function
-from deconv.graph.gradients_through_the_head import continued
+from deconv.graph.gradients_through_the_head import with_floating_input
 from deconv.runtime.dtypes import is_floating
 
 
@@ -20,9 +20,9 @@ class Network:
 
     Attributes:
         graph: The `Graph` up to a layer, which is its last step.
-        given: Dtype of the images that the model takes. Where the graph has been `continued`, the dtype of its input is
-            another one, floating point.
-        whole: The `Network` of the unchanged model, where the graph has been `continued`; else None.
+        given: Dtype of the images that the model takes. If it is an integer dtype, the input of the graph is floating
+            point instead (`with_floating_input`).
+        whole: The `Network` of the unchanged model, if the model takes integers; else None.
     """
 
     def __init__(self, model_graph: graph.Graph, whole: Network | None = None) -> None:
@@ -63,7 +63,7 @@ def network_of(
 
     Args:
         model, layer, input_shape: As for `graph.walk` and `graph.find`.
-        real: Whether a model of integer input is `continued` to real numbers, so that it can be differentiated.
+        real: Whether a model with integer input is given a floating-point input, so that it can be differentiated.
     """
 
     def make() -> Network:
@@ -71,6 +71,6 @@ def network_of(
         outputs = [step for step in model_graph.steps if model_graph.outputs[0] in step.outputs]
         model_graph = graph.subgraph(model_graph, outputs[0] if layer is None else graph.find(model_graph, layer))
         is_whole = real and not is_floating(model_graph.inputs[0].dtype)
-        return Network(continued(model_graph), Network(model_graph)) if is_whole else Network(model_graph)
+        return Network(with_floating_input(model_graph), Network(model_graph)) if is_whole else Network(model_graph)
 
     return cached(model, ("attribution", repr(layer), repr(input_shape), real), make)

@@ -174,7 +174,8 @@ def _positive(model_graph):
     sign_preserving = (*graph.IDLE, *POOLS, *SUMS, keras.layers.ZeroPadding2D, keras.layers.Concatenate)
     positive: set[graph.Edge] = set()
     for step in model_graph.steps:
-        keeps = (graph.kind(step.layer) in sign_preserving and not modified_gradients.passes(step)) or is_copy(step)
+        is_exact = graph.kind(step.layer) in sign_preserving and not modified_gradients.is_declared_identity(step)
+        keeps = is_exact or is_copy(step)
         if (keeps and positive.issuperset(step.inputs)) or modified_gradients.rectifies(step):
             positive.update(step.outputs)
     return positive

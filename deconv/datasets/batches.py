@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from deconv.datasets.sequences import Sequence, check_ends, is_iterated, is_sequence, tensors_of
 from deconv.graph import fingerprint
-from deconv.graph.elements import NOT_THESE, Batch, batch_of, class_numbers, later, parts_of, whole_numbers
+from deconv.graph.elements import NOT_THESE, Batch, batch_of, class_numbers, parts_of, skip_images, whole_numbers
 
 __all__ = ["Arrays", "Batch", "Stream", "as_batches", "class_numbers", "prefetch", "whole_numbers"]
 
@@ -160,7 +160,7 @@ class Stream:
         if self.holder is not None:
             yield from self._read(self.holder.after(after), batch_size, before=after)
             return
-        yield from later(self._read(self.dataset, batch_size), after)
+        yield from skip_images(self._read(self.dataset, batch_size), after)
 
     def _read(self, dataset, batch_size, before=0):
         if self.single:
@@ -176,7 +176,7 @@ class Stream:
 
     def meet(self, image: np.ndarray) -> None:
         """Check the first image against the expected one; without one, expect this image from now on."""
-        self.first = fingerprint.met(image, self.first)
+        self.first = fingerprint.check_first_image(image, self.first)
 
 
 def _never_ends(dataset):

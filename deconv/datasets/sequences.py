@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from deconv.graph import fingerprint
-from deconv.graph.elements import Batch, batch_of, later, parts_of
+from deconv.graph.elements import Batch, batch_of, parts_of, skip_images
 
 
 class Sequence:
@@ -62,7 +62,7 @@ class Sequence:
 
     def batches(self, batch_size: int, after: int = 0) -> Iterator[Batch]:
         """Batches of the images after the first `after`; single images are stacked to batches."""
-        yield from later(self._batches(batch_size), after)
+        yield from skip_images(self._batches(batch_size), after)
 
     def _batches(self, batch_size):
         waiting, stop = [], 0
@@ -105,7 +105,7 @@ class Sequence:
         return next(iter(self._elements(1)), (np.empty((0, 0, 0, 0)), None, None))
 
     def _meet(self, image):
-        self.first = fingerprint.met(np.asarray(image)[None], self.first)
+        self.first = fingerprint.check_first_image(np.asarray(image)[None], self.first)
 
 
 def is_iterated(dataset: Any) -> bool:

@@ -20,7 +20,7 @@ from deconv.graph import windowed_layers
 from deconv.graph.compilation import compile_function
 from deconv.graph.cost import cost
 from deconv.graph.layer_receptive_field import ONE
-from deconv.graph.receptive_field import reaches_below, receptive_fields
+from deconv.graph.receptive_field import receptive_fields, receptive_fields_below
 from deconv.ops import crops, pooling
 from deconv.validation import check_finite
 
@@ -41,7 +41,7 @@ class PatchMirror:
 
     def __init__(self, model_graph, pools, dtype, rules=None):
         self._table = {**RULES, **(rules or {})}
-        self.graph, self.receptive_fields, self.dtype = model_graph, reaches_below(model_graph), dtype
+        self.graph, self.receptive_fields, self.dtype = model_graph, receptive_fields_below(model_graph), dtype
         self.image, self.top = model_graph.inputs[0], model_graph.steps[-1]
         self.window = self.receptive_fields[self.image]
         self._share = window_share(model_graph)
@@ -118,7 +118,7 @@ class PatchMirror:
                 if not tf.is_tensor(leaf):
                     return leaf
                 edge, field = next(edges)
-                return self._part(leaf, edge, above.through(field), positions, windowed_layers.outside(step))
+                return self._part(leaf, edge, above.composed_with(field), positions, windowed_layers.outside(step))
 
             args, kwargs = keras.tree.map_structure(with_border, (args, kwargs))
             if step.name not in self._pools:
@@ -151,7 +151,7 @@ class PatchMirror:
             first = [np.arange(size) * stride for size, stride in zip((rows, columns), field.strides, strict=True)]
             row = seen // width - (first[0] - field.before[0])[:, None, None]
             column = seen % width - (first[1] - field.before[1])[:, None]
-            found.append(row * self.receptive_fields[step.output].through(field).cells[1] + column)
+            found.append(row * self.receptive_fields[step.output].composed_with(field).cells[1] + column)
         return found
 
     def _cut_and_down(self, start, positions, numbers, offsets):
@@ -181,7 +181,7 @@ class PatchMirror:
                 )
             branches = signal if isinstance(signal, list) else [signal]
             for edge, field, branch in zip(step.inputs, receptive_fields(step), branches, strict=True):
-                arrived.setdefault(edge, []).append((branch, above.through(field)))
+                arrived.setdefault(edge, []).append((branch, above.composed_with(field)))
         return self._sum(self.image, arrived[self.image], positions)
 
     def _sum(self, edge, branches, positions):
@@ -223,7 +223,7 @@ class PatchMirror:
         """The mirror layers, for windows: without padding, since the windows have their border."""
         above = self.receptive_fields[step.output]
         shapes = [
-            graph.Edge((*above.through(field).cells, edge.shape[-1]), edge.dtype)
+            graph.Edge((*above.composed_with(field).cells, edge.shape[-1]), edge.dtype)
             for edge, field in zip(step.inputs, receptive_fields(step), strict=True)
         ]
         top = graph.Edge((*above.cells, step.output.shape[-1]), step.output.dtype)
@@ -244,7 +244,7 @@ def has_patches(model_graph, rules, collisions):
     Not if a layer on the way sees everything, as a dense one; nor with a rule of the user's own, which may lead signals
     anywhere; nor if colliding values are not summed.
     """
-    found = reaches_below(model_graph)
+    found = receptive_fields_below(model_graph)
     if collisions != "sum" or not found or None in found.values():
         return False
     if not all(
@@ -256,7 +256,7 @@ def has_patches(model_graph, rules, collisions):
 
 def window_share(model_graph):
     """Work for the windows of one unit of the last step as a share of the work for whole maps."""
-    found = reaches_below(model_graph)
+    found = receptive_fields_below(model_graph)
     windows = sum(cost(step, found[step.output].cells) for step in model_graph.steps)
     return windows / sum(cost(step, step.output.shape[:2]) for step in model_graph.steps)
 

@@ -12,7 +12,7 @@ from deconv.deconvnet.mirror import mirror_graph
 from deconv.deconvnet.projection import Deconvnet
 from deconv.deconvnet.selection import select
 from deconv.graph import modified_gradients
-from deconv.graph.gradients_through_the_head import continued
+from deconv.graph.gradients_through_the_head import with_floating_input
 from deconv.runtime import devices
 from deconv.runtime.dtypes import array_of, is_floating
 from deconv.runtime.short_repr import short_repr
@@ -139,10 +139,10 @@ def _verify(model, layer, images, collisions, rules, input_shape, seed):
     record = net.record(images, layer)
     linear = mirror_graph(model_graph, rules, collisions, rectify=False)
     told = claims(model_graph, rules)
-    model_graph = continued(model_graph)
+    model_graph = with_floating_input(model_graph)
     images = images.astype(model_graph.inputs[0].dtype, copy=False)
     replay, scales = _replay(
-        model_graph, images, record.switches, [step for step in told if modified_gradients.passes(step)]
+        model_graph, images, record.switches, [step for step in told if modified_gradients.is_declared_identity(step)]
     )
     return Verification(
         layer=top.name,

@@ -14,10 +14,10 @@ from deconv import graph
 from deconv.deconvnet.projection import Deconvnet
 from deconv.deconvnet.selection import check_positions
 from deconv.graph import modified_gradients
-from deconv.graph.gradients_through_the_head import continued
+from deconv.graph.gradients_through_the_head import with_floating_input
 from deconv.graph.receptive_field import receptive_windows
 from deconv.imaging.nan_mean import nan_mean_and_std
-from deconv.imaging.rectangles import insides
+from deconv.imaging.rectangles import window_masks
 from deconv.imaging.similarity import similarity
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_channels, check_image_shape, check_images, check_positive, check_seed
@@ -104,7 +104,7 @@ def cascade(
     positions = np.zeros((len(images), 2), np.int64) if positions is None else positions
     shape = (step.output.shape[:-1] * 2 or (1, 1))[:2]
     positions = check_positions(positions, len(images), shape)
-    inside = insides(receptive_windows(copy, step.name, positions, input_shape=input_shape), images.shape[1:3])
+    inside = window_masks(receptive_windows(copy, step.name, positions, input_shape=input_shape), images.shape[1:3])
     draw = _painters(net, model_graph, images, channels, positions, methods, batch_size)
     weighted = with_weights(model_graph)
     if not weighted:
@@ -148,7 +148,7 @@ def shuffle(weights, random):
 
 def paint_gradients(model_graph, images, signal, rule, batch_size):
     """A function without arguments that computes the gradients of signals under a rule with the current weights."""
-    model_graph = continued(model_graph)
+    model_graph = with_floating_input(model_graph)
     down, dtype = (
         modified_gradients.gradients(model_graph, modified_gradients.RECTIFIERS[rule]),
         model_graph.inputs[0].dtype,

@@ -18,7 +18,7 @@ from deconv.evaluation.cascading_randomization import Cascade, at, cascade, pain
 from deconv.graph.compilation import compile_function
 from deconv.graph.receptive_field import receptive_windows
 from deconv.imaging.nan_mean import nan_mean_and_std
-from deconv.imaging.rectangles import insides
+from deconv.imaging.rectangles import window_masks
 from deconv.imaging.similarity import edges, magnitude, similarity
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import (
@@ -182,8 +182,8 @@ def controls(model, images, layer, channels=None, *, randomise=True, seed=0, bat
     windows, theirs = (
         receptive_windows(model, step.name, places, input_shape=input_shape) for places in (positions, elsewhere)
     )
-    inside = insides(windows, images.shape[1:3])
-    either = inside | insides(theirs, images.shape[1:3])
+    inside = window_masks(windows, images.shape[1:3])
+    either = inside | window_masks(theirs, images.shape[1:3])
     likeness = {}
     for control, compared in pictures.items():
         shown = magnitude(picture) if control == "edges" else picture

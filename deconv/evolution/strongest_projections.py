@@ -16,7 +16,7 @@ from deconv import graph
 from deconv.datasets.batches import prefetch
 from deconv.deconvnet.projection import Deconvnet
 from deconv.graph.compilation import compile_function, version
-from deconv.graph.receptive_field import plane, reaches_below
+from deconv.graph.receptive_field import plane, receptive_fields_below
 from deconv.imaging.pixel_space import to_pixel_space
 from deconv.ops import crops
 from deconv.runtime.dtypes import any_array
@@ -173,7 +173,7 @@ class StrongestUnits:
     def _windows(self, step, positions):
         """Size of the receptive fields of units, and first row and column of each, which may be outside."""
         image = self.model_graph.inputs[0]
-        field = reaches_below(graph.subgraph(self.model_graph, step)).get(image)
+        field = receptive_fields_below(graph.subgraph(self.model_graph, step)).get(image)
         if field is None:
             return image.shape[:2], np.zeros_like(positions)
         return field.cells, positions * field.strides - field.before

@@ -14,7 +14,7 @@ from deconv import graph
 from deconv.features.objectives import Target
 from deconv.features.resizing import at_size, find
 from deconv.graph import modified_gradients
-from deconv.graph.gradients_through_the_head import continued
+from deconv.graph.gradients_through_the_head import with_floating_input
 from deconv.imaging.pixel_space import probe
 from deconv.runtime.error_messages import reason
 from deconv.validation import check_fill, check_pair, check_positive, preprocessed
@@ -60,7 +60,7 @@ class ForwardPass:
             model_graph = at_size(model, layers, input_shape)
             if size is not None:
                 model_graph = at_size(model, layers, (*check_pair("size", size), model_graph.inputs[0].shape[-1]))
-        model_graph = continued(model_graph)
+        model_graph = with_floating_input(model_graph)
         image = model_graph.inputs[0]
         if preprocess is not None and not callable(preprocess):
             raise ValueError(f"preprocess must be a function of images, or None; received {preprocess!r}.")

@@ -8,7 +8,7 @@ import keras
 from deconv import graph
 from deconv.figures.picture import Picture, Table
 from deconv.figures.published import Finding
-from deconv.graph.receptive_field import reaches_below
+from deconv.graph.receptive_field import receptive_fields_below
 from deconv.plotting.architecture import architecture_sheet
 
 _PAPER = [(110, 110, 96), (55, 55, 96), (26, 26, 256), (13, 13, 256), (13, 13, 384), (13, 13, 384), (13, 13, 256)]
@@ -110,7 +110,7 @@ def _stage(model_graph, steps):
     told = [(step, what) for step in steps if (what := _what(step))]
     (first, what), others = told[0], told[1:]
     last = next((step for step in reversed(steps) if len(step.output.shape) == 3), first)
-    field = reaches_below(graph.subgraph(model_graph, last)).get(model_graph.inputs[0])
+    field = receptive_fields_below(graph.subgraph(model_graph, last)).get(model_graph.inputs[0])
     return Stage(
         first.name,
         what,

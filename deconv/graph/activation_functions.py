@@ -23,8 +23,8 @@ from deconv.graph.function_behaviour import (
     RECTIFIER,
     UNKNOWN,
     Behaviour,
-    adds_up,
-    tried,
+    classify_by_calling,
+    is_affine,
 )
 from deconv.graph.rearranging import AFFINE_OPERATIONS, COPY_OPERATIONS
 from deconv.graph.settings import Settings, calls, settings
@@ -48,7 +48,7 @@ ACTIVATED = (
 _KERAS = tuple(vars(keras.activations).values())
 _SHAPES = {0: (), 1: (7,), 2: (5, 7), 3: (3, 5, 7), 4: (2, 3, 3, 5)}
 """{rank: shape without the batch} of the maps on which functions are called first."""
-_TRIED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_RESULTS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 """{function or layer: (version of its settings, {what else counts: Behaviour})}"""
 _SETTINGS = Settings(settings)
 
@@ -80,11 +80,11 @@ def behaviour(
         with _Weights(function):
             return function(maps)
 
-    found = _found(function, (), call, shape)
-    named = any(function is one for one in _KERAS)
+    result = _behaviour_by_calling(function, (), call, shape)
+    is_known = any(function is one for one in _KERAS)
     if isinstance(function, keras.layers.Layer) and not is_unknown(function):
-        named = not isinstance(function, keras.layers.ReLU)  # a ReLU layer may have a threshold
-    return found._replace(hides_rectifier=False) if named else found
+        is_known = not isinstance(function, keras.layers.ReLU)  # a ReLU layer may have a threshold
+    return result._replace(hides_rectifier=False) if is_known else result
 
 
 def of(step: graph.Step) -> Behaviour | None:
@@ -100,17 +100,17 @@ def of_step(step: graph.Step) -> Behaviour | None:
     Recognised are Keras's activation layers and operations. Layers of unknown class and operations also count if they
     map one tensor to one of the same shape; their behaviour is found by calling them.
     """
-    layer, kind, shape = step.layer, graph.kind(step.layer), step.output.shape
-    if kind is keras.layers.Activation and hasattr(layer, "activation"):
+    layer, rule_class, shape = step.layer, graph.kind(step.layer), step.output.shape
+    if rule_class is keras.layers.Activation and hasattr(layer, "activation"):
         return behaviour(layer.activation, shape)
-    by_attributes = _of_rectifier(layer, kind)
+    by_attributes = _of_rectifier(layer, rule_class)
     if by_attributes is not None:
         return by_attributes
-    if kind is keras.layers.Softmax and hasattr(layer, "axis"):
+    if rule_class is keras.layers.Softmax and hasattr(layer, "axis"):
         axes = {axis % (len(shape) + 1) for axis in np.atleast_1d(layer.axis).tolist()}
-        sees = POSITION if axes == {len(shape)} else EVERYTHING
-        return Behaviour("softmax", sees, sees == POSITION, hides_rectifier=False)
-    if not (is_unknown(layer) or kind in (keras.layers.ReLU, keras.layers.Activation)):
+        depends_on = POSITION if axes == {len(shape)} else EVERYTHING
+        return Behaviour("softmax", depends_on, depends_on == POSITION, hides_rectifier=False)
+    if not (is_unknown(layer) or rule_class in (keras.layers.ReLU, keras.layers.Activation)):
         return None
     edges = _edges(step)
     if len(edges) != 1 or len(step.outputs) != 1 or step.inputs[0].shape != shape:
@@ -122,9 +122,9 @@ def of_step(step: graph.Step) -> Behaviour | None:
         return _called(step, [tf.cast(maps, edges[0].dtype)])[0]
 
     leaves = [leaf if isinstance(leaf, int | float | str | None) else id(leaf) for leaf in _leaves(step)[1]]
-    found = _found(layer, (str(edges[0].dtype), str(leaves)), call, shape)
+    result = _behaviour_by_calling(layer, (str(edges[0].dtype), str(leaves)), call, shape)
     is_operation = not isinstance(layer, keras.layers.Layer)
-    return found._replace(hides_rectifier=False) if is_operation and found.sees != CELL else found
+    return result._replace(hides_rectifier=False) if is_operation and result.depends_on != CELL else result
 
 
 def is_unknown(layer: keras.layers.Layer | keras.Operation) -> bool:
@@ -143,20 +143,20 @@ def hides_rectifier(step: graph.Step) -> bool:
     True for activations with `Behaviour.hides_rectifier`, for operations with a boolean input, and for layers of
     unknown class that are not affine.
     """
-    layer, found = step.layer, of(step)
-    if found is not None:
-        return found.hides_rectifier
+    layer, activation = step.layer, of(step)
+    if activation is not None:
+        return activation.hides_rectifier
     if not isinstance(layer, keras.layers.Layer):  # in `where(x > 0, x, 0)` the comparison is a separate step
         return _is_float(step.output) and any(edge.dtype == "bool" for edge in step.inputs)
     if not is_unknown(layer):
         return False
     if isinstance(layer, keras.layers.RNN) and hasattr(layer, "activation"):
-        inside = behaviour(layer.activation, step.output.shape)
-        return inside.hides_rectifier or inside.kind == "rectifier"
-    return not _once(layer, tuple(edge.shape for edge in step.inputs), lambda: _is_affine(step))
+        recurrent = behaviour(layer.activation, step.output.shape)
+        return recurrent.hides_rectifier or recurrent.kind == "rectifier"
+    return not _cached(layer, tuple(edge.shape for edge in step.inputs), lambda: _is_affine(step))
 
 
-def check_seen(model_graph: graph.Graph, top_counts: bool = True) -> None:
+def check_no_hidden_rectifier(model_graph: graph.Graph, top_counts: bool = True) -> None:
     """Reject a graph with possibly hidden rectifiers, for methods that modify the gradient of rectifiers.
 
     Args:
@@ -177,42 +177,42 @@ def check_seen(model_graph: graph.Graph, top_counts: bool = True) -> None:
             )
 
 
-def _of_rectifier(layer, kind):
+def _of_rectifier(layer, rule_class):
     """Recognise Keras's ReLU layer and operations by their attributes; None for others and for leaky ones."""
-    if kind is not keras.layers.ReLU and not (
-        kind.__name__ in ("Relu", "Relu6", "ReLU") and kind.__module__.startswith("keras.")
+    if rule_class is not keras.layers.ReLU and not (
+        rule_class.__name__ in ("Relu", "Relu6", "ReLU") and rule_class.__module__.startswith("keras.")
     ):
         return None
     if getattr(layer, "negative_slope", 0) or getattr(layer, "threshold", 0):
         return None
-    return RECTIFIER._replace(end=6.0 if kind.__name__ == "Relu6" else getattr(layer, "max_value", None))
+    return RECTIFIER._replace(end=6.0 if rule_class.__name__ == "Relu6" else getattr(layer, "max_value", None))
 
 
-def _found(thing, key, call, shape):
+def _behaviour_by_calling(thing, key, call, shape):
     """The `Behaviour` of a function or layer: on a small shape or, if it rejects that, on the shape of its maps."""
     small, has_weights = _SHAPES.get(len(shape)), bool(getattr(thing, "variables", ()))
     if small is not None and not has_weights:
-        found = _once(thing, (len(shape), *key), lambda: tried(call, small))
-        if found != UNKNOWN:
-            return found
+        result = _cached(thing, (len(shape), *key), lambda: classify_by_calling(call, small))
+        if result != UNKNOWN:
+            return result
     # A function that accepts one shape only cannot be run on a part of a map.
-    return _once(thing, (shape, *key), lambda: tried(call, shape)._replace(alike=False))
+    return _cached(thing, (shape, *key), lambda: classify_by_calling(call, shape)._replace(alike=False))
 
 
-def _once(thing, key, find):
+def _cached(thing, key, compute):
     """What `find()` returns, computed once for as long as a function or layer lives and is set as it is."""
     try:
-        now = _SETTINGS.version(thing)
-        of, known = _TRIED.get(thing, (None, {}))
-        if of != now:
-            known = {}
-            _TRIED[thing] = now, known
+        version = _SETTINGS.version(thing)
+        cached_version, cached = _RESULTS.get(thing, (None, {}))
+        if cached_version != version:
+            cached = {}
+            _RESULTS[thing] = version, cached
     except TypeError:  # what cannot be referred to weakly, or has no hash, is tried again
-        known = {}
-    if key not in known:
+        cached = {}
+    if key not in cached:
         with calls(), tf.init_scope():  # outside of what is being traced
-            known[key] = tf.autograph.experimental.do_not_convert(find)()
-    return known[key]
+            cached[key] = tf.autograph.experimental.do_not_convert(compute)()
+    return cached[key]
 
 
 class _Weights:
@@ -277,8 +277,8 @@ def _is_affine(step):
     pairs = [3 * rng.standard_normal((2, *edge.shape)) for edge in edges]
     maps = [np.stack([0 * one, one, two, one + two, -one]) for one, two in pairs]
     try:
-        outputs = _called(step, [tf.cast(given, edge.dtype) for given, edge in zip(maps, edges, strict=True)])
-        found = [np.asarray(keras.ops.convert_to_numpy(output)) for output in outputs]
+        outputs = _called(step, [tf.cast(values, edge.dtype) for values, edge in zip(maps, edges, strict=True)])
+        arrays = [np.asarray(keras.ops.convert_to_numpy(output)) for output in outputs]
     except Exception:  # a user's layer may raise any exception
         return False
-    return all(adds_up(*output.astype(np.float64)) for output in found)
+    return all(is_affine(*output.astype(np.float64)) for output in arrays)

@@ -42,20 +42,20 @@ def cached(model: keras.Model, key: Hashable, make: Callable[[], _T]) -> _T:
     """
     if not isinstance(model, keras.Model):
         return make()
-    now = version(model)
-    of, known = _CACHED.get(model, (None, {}))
-    if of != now:
-        known = {}
-        _CACHED[model] = now, known
-    if key not in known:
-        known[key] = make()
-    return known[key]
+    current = version(model)
+    cached_version, results = _CACHED.get(model, (None, {}))
+    if cached_version != current:
+        results = {}
+        _CACHED[model] = current, results
+    if key not in results:
+        results[key] = make()
+    return results[key]
 
 
 def _signature(model):
-    found = []
-    describe_graph(model, found, set())
-    return found
+    signature = []
+    describe_graph(model, signature, set())
+    return signature
 
 
 _SIGNATURES = Settings(_signature)

@@ -131,7 +131,7 @@ def batch_of(before: int, images: np.ndarray, labels: ArrayLike | None = None, i
     return Batch(images, labels, ids, before + count)
 
 
-def later(batches: Generator[Batch, None, None], after: int) -> Iterator[Batch]:
+def skip_images(batches: Generator[Batch, None, None], after: int) -> Iterator[Batch]:
     """Yield the batches after the first `after` images; the generator `batches` is closed at the end."""
     with closing(batches):
         for batch in batches:

@@ -102,19 +102,19 @@ def of_arguments(function: Callable[..., Any] | None) -> dict[str, str]:
     over. Bytecode is specific to a Python version, so the version is part of the aspect's name and code of another
     version is not compared. Changes to the code of a named function are not detected.
     """
-    arguments, found = [], {}
+    arguments, hashes = [], {}
     while isinstance(function, functools.partial):
         arguments.append(_plain((function.args, function.keywords), {}))
         function = function.func
     if arguments:
-        found["preprocess arguments"] = hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()
+        hashes["preprocess arguments"] = hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()
     if isinstance(function, types.FunctionType | types.MethodType) and function.__name__ == "<lambda>":
         cells = [_plain(cell.cell_contents, {}) for cell in function.__closure__ or () if cell != types.CellType()]
         identifying = [_code(function.__code__), _plain(function.__defaults__, {}), cells]
         version = ".".join(map(str, sys.version_info[:2]))
         digest = hashlib.sha256(json.dumps(identifying, sort_keys=True).encode())
-        found[f"{_CODE} of Python {version}"] = digest.hexdigest()
-    return found
+        hashes[f"{_CODE} of Python {version}"] = digest.hexdigest()
+    return hashes
 
 
 def _code(code):
@@ -139,7 +139,7 @@ def of_array(array: Any) -> str:
     return digest.hexdigest()
 
 
-def met(image: np.ndarray, expected: str | None = None) -> str:
+def check_first_image(image: np.ndarray, expected: str | None = None) -> str:
     """Hash the first image of a data set and check that it is the expected one.
 
     Args:
@@ -152,14 +152,14 @@ def met(image: np.ndarray, expected: str | None = None) -> str:
     Raises:
         ValueError: If it is another image.
     """
-    found = of_array(image)
-    if expected not in (None, found):
+    digest = of_array(image)
+    if expected not in (None, digest):
         raise ValueError(
             "The first image of the data set differs from that of the previous pass or of the saved checkpoint: it is "
             "another data set, or its order changes between passes. Give the same images in the same order (for "
             "example without shuffle), or start with a new checkpoint."
         )
-    return found
+    return digest
 
 
 def of_files(files: Sequence[str | os.PathLike]) -> str:
@@ -198,17 +198,19 @@ def changes(one: Mapping[str, Any], other: Mapping[str, Any], in_one: str, in_ot
     ]
 
 
-def united(sources: Iterable[Source]) -> list[Source]:
+def merged(sources: Iterable[Source]) -> list[Source]:
     """Merge sources so that each data set occurs once, with the largest number of images processed.
 
     The order of the result depends only on the identities.
     """
-    found: dict[str, Source] = {}
+    sources_by_name: dict[str, Source] = {}
     for source in sources:
         name = json.dumps(source.identity, sort_keys=True)
-        known = found.get(name, source)
-        found[name] = Source(source.identity, max(source.images, known.images), source.complete or known.complete)
-    return [found[name] for name in sorted(found)]
+        known = sources_by_name.get(name, source)
+        sources_by_name[name] = Source(
+            source.identity, max(source.images, known.images), source.complete or known.complete
+        )
+    return [sources_by_name[name] for name in sorted(sources_by_name)]
 
 
 def _update(digest, array):

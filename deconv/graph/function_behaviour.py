@@ -22,8 +22,8 @@ class Behaviour(NamedTuple):
     Attributes:
         kind: "identity", "rectifier" (`max(0, x)`, with or without an upper limit), "sigmoid", "softmax" (over any
             axes), or "other".
-        sees: Which inputs an output value depends on: the value in the same cell (`CELL`), all channels of the same
-            position (`POSITION`), or more (`EVERYTHING`).
+        depends_on: Which inputs an output value depends on: the value in the same cell (`CELL`), all channels of the
+            same position (`POSITION`), or more (`EVERYTHING`).
         alike: Whether it computes the same at every position.
         end: Upper limit of a rectifier; None if it has none.
         keeps_sign: Whether f(0) = 0, and every other value has the sign of its input or is 0.
@@ -32,7 +32,7 @@ class Behaviour(NamedTuple):
     """
 
     kind: str = "other"
-    sees: str = EVERYTHING
+    depends_on: str = EVERYTHING
     alike: bool = False
     end: float | None = None
     keeps_sign: bool = False
@@ -49,7 +49,7 @@ _VALUES = np.concatenate([_NEAR, [-3, 3, -4, 4], -_FIRST, _FIRST]).astype(np.flo
 """Exact in every floating-point type, except for the largest values."""
 
 
-def tried(call: Callable[[tf.Tensor], tf.Tensor], shape: tuple[int, ...]) -> Behaviour:
+def classify_by_calling(call: Callable[[tf.Tensor], tf.Tensor], shape: tuple[int, ...]) -> Behaviour:
     """Determine the `Behaviour` of a function.
 
     Args:
@@ -61,104 +61,106 @@ def tried(call: Callable[[tf.Tensor], tf.Tensor], shape: tuple[int, ...]) -> Beh
     """
 
     def values(maps):
-        found = np.asarray(keras.ops.convert_to_numpy(call(tf.constant(maps, tf.float32))))
-        if found.shape != maps.shape or found.dtype.kind in "biuc":
+        outputs = np.asarray(keras.ops.convert_to_numpy(call(tf.constant(maps, tf.float32))))
+        if outputs.shape != maps.shape or outputs.dtype.kind in "biuc":
             raise ValueError
-        return found.astype(np.float64)
+        return outputs.astype(np.float64)
 
     with np.errstate(all="ignore"):
         try:
-            return _judged(values, shape)
+            return _classify(values, shape)
         except Exception:  # a user's function may raise any exception
             return UNKNOWN
 
 
-def _judged(values, shape):
+def _classify(values, shape):
     rng = np.random.default_rng(0)
     maps = rng.standard_normal((1, *shape)).astype(np.float32)
-    sees = _what_it_sees(values, maps)
+    depends_on = _dependence(values, maps)
     spatial = range(1, len(shape))
-    alike = sees != EVERYTHING and all(
+    alike = depends_on != EVERYTHING and all(
         _equal(values(np.roll(maps, 1, axis)), np.roll(values(maps), 1, axis)) for axis in spatial
     )
-    if sees != CELL or not alike or not _equal(values(np.roll(maps, 1, -1)), np.roll(values(maps), 1, -1)):
+    if depends_on != CELL or not alike or not _equal(values(np.roll(maps, 1, -1)), np.roll(values(maps), 1, -1)):
         softmax = _is_softmax(values, maps)
         return Behaviour(
-            "softmax" if softmax else "other", sees, alike, None, False, not (softmax or _adds(values, maps))
+            "softmax" if softmax else "other", depends_on, alike, None, False, not (softmax or _adds(values, maps))
         )
     rows = -(-len(_VALUES) // max(maps.size, 1))
     given = np.resize(_VALUES, (rows, *shape))
-    seen, found = _VALUES.astype(np.float64), values(given).ravel()[: len(_VALUES)]
-    exact = np.abs(seen) <= 2.0**15
-    if np.array_equal(found[exact], seen[exact]) and found[-1] >= 2.0**15:
+    inputs, outputs = _VALUES.astype(np.float64), values(given).ravel()[: len(_VALUES)]
+    exact = np.abs(inputs) <= 2.0**15
+    if np.array_equal(outputs[exact], inputs[exact]) and outputs[-1] >= 2.0**15:
         return IDENTITY
-    finite = np.isfinite(found)
-    keeps_sign = bool(finite[exact].all() and not found[seen == 0].any() and (found * seen >= 0)[finite].all())
-    end = float(found[-1]) if found[-1] < 2.0**90 else None
-    if found[-1] > 0 and np.array_equal(found[exact], np.clip(seen, 0, end)[exact]):
+    finite = np.isfinite(outputs)
+    keeps_sign = bool(finite[exact].all() and not outputs[inputs == 0].any() and (outputs * inputs >= 0)[finite].all())
+    end = float(outputs[-1]) if outputs[-1] < 2.0**90 else None
+    if outputs[-1] > 0 and np.array_equal(outputs[exact], np.clip(inputs, 0, end)[exact]):
         return RECTIFIER._replace(end=end)
-    near = found[: len(_NEAR)]
+    near = outputs[: len(_NEAR)]
     steps = np.diff(near) == 0
     flat = bool((steps[1:] & steps[:-1]).any() and not steps.all())
-    sigmoid = _same(near, 1 / (1 + np.exp(-seen[: len(_NEAR)])))
+    sigmoid = _same(near, 1 / (1 + np.exp(-inputs[: len(_NEAR)])))
     return Behaviour("sigmoid" if sigmoid else "other", CELL, True, None, keeps_sign, flat)
 
 
-def _what_it_sees(values, maps):
+def _dependence(values, maps):
     """Change one cell at a time and return which outputs change: `CELL`, `POSITION` or `EVERYTHING`."""
-    before, again = values(maps)[0], values(maps)[0]
-    if not np.array_equal(before, again, equal_nan=True):
+    before, repeated = values(maps)[0], values(maps)[0]
+    if not np.array_equal(before, repeated, equal_nan=True):
         return EVERYTHING  # it is random
-    shape, cells, sees = before.shape, np.arange(before.size), CELL
+    shape, cells, depends_on = before.shape, np.arange(before.size), CELL
     if before.size > 200:
         cells = np.random.default_rng(1).choice(before.size, 4, replace=False)
     for value in (8, -8, 1000, -1000):
-        for some in np.array_split(cells, min(-(-cells.size * before.size // 500_000), cells.size)):
-            given = np.repeat(maps.reshape(1, -1), len(some) + 1, axis=0)
-            given[np.arange(len(some)), some] = value
-            found = values(given.reshape(-1, *shape))
-            if not _equal(found[-1], before):
+        for changed_cells in np.array_split(cells, min(-(-cells.size * before.size // 500_000), cells.size)):
+            inputs = np.repeat(maps.reshape(1, -1), len(changed_cells) + 1, axis=0)
+            inputs[np.arange(len(changed_cells)), changed_cells] = value
+            outputs = values(inputs.reshape(-1, *shape))
+            if not _equal(outputs[-1], before):
                 return EVERYTHING  # it mixes images
-            changed = ~np.isclose(found[:-1], before, rtol=1e-5, atol=1e-6, equal_nan=True)
-            changed = changed.reshape(len(some), -1)
-            changed[np.arange(len(some)), some] = False
+            changed = ~np.isclose(outputs[:-1], before, rtol=1e-5, atol=1e-6, equal_nan=True)
+            changed = changed.reshape(len(changed_cells), -1)
+            changed[np.arange(len(changed_cells)), changed_cells] = False
             if not changed.any():
                 continue
             depth = shape[-1] if shape else 1
-            elsewhere = np.arange(before.size) // depth != (some // depth)[:, None]
+            elsewhere = np.arange(before.size) // depth != (changed_cells // depth)[:, None]
             if (changed & elsewhere).any():
                 return EVERYTHING
-            sees = POSITION
-    return sees
+            depends_on = POSITION
+    return depends_on
 
 
 def _is_softmax(values, maps):
     """Whether a function is a softmax over a subset of the axes."""
-    found = values(maps)
+    outputs = values(maps)
     count = maps.ndim - 1
     subsets = [[axis + 1 for axis in range(count) if number >> axis & 1] for number in range(1, 2**count)]
     powers = np.exp(maps.astype(np.float64))
-    return any(_same(found, powers / powers.sum(axis=tuple(axes), keepdims=True)) for axes in subsets)
+    return any(_same(outputs, powers / powers.sum(axis=tuple(axes), keepdims=True)) for axes in subsets)
 
 
 def _adds(values, maps):
     """Whether a function of maps is affine."""
     one, two = 3 * maps, 3 * maps[..., ::-1] + 1
-    return adds_up(*values(np.concatenate([0 * one, one, two, one + two, -one])))
+    return is_affine(*values(np.concatenate([0 * one, one, two, one + two, -one])))
 
 
-def _equal(found, expected):
+def _equal(values, expected):
     """Equal up to rounding differences of another order of operations."""
-    return np.allclose(found, expected, rtol=1e-5, atol=1e-6, equal_nan=True)
+    return np.allclose(values, expected, rtol=1e-5, atol=1e-6, equal_nan=True)
 
 
-def _same(found, expected):
+def _same(values, expected):
     """Equal up to the rounding of half precision."""
-    return found.shape == expected.shape and np.allclose(found, expected, rtol=1e-2, atol=1e-5, equal_nan=True)
+    return values.shape == expected.shape and np.allclose(values, expected, rtol=1e-2, atol=1e-5, equal_nan=True)
 
 
-def adds_up(nothing: np.ndarray, one: np.ndarray, two: np.ndarray, both: np.ndarray, minus: np.ndarray) -> bool:
+def is_affine(
+    at_zero: np.ndarray, at_x: np.ndarray, at_y: np.ndarray, at_sum: np.ndarray, at_negative: np.ndarray
+) -> bool:
     """Return whether values at 0, x, y, x + y and -x are those of an affine function, up to rounding."""
-    size = max(np.abs(one - nothing).max(), np.abs(two - nothing).max(), np.finfo(np.float32).tiny)
-    errors = np.abs(one + two - nothing - both).max(), np.abs(one + minus - 2 * nothing).max()
+    size = max(np.abs(at_x - at_zero).max(), np.abs(at_y - at_zero).max(), np.finfo(np.float32).tiny)
+    errors = np.abs(at_x + at_y - at_zero - at_sum).max(), np.abs(at_x + at_negative - 2 * at_zero).max()
     return bool(max(errors) <= 0.02 * size)

@@ -9,7 +9,7 @@ from deconv.graph.compilation import compile_function
 from deconv.runtime.dtypes import is_floating
 
 
-def continued(model_graph: graph.Graph) -> graph.Graph:
+def with_floating_input(model_graph: graph.Graph) -> graph.Graph:
     """Return the same graph with a floating-point input if its own input is of integers.
 
     Such models convert their pixels to floating point themselves, with a `Rescaling`, a `Normalization` or a cast.

@@ -59,21 +59,21 @@ def nodes(model: keras.Model) -> list[Any]:
     """Return the layer calls in a model in topological order."""
     inputs, outputs = inputs_and_outputs(model)
     ready = {id(tensor) for tensor in inputs}
-    order, waiting = [], [(node, False) for node in reversed([_maker(tensor) for tensor in outputs])]
-    seen = set()
+    order, waiting = [], [(node, False) for node in reversed([_producer(tensor) for tensor in outputs])]
+    visited = set()
     while waiting:
         node, parents_done = waiting.pop()
         if parents_done:
             order.append(node)
-        elif id(node) not in seen and not node.is_input:
-            seen.add(id(node))
+        elif id(node) not in visited and not node.is_input:
+            visited.add(id(node))
             waiting.append((node, True))
-            needed = [_maker(tensor) for tensor in node.input_tensors if id(tensor) not in ready]
+            needed = [_producer(tensor) for tensor in node.input_tensors if id(tensor) not in ready]
             waiting.extend((parent, False) for parent in reversed(needed))
     return order
 
 
-def _maker(tensor):
+def _producer(tensor):
     """The node that made a symbolic tensor (the record that Keras itself walks, `keras/src/ops/function.py`)."""
     history = tensor._keras_history
     return history.operation._inbound_nodes[history.node_index]

@@ -21,17 +21,17 @@ class ReceptiveField(NamedTuple):
     strides: tuple[int, int]
     before: tuple[int, int]
 
-    def seen(self, windows: np.ndarray) -> np.ndarray:
+    def input_windows(self, windows: np.ndarray) -> np.ndarray:
         """Return the input windows on which output windows `(n, 4)` depend."""
         first, last = windows[:, :2] * self.strides, (windows[:, 2:] - 1) * self.strides
         return np.concatenate([first - self.before, last - self.before + self.cells], axis=1)
 
-    def touched(self, windows: np.ndarray) -> np.ndarray:
+    def output_windows(self, windows: np.ndarray) -> np.ndarray:
         """Return the output windows (projective field) that depend on input windows `(n, 4)`."""
         first, last = windows[:, :2] + self.before, windows[:, 2:] - 1 + self.before
         return np.concatenate([(first - self.cells) // self.strides + 1, last // self.strides + 1], axis=1)
 
-    def through(self, below: ReceptiveField) -> ReceptiveField:
+    def composed_with(self, below: ReceptiveField) -> ReceptiveField:
         """Return the receptive field of this layer composed with `below`, that of the layer before it."""
         cells, strides, before = map(np.array, below)
         return of((np.array(self.cells) - 1) * strides + cells, self.strides * strides, self.before * strides + before)

@@ -187,8 +187,8 @@ def find(graph: Graph, layer: str | int) -> Step:
     wanted = aliases.get(wanted, wanted) if isinstance(wanted, str) else wanted
     if wanted in names:
         return graph.steps[names.index(wanted)]
-    near = difflib.get_close_matches(str(wanted), [*names, *aliases], n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    similar = difflib.get_close_matches(str(wanted), [*names, *aliases], n=1)
+    hint = f" Did you mean {similar[0]!r}?" if similar else ""
     if isinstance(layer, Integral):
         hint = " This index is the input layer." + hint
     raise ValueError(f"Model '{graph.name}' has no layer {wanted!r}.{hint} Its layers are: {known}.")
@@ -234,11 +234,11 @@ def subgraph(graph: Graph, *tops: Step) -> Graph:
 def with_edges(graph: Graph, edges: Mapping[Edge, Edge]) -> Graph:
     """Return the graph with its edges replaced; `edges` maps every edge of its inputs and steps to the new one."""
 
-    def moved(tree):
+    def replace(tree):
         return keras.tree.map_structure(lambda leaf: edges[leaf] if isinstance(leaf, Edge) else leaf, tree)
 
     steps = tuple(
-        Step(step.name, step.layer, *map(moved, (step.inputs, step.outputs, step.args, step.kwargs)))
+        Step(step.name, step.layer, *map(replace, (step.inputs, step.outputs, step.args, step.kwargs)))
         for step in graph.steps
     )
     outputs = tuple(edges.get(edge, edge) for edge in graph.outputs)
@@ -287,4 +287,4 @@ def _unique(name, names):
 
 def producer_of(model_graph: Graph, step: Step) -> Step | None:
     """Return the step that computes the first input of `step`; None if that is the image itself."""
-    return next((maker for maker in model_graph.steps if step.inputs[0] in maker.outputs), None)
+    return next((producer for producer in model_graph.steps if step.inputs[0] in producer.outputs), None)

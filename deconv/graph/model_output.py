@@ -39,7 +39,7 @@ def output_kind(model_graph: graph.Graph) -> Kind:
     Returns:
         The name of the kind.
     """
-    makers = {edge: step for step in model_graph.steps for edge in step.outputs}
+    producers = {edge: step for step in model_graph.steps for edge in step.outputs}
     step: graph.Step | None = output_step(model_graph)
     while step is not None:
         several = step.output.shape[-1:] != (1,)
@@ -54,7 +54,7 @@ def output_kind(model_graph: graph.Graph) -> Kind:
             return "score (logit)" if several and hasattr(step.layer, "activation") else "output"
         if not isinstance(step.layer, (*_RESHAPING, *graph.IDLE)) and name != "linear":
             return "probability" if _stays_within_one(lambda values, step=step: _called(step, values)) else "output"
-        step = makers.get(step.inputs[0]) if step.inputs else None
+        step = producers.get(step.inputs[0]) if step.inputs else None
     return "output"
 
 
@@ -67,10 +67,10 @@ def _stays_within_one(function):
     """Whether a function of tensors maps values of any size to values from 0 to 1; False if it fails."""
     values = np.random.default_rng(0).uniform(-30, 30, (64, _CLASSES)).astype(np.float32)
     try:
-        found = np.asarray(function(tf.constant(values)))
+        outputs = np.asarray(function(tf.constant(values)))
     except Exception:  # a user's function, which may accept other shapes only
         return False
-    return bool(found.size and np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1)
+    return bool(outputs.size and np.isfinite(outputs).all() and outputs.min() >= 0 and outputs.max() <= 1)
 
 
 def _called(step, values):

@@ -57,23 +57,23 @@ def activation_of(step: graph.Step) -> Callable[[tf.Tensor], tf.Tensor] | None:
 
     Layers of unknown class and operations count if calling them shows a rectifier, a sigmoid or a softmax.
     """
-    found = activation_functions.of(step)
-    if found is None or found.kind == "identity":
+    behaviour = activation_functions.of(step)
+    if behaviour is None or behaviour.kind == "identity":
         return None
     if _is_inside(step):
         return step.layer.activation
-    if found.kind == "other" and graph.kind(step.layer).__name__ not in ("ReLU", "Relu"):
+    if behaviour.kind == "other" and graph.kind(step.layer).__name__ not in ("ReLU", "Relu"):
         return None
     return StepActivation(step)
 
 
 def rectifies(step: graph.Step) -> bool:
     """Return whether a step ends with, or is, a rectifier without slope: max(0, x), with or without an upper limit."""
-    found = activation_functions.of(step)
-    return found is not None and found.kind == "rectifier"
+    behaviour = activation_functions.of(step)
+    return behaviour is not None and behaviour.kind == "rectifier"
 
 
-def passes(step: graph.Step) -> bool:
+def is_declared_identity(step: graph.Step) -> bool:
     """Return whether a layer is not the identity but declares it as its backward rule (contrast normalisation)."""
     return issubclass(graph.kind(step.layer), graph.IDLE) and not isinstance(step.layer, graph.IDLE)
 
@@ -85,8 +85,8 @@ def call_without_activation(step: graph.Step, *args: Any, **kwargs: Any) -> tf.T
     """
     if graph.kind(step.layer) in ACTIVATED:
         return graph.call_layer(without_activation(step), *args, **kwargs)
-    ways = zip(keras.tree.flatten((step.args, step.kwargs)), keras.tree.flatten((args, kwargs)), strict=True)
-    return tf.cast(next(value for leaf, value in ways if isinstance(leaf, graph.Edge)), step.output.dtype)
+    pairs = zip(keras.tree.flatten((step.args, step.kwargs)), keras.tree.flatten((args, kwargs)), strict=True)
+    return tf.cast(next(value for leaf, value in pairs if isinstance(leaf, graph.Edge)), step.output.dtype)
 
 
 def without_activation(step: graph.Step) -> graph.Step:
@@ -123,15 +123,15 @@ def run(
     def call(step, *args, **kwargs):
         activation = activation_of(step)
         if activation is None:
-            if norms_pass and passes(step):
+            if norms_pass and is_declared_identity(step):
                 before[step.name] = _straight_through(step, *args, **kwargs)
             else:
                 before[step.name] = _pool_to_first(step, *args, **kwargs)
             return before[step.name]
-        before[step.name] = seen = call_without_activation(step, *args, **kwargs)
+        before[step.name] = inputs = call_without_activation(step, *args, **kwargs)
         if rectifies(step):
-            return activation(seen) if rectify is None else _ruled(step, activation, rectify)(seen)
-        return activation(seen) if heads else seen
+            return activation(inputs) if rectify is None else _with_rule(step, activation, rectify)(inputs)
+        return activation(inputs) if heads else inputs
 
     return graph.run(model_graph, images, call), before
 
@@ -153,11 +153,11 @@ def gradients(
 
     Raises:
         ValueError: If the rule is not the true derivative and a layer may hide a rectifier
-            (`activation_functions.check_seen`).
+            (`activation_functions.check_no_hidden_rectifier`).
     """
     image, top = model_graph.inputs[0], model_graph.steps[-1]
     if rectify not in (None, RECTIFIERS["gradient"]):
-        activation_functions.check_seen(model_graph, top_counts=not before)
+        activation_functions.check_no_hidden_rectifier(model_graph, top_counts=not before)
 
     def down(images, signal):
         with tf.GradientTape() as tape:
@@ -176,17 +176,17 @@ def _is_inside(step):
     return graph.kind(step.layer) in (*ACTIVATED, keras.layers.Activation) and hasattr(step.layer, "activation")
 
 
-def _ruled(step, activation, rectify):
+def _with_rule(step, activation, rectify):
     """The activation with the gradient of a rule."""
 
     end = activation_functions.of(step).end
 
     @tf.custom_gradient
-    def ruled(maps):
-        seen = maps if end is None else tf.where(maps < end, maps, 0)  # inputs beyond the limit count as zero
-        return tf.convert_to_tensor(activation(maps)), lambda above: rectify(above, seen)
+    def activate(maps):
+        limited = maps if end is None else tf.where(maps < end, maps, 0)  # inputs beyond the limit count as zero
+        return tf.convert_to_tensor(activation(maps)), lambda above: rectify(above, limited)
 
-    return ruled
+    return activate
 
 
 def _pool_to_first(step, *args, **kwargs):

@@ -85,8 +85,8 @@ def receptive_windows(
             f"positions must be pairs (row, column) inside the map of layer '{step.name}', {size[0]} rows by {size[1]} "
             f"columns; received {positions.tolist()!r}."
         )
-    seen = windows_below(model_graph, positions.reshape(-1, 2).astype(np.int64))[model_graph.inputs[0]]
-    return seen.reshape(*positions.shape[:-1], 4)
+    windows = windows_below(model_graph, positions.reshape(-1, 2).astype(np.int64))[model_graph.inputs[0]]
+    return windows.reshape(*positions.shape[:-1], 4)
 
 
 def touched_windows(
@@ -124,8 +124,8 @@ def touched_windows(
             f"rectangles must be (top, left, bottom, right) inside the image, {height} by {width} pixels, with "
             f"top < bottom and left < right; received {rectangles.tolist()!r}."
         )
-    touched = windows_above(model_graph, rectangles.reshape(-1, 4).astype(np.int64))[step.output]
-    return touched.reshape(rectangles.shape)
+    windows = windows_above(model_graph, rectangles.reshape(-1, 4).astype(np.int64))[step.output]
+    return windows.reshape(rectangles.shape)
 
 
 def windows_below(model_graph: graph.Graph, positions: np.ndarray) -> dict[graph.Edge, np.ndarray]:
@@ -141,7 +141,7 @@ def windows_below(model_graph: graph.Graph, positions: np.ndarray) -> dict[graph
         for output in windows.keys() & set(step.outputs):
             above = windows[output]
             for edge, field in zip(step.inputs, receptive_fields(step, output), strict=True):
-                window = _everything(edge, len(above)) if field is None else _clip(field.seen(above), edge)
+                window = _everything(edge, len(above)) if field is None else _clip(field.input_windows(above), edge)
                 window = np.where(_is_empty(above), 0, window)
                 windows[edge] = _union(windows[edge], window) if edge in windows else window
     return windows
@@ -160,16 +160,18 @@ def windows_above(
         for output in step.outputs:
             touched = np.zeros_like(rectangles)
             for edge, field in zip(step.inputs, receptive_fields(step, output), strict=True):
-                below = windows[edge]
-                window = _everything(output, len(below)) if field is None else _clip(field.touched(below), output)
-                touched = _union(touched, np.where(_is_empty(below) | _is_empty(window), 0, window))
+                given = windows[edge]
+                window = (
+                    _everything(output, len(given)) if field is None else _clip(field.output_windows(given), output)
+                )
+                touched = _union(touched, np.where(_is_empty(given) | _is_empty(window), 0, window))
             if growth is not None:
                 touched = _capped(touched, np.ceil(np.multiply(_plane(output), growth)).astype(np.int64))
             windows[output] = touched
     return windows
 
 
-def reaches_below(model_graph: graph.Graph) -> dict[graph.Edge, ReceptiveField | None]:
+def receptive_fields_below(model_graph: graph.Graph) -> dict[graph.Edge, ReceptiveField | None]:
     """Compute the receptive field of a unit of the last step on all edges below: `{edge: ReceptiveField}`, not clipped.
 
     None for an edge on whose whole map the unit depends, or if the size of its receptive field varies with the
@@ -178,17 +180,17 @@ def reaches_below(model_graph: graph.Graph) -> dict[graph.Edge, ReceptiveField |
     top = model_graph.steps[-1].output
     if len(top.shape) != 3:
         return {}
-    found: dict[graph.Edge, ReceptiveField | None] = {top: ONE}
+    fields: dict[graph.Edge, ReceptiveField | None] = {top: ONE}
     for step in reversed(model_graph.steps):
-        for output in found.keys() & set(step.outputs):
-            above = found[output]
+        for output in fields.keys() & set(step.outputs):
+            above = fields[output]
             for edge, field in zip(step.inputs, receptive_fields(step, output), strict=True):
-                seen = None if above is None or field is None else above.through(field)
-                if edge in found:
-                    known = found[edge]
-                    seen = None if seen is None or known is None else known.union(seen)
-                found[edge] = seen
-    return found
+                composed = None if above is None or field is None else above.composed_with(field)
+                if edge in fields:
+                    known = fields[edge]
+                    composed = None if composed is None or known is None else known.union(composed)
+                fields[edge] = composed
+    return fields
 
 
 def receptive_fields(step: graph.Step, output: graph.Edge | None = None) -> list[ReceptiveField | None]:
@@ -211,7 +213,7 @@ def _receptive_field(step, edge, output):
     if isinstance(layer, POOLS + FILTERS) and graph.computes_as(layer, POOLS + FILTERS):
         check_channels_last(step)
         activation = activation_functions.behaviour(getattr(layer, "activation", None), step.output.shape)
-        if activation.sees == EVERYTHING:
+        if activation.depends_on == EVERYTHING:
             return None
         if isinstance(layer, POOLS):
             cells = layer.pool_size
@@ -231,12 +233,12 @@ def _receptive_field(step, edge, output):
     if activation_functions.of_step(step) is not None:
         by_kind = not isinstance(layer, keras.layers.Layer) or isinstance(layer, (*POINTWISE, keras.layers.Lambda))
         # Layers of unknown class depend on the whole input, unless they compute a named function.
-        pointwise = activation.sees != EVERYTHING and (by_kind or activation.kind != "other")
+        pointwise = activation.depends_on != EVERYTHING and (by_kind or activation.kind != "other")
     else:
         pointwise = graph.computes_as(layer, POINTWISE) or _is_along_channels(step)
         if not isinstance(layer, keras.layers.Layer):
             pointwise = pointwise or type(layer).__name__ in AFFINE_OPERATIONS
-        pointwise = pointwise and (activation is None or activation.sees != EVERYTHING)
+        pointwise = pointwise and (activation is None or activation.depends_on != EVERYTHING)
     return ONE if pointwise and edge.shape[:2] == output.shape[:2] else None
 
 

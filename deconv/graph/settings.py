@@ -51,12 +51,12 @@ def settings(thing: Any) -> list[Any]:
     Raises:
         ValueError: If it is a model that has no graph to walk.
     """
-    found: list[Any] = []
+    values: list[Any] = []
     if isinstance(thing, keras.layers.Layer | keras.Operation):
-        describe(thing, found, set())
+        describe(thing, values, set())
     else:
-        _inside(thing, found)
-    return _all_held(found)
+        _describe_references(thing, values)
+    return _all_weak(values)
 
 
 def same(one: list[Any], other: list[Any]) -> bool:
@@ -82,25 +82,25 @@ class Settings:
         Raises:
             TypeError: If the object supports no weak references or is not hashable.
         """
-        now = self._look(thing)
+        current = self._look(thing)
         known = self._known.get(thing)
-        if known is None or not same(known.settings, now):
-            known = _Known(now, known.version + 1 if known else 0, _notes(thing))
+        if known is None or not same(known.settings, current):
+            known = _Known(current, known.version + 1 if known else 0, _may_change_itself(thing))
             self._known[thing] = known
         return known.version
 
-    def looks(self) -> dict[int, tuple[Any, list[Any]]]:
+    def snapshots(self) -> dict[int, tuple[Any, list[Any]]]:
         """Return `{id: (object, its current settings)}` of all objects that may change when they are called."""
-        found = {}
+        current = {}
         for thing, known in list(self._known.items()):
             with contextlib.suppress(ValueError):  # a model that has lost its graph
                 if known.notes:
-                    found[id(thing)] = thing, self._look(thing)
-        return found
+                    current[id(thing)] = thing, self._look(thing)
+        return current
 
-    def leave_out_changes(self, since: Mapping[int, tuple[Any, list[Any]]]) -> None:
-        """Ignore from now on all settings that differ from an earlier result of `looks`."""
-        for key, (thing, now) in self.looks().items():
+    def ignore_changes(self, since: Mapping[int, tuple[Any, list[Any]]]) -> None:
+        """Ignore from now on all settings that differ from an earlier result of `snapshots`."""
+        for key, (thing, now) in self.snapshots().items():
             known, (_, before) = self._known[thing], since.get(key, (thing, ()))
             if len(known.settings) == len(before) == len(now):
                 three = zip(known.settings, before, now, strict=True)
@@ -116,28 +116,28 @@ class _Known(NamedTuple):
     notes: bool
 
 
-def _notes(thing):
+def _may_change_itself(thing):
     """Whether an object is, or contains, a layer or function of the user."""
-    return any(map(_is_users, thing._flatten_layers() if isinstance(thing, keras.Model) else [thing]))
+    return any(map(_is_user_code, thing._flatten_layers() if isinstance(thing, keras.Model) else [thing]))
 
 
-def _is_users(thing):
-    if isinstance(thing, keras.layers.Layer) and _library(thing):  # which may hold a function of the user
-        return any(_is_users(value) for value in vars(thing).values() if callable(value))
+def _is_user_code(thing):
+    if isinstance(thing, keras.layers.Layer) and _is_library(thing):  # which may hold a function of the user
+        return any(_is_user_code(value) for value in vars(thing).values() if callable(value))
     if isinstance(thing, types.MethodType | functools.partial):
         return True
-    return not isinstance(thing, type | keras.Model) and not _library(thing)
+    return not isinstance(thing, type | keras.Model) and not _is_library(thing)
 
 
 @contextlib.contextmanager
 def calls() -> Iterator[None]:
     """Context in which layers are called, so that the changes they make to themselves are ignored."""
-    before = [(settings, settings.looks()) for settings in _ALL]
+    before = [(settings, settings.snapshots()) for settings in _ALL]
     try:
         yield
     finally:
         for settings, since in before:
-            settings.leave_out_changes(since)
+            settings.ignore_changes(since)
 
 
 def _equal(a, b):
@@ -148,91 +148,91 @@ def _equal(a, b):
     return type(a) is type(b) and isinstance(a, _VALUES) and a == b
 
 
-def describe_graph(model: keras.Model, found: list[Any], seen: set[int]) -> None:
+def describe_graph(model: keras.Model, values: list[Any], visited: set[int]) -> None:
     """Append the settings of a model to the list `found`: its layer calls, and the attributes of each layer."""
     inputs, outputs = keras_model.inputs_and_outputs(model)
-    found += [model.name, len(inputs), *inputs, *outputs]
+    values += [model.name, len(inputs), *inputs, *outputs]
     for node in keras_model.nodes(model):
-        found.append(node)
-        describe(node.operation, found, seen)
+        values.append(node)
+        describe(node.operation, values, visited)
 
 
-def describe(operation: keras.layers.Layer | keras.Operation, found: list[Any], seen: set[int]) -> None:
+def describe(operation: keras.layers.Layer | keras.Operation, values: list[Any], visited: set[int]) -> None:
     """Append the settings of a layer to the list `found`; `seen` holds the ids of the layers described so far."""
-    if id(operation) in seen:  # a shared layer, or a circular reference
+    if id(operation) in visited:  # a shared layer, or a circular reference
         return
-    seen.add(id(operation))
-    found += [operation, operation.name]
+    visited.add(id(operation))
+    values += [operation, operation.name]
     if isinstance(operation, keras.Model):
         if keras_model.has_graph(operation):
-            return describe_graph(operation, found, seen)
+            return describe_graph(operation, values, visited)
     else:
         for name, value in vars(operation).items():
             if name not in _BOOKKEEPING and not name.startswith("_self_"):
-                found.append(name)
-                _flatten(value, found)
-        if type(operation) not in _CLOSED and not _library(operation):
-            _inside(type(operation).call, found)
+                values.append(name)
+                _flatten(value, values)
+        if type(operation) not in _CLOSED and not _is_library(operation):
+            _describe_references(type(operation).call, values)
     for layer in getattr(operation, "_layers", ()):
-        describe(layer, found, seen)
+        describe(layer, values, visited)
 
 
-def _flatten(value, found):
+def _flatten(value, values):
     """Add what an attribute of a layer holds."""
     if isinstance(value, list | tuple | dict):
         contents = _Contents(value if isinstance(value, dict) else ())
         for part in value.values() if isinstance(value, dict) else value:
             _flatten(part, contents)
-        found.append(contents)
+        values.append(contents)
     else:
-        found.append(value)
+        values.append(value)
         if type(value) not in _CLOSED:
-            _inside(value, found)
+            _describe_references(value, values)
 
 
-def _inside(thing, found, depth=_DEPTH, seen=()):
+def _describe_references(thing, values, depth=_DEPTH, visited=()):
     """Append what a user's function or object refers to, without the object itself."""
-    if depth == 0 or id(thing) in seen or isinstance(thing, _VALUES):
+    if depth == 0 or id(thing) in visited or isinstance(thing, _VALUES):
         return
     if isinstance(thing, types.MethodType):
         parts = {"self": thing.__self__, "function": thing.__func__}
     elif isinstance(thing, functools.partial):
         parts = {"function": thing.func, "args": thing.args, "keywords": thing.keywords}
-    elif _library(thing) or isinstance(thing, type | keras.layers.Layer | keras.Variable):
+    elif _is_library(thing) or isinstance(thing, type | keras.layers.Layer | keras.Variable):
         return
     elif isinstance(thing, types.FunctionType):
-        parts = _around(thing)
+        parts = _references(thing)
     else:
         parts = getattr(thing, "__dict__", None) or {}
     for name, part in parts.items():
-        found.append(name)
-        _add(part, found, depth, (*seen, id(thing)))
+        values.append(name)
+        _append(part, values, depth, (*visited, id(thing)))
 
 
-def _add(part, found, depth, seen):
+def _append(part, values, depth, visited):
     if isinstance(part, list | tuple | dict) and depth and len(part) <= _MOST:
         contents = _Contents()
-        for value in [*part.keys(), *part.values()] if isinstance(part, dict) else part:
-            _add(value, contents, depth - 1, seen)
-        found.append(contents)
+        for element in [*part.keys(), *part.values()] if isinstance(part, dict) else part:
+            _append(element, contents, depth - 1, visited)
+        values.append(contents)
         return
     if not isinstance(part, types.MethodType):  # each access to a method makes a new object
-        found.append(_held(part))
-    _inside(part, found, depth - 1, seen)
+        values.append(_weak(part))
+    _describe_references(part, values, depth - 1, visited)
 
 
-def _around(function):
+def _references(function):
     """`{name: value}` of the values that a function depends on besides its arguments."""
     code, cells = function.__code__, function.__closure__ or ()
-    found = {"defaults": function.__defaults__, "keywords": function.__kwdefaults__}
-    found.update({name: function.__globals__[name] for name in code.co_names if name in function.__globals__})
+    referenced = {"defaults": function.__defaults__, "keywords": function.__kwdefaults__}
+    referenced.update({name: function.__globals__[name] for name in code.co_names if name in function.__globals__})
     for name, cell in zip(code.co_freevars, cells, strict=True):
         with contextlib.suppress(ValueError):  # the cell has no value yet
-            found[name] = cell.cell_contents
-    return found
+            referenced[name] = cell.cell_contents
+    return referenced
 
 
-def _library(thing):
+def _is_library(thing):
     """Whether a function or object belongs to one of the packages in `_LIBRARIES`."""
     is_function = isinstance(thing, types.FunctionType)
     owner = thing if is_function or isinstance(thing, type) else type(thing)
@@ -242,11 +242,11 @@ def _library(thing):
     return found
 
 
-def _all_held(values):
-    return type(values)(_all_held(value) if isinstance(value, _Contents) else _held(value) for value in values)
+def _all_weak(values):
+    return type(values)(_all_weak(value) if isinstance(value, _Contents) else _weak(value) for value in values)
 
 
-def _held(value):
+def _weak(value):
     """The value itself or a weak reference to it; the reference is the same object as long as the value lives."""
     if isinstance(value, _VALUES):
         return value

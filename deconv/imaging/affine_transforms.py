@@ -60,8 +60,8 @@ def transform(
     rows, columns = _origins(kind, values, height, width)
     if interpolation == "nearest":
         rows, columns = np.floor(rows + 0.5), np.floor(columns + 0.5)
-    found = _read(images, rows, columns, background)
-    return found.astype(images.dtype if is_floating(images.dtype) else np.float32)
+    result = _read(images, rows, columns, background)
+    return result.astype(images.dtype if is_floating(images.dtype) else np.float32)
 
 
 def check_values(kind: str, values: ArrayLike) -> np.ndarray:
@@ -72,12 +72,12 @@ def check_values(kind: str, values: ArrayLike) -> np.ndarray:
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}; received {kind!r}.")
-    found = np.atleast_1d(array_of("values", values, "finite numbers, at least one"))
-    if found.ndim != 1 or not len(found) or found.dtype.kind == "b" or not np.isfinite(found).all():
+    array = np.atleast_1d(array_of("values", values, "finite numbers, at least one"))
+    if array.ndim != 1 or not len(array) or array.dtype.kind == "b" or not np.isfinite(array).all():
         raise ValueError(f"values must be finite numbers, at least one; received {values!r}.")
-    if kind == "scale" and (found <= 0).any():
-        raise ValueError(f"A scale must be above zero, 1 for no change; received {found.min():g}.")
-    return found.astype(np.float64)
+    if kind == "scale" and (array <= 0).any():
+        raise ValueError(f"A scale must be above zero, 1 for no change; received {array.min():g}.")
+    return array.astype(np.float64)
 
 
 def check_interpolation(interpolation: str) -> None:
@@ -120,15 +120,15 @@ def _read(images, rows, columns, background):
         rows, columns = rows.clip(0, height - 1), columns.clip(0, width - 1)
     top, left = np.floor(rows), np.floor(columns)
     pixels, first = images.reshape(-1, channels), np.arange(count)[:, None, None] * (height * width)
-    found, inside = 0.0, 0.0
+    result, inside = 0.0, 0.0
     for row, near_row in ((top, 1 - (rows - top)), (top + 1, rows - top)):
         for column, near_column in ((left, 1 - (columns - left)), (left + 1, columns - left)):
             is_there = (row >= 0) & (row < height) & (column >= 0) & (column < width)
             share = (near_row * near_column * is_there)[..., None]
             place = first + row.clip(0, height - 1).astype(np.intp) * width
-            found += share * pixels.take(place + column.clip(0, width - 1).astype(np.intp), axis=0)
+            result += share * pixels.take(place + column.clip(0, width - 1).astype(np.intp), axis=0)
             inside += share
-    return found if background is None else found + (1 - inside) * background
+    return result if background is None else result + (1 - inside) * background
 
 
 def move(images: np.ndarray, down: int, right: int, fill: ArrayLike = 0.0) -> np.ndarray:

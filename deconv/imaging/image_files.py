@@ -180,10 +180,10 @@ def _orientation(picture, stream):
     if picture.format == "PNG" and not _may_hold_exif(stream):
         return 1  # Pillow would decode the whole image to search for data after it
     try:
-        found = picture.getexif().get(_ORIENTATION, 1)
+        orientation = picture.getexif().get(_ORIENTATION, 1)
     except Exception:  # the pixels may be intact even if the EXIF data are not
         return 1
-    return found if found in range(1, 9) else 1
+    return orientation if orientation in range(1, 9) else 1
 
 
 def _upright(pixels, orientation):

@@ -44,9 +44,9 @@ def to_pixel_space(pictures: ArrayLike, preprocess: Preprocess | None, channels:
             "`channels` if images have another number of channels than the input; show projections as they are if "
             "`preprocess` resizes images."
         )
-    black, *full, tried = outputs
-    matrices = (np.stack(full) - black) / 255  # (channels of the image, height, width, channels of the input)
-    error = np.abs(black + np.einsum("hwc,chwo->hwo", noise, matrices) - tried).max()
+    black, *of_channels, of_noise = outputs
+    matrices = (np.stack(of_channels) - black) / 255  # (channels of the image, height, width, channels of the input)
+    error = np.abs(black + np.einsum("hwc,chwo->hwo", noise, matrices) - of_noise).max()
     if not error <= 0.01 * np.abs(outputs - black).max():  # `not <=` also rejects NaN
         raise ValueError(
             "preprocess must be affine in each pixel (a matrix and a constant) to have a transpose, and this function "

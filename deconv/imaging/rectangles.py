@@ -40,18 +40,18 @@ def cover(image: np.ndarray, tops: np.ndarray, lefts: np.ndarray, size: Sequence
     Returns:
         `(n, height, width, channels)`.
     """
-    rows = covers(tops, size[0], image.shape[0])
-    columns = covers(lefts, size[1], image.shape[1])
+    rows = axis_masks(tops, size[0], image.shape[0])
+    columns = axis_masks(lefts, size[1], image.shape[1])
     return np.where((rows[:, :, None] & columns[:, None, :])[..., None], fill, image)
 
 
-def covers(places: np.ndarray, size: int, length: int) -> np.ndarray:
+def axis_masks(places: np.ndarray, size: int, length: int) -> np.ndarray:
     """Return `(positions, length)` bools: the pixels of an axis that a patch of `size` at each position covers."""
     pixel = np.arange(length)
     return (pixel >= places[:, None]) & (pixel < places[:, None] + size)
 
 
-def insides(windows: np.ndarray, size: Sequence[int]) -> np.ndarray:
+def window_masks(windows: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """Return bools `(n, height, width)`: the pixels inside each window `(top, left, bottom, right)`."""
     top, left, bottom, right = (side[:, None] for side in windows.T)
     rows, columns = np.arange(size[0]), np.arange(size[1])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from deconv.imaging.rectangles import covers
+from deconv.imaging.rectangles import axis_masks
 from deconv.runtime.dtypes import any_array, array_of
 
 if TYPE_CHECKING:
@@ -89,6 +89,6 @@ def pixel_map(values: ArrayLike, maps: OcclusionMaps | Squares, image_shape: Seq
     end = maps.tops[-1] + maps.size[0], maps.lefts[-1] + maps.size[1]
     if any_array(image_shape).shape != (2,) or tuple(image_shape) != tuple(int(side) for side in end):
         raise ValueError(f"image_shape must be {tuple(map(int, end))}, where the maps end; received {image_shape}.")
-    down = covers(maps.tops, maps.size[0], image_shape[0]).astype(float)
-    right = covers(maps.lefts, maps.size[1], image_shape[1]).astype(float)
+    down = axis_masks(maps.tops, maps.size[0], image_shape[0]).astype(float)
+    right = axis_masks(maps.lefts, maps.size[1], image_shape[1]).astype(float)
     return down.T @ numbers @ right / np.outer(down.sum(axis=0), right.sum(axis=0))

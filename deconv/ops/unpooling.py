@@ -84,7 +84,7 @@ def place(
     together = [-1, counts[0] * strides[0], counts[1] * strides[1], channels]
     winners, values = tf.reshape(cells[0] * size[1] + cells[1], apart), tf.reshape(values, apart)
     blocks = [math.ceil(cells / stride) for cells, stride in zip(size, strides, strict=True)]
-    found = hit = None
+    maps = is_set = None
     # Reversed, because the last block of strides belongs to the first window in row-major order.
     for down, right in ((row, column) for row in reversed(range(blocks[0])) for column in reversed(range(blocks[1]))):
         row, column = (block * stride + np.arange(stride) for block, stride in zip((down, right), strides, strict=True))
@@ -96,22 +96,22 @@ def place(
             for block, stride, before in zip((down, right), strides, windows.before, strict=True)
         ]
 
-        def on_map(maps, corner=corner):
-            return _on_map(tf.reshape(maps, together), corner, (height, width))
+        def on_map(values, corner=corner):
+            return _on_map(tf.reshape(values, together), corner, (height, width))
 
         shifted = on_map(tf.where(here, values, tf.zeros([], values.dtype)))
         if collisions == "sum":
-            found = shifted if found is None else found + shifted
+            maps = shifted if maps is None else maps + shifted
             continue
         hits = on_map(tf.cast(here, values.dtype)) > 0
-        if found is None:
-            found, hit = shifted, hits
+        if maps is None:
+            maps, is_set = shifted, hits
         elif collisions == "last":
-            found = tf.where(hits, shifted, found)
+            maps = tf.where(hits, shifted, maps)
         else:
-            found = tf.where(hits & hit, tf.maximum(found, shifted), tf.where(hits, shifted, found))
-            hit |= hits
-    return tf.ensure_shape(found, (None, height, width, channels))
+            maps = tf.where(hits & is_set, tf.maximum(maps, shifted), tf.where(hits, shifted, maps))
+            is_set |= hits
+    return tf.ensure_shape(maps, (None, height, width, channels))
 
 
 def _on_map(maps, corner, size):

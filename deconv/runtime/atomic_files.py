@@ -104,8 +104,8 @@ def remove_leftovers(folder: str | os.PathLike, name: str | None = None) -> None
     end = None if name is None else _short(name)
     with contextlib.suppress(OSError), os.scandir(os.fspath(folder)) as entries:
         for entry in entries:
-            found = _UNFINISHED.fullmatch(entry.name)
-            if found is None or end not in (None, found[4]) or _may_live(entry, *found.groups()[:3]):
+            match = _UNFINISHED.fullmatch(entry.name)
+            if match is None or end not in (None, match[4]) or _may_live(entry, *match.groups()[:3]):
                 continue
             with contextlib.suppress(OSError):
                 if entry.is_dir(follow_symlinks=False):

@@ -28,12 +28,12 @@ def array_of(name: str, values: ArrayLike, expected: str = "an array of numbers"
         ValueError: If they are not an array of numbers but text, lists of unequal lengths or objects.
     """
     try:
-        found = np.asarray(values)
+        array = np.asarray(values)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{name} must be {expected}; received {_short(values)}: {error}") from error
-    if found.dtype.kind not in "biuf" and not is_floating(found.dtype):
-        raise ValueError(f"{name} must be {expected}; received {_short(values)}, dtype {found.dtype}.")
-    return found
+    if array.dtype.kind not in "biuf" and not is_floating(array.dtype):
+        raise ValueError(f"{name} must be {expected}; received {_short(values)}, dtype {array.dtype}.")
+    return array
 
 
 def any_array(values: Any) -> np.ndarray:

@@ -142,7 +142,7 @@ class TopK:
                 f"These states cannot be merged; they differ in {'; '.join(found)}. Merge what was made by one model, "
                 "with the same layers, k and preprocess."
             )
-        state = TopK(self.maps, self.k, self.made_by, fingerprint.united([*self.sources, *other.sources]))
+        state = TopK(self.maps, self.k, self.made_by, fingerprint.merged([*self.sources, *other.sources]))
         if len(state.sources) > 1 and not all(source.identity["numbered"] for source in state.sources):
             raise ValueError(
                 "These states cannot be merged: they were shown different data sets without ids, the images of each "

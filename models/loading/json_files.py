@@ -44,9 +44,9 @@ def parse_object(text: str, /, **kinds: type | tuple[type, ...]) -> dict[str, An
     Raises:
         ValueError: As `read_object`; the message does not name the file.
     """
-    found = parse(text)
-    check_members(found, **kinds)
-    return found
+    value = parse(text)
+    check_members(value, **kinds)
+    return value
 
 
 def parse(text: str) -> Any:
@@ -56,14 +56,14 @@ def parse(text: str) -> Any:
         ValueError: If the text is not such JSON, or nested too deeply. The message does not name the file.
     """
     try:
-        found = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_finite_int)
+        value = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_finite_int)
         if re.search(r"\\u[dD][89a-fA-F]", text):  # surrogates, which are invalid if unpaired
-            json.dumps(found, ensure_ascii=False).encode()
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except UnicodeEncodeError:
         raise ValueError("it contains an unpaired surrogate, which cannot be encoded") from None
-    return found
+    return value
 
 
 def check_members(value: Any, /, **kinds: type | tuple[type, ...]) -> None:
