@@ -14,7 +14,8 @@ from specimens import SPECIMENS, images
 import deconv
 import models
 from deconv import datasets
-from deconv.datasets.sampling import draw, picker
+from deconv.datasets.picking import images_by_id
+from deconv.datasets.sampling import draw
 from deconv.embedding.class_separation import predict_by_neighbours, separation
 from deconv.embedding.cluster_tops import cluster_tops
 from deconv.embedding.clustering import clustered
@@ -150,7 +151,7 @@ def test_what_is_drawn_keeps_its_order_and_an_even_draw_has_as_many_of_each_clas
     assert (np.diff(places) > 0).all() and (found.ids == 1000 - places).all() and (labels[places] == found.labels).all()
     assert draw((pictures, labels, ids), 15, seed=4, even=True).ids.tolist() != found.ids.tolist()
     assert len(draw(pictures, 99).ids) == 60 and (draw(pictures, 5).labels == -1).all()
-    np.testing.assert_array_equal(picker((pictures, labels, ids))([1000, 941, 1000])[:, 0, 0, 0], [0, 59, 0])
+    np.testing.assert_array_equal(images_by_id((pictures, labels, ids), [1000, 941, 1000])[:, 0, 0, 0], [0, 59, 0])
 
 
 def test_neighbours_vote_as_in_scikit_learn():

@@ -51,7 +51,7 @@ def images_of(
         data_dir, download: See `deconv.datasets.load`.
 
     Raises:
-        ValueError, ImportError: If they cannot be loaded; the message says what to do.
+        ValueError, ImportError: If they cannot be loaded; the message explains what to do.
     """
     from deconv import datasets
 

@@ -26,7 +26,7 @@ def check_model(text: str) -> None:
     """Check that a text is the name of a network, a .keras file or `module:function`.
 
     Raises:
-        ValueError: If it is not; a one-line message that says what to do.
+        ValueError: If it is not; a one-line message that explains what to do.
     """
     path = Path(text)
     if text in NETWORKS:

@@ -23,7 +23,7 @@ def requested_subject(request: Request) -> Subject:
     By default the images and drawing options are those of the named network.
 
     Raises:
-        ValueError, ImportError: If model or data cannot be loaded; the message says what to do.
+        ValueError, ImportError: If model or data cannot be loaded; the message explains what to do.
     """
     from deconv.cli import images_option, model_option, options
 
@@ -78,7 +78,7 @@ def subject(
         needed: Names of the recipes that will be drawn; data that none of them needs are not loaded.
 
     Raises:
-        ValueError, ImportError: If weights or data cannot be loaded; the message says what to do.
+        ValueError, ImportError: If weights or data cannot be loaded; the message explains what to do.
     """
     import models
     from deconv import figures
@@ -124,7 +124,7 @@ def check_labels(data: ImageSet) -> None:
     """Check that each image has one class.
 
     Raises:
-        ValueError: If not; a one-line message that says what to do.
+        ValueError: If not; a one-line message that explains what to do.
     """
     if not data.class_names:
         raise ValueError(f"The images of '{data.name}' have no classes; put them into one sub-folder per class.")

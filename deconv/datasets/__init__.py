@@ -63,7 +63,7 @@ def load(
 
     Raises:
         ValueError: If the name is unknown, the data are missing, or they do not exist in the requested form.
-        ImportError: If a package is missing; the message says how to install it.
+        ImportError: If a package is missing; the message explains how to install it.
         ConnectionError: If `download=True` and there is no network.
     """
     if split not in SPLITS:

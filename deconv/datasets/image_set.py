@@ -32,7 +32,8 @@ class Encoded(NamedTuple):
     decode: Callable
     dataset: tf.data.Dataset
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     @classmethod
     def of(cls, stream: tf.data.Dataset, decode: Callable) -> Encoded:

@@ -27,7 +27,8 @@ class Labels(NamedTuple):
     class_names: tuple[str, ...]
     read: Callable[[Mapping[str, tf.Tensor]], tf.Tensor]
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def labels_of(tfds: ModuleType, features: Mapping[str, Any]) -> Labels | None:

@@ -35,7 +35,8 @@ class Parts(NamedTuple):
     ids: np.ndarray
     masks: dict[str, np.ndarray]
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def read_parts(path: str | os.PathLike, data: ImageSet) -> list[Parts]:

@@ -29,7 +29,8 @@ def images_by_id(dataset: Any, ids: ArrayLike, batch_size: int = 64) -> np.ndarr
     ids = np.asarray(ids, np.int64)
     if hasattr(dataset, "pick"):
         return dataset.pick(ids)
-    wanted, images = set(ids.tolist()), {}
+    wanted = set(ids.tolist())
+    images: dict[int, np.ndarray] = {}
     for batch in as_batches(dataset).batches(batch_size):
         images |= {int(id): image for image, id in zip(batch.images, batch.ids, strict=True) if int(id) in wanted}
         if len(images) == len(wanted):

@@ -29,7 +29,8 @@ class Drawn(NamedTuple):
     labels: np.ndarray
     ids: np.ndarray
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def draw(dataset: Any, count: int, seed: int = 0, *, even: bool = False) -> Drawn:
@@ -62,13 +63,6 @@ def draw(dataset: Any, count: int, seed: int = 0, *, even: bool = False) -> Draw
     if not len(places):
         raise ValueError(f"The data set must have at least one image{' with a label' if even else ''}; it has none.")
     return Drawn(pick(places), labels[places], ids[places])
-
-
-def picker(dataset: Any) -> Callable[[ArrayLike], np.ndarray]:
-    """A function from ids to images of a data set as `draw` accepts it."""
-    _, ids, pick = listing(dataset)
-    order = np.argsort(ids)
-    return lambda wanted: pick(order[np.searchsorted(ids, wanted, sorter=order)])
 
 
 def listing(

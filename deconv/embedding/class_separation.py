@@ -43,7 +43,8 @@ class Separation(NamedTuple):
     per_class: np.ndarray
     chance: float
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def separation(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from deconv import graph
-from deconv.datasets.sampling import picker
+from deconv.datasets.picking import images_by_id
 from deconv.deconvnet.projection import Deconvnet
 from deconv.runtime.short_repr import short_repr
 from deconv.topk.scan import top_activations
@@ -42,7 +42,8 @@ class ClusterTops(NamedTuple):
     images: np.ndarray
     projections: np.ndarray
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def cluster_tops(
@@ -73,7 +74,7 @@ def cluster_tops(
     tops = top_activations(model, dataset, found.layer, 1, **options)[found.layer]
     values, ids, _, positions, windows = (field[channels, 0] for field in tops)
     wanted, numbers = np.unique(ids, return_inverse=True)
-    images = picker(dataset)(wanted)
+    images = images_by_id(dataset, wanted)
     net = Deconvnet(model, input_shape=input_shape)
     edge = graph.subgraph(net.graph, graph.find(net.graph, found.layer)).inputs[0]
     inputs = prepare(images, preprocess, edge.shape, edge.dtype)

@@ -47,7 +47,8 @@ class Embedding(NamedTuple):
     kept: float
     values: int
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def embed(

@@ -31,7 +31,8 @@ class Layout(NamedTuple):
     kl: float | None
     kept: float
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def coordinates(vectors: np.ndarray) -> np.ndarray:

@@ -58,7 +58,8 @@ class UnitEmbedding(NamedTuple):
     images: int
     seed: int
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     @property
     def count(self) -> int:  # type: ignore[override]

@@ -53,11 +53,10 @@ def vectors(
     check_positive("batch_size", batch_size)
     model_graph = graph.walk(model, input_shape)
     named = [layer for layer in layers if layer is not None]
-    steps = iter(graph.find_all(model_graph, named)[1] if named else ())
-    steps = [None if layer is None else next(steps) for layer in layers]
-    image = graph.subgraph(model_graph, *[step for step in steps if step is not None] or model_graph.steps[-1:]).inputs[
-        0
-    ]
+    named_steps = graph.find_all(model_graph, named)[1] if named else ()
+    remaining = iter(named_steps)
+    steps = [None if layer is None else next(remaining) for layer in layers]
+    image = graph.subgraph(model_graph, *(named_steps or model_graph.steps[-1:])).inputs[0]
     edges = [image if step is None else step.output for step in steps]
     grids = [grid_of(edge.shape, pooled) for edge in edges]
     counts = [count_of(edge.shape, grid) for edge, grid in zip(edges, grids, strict=True)]

@@ -49,7 +49,8 @@ class Probes(NamedTuple):
     tested: np.ndarray
     values: np.ndarray
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     @property
     def mean(self) -> np.ndarray:

@@ -24,7 +24,8 @@ class Fold(NamedTuple):
     train: np.ndarray
     test: np.ndarray
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def draw_folds(

@@ -41,7 +41,8 @@ class Transfer(NamedTuple):
     updates: np.ndarray
     loss: np.ndarray
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def transfer(
