@@ -109,7 +109,7 @@ def of_step(step: graph.Step) -> Behaviour | None:
     if rule_class is keras.layers.Softmax and hasattr(layer, "axis"):
         axes = {axis % (len(shape) + 1) for axis in np.atleast_1d(layer.axis).tolist()}
         depends_on = POSITION if axes == {len(shape)} else EVERYTHING
-        return Behaviour("softmax", depends_on, depends_on == POSITION, hides_rectifier=False)
+        return Behaviour("softmax", depends_on, alike=depends_on == POSITION, hides_rectifier=False)
     if not (is_unknown(layer) or rule_class in (keras.layers.ReLU, keras.layers.Activation)):
         return None
     edges = _edges(step)

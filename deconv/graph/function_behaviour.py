@@ -39,8 +39,8 @@ class Behaviour(NamedTuple):
     hides_rectifier: bool = True
 
 
-IDENTITY = Behaviour("identity", CELL, True, None, True, False)
-RECTIFIER = Behaviour("rectifier", CELL, True, None, True, False)
+IDENTITY = Behaviour("identity", CELL, alike=True, keeps_sign=True, hides_rectifier=False)
+RECTIFIER = IDENTITY._replace(kind="rectifier")
 UNKNOWN = Behaviour()
 
 _FIRST = np.array([2.0**-10, 2.0**-6, 5, 5.5, 6, 6.5, 7, 8, 64, 1024, 2.0**15, 2.0**100], np.float32)
@@ -83,9 +83,8 @@ def _classify(values, shape):
     )
     if depends_on != CELL or not alike or not _equal(values(np.roll(maps, 1, -1)), np.roll(values(maps), 1, -1)):
         softmax = _is_softmax(values, maps)
-        return Behaviour(
-            "softmax" if softmax else "other", depends_on, alike, None, False, not (softmax or _adds(values, maps))
-        )
+        kind, hides_rectifier = "softmax" if softmax else "other", not (softmax or _adds(values, maps))
+        return Behaviour(kind, depends_on, alike, hides_rectifier=hides_rectifier)
     rows = -(-len(_VALUES) // max(maps.size, 1))
     given = np.resize(_VALUES, (rows, *shape))
     inputs, outputs = _VALUES.astype(np.float64), values(given).ravel()[: len(_VALUES)]
@@ -101,7 +100,8 @@ def _classify(values, shape):
     steps = np.diff(near) == 0
     flat = bool((steps[1:] & steps[:-1]).any() and not steps.all())
     sigmoid = _same(near, 1 / (1 + np.exp(-inputs[: len(_NEAR)])))
-    return Behaviour("sigmoid" if sigmoid else "other", CELL, True, None, keeps_sign, flat)
+    kind = "sigmoid" if sigmoid else "other"
+    return Behaviour(kind, CELL, alike=True, keeps_sign=keeps_sign, hides_rectifier=flat)
 
 
 def _dependence(values, maps):

@@ -238,7 +238,12 @@ def with_edges(graph: Graph, edges: Mapping[Edge, Edge]) -> Graph:
         return keras.tree.map_structure(lambda leaf: edges[leaf] if isinstance(leaf, Edge) else leaf, tree)
 
     steps = tuple(
-        Step(step.name, step.layer, *map(replace, (step.inputs, step.outputs, step.args, step.kwargs)))
+        step._replace(
+            inputs=replace(step.inputs),
+            outputs=replace(step.outputs),
+            args=replace(step.args),
+            kwargs=replace(step.kwargs),
+        )
         for step in graph.steps
     )
     outputs = tuple(edges.get(edge, edge) for edge in graph.outputs)
@@ -268,7 +273,7 @@ def _append_steps(model, edges, path, steps, aliases, names, resize):
             shapes = _output_shapes(node, args, kwargs)
         outputs = tuple(Edge(shape[1:], tensor.dtype) for shape, tensor in zip(shapes, node.outputs, strict=True))
         edges.update((id(tensor), edge) for tensor, edge in zip(node.outputs, outputs, strict=True))
-        steps.append(Step(name, node.operation, inputs, outputs, args, kwargs))
+        steps.append(Step(name=name, layer=node.operation, inputs=inputs, outputs=outputs, args=args, kwargs=kwargs))
 
 
 def _output_shapes(node, args, kwargs):

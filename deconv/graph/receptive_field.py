@@ -155,16 +155,14 @@ def windows_above(
     With `growth`, a share, each window is cut around its centre to that share of the rows and columns of its map before
     the next is computed (the projective field threshold of Krypton, Nakandala et al., SIGMOD 2019).
     """
-    windows = {model_graph.inputs[0]: rectangles}
+    windows, count = {model_graph.inputs[0]: rectangles}, len(rectangles)
     for step in model_graph.steps:
         for output in step.outputs:
             touched = np.zeros_like(rectangles)
             for edge, field in zip(step.inputs, receptive_fields(step, output), strict=True):
-                given = windows[edge]
-                window = (
-                    _everything(output, len(given)) if field is None else _clip(field.output_windows(given), output)
-                )
-                touched = _union(touched, np.where(_is_empty(given) | _is_empty(window), 0, window))
+                below = windows[edge]
+                window = _everything(output, count) if field is None else _clip(field.output_windows(below), output)
+                touched = _union(touched, np.where(_is_empty(below) | _is_empty(window), 0, window))
             if growth is not None:
                 touched = _capped(touched, np.ceil(np.multiply(_plane(output), growth)).astype(np.int64))
             windows[output] = touched

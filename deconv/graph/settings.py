@@ -100,11 +100,11 @@ class Settings:
 
     def ignore_changes(self, since: Mapping[int, tuple[Any, list[Any]]]) -> None:
         """Ignore from now on all settings that differ from an earlier result of `snapshots`."""
-        for key, (thing, now) in self.snapshots().items():
+        for key, (thing, current) in self.snapshots().items():
             known, (_, before) = self._known[thing], since.get(key, (thing, ()))
-            if len(known.settings) == len(before) == len(now):
-                three = zip(known.settings, before, now, strict=True)
-                settings = [a if _equal(b, c) else _ANY for a, b, c in three]
+            if len(known.settings) == len(before) == len(current):
+                triples = zip(known.settings, before, current, strict=True)
+                settings = [a if _equal(b, c) else _ANY for a, b, c in triples]
                 self._known[thing] = known._replace(settings=settings)
 
 

@@ -56,9 +56,9 @@ def max_pool_with_switches(
     if top or bottom or left or right:
         lowest = tf.constant(-math.inf, maps.dtype)
         maps = tf.pad(maps, [[0, 0], [top, bottom], [left, right], [0, 0]], constant_values=lowest)
-    pooled, winners = max_pool_with_argmax(maps, pool, strides)
-    row_of = tf.range(rows)[:, None, None] * strides[0] - top + winners // pool[1]
-    column_of = tf.range(columns)[:, None] * strides[1] - left + winners % pool[1]
+    pooled, argmax = max_pool_with_argmax(maps, pool, strides)
+    row_of = tf.range(rows)[:, None, None] * strides[0] - top + argmax // pool[1]
+    column_of = tf.range(columns)[:, None] * strides[1] - left + argmax % pool[1]
     return pooled, row_of * width + column_of
 
 
@@ -72,7 +72,7 @@ def max_pool_with_argmax(
         pool_size, strides: Pairs `(rows, columns)`.
 
     Returns:
-        `(pooled, winners)`, both `(batch, rows, columns, channels)`; `winners` is int32, `row * columns + column` in
+        `(pooled, argmax)`, both `(batch, rows, columns, channels)`; `argmax` is int32, `row * columns + column` in
         the window, the first in row-major order of equal maxima.
     """
     count = pool_size[0] * pool_size[1]
@@ -80,16 +80,16 @@ def max_pool_with_argmax(
         cells = tf.reshape(maps, [-1, 1, count, maps.shape[-1]])
         pooled = tf.reduce_max(cells, axis=2, keepdims=True)
         # tf.argmax does not define which of several equal maxima it returns; GPUs and CPUs differ.
-        winners = tf.reduce_min(tf.where(cells == pooled, tf.range(count)[:, None], count - 1), axis=2, keepdims=True)
-        return pooled, winners
+        argmax = tf.reduce_min(tf.where(cells == pooled, tf.range(count)[:, None], count - 1), axis=2, keepdims=True)
+        return pooled, argmax
     pooled = tf.nn.max_pool2d(maps, pool_size, strides, "VALID")
     first = [np.arange(size) * stride for size, stride in zip(pooled.shape[1:3], strides, strict=True)]
     rank = tf.zeros(tf.shape(pooled), tf.int32)
     for row in range(pool_size[0]):
         rows = tf.gather(maps, first[0] + row, axis=1)  # several times as fast as a slice with a stride
         for column in range(pool_size[1]):
-            wins = tf.gather(rows, first[1] + column, axis=2) == pooled
-            rank = tf.maximum(rank, tf.cast(wins, tf.int32) * (count - row * pool_size[1] - column))
+            is_maximum = tf.gather(rows, first[1] + column, axis=2) == pooled
+            rank = tf.maximum(rank, tf.cast(is_maximum, tf.int32) * (count - row * pool_size[1] - column))
     return pooled, count - rank
 
 

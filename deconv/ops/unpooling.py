@@ -80,9 +80,9 @@ def place(
         for count, stride, cells in zip(counts, windows.strides, size, strict=True)
     ]
     # (batch, window row, row in a stride, window column, column in a stride, channel), to be reshaped to maps.
-    apart = [-1, counts[0], 1, counts[1], 1, channels]
-    together = [-1, counts[0] * strides[0], counts[1] * strides[1], channels]
-    winners, values = tf.reshape(cells[0] * size[1] + cells[1], apart), tf.reshape(values, apart)
+    split_shape = [-1, counts[0], 1, counts[1], 1, channels]
+    merged_shape = [-1, counts[0] * strides[0], counts[1] * strides[1], channels]
+    argmax, values = tf.reshape(cells[0] * size[1] + cells[1], split_shape), tf.reshape(values, split_shape)
     blocks = [math.ceil(cells / stride) for cells, stride in zip(size, strides, strict=True)]
     maps = is_set = None
     # Reversed, because the last block of strides belongs to the first window in row-major order.
@@ -90,20 +90,20 @@ def place(
         row, column = (block * stride + np.arange(stride) for block, stride in zip((down, right), strides, strict=True))
         inside = (row < size[0])[:, None] & (column < size[1])
         cell = np.where(inside, row[:, None] * size[1] + column, -1)[:, None, :, None]
-        here = winners == cell.astype(np.int64)
+        is_argmax = argmax == cell.astype(np.int64)
         corner = [
             block * stride - before
             for block, stride, before in zip((down, right), strides, windows.before, strict=True)
         ]
 
         def on_map(values, corner=corner):
-            return _on_map(tf.reshape(values, together), corner, (height, width))
+            return _on_map(tf.reshape(values, merged_shape), corner, (height, width))
 
-        shifted = on_map(tf.where(here, values, tf.zeros([], values.dtype)))
+        shifted = on_map(tf.where(is_argmax, values, tf.zeros([], values.dtype)))
         if collisions == "sum":
             maps = shifted if maps is None else maps + shifted
             continue
-        hits = on_map(tf.cast(here, values.dtype)) > 0
+        hits = on_map(tf.cast(is_argmax, values.dtype)) > 0
         if maps is None:
             maps, is_set = shifted, hits
         elif collisions == "last":
