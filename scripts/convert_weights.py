@@ -1,7 +1,7 @@
-"""Turn a published weights file into one that our networks read.
+"""Convert a published weights file to the .npz format of the package models.
 
 SOURCE is AlexNet or ZFNet-512 of the ONNX Model Zoo (.onnx), or torchvision's AlexNet (.pth); OUT is the .npz to write,
-for models.AlexNet(weights=OUT), models.ZFNet512 or models.AlexNetOWT. Nothing in SOURCE is executed.
+for models.AlexNet(weights=OUT), models.ZFNet512 or models.AlexNetOWT. No code in SOURCE is executed.
 """
 
 import os
@@ -21,8 +21,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 @app.command(help=__doc__)
 def main(
     source: Annotated[Path, typer.Argument(help="The .onnx or .pth file.")],
-    out: Annotated[Path, typer.Argument(help="The .npz file to write; one of that name is replaced.")],
-    network: Annotated[str | None, typer.Option(help="alexnet, alexnet_owt or zfnet512, if not seen from it.")] = None,
+    out: Annotated[Path, typer.Argument(help="The .npz file to write; an existing one is replaced.")],
+    network: Annotated[
+        str | None, typer.Option(help="alexnet, alexnet_owt or zfnet512 [recognised from SOURCE].")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="float32, or float16 for half the size.")] = "float32",
 ):
     if dtype not in ("float32", "float16"):
@@ -36,20 +38,21 @@ def main(
         command_line.fail(error)
 
 
-def _check_writable(out):
+def _check_writable(out: Path) -> None:
     """Check that the file can be written, before TensorFlow is loaded."""
     try:
         if out.is_dir():
-            raise ValueError(f"OUT: '{out}' is a folder, expected the name of a file.")
+            raise ValueError(f"OUT must be the name of a file, received the folder '{out}'.")
         with tempfile.TemporaryFile(dir=out.parent):
             pass
     except OSError as error:
         raise ValueError(
-            f"OUT: the folder '{out.parent}' cannot be written: {error.strerror}. Choose another."
+            f"OUT: the folder '{out.parent}' cannot be written: {error.strerror}. Choose another folder."
         ) from error
 
 
-def _convert(source, out, network, dtype):
+def _convert(source: Path, out: Path, network: str | None, dtype: str) -> None:
+    """Convert the file, and report its origin and size."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from models import convert
     from models.loading.imagenet_weights import SOURCES
@@ -57,7 +60,11 @@ def _convert(source, out, network, dtype):
     converted = convert.convert(source, network)
     convert.save(converted, out, dtype)
     published = SOURCES[converted.network]
-    origin = f"the published {published.file}" if converted.sha256 == published.sha256 else f"not {published.file}"
+    origin = (
+        f"the published {published.file}"
+        if converted.sha256 == published.sha256
+        else f"not the published {published.file}"
+    )
     numbers = sum(array.size for array in converted.arrays.values())
     typer.echo(f"'{source}' is {origin}: SHA-256 {converted.sha256}.")
     typer.echo(

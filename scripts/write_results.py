@@ -1,4 +1,4 @@
-"""Write one page of Markdown with what several folders of figures say to the paper's claims: no pictures, only numbers.
+"""Write a Markdown page that compares the numbers of several folders of figures with the claims of the paper.
 
 \b
   write_results.py "LeNet-5 on MNIST=figures/lenet5" "AlexNet on Imagenette=figures/alexnet" --out results.md
@@ -20,22 +20,25 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 def main(
     folders: Annotated[list[str], typer.Argument(metavar="NAME=FOLDER...", help="Folders of make_figures.py.")],
     out: Annotated[Path, typer.Option(help="The Markdown file.")] = Path("results.md"),
-    title: Annotated[str, typer.Option(help="Its heading.")] = "What is seen of the paper's claims",
-    text: Annotated[str, typer.Option(help="What stands below it.")] = "",
+    title: Annotated[str, typer.Option(help="Heading of the page.")] = "Results compared with the claims of the paper",
+    text: Annotated[str, typer.Option(help="Text below the heading.")] = "",
 ):
-    named = {}
-    for given in folders:
-        name, _, folder = given.partition("=")
-        command_line.check("A folder", given, name and folder and name not in named, "given as NAME=FOLDER, each once")
+    folder_of: dict[str, str] = {}
+    for argument in folders:
+        name, _, folder = argument.partition("=")
+        is_valid = name and folder and name not in folder_of
+        command_line.check("A folder", argument, is_valid, "given as NAME=FOLDER, with unique names")
         if not Path(folder).is_dir():
-            command_line.fail(f"There is no folder '{folder}'; give NAME=FOLDER of make_figures.py.")
-        named[name] = folder
-    command_line.check("--out", out, not out.is_dir(), "a file")
+            command_line.fail(
+                f"There is no folder '{folder}'. Pass NAME=FOLDER with an output folder of make_figures.py."
+            )
+        folder_of[name] = folder
+    command_line.check("--out", out, not out.is_dir(), "the name of a file")
     from deconv import figures
 
     try:
         with command_line.output_folder(out.parent):
-            figures.write_results(out, named, title, text)
+            figures.write_results(out, folder_of, title, text)
     except (ValueError, OSError) as error:
         command_line.fail(error)
     typer.echo(f"Written: {out}")

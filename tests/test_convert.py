@@ -428,7 +428,7 @@ def test_the_script_writes_what_the_network_loads_and_says_what_it_was(small, tm
     result = run(small, out)
     assert result.exit_code == 0, result.output
     sha256 = convert.convert(small).sha256
-    assert f"not bvlcalexnet-12.onnx: SHA-256 {sha256}" in result.output
+    assert f"not the published bvlcalexnet-12.onnx: SHA-256 {sha256}" in result.output
     assert "in 8 layers of BVLC's AlexNet" in result.output
     weight_files.load(AlexNet(weights=None, units=(5, 4), classes=3), out)
     assert [path.name for path in tmp_path.iterdir()] == ["alexnet.npz"]

@@ -402,8 +402,8 @@ def test_the_script_of_the_results_names_what_is_wrong_in_one_line(tmp_path):
 
     (tmp_path / "one").mkdir()
     for given, message in (
-        ("one", "A folder must be given as NAME=FOLDER, each once, received one."),
-        ("A=two", "There is no folder 'two'; give NAME=FOLDER of make_figures.py."),
+        ("one", "A folder must be given as NAME=FOLDER, with unique names, received one."),
+        ("A=two", "There is no folder 'two'. Pass NAME=FOLDER with an output folder of make_figures.py."),
         ("A=one", "There are no pictures with their JSON in 'one'. Draw them first."),
     ):
         result = run(given)

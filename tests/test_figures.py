@@ -52,7 +52,7 @@ def folder(tmp_path_factory):
     options = ["--out", out, "--split", "test", "--runs", runs, "--only", *asked]
     result = subprocess.run([*SCRIPT, *options], capture_output=True, text=True, cwd=out.anchor)
     assert result.returncode == 0, result.stderr
-    assert "index.html" in result.stdout and "Nothing to draw" not in result.stdout
+    assert "index.html" in result.stdout and "Not available" not in result.stdout
     return out
 
 
@@ -217,7 +217,7 @@ def test_a_network_trained_on_pictures_of_ones_own_is_drawn_with_its_own_classes
         (["--model", "alexnet", "--weights", "imagnet"], "Did you mean 'imagenet'?"),
         (["--seed", "-1"], "--seed must be at least 0 and below 2**32 - 2; received -1"),
         (["--only", "fig1", "fig10"], "There is no recipe 'fig10'; there are fig1, fig2, fig3"),
-        (["fig1"], "Unexpected 'fig1'. To choose recipes write --only fig1."),
+        (["fig1"], "Unexpected argument 'fig1'. To choose recipes pass --only fig1."),
         (["--runs", "nowhere"], "--runs: there is no folder 'nowhere'."),
         (["--only", "table7", "--transfer", "mnist-6k"], "Did you mean 'mnist-5k'?"),
         (["--weights", "nowhere.npz"], "nowhere.npz"),

@@ -736,7 +736,7 @@ def test_a_growing_run_that_is_interrupted_and_killed_ends_with_the_same_bits(sc
         (["--cache", "-1"], "--cache must be 0 or a positive number, received -1.0."),
         (["--seed", "-1"], "--seed must be at least 0 and below 2**32, received -1."),
         (["--without", "conv33"], "has no layer 'conv33'. Did you mean 'conv3'?"),
-        (["--resize", "conv3"], "--resize must be a layer and its size, at least 1, as conv3=512, received conv3."),
+        (["--resize", "conv3"], "must be a layer and its size, at least 1, such as conv3=512, received conv3."),
         (["--resize", "conv3=5", "--resize", "conv3=6"], "--resize must be given once per layer, received conv3=6."),
         (["--resize", "conv4=5"], "'conv4' has 2 groups, into which its 5 filters cannot be divided."),
         (["--without", "conv5", "--image-size", "67:1,227:2"], "without these layers 'alexnet' cannot be trained"),

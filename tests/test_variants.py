@@ -173,7 +173,7 @@ def test_a_variant_has_the_same_weights_in_a_row_and_alone_and_only_missing_ones
     process = script(*given, program=SCRIPT)
     _, errors = stop_after_epoch(process, tmp_path / "runs" / "regularisation" / "plain", 1, signal.SIGINT)
     assert process.returncode == 130 and "Traceback" not in errors
-    assert errors.splitlines()[-1] == "Interrupted. The same command goes on after the last finished epoch."
+    assert errors.splitlines()[-1] == "Interrupted. The same command resumes after the last finished epoch."
     out, errors = script(*given, program=SCRIPT).communicate(timeout=600)
     assert "regularisation, 6 of 6: plain, twice as wide" in out, errors
     folders = sorted((tmp_path / "runs" / "regularisation").iterdir())
@@ -197,7 +197,7 @@ def test_a_variant_has_the_same_weights_in_a_row_and_alone_and_only_missing_ones
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*") if path.is_file()}
     lines = []
     module.train("lenet5", ["regularisation"], tmp_path / "runs", say=lines.append, dataset=str(digits), epochs=2)
-    assert "\n".join(lines).count("finished before.") == 6
+    assert "\n".join(lines).count("already finished.") == 6
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*") if path.is_file()}
 
 
@@ -227,8 +227,8 @@ def test_runs_that_diverge_are_named_at_the_end_and_leave_nothing_behind(digits,
         (["--model", "zfnet"], "--model must be lenet5 or alexnet, received zfnet."),
         (["--group", "table3"], "--group must be one of evolution, regularisation, ablation, received table3."),
         (["--epochs", "0"], "--epochs must be at least 1, received 0."),
-        (["--units", "9"], "--units must be left out where --model is not alexnet, received 9."),
-        (["--mixed-precision"], "--mixed-precision must be left out where --model is not alexnet, received True."),
+        (["--units", "9"], "--units must be omitted unless --model is alexnet, received 9."),
+        (["--mixed-precision"], "--mixed-precision must be omitted unless --model is alexnet, received True."),
         (["--model", "alexnet", "--recipe", "fast"], "--recipe must be paper or modern, received fast."),
         (["--model", "alexnet", "--image-size", "128:2"], "--image-size 128:2 needs 2 epochs, but --epochs is 64."),
         (["--seed", str(2**32 - 2)], "--seed must be at least 0 and below 2**32 - 2"),
