@@ -32,7 +32,8 @@ def test_a_result_prints_its_fields_and_no_values(result):
 class Specimen(typing.NamedTuple):
     field: object
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ An activation function is recognised by its values, also in a lambda, an operati
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import keras
 import numpy as np
@@ -36,6 +36,9 @@ from deconv.attribution.lrp_plan import plan, rules_for
 from deconv.attribution.targets import chosen
 from deconv.graph.compilation import compile_function
 from deconv.runtime.short_repr import short_repr
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Relevances(NamedTuple):
@@ -62,6 +65,22 @@ class Relevances(NamedTuple):
     residuals: dict[str, np.ndarray]
     biases: dict[str, np.ndarray]
     lost: dict[str, np.ndarray]
+
+    def plot(self, images: np.ndarray, labels: Sequence[str] | None = None, title: str = "Relevance") -> Figure:
+        """Draw the relevance of the pixels beside the images (`plotting.attribution_sheet`).
+
+        Args:
+            images: `(n, height, width, 1 or 3)` in pixel units, 0 to 255.
+            labels: One text per image; None for the relevance that was distributed.
+            title: Title of the figure.
+
+        Returns:
+            The Matplotlib figure.
+        """
+        from deconv.plotting import attribution_sheet, pixels, signed
+
+        labels = [f"{value:.3g}" for value in self.values] if labels is None else labels
+        return attribution_sheet(pixels(images), {"lrp": signed(self.input)}, labels, title)
 
     def __repr__(self) -> str:
         return short_repr(self)

@@ -38,7 +38,8 @@ class Patches(NamedTuple):
     pictures: np.ndarray
     windows: np.ndarray
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class Record(NamedTuple):
@@ -53,7 +54,8 @@ class Record(NamedTuple):
     activations: np.ndarray
     switches: dict[str, np.ndarray]
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class Deconvnet:

@@ -1,7 +1,9 @@
 """A self-check on the user's own model: is this mirror really the transpose, and what does it agree with?"""
 
+from __future__ import annotations
+
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +19,9 @@ from deconv.runtime import devices
 from deconv.runtime.dtypes import array_of, is_floating
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_images, check_seed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LIMITS = {"float64": 1e-12, "float32": 1e-5, "float16": 1e-2, "bfloat16": 1e-1}
 """{dtype: up to where residuals are rounding errors}."""
@@ -64,7 +69,14 @@ class Verification(NamedTuple):
     dtype: str = "float32"
     tf32: bool = False
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+    def plot(self, title: str | None = None) -> Figure:
+        """Draw every residual of the layer beside its limit (`plotting.verification_sheet`)."""
+        from deconv.plotting import verification_sheet
+
+        return verification_sheet([self], f"Verification of {self.layer}" if title is None else title)
 
     @property
     def residuals(self):

@@ -36,7 +36,8 @@ class Activity(NamedTuple):
     correlation: float
     independent: float
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class Tally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
@@ -16,6 +16,9 @@ from deconv.graph.keras_model import KERNELS
 from deconv.graph.modified_gradients import activation_of, run
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_finite, check_images, check_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _POOLS = (
     keras.layers.MaxPooling2D,
@@ -45,7 +48,24 @@ class FeatureMaps(NamedTuple):
     layers: tuple[str | None, ...]
     between: tuple[str, ...]
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+    def plot(self, image: np.ndarray, number: int = 0, title: str | None = None, **settings: Any) -> Figure:
+        """Draw the activation maps of one image (`plotting.feature_map_sheet`, which takes `settings`).
+
+        Args:
+            image: `(height, width, 1 or 3)` in pixel units, 0 to 255.
+            number: Index of this image among those of the maps.
+            title: Title of the figure; None for the names of the layers.
+
+        Returns:
+            The Matplotlib figure.
+        """
+        from deconv.plotting import feature_map_sheet, pixels
+
+        title = f"Activation maps of {self.layers[0]}" if title is None else title
+        return feature_map_sheet(pixels(image), self, title, number=number, **settings)
 
 
 class _Stages(NamedTuple):

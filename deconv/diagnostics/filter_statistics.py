@@ -37,7 +37,8 @@ class Filters(NamedTuple):
     aliasing: np.ndarray | None
     frequency: np.ndarray | None
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def examine_filters(layer: keras.layers.Layer, alike: float = 0.95) -> Filters | None:

@@ -6,7 +6,7 @@ Zeiler & Fergus, arXiv:1311.2901.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import keras
 import numpy as np
@@ -20,6 +20,9 @@ from deconv.imaging.affine_transforms import check_values, transform
 from deconv.runtime.dtypes import any_array
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_finite, check_images, check_positive, check_target, prepare
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _PASSED_ON = (*graph.IDLE, keras.layers.Flatten, keras.layers.Reshape, keras.layers.ZeroPadding2D)
 """Layers whose output vector has the same norm as their input: they are no layers of features."""
@@ -51,7 +54,52 @@ class Invariance(NamedTuple):
     predicted: np.ndarray
     untransformed: tuple[np.ndarray, np.ndarray]
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+    def plot(
+        self,
+        images: np.ndarray,
+        layers: Sequence[str] | None = None,
+        *,
+        names: Sequence[str] | None = None,
+        fill: float | Literal["edge"] = "edge",
+        shown: int = 4,
+        title: str | None = None,
+        score: str = "probability",
+    ) -> Figure:
+        """Draw transformed images, the distances of two layers and the class probability (`plotting.invariance_sheet`).
+
+        Args:
+            images: The images of the experiment, `(n, height, width, 1 or 3)` in pixel units, 0 to 255.
+            layers: Two layers to draw; None for the first and the last of the experiment.
+            names: One text per image, for the legend; None for the target classes.
+            fill: As in the experiment: pixel value outside of the transformed image, or `"edge"`.
+            shown: Number of transforms drawn as images, evenly spaced over `values`.
+            title: Title of the figure; None for the kind of transform.
+            score: Kind of model output.
+
+        Returns:
+            The Matplotlib figure.
+        """
+        from deconv.plotting import invariance_sheet, pixels
+
+        computed = [*self.distances]
+        layers = [computed[0], computed[-1]] if layers is None else layers
+        values = self.values[np.linspace(0, len(self.values) - 1, min(shown, len(self.values))).round().astype(int)]
+        images = np.asarray(images)
+        moved = transform(np.repeat(images, len(values), axis=0), self.kind, np.tile(values, len(images)), fill=fill)
+        return invariance_sheet(
+            [self],
+            [pixels(moved).reshape(len(images), len(values), *moved.shape[1:])],
+            [values],
+            [f"class {target}" for target in self.targets] if names is None else names,
+            [(layer, "distance of features") for layer in layers],
+            [("", "", "")],
+            f"Invariance to {self.kind}" if title is None else title,
+            f"{score} of the target class",
+            score,
+        )
 
     @property
     def relative(self) -> dict[str, np.ndarray]:

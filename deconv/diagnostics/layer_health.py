@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
@@ -26,6 +26,9 @@ from deconv.graph.keras_model import KERNELS
 from deconv.graph.receptive_field import plane
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_finite, check_positive, prepare
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _RECTIFIERS = (keras.layers.ReLU, keras.layers.Activation)
 
@@ -46,7 +49,8 @@ class Gap(NamedTuple):
     size: float
     chance: float
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class LayerHealth(NamedTuple):
@@ -69,7 +73,14 @@ class LayerHealth(NamedTuple):
     unseen: Activity | None
     gap: Gap | None
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+    def plot(self, layer: str = "layer", title: str = "Health of a layer") -> Figure:
+        """Draw activation statistics, dead channels and filters of the layer (`plotting.health_sheet`)."""
+        from deconv.plotting import health_sheet
+
+        return health_sheet({layer: self}, title)
 
 
 def health(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import keras
 import numpy as np
@@ -18,6 +18,9 @@ from deconv.imaging.nan_mean import nan_mean
 from deconv.runtime.dtypes import any_array, array_of, as_dtype
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_channels, check_fill, check_images, check_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class PoolingComparison(NamedTuple):
@@ -53,7 +56,25 @@ class PoolingComparison(NamedTuple):
     change_before: np.ndarray
     change_after: np.ndarray
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+    def plot(self, image: np.ndarray, number: int = 0, title: str | None = None) -> Figure:
+        """Draw one image's maps and projections before and after pooling (`plotting.pooling_sheet`).
+
+        Args:
+            image: `(height, width, 1 or 3)` in pixel units, 0 to 255.
+            number: Index of this image in the comparison.
+            title: Title of the figure; None for the names of the layers.
+
+        Returns:
+            The Matplotlib figure.
+        """
+        from deconv.plotting import pixels, pooling_sheet, signed
+
+        sides = [signed(side[number]) for side in (self.before_projection, self.after_projection)]
+        title = f"{self.before_layer} before and after {self.after_layer}" if title is None else title
+        return pooling_sheet(pixels(image), self, sides, title, number)
 
 
 def compare_pooling(

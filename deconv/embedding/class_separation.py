@@ -15,6 +15,7 @@ from deconv.validation import check_positive
 
 if TYPE_CHECKING:
     import keras
+    from matplotlib.figure import Figure
 
 
 class Separation(NamedTuple):
@@ -45,6 +46,15 @@ class Separation(NamedTuple):
 
     def __repr__(self) -> str:
         return short_repr(self)
+
+    def plot(self, name: str | None = None, title: str = "Separation of classes") -> Figure:
+        """Draw the accuracy of the nearest neighbours, layer by layer (`plotting.layer_chart`)."""
+        from deconv.plotting import layer_chart
+
+        mean, spread = self.accuracy[:, None], self.deviation[:, None]
+        name = f"{self.neighbours} nearest neighbours" if name is None else name
+        layers = [str(layer) for layer in self.layers]
+        return layer_chart(mean, spread, layers, self.values, [name], self.chance, title)
 
 
 def separation(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from deconv.validation import check_positive
 
 if TYPE_CHECKING:
     import keras
+    from matplotlib.figure import Figure
 
 
 class Embedding(NamedTuple):
@@ -49,6 +50,14 @@ class Embedding(NamedTuple):
 
     def __repr__(self) -> str:
         return short_repr(self)
+
+    def plot(
+        self, images: np.ndarray | None = None, class_names: Sequence[str] | None = None, title: str | None = None
+    ) -> Figure:
+        """Draw the points, with images `(n, height, width, 1 or 3)` if given (`plotting.embedding_sheet`)."""
+        from deconv.plotting import embedding_sheet
+
+        return embedding_sheet(self, images, class_names, title)
 
 
 def embed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -19,6 +19,9 @@ from deconv.validation import check_finite, check_positive, check_seed, prepare
 
 if TYPE_CHECKING:
     import keras
+    from matplotlib.figure import Figure
+
+    from deconv.embedding.cluster_tops import ClusterTops
 
 
 class UnitEmbedding(NamedTuple):
@@ -60,6 +63,18 @@ class UnitEmbedding(NamedTuple):
 
     def __repr__(self) -> str:
         return short_repr(self)
+
+    def plot(
+        self,
+        tops: ClusterTops | None = None,
+        class_names: Sequence[str] | None = None,
+        title: str | None = None,
+        **settings: Any,
+    ) -> Figure:
+        """Draw the units, with the strongest units of each cluster if given (`plotting.unit_sheet`)."""
+        from deconv.plotting import unit_sheet
+
+        return unit_sheet(self, tops, class_names, title, **settings)
 
     @property
     def count(self) -> int:  # type: ignore[override]

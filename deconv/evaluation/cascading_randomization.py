@@ -4,7 +4,9 @@ Adebayo et al., arXiv:1810.03292, section 4.1. An explanation that does not chan
 explain shows something else, such as the image or its edges.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import keras
 import numpy as np
@@ -21,6 +23,9 @@ from deconv.imaging.rectangles import window_masks
 from deconv.imaging.similarity import similarity
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_channels, check_image_shape, check_images, check_positive, check_seed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 METHODS = ("deconvnet", "gradient", "guided_backprop")
 """The methods that `cascade` can compare."""
@@ -39,7 +44,14 @@ class Cascade(NamedTuple):
     layers: tuple[str, ...]
     likeness: dict[str, dict[str, np.ndarray]]
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+    def plot(self, title: str = "Similarity to the maps of the trained network") -> Figure:
+        """Draw the similarity layer by layer (`plotting.cascade_chart`)."""
+        from deconv.plotting import cascade_chart
+
+        return cascade_chart(self, title)
 
     def table(self, measure="pearson"):
         """`{method: (means, deviations)}` over the images, `(layers + 1,)` each; NaN values are ignored."""

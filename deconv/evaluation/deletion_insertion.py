@@ -39,7 +39,8 @@ class Curves(NamedTuple):
     target: int
     score: float
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     @property
     def areas(self):

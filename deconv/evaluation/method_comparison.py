@@ -1,8 +1,10 @@
 """Compare explanations of one unit in one image by several methods, with running times and perturbation curves."""
 
+from __future__ import annotations
+
 import inspect
 import time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +20,9 @@ from deconv.occlusion.sliding_window import pixel_map
 from deconv.runtime.dtypes import array_of
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_pair, check_positive, check_seed, prepare
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SENSITIVITIES = ("gradient", "smooth_grad", "guided_backprop", "deconvnet")
 """Methods whose maps are the sensitivity of a unit to a pixel; those of all others are contributions of the pixel."""
@@ -59,7 +64,14 @@ class Explanation(NamedTuple):
     curves: Curves
     left_out: dict[str, str]
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+    def plot(self, title: str | None = None, **settings: Any) -> Figure:
+        """Draw the maps of all methods with their scores (`plotting.explanation_sheet`, which takes `settings`)."""
+        from deconv.plotting import explanation_sheet
+
+        return explanation_sheet(self, f"Explanations of {self.layer}" if title is None else title, **settings)
 
     @property
     def deletion(self):

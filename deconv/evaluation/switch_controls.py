@@ -6,7 +6,9 @@ them. A projection is a function of a signal, which selects the unit, and of swi
 poolings. Here each of the two is exchanged alone, then both, and the projections are compared.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -29,6 +31,9 @@ from deconv.validation import (
     check_positive,
     check_seed,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CONTROLS = {
     "shuffled switches": "the same unit; every switch points at a random cell of its window",
@@ -70,7 +75,22 @@ class Controls(NamedTuple):
     likeness: dict[str, dict[str, np.ndarray]]
     cascade: Cascade | None
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+    def plot(self, images: np.ndarray, title: str | None = None, **settings: Any) -> Figure:
+        """Draw the projections beside those of the controls (`plotting.controls_sheet`, which takes `settings`).
+
+        Args:
+            images: The images of the experiment, `(n, height, width, 1 or 3)` in pixel units, 0 to 255.
+            title: Title of the figure; None for the layer.
+
+        Returns:
+            The Matplotlib figure.
+        """
+        from deconv.plotting import controls_sheet
+
+        return controls_sheet(images, self, f"Controls of {self.layer}" if title is None else title, **settings)
 
     def take(self, numbers):
         """The results of the images with these numbers, `(m,)` ints, in their order; without the cascade."""

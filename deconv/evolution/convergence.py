@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from deconv.runtime.short_repr import short_repr
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LEVEL = 0.9
 """Default level of convergence. Projections with this cosine share 81 % of their energy, four times the remainder."""
@@ -40,7 +43,14 @@ class Evolution(NamedTuple):
     windows: np.ndarray
     filters: np.ndarray | None = None
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+    def plot(self, title: str | None = None, **settings: Any) -> Figure:
+        """Draw the strongest projection of each channel, epoch by epoch (`plotting.evolution_sheet`)."""
+        from deconv.plotting import evolution_sheet
+
+        return evolution_sheet(self, title, **settings)
 
     def part(self, places: Sequence[int] | np.ndarray) -> Evolution:
         """Return the evolution of a part of the channels.
@@ -99,7 +109,14 @@ class Settling(NamedTuple):
     level: float
     epoch: float
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+    def plot(self, layer: str = "layer", title: str = "Convergence of features during training") -> Figure:
+        """Draw the similarity to the last epoch (`plotting.settling_chart`)."""
+        from deconv.plotting import settling_chart
+
+        return settling_chart({layer: self}, title)
 
 
 def settling(evolution: Evolution, level: float = LEVEL) -> Settling:

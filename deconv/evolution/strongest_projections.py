@@ -38,7 +38,8 @@ class Strongest(NamedTuple):
     windows: np.ndarray
     filters: np.ndarray | None
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class StrongestUnits:

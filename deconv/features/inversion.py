@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
@@ -20,6 +20,9 @@ from deconv.features.resizing import for_pixels
 from deconv.graph.compilation import compile_function
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_finite, check_pixels, check_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SPREAD = 64.0
 """Approximate standard deviation of the pixels of photographs, in pixel units."""
@@ -46,6 +49,12 @@ class Inversion(NamedTuple):
 
     def __repr__(self) -> str:
         return short_repr(self)
+
+    def plot(self, images: np.ndarray, layer: str = "layer", title: str = "Inversion of features") -> Figure:
+        """Draw the reconstructions below their images `(n, height, width, 1 or 3)` (`plotting.inversion_sheet`)."""
+        from deconv.plotting import inversion_sheet, pixels
+
+        return inversion_sheet(pixels(images), {layer: (pixels(self.images), self.errors)}, title)
 
 
 def invert(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import keras
 import numpy as np
@@ -26,6 +26,9 @@ from deconv.features.transforms import Transform, apply, check_sizes
 from deconv.graph.compilation import compile_function
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_positive, check_seed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 METHODS = ("adam", "gradient", "normalized", "momentum")
 _STEPS_PER_CALL = 8
@@ -49,6 +52,13 @@ class Visualization(NamedTuple):
 
     def __repr__(self) -> str:
         return short_repr(self)
+
+    def plot(self, title: str = "Optimized images", columns: int = 8) -> Figure:
+        """Draw the images with their targets and scores (`plotting.visualization_sheet`)."""
+        from deconv.plotting import pixels, visualization_sheet
+
+        captions = [f"{label}: {score:.3g}" for label, score in zip(self.labels, self.scores, strict=True)]
+        return visualization_sheet({"": (pixels(self.images), captions)}, title, columns)
 
 
 def optimize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import keras
 import numpy as np
@@ -23,6 +23,9 @@ from deconv.features.transforms import jitter, pad
 from deconv.runtime.error_messages import reason
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_pair, check_pixels, check_positive
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STARTS = ("content", "noise")
 
@@ -47,6 +50,12 @@ class StyleTransfer(NamedTuple):
 
     def __repr__(self) -> str:
         return short_repr(self)
+
+    def plot(self, content: np.ndarray, style: np.ndarray, title: str = "Style transfer") -> Figure:
+        """Draw content and style images `(height, width, 1 or 3)`, result and losses (`plotting.style_sheet`)."""
+        from deconv.plotting import pixels, style_sheet
+
+        return style_sheet(pixels(content), pixels(style), self, title)
 
 
 def transfer_style(

@@ -44,7 +44,8 @@ class Development(NamedTuple):
     settlings: dict
     counts: dict
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def evolution_data(subject):

@@ -34,7 +34,8 @@ class HalfTurn(NamedTuple):
     kept: np.ndarray
     unchanged: np.ndarray
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def half_turn_data(subject, layer):

@@ -35,7 +35,8 @@ class FirstLayer(NamedTuple):
     strides: tuple
     tiles: np.ndarray
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class SecondLayer(NamedTuple):
@@ -59,7 +60,8 @@ class SecondLayer(NamedTuple):
     excess: np.ndarray
     excess_of_patches: np.ndarray
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class Network(NamedTuple):

@@ -45,7 +45,8 @@ class Picture(NamedTuple):
     findings: Sequence[Finding] = ()
     tables: Sequence[Table] = ()
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def save(picture, folder, provenance, dpi=130):

@@ -70,7 +70,8 @@ class Ensemble(NamedTuple):
     together: float
     size: int
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def error_pictures(subject):

@@ -33,7 +33,8 @@ class Run(NamedTuple):
     model_file: Path
     checkpoints: dict[int, Path]
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     def model(self):
         """Load the network. Layer classes that are not part of Keras must have been imported.

@@ -39,7 +39,8 @@ class Distances(NamedTuple):
     of_changed: np.ndarray
     still: np.ndarray
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     @property
     def mean(self) -> float:
@@ -87,7 +88,8 @@ class Correspondence(NamedTuple):
     thresholds: dict[str | int, float]
     distances: dict[str | int, dict[str, Distances]]
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def correspondence(

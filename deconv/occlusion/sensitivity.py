@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import keras
 import numpy as np
@@ -19,6 +19,9 @@ from deconv.occlusion.sliding_window import Squares, default_square, starts
 from deconv.runtime.dtypes import array_of
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_channel, check_pair, check_positive, check_target
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _PROGRESS_DELAY = 2
 """With `progress=None` a progress bar appears if the positions take longer than this number of seconds."""
@@ -57,7 +60,37 @@ class OcclusionMaps(NamedTuple):
     error: float | None = None
     activation_error: float | None = None
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
+
+    def plot(
+        self,
+        image: np.ndarray,
+        class_names: Sequence[str] | None = None,
+        *,
+        projection: np.ndarray | None = None,
+        title: str = "Occlusion sensitivity",
+        score: str = "probability",
+    ) -> Figure:
+        """Draw the image and the maps (`plotting.occlusion_sheet`).
+
+        Args:
+            image: `(height, width, 1 or 3)` in pixel units, 0 to 255.
+            class_names: Name of each class; None for the class numbers.
+            projection: Projection of the strongest map, signed, `(height, width, 1 or 3)`; None to omit it.
+            title: Title of the figure.
+            score: Kind of model output: `"probability"`, or another text for the label.
+
+        Returns:
+            The Matplotlib figure.
+        """
+        from deconv.plotting import occlusion_sheet, pixels, signed
+
+        if class_names is None:
+            class_names = [str(number) for number in range(max(self.predicted.max(), self.target) + 1)]
+        shown = None if projection is None else signed(projection[None])
+        name = class_names[self.target]
+        return occlusion_sheet(pixels(image)[None], [self], shown, [name], class_names, title, score=score)
 
 
 class _Scores(NamedTuple):

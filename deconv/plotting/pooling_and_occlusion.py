@@ -104,7 +104,7 @@ def occlusion_sheet(
 
     Args:
         images: `(n, height, width, 1 or 3)` intensities between 0 and 1.
-        maps: One `OcclusionMaps` per image, all recorded with a layer.
+        maps: One `OcclusionMaps` per image. Without the activations of a layer in all of them, (b) is omitted.
         projections: `(n, height, width, 1 or 3)` intensities between 0 and 1; None to omit this column.
         names: One text per image: the class whose output is drawn.
         class_names: Name of each class. Of more than 20 classes only the 20 most frequent of those that occur are
@@ -119,45 +119,44 @@ def occlusion_sheet(
         The Matplotlib figure.
     """
     height, width = images.shape[1:3]
+    has_layer = all(found.activation is not None for found in maps)
     heads = (
         f"(a) image, patch with\nthe lowest {score}",
-        "(b) activation of its\nstrongest map, ratio",
+        *(("(b) activation of its\nstrongest map, ratio",) if has_layer else ()),
         *(() if projections is None else ("(c) projection\nof that map",)),
         *(() if elsewhere is None else ("(c) the same map\nin other images",)),
         f"(d) {score} of\nthe class at the left",
         f"(e) {'most probable' if score == 'probability' else 'strongest'}\nclass",
     )
-    places_of_maps = (1, len(heads) - 2, len(heads) - 1)
+    places_of_maps = (*((1,) if has_layer else ()), len(heads) - 2, len(heads) - 1)
     size = (1.9 * len(heads), 1.62 * len(images) * height / width + 1.5)
     fig, axes = plt.subplots(len(images), len(heads), figsize=size, squeeze=False, layout="constrained")
     known, places = _coloured_classes([found.predicted for found in maps], len(class_names))
     colours = plt.get_cmap("tab10" if len(known) <= 10 else "tab20").resampled(len(known))
-    ratios = [_activation_ratio(found) for found in maps]
-    most = max(1.0, *(ratio.max() for ratio in ratios))
+    ratios = [_activation_ratio(found) for found in maps] if has_layer else []
+    most = max([1.0, *(ratio.max() for ratio in ratios)])
     limits: tuple[float, float] = (0, 1) if score == "probability" else _limits([found.probability for found in maps])
-    rows = zip(axes, images, maps, ratios, names, places, strict=True)
-    for number, (row, image, found, ratio, name, predicted) in enumerate(rows):
+    settings = [("viridis", *limits), (colours, -0.5, len(known) - 0.5)]
+    settings = [("viridis", 0, most), *settings] if has_layer else settings
+    rows = zip(axes, images, maps, names, places, strict=True)
+    for number, (row, image, found, name, predicted) in enumerate(rows):
         _draw_image(row[0], image, found, name)
+        after_maps = len(places_of_maps) - 1
         if projections is not None:
-            show_picture(projections[number], row[2])
+            show_picture(projections[number], row[after_maps])
         if elsewhere is not None:
-            show_picture(elsewhere[number], row[places_of_maps[1] - 1])
-        row[2 if projections is not None else 1].set_ylabel(f"ch. {found.channel}", fontsize=7)
+            show_picture(elsewhere[number], row[places_of_maps[-2] - 1])
+        if has_layer:
+            row[2 if projections is not None else 1].set_ylabel(f"ch. {found.channel}", fontsize=7)
+        values = [*ratios[number : number + 1], found.probability, predicted]
         drawn = [
-            _place_map(row[place], found, values, (height, width), cmap=colour_map, vmin=lowest, vmax=highest)
-            for place, values, colour_map, lowest, highest in zip(
-                places_of_maps,
-                (ratio, found.probability, predicted),
-                ("viridis", "viridis", colours),
-                (0, limits[0], -0.5),
-                (most, limits[1], len(known) - 0.5),
-                strict=True,
-            )
+            _place_map(row[place], found, one, (height, width), cmap=colour_map, vmin=lowest, vmax=highest)
+            for place, one, (colour_map, lowest, highest) in zip(places_of_maps, values, settings, strict=True)
         ]
     for ax, name in zip(axes[0], heads, strict=True):
         ax.set_title(name, fontsize=9)
     last = "class; light grey: another class" if any(np.isnan(predicted).any() for predicted in places) else "class"
-    for place, shown, label in zip(places_of_maps, drawn, ("ratio", score, last), strict=True):
+    for place, shown, label in zip(places_of_maps, drawn, ("ratio", score, last)[-len(drawn) :], strict=True):
         bar = fig.colorbar(shown, ax=axes[:, place], location="bottom", label=label, fraction=0.02, aspect=12, pad=0.01)
     _name_classes(bar, [class_names[number] for number in known])
     fig.suptitle(title)

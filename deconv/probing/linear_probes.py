@@ -26,6 +26,7 @@ from deconv.validation import check_positive
 
 if TYPE_CHECKING:
     import keras
+    from matplotlib.figure import Figure
 
 
 class Probes(NamedTuple):
@@ -51,6 +52,23 @@ class Probes(NamedTuple):
 
     def __repr__(self) -> str:
         return short_repr(self)
+
+    def plot(self, place: int = -1, title: str | None = None) -> Figure:
+        """Draw the accuracy of the classifiers, layer by layer (`plotting.layer_chart`).
+
+        Args:
+            place: Index into `per_class`.
+            title: Title of the figure; None for the number of training images per class.
+
+        Returns:
+            The Matplotlib figure.
+        """
+        from deconv.plotting import layer_chart
+
+        title = f"Linear classifiers on {self.per_class[place]} images per class" if title is None else title
+        mean, spread = self.mean[..., place], self.deviation[..., place]
+        layers, chance = [str(layer) for layer in self.layers], 1 / len(self.classes)
+        return layer_chart(mean, spread, layers, self.values, self.classifiers, chance, title)
 
     @property
     def mean(self) -> np.ndarray:

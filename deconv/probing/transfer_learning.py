@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
@@ -14,10 +14,13 @@ from deconv import graph
 from deconv.datasets.sampling import listing
 from deconv.probing.linear_classifiers import Scaling
 from deconv.probing.linear_probes import probe
-from deconv.probing.splits import check_sizes, class_accuracy, draw_folds
+from deconv.probing.splits import check_sizes, class_accuracy, deviation, draw_folds
 from deconv.probing.training_from_scratch import Trainer
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import check_positive, prepare
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Transfer(NamedTuple):
@@ -43,6 +46,14 @@ class Transfer(NamedTuple):
 
     def __repr__(self) -> str:
         return short_repr(self)
+
+    def plot(self, title: str = "Transfer to other classes") -> Figure:
+        """Draw the accuracies against the number of training images (`plotting.size_chart`)."""
+        from deconv.plotting import size_chart
+
+        curves = {f"softmax on {self.layer}, pre-trained": self.pretrained, "trained from random weights": self.scratch}
+        curves = {name: (values.mean(axis=1), deviation(values)) for name, values in curves.items()}
+        return size_chart(self.per_class, curves, 1 / len(self.classes), title)
 
 
 def transfer(

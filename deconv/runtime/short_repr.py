@@ -14,7 +14,7 @@ _MOST = 3
 def short_repr(result: Any) -> str:
     """Summarize a `NamedTuple`: `Name(field=float32 (10, 28, 28, 1), other='conv1')`.
 
-    Assign it to `__repr__` in the body of the class.
+    Return it from the `__repr__` of the class.
 
     Args:
         result: The named tuple.

@@ -25,7 +25,8 @@ class Ranking(NamedTuple):
     labels: np.ndarray
     positions: np.ndarray
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def nobody(channels, width, dtype):

@@ -49,7 +49,8 @@ class TopSheet(NamedTuple):
     patches: np.ndarray
     reason: str = ""
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     def plot(self, title: str | None = None, *, scale: str = "its own largest magnitude") -> Figure:
         """Draw the projections beside the patches (Fig. 2).

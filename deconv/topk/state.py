@@ -36,7 +36,8 @@ class TopActivations(NamedTuple):
     positions: np.ndarray
     windows: np.ndarray
 
-    __repr__ = short_repr
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 class Maps(NamedTuple):
