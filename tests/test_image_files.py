@@ -339,7 +339,7 @@ def test_names_that_are_not_utf_8_are_read_and_shown_with_escapes(tmp_path):
 
 @pytest.mark.parametrize("text", ["~nobody_of_this_name", "~nobody_of_this_name/a.png"])
 def test_the_home_of_nobody_is_a_folder_that_is_not_there(text):
-    with pytest.raises(ValueError, match=f"^--images: there is no folder or picture '{text}'"):
+    with pytest.raises(ValueError, match=f"^--images: there is no folder or image file '{text}'"):
         images_option.check_images(text)
     with pytest.raises(ValueError, match=f"There is no folder '{text}'"):
         datasets.load(text)

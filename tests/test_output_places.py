@@ -55,7 +55,7 @@ def test_a_full_disk_is_told_with_the_name_of_the_file_that_was_to_be_written(tm
 @pytest.mark.parametrize("place", ["file", "file/below"])
 def test_a_file_where_a_folder_should_be_is_named_and_stays(tmp_path, place):
     (tmp_path / "file").write_text("mine")
-    message = f"--out: the folder '.*{place}' cannot be made or written: .*Choose another"
+    message = f"--out: the folder '.*{place}' cannot be created or written: .*Choose another"
     with pytest.raises(ValueError, match=message), output.output_folder(tmp_path / place):
         pass
     assert (tmp_path / "file").read_text() == "mine"

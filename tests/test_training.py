@@ -637,7 +637,7 @@ def test_an_out_that_cannot_be_a_folder_is_named_before_tensorflow_loads(out, tm
     out = out.format(file=tmp_path / "notes.txt")
     found = run_and_look_for_tensorflow("--out", out)
     assert found.stdout.split() == ["code", "2", "False"]
-    assert found.stderr.startswith(f"Error: --out: the folder '{out}' cannot be made or written: ")
+    assert found.stderr.startswith(f"Error: --out: the folder '{out}' cannot be created or written: ")
     assert len(found.stderr.splitlines()) == 1
 
 

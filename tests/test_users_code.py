@@ -18,13 +18,13 @@ CODE = {
     "deep": "def f():\n    return f()\nf()",
 }
 SAYS = {
-    "exits": r"SystemExit: it ends the program with sys\.exit\(0\)",
-    "exits_with_a_text": r"SystemExit: it ends the program with sys\.exit\('no licence'\)",
+    "exits": r"SystemExit: it calls sys\.exit\(0\)",
+    "exits_with_a_text": r"SystemExit: it calls sys\.exit\('no licence'\)",
     "own_kind": "Stop: mine",
     "system": r"FileNotFoundError: .*/no/such/file",
     "syntax": "SyntaxError: invalid syntax",
     "imports": "ModuleNotFoundError: No module named 'no_such_module'",
-    "attribute": r"SystemExit: it ends the program with sys\.exit\(3\)",
+    "attribute": r"SystemExit: it calls sys\.exit\(3\)",
     "deep": "RecursionError: maximum recursion depth exceeded",
 }
 
