@@ -65,12 +65,19 @@ def _pictures(subject, layer, count, randomise, sizes):
     sheet = controls_sheet(images[first], result.take(first), f"{of}: the strongest unit and its controls", **style)
     about = {"layer": layer, "image_ids": ids, "channels": result.channels, "positions": result.positions}
     caption = "; ".join(f"{name}: {what}" for name, what in CONTROLS.items()) + "."
-    yield Picture(f"controls_{label(layer)}", f"Controls of {of}", caption, sheet, about)
+    yield Picture(
+        name=f"controls_{label(layer)}", title=f"Controls of {of}", caption=caption, figure=sheet, numbers=about
+    )
     chart = controls_chart(result, f"{of}: similarity of the controls to the projection")
     numbers = {**about, "likeness": result.likeness, "means": tables}
     numbers["shares"] = {measure: result.shares(measure) for measure in MEASURES}
     yield Picture(
-        f"likeness_{label(layer)}", f"Similarity of the controls: {of}", caption, chart, numbers, tables=[likeness]
+        name=f"likeness_{label(layer)}",
+        title=f"Similarity of the controls: {of}",
+        caption=caption,
+        figure=chart,
+        numbers=numbers,
+        tables=[likeness],
     )
     if result.cascade is not None:
         means = {measure: result.cascade.table(measure) for measure in MEASURES}
@@ -80,4 +87,10 @@ def _pictures(subject, layer, count, randomise, sizes):
         )
         numbers = {**about, "layers": result.cascade.layers, "means_and_deviations": means}
         title = f"{of}: weights randomised from the top down"
-        yield Picture(f"cascade_{label(layer)}", title, caption, cascade_chart(result.cascade, title), numbers)
+        yield Picture(
+            name=f"cascade_{label(layer)}",
+            title=title,
+            caption=caption,
+            figure=cascade_chart(result.cascade, title),
+            numbers=numbers,
+        )

@@ -69,7 +69,9 @@ def _pictures(subject, layer, compared, method, count, perplexity, sizes):
         "the plane are its neighbours in the layer."
     )
     figure = embedding_sheet(embedding, subject.pick(embedding.ids), subject.data.class_names or None, title)
-    yield Picture(f"embed_{label(layer)}", title, caption, figure, embedding._asdict())
+    yield Picture(
+        name=f"embed_{label(layer)}", title=title, caption=caption, figure=figure, numbers=embedding._asdict()
+    )
 
     classes, counts = np.unique(embedding.labels[embedding.labels >= 0], return_counts=True)
     if len(classes) < 2 or counts.min() < 2 or counts.sum() <= 5:
@@ -82,4 +84,4 @@ def _pictures(subject, layer, compared, method, count, perplexity, sizes):
     )
     of_layers = result.accuracy[:, None], result.deviation[:, None], result.layers, result.values
     figure = layer_chart(*of_layers, [f"{result.neighbours} nearest neighbours"], result.chance, title)
-    yield Picture("embed_separation", title, caption, figure, result._asdict())
+    yield Picture(name="embed_separation", title=title, caption=caption, figure=figure, numbers=result._asdict())

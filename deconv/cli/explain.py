@@ -104,7 +104,13 @@ def _pictures(subject, target, layer, methods, count, steps, size):
             "insertion": explanation.insertion,
             "methods": list(explanation.maps),
         }
-        yield Picture(f"explain_{label(layer) + '_' if layer else ''}{id}", title, caption, sheet, numbers)
+        yield Picture(
+            name=f"explain_{label(layer) + '_' if layer else ''}{id}",
+            title=title,
+            caption=caption,
+            figure=sheet,
+            numbers=numbers,
+        )
 
 
 def _usual_size(height, width):

@@ -122,4 +122,14 @@ def _one_image(path, shape):
     encoded = stream([path], np.array([-1], np.int32), np.array([0], np.int64), shape, fit=True)
     name = image_files.printable(path.name)
     source = f"The image '{name}'."
-    return datasets.ImageSet(name, "all", encoded.dataset, (), 1, shape, source, encoded, files=(path,))
+    return datasets.ImageSet(
+        name=name,
+        split="all",
+        dataset=encoded.dataset,
+        class_names=(),
+        size=1,
+        image_shape=shape,
+        source=source,
+        encoded=encoded,
+        files=(path,),
+    )

@@ -103,4 +103,4 @@ def _pictures(subject, layer, target, count, sizes):
     numbers = {"layer": layer, "stride": subject.stride, "fill": subject.fill, "image_ids": ids, "labels": labels}
     numbers |= {"score": kind, "left_out": {"projection": reason} if reason else {}}
     numbers["images"] = [maps._asdict() for maps in results]
-    yield Picture("occlude", title, caption, figure, numbers)
+    yield Picture(name="occlude", title=title, caption=caption, figure=figure, numbers=numbers)

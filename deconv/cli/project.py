@@ -70,4 +70,4 @@ def _pictures(subject, layer, channels, count, unit, sizes):
     figure = projection_sheet(pixels(images), shown, names, channels, peaks[:, channels], title, scale=subject.scale)
     numbers = {"layer": layer, "channels": channels, "unit": unit, "image_ids": ids, "labels": labels}
     numbers |= {"activations": peaks[:, channels], "largest_magnitudes": np.abs(projections).max(axis=(2, 3, 4))}
-    yield Picture(f"project_{label(layer)}", title, caption, figure, numbers)
+    yield Picture(name=f"project_{label(layer)}", title=title, caption=caption, figure=figure, numbers=numbers)

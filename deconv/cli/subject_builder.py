@@ -42,10 +42,10 @@ def requested_subject(request: Request) -> Subject:
     form = (height, width), channels, request.data_dir, request.download
     data = images_option.images_of(request.images or network.dataset, split, *form)
     return figures.Subject(
-        model,
-        weights,
-        data,
-        model_option.preprocessing(request.preprocess, request.model, model.inputs[0].dtype),
+        model=model,
+        weights=weights,
+        data=data,
+        preprocess=model_option.preprocessing(request.preprocess, request.model, model.inputs[0].dtype),
         fill=network.fill,
         square=network.square,
         stride=network.stride,
@@ -100,10 +100,10 @@ def subject(
         beside = NETWORKS[network.beside]._replace(dataset=network.dataset, split=network.split)
         others = (subject(network.beside, beside, data_dir=data_dir, download=download, seed=seed),)
     return figures.Subject(
-        model,
-        network.weights,
-        data,
-        getattr(models, name).preprocess_input,
+        model=model,
+        weights=network.weights,
+        data=data,
+        preprocess=getattr(models, name).preprocess_input,
         fill=network.fill,
         square=network.square,
         stride=network.stride,

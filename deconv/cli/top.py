@@ -51,4 +51,4 @@ def _pictures(subject, layers, channels, k, sizes):
         results["left_out"] = {"projection": sheet.reason} if sheet.reason else {}
         results |= {name: part[shown] for name, part in sheet.tops._asdict().items()}
         figure, caption = sheet.plot(title, scale=subject.scale), sheet_caption(subject, sheet, which)
-        yield Picture(f"top_{label(sheet.layer)}", title, caption, figure, results)
+        yield Picture(name=f"top_{label(sheet.layer)}", title=title, caption=caption, figure=figure, numbers=results)

@@ -51,7 +51,9 @@ def _pictures(subject, layers, count):
     )
     largest = max(result.limit for result in results)
     numbers = {"image_ids": ids, "largest_allowed": largest, "layers": [result._asdict() for result in results]}
-    yield Picture("verify", title, caption, verification_sheet(results, title), numbers)
+    yield Picture(
+        name="verify", title=title, caption=caption, figure=verification_sheet(results, title), numbers=numbers
+    )
     failed = [result.layer for result in results if not result.holds]
     if failed:
         fail(

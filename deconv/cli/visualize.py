@@ -90,7 +90,7 @@ def _pictures(subject, layer, channels, preset, steps, sizes):
             f"{result.scores[worst]:.3g} instead of {strongest[worst]:.3g}. Give more --steps, or another --preset."
         )
     figure = visualization_sheet({"": (pixels(result.images), texts)}, title, columns=6, side=1.6)
-    yield Picture(f"visualize_{label(called)}", title, caption + ".", figure, numbers)
+    yield Picture(name=f"visualize_{label(called)}", title=title, caption=caption + ".", figure=figure, numbers=numbers)
 
 
 def _strongest(subject, layer, data, batch_size=_BATCH):
