@@ -135,7 +135,7 @@ def test_equal_values_whose_ids_are_in_another_order_are_refused(tmp_path, first
 
 
 DESCRIPTIONS = {
-    "k is a text": (say(k="4"), "'k' must be a whole number, received a text"),
+    "k is a text": (say(k="4"), "'k' must be a whole number, received a string"),
     "k is true": (say(k=True), "'k' must be a whole number, received true or false"),
     "k is 0": (say(k=0), "'k' must be at least 1, received 0"),
     "k is huge": (say(k=10**30), None),
@@ -155,7 +155,7 @@ DESCRIPTIONS = {
     "an identity is a list": (source(identity=[]), "'identity' of a source must be an object, received a list"),
     "an identity is empty": (source(identity={}), "it has no 'numbered'"),
     "numbered is a text": (source(identity={"numbered": "yes"}), "'numbered' must be true or false"),
-    "images is a text": (source(images="5"), "'images' of a source must be a whole number, received a text"),
+    "images is a text": (source(images="5"), "'images' of a source must be a whole number, received a string"),
     "images is negative": (source(images=-1), "'images' of a source must be 0 or more, received -1"),
     "more images than there are": (
         source(identity={**SOURCE.identity, "size": 5}, images=6),

@@ -49,7 +49,7 @@ _KERAS = tuple(vars(keras.activations).values())
 _SHAPES = {0: (), 1: (7,), 2: (5, 7), 3: (3, 5, 7), 4: (2, 3, 3, 5)}
 """{rank: shape without the batch} of the maps on which functions are called first."""
 _RESULTS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-"""{function or layer: (version of its settings, {what else counts: Behaviour})}"""
+"""{function or layer: (version of its settings, {key: Behaviour})}"""
 _SETTINGS = Settings(settings)
 
 
@@ -128,7 +128,7 @@ def of_step(step: graph.Step) -> Behaviour | None:
 
 
 def is_unknown(layer: keras.layers.Layer | keras.Operation) -> bool:
-    """Return whether what a layer or operation computes can only be found by calling it."""
+    """Return whether the function of a layer or operation can only be determined by calling it."""
     if "mirrored_as" in vars(type(layer)):
         return False
     if not isinstance(layer, keras.layers.Layer):
@@ -200,17 +200,17 @@ def _behaviour_by_calling(thing, key, call, shape):
 
 
 def _cached(thing, key, compute):
-    """What `find()` returns, computed once for as long as a function or layer lives and is set as it is."""
+    """The result of `compute()`, cached for as long as a function or layer exists and keeps its settings."""
     try:
         version = _SETTINGS.version(thing)
         cached_version, cached = _RESULTS.get(thing, (None, {}))
         if cached_version != version:
             cached = {}
             _RESULTS[thing] = version, cached
-    except TypeError:  # what cannot be referred to weakly, or has no hash, is tried again
+    except TypeError:  # no weak references, or not hashable: not cached
         cached = {}
     if key not in cached:
-        with calls(), tf.init_scope():  # outside of what is being traced
+        with calls(), tf.init_scope():  # outside of the function that is being traced
             cached[key] = tf.autograph.experimental.do_not_convert(compute)()
     return cached[key]
 

@@ -60,8 +60,8 @@ def of_model(model_graph: Graph, layers: Collection[str]) -> dict[str, str]:
 def architecture(model_graph: Graph, layers: Collection[str]) -> str:
     """Compute SHA-256 over the steps in their order: layer classes, edges, configurations, and the names in `layers`.
 
-    Left out is what does not affect the forward pass: the names of other layers, in which Keras counts up when a model
-    is built again; initializers, regularizers, constraints, `trainable`.
+    Parts that do not affect the forward pass are not included: the names of other layers, in which Keras counts up when
+    a model is built again; initializers, regularizers, constraints, `trainable`.
     """
     places = {edge: place for place, edge in enumerate(model_graph.inputs)}
     described: list[Any] = [[[int(size) for size in edge.shape], str(edge.dtype)] for edge in model_graph.inputs]
@@ -96,7 +96,7 @@ def of_function(function: Callable[..., Any] | None) -> str:
 
 
 def of_arguments(function: Callable[..., Any] | None) -> dict[str, str]:
-    """Compute `{aspect: hash}` of what the name of a function does not identify.
+    """Compute `{aspect: hash}` of the parts of a function that its name does not identify.
 
     These are the arguments of a `functools.partial` and, for a lambda, its code, defaults and the values that it closes
     over. Bytecode is specific to a Python version, so the version is part of the aspect's name and code of another

@@ -1,4 +1,4 @@
-"""Determine what a function of maps computes by calling it on test values.
+"""Classify a function of maps by calling it on test values.
 
 The function is called on a few hundred values of both signs and many magnitudes. Changing one value at a time shows
 which inputs an output depends on; the output values show whether it is one of the named functions.
@@ -17,7 +17,7 @@ CELL, POSITION, EVERYTHING = "cell", "position", "everything"
 
 
 class Behaviour(NamedTuple):
-    """What a function of maps computes.
+    """Properties of a function of maps.
 
     Attributes:
         kind: "identity", "rectifier" (`max(0, x)`, with or without an upper limit), "sigmoid", "softmax" (over any

@@ -149,7 +149,7 @@ def _equal(a, b):
 
 
 def describe_graph(model: keras.Model, values: list[Any], visited: set[int]) -> None:
-    """Append the settings of a model to the list `found`: its layer calls, and the attributes of each layer."""
+    """Append the settings of a model to the list `values`: its layer calls, and the attributes of each layer."""
     inputs, outputs = keras_model.inputs_and_outputs(model)
     values += [model.name, len(inputs), *inputs, *outputs]
     for node in keras_model.nodes(model):
@@ -158,7 +158,7 @@ def describe_graph(model: keras.Model, values: list[Any], visited: set[int]) -> 
 
 
 def describe(operation: keras.layers.Layer | keras.Operation, values: list[Any], visited: set[int]) -> None:
-    """Append the settings of a layer to the list `found`; `seen` holds the ids of the layers described so far."""
+    """Append the settings of a layer to the list `values`; `visited` holds the ids of the layers described so far."""
     if id(operation) in visited:  # a shared layer, or a circular reference
         return
     visited.add(id(operation))
@@ -178,7 +178,7 @@ def describe(operation: keras.layers.Layer | keras.Operation, values: list[Any],
 
 
 def _flatten(value, values):
-    """Add what an attribute of a layer holds."""
+    """Append the value of an attribute of a layer, and the contents of lists and dicts."""
     if isinstance(value, list | tuple | dict):
         contents = _Contents(value if isinstance(value, dict) else ())
         for part in value.values() if isinstance(value, dict) else value:
@@ -191,7 +191,7 @@ def _flatten(value, values):
 
 
 def _describe_references(thing, values, depth=_DEPTH, visited=()):
-    """Append what a user's function or object refers to, without the object itself."""
+    """Append the objects that a user's function or object refers to, without the object itself."""
     if depth == 0 or id(thing) in visited or isinstance(thing, _VALUES):
         return
     if isinstance(thing, types.MethodType):

@@ -66,12 +66,12 @@ def header(file: str | os.PathLike) -> tuple[tuple[int, int], bool]:
     Raises:
         ValueError: If it is not a readable image; the message is one line.
     """
-    with _opened(file) as (stream, picture):
-        width, height = picture.size
-        if picture.format == "TIFF":  # newer versions of Pillow report the size after turning
-            width, height = picture.tag_v2[_WIDTH], picture.tag_v2[_HEIGHT]
-        turned = _orientation(picture, stream) >= 5
-        grey = picture.mode in _GREY_MODES or picture.mode.startswith("I")
+    with _opened(file) as (stream, image):
+        width, height = image.size
+        if image.format == "TIFF":  # newer versions of Pillow report the size after turning
+            width, height = image.tag_v2[_WIDTH], image.tag_v2[_HEIGHT]
+        turned = _orientation(image, stream) >= 5
+        grey = image.mode in _GREY_MODES or image.mode.startswith("I")
         return ((width, height) if turned else (height, width)), grey
 
 
@@ -91,11 +91,11 @@ def read(file: str | os.PathLike, grey: bool = False) -> "np.ndarray":
     import numpy as np
     from PIL import Image
 
-    with _opened(file) as (stream, picture):
-        picture.load()
-        deep = _deep(picture, stream)
-        shown = picture if deep is None else Image.fromarray(deep)
-        pixels = _upright(np.asarray(shown.convert("L" if grey else "RGB")), _orientation(picture, stream))
+    with _opened(file) as (stream, image):
+        image.load()
+        deep = _deep(image, stream)
+        eight_bit = image if deep is None else Image.fromarray(deep)
+        pixels = _upright(np.asarray(eight_bit.convert("L" if grey else "RGB")), _orientation(image, stream))
     return np.ascontiguousarray(pixels[..., None] if grey else pixels)
 
 
@@ -105,8 +105,8 @@ def check(file: str | os.PathLike) -> None:
     Raises:
         ValueError: If not; the message is one line.
     """
-    with _opened(file) as (_, picture):
-        picture.load()
+    with _opened(file) as (_, image):
+        image.load()
 
 
 def to_eight_bits(values: "np.ndarray", bits: int = 16) -> "np.ndarray":
@@ -125,10 +125,10 @@ def _opened(file) -> Iterator[tuple[IO[bytes], Any]]:
     _accept_large(Image)
     name = printable(file)
     try:
-        with open(file, "rb", opener=_open_regular) as stream, Image.open(stream, formats=tuple(FORMATS)) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
+        with open(file, "rb", opener=_open_regular) as stream, Image.open(stream, formats=tuple(FORMATS)) as image:
+            if image.width * image.height > MOST_PIXELS:
                 raise Image.DecompressionBombError
-            yield stream, picture
+            yield stream, image
     except Image.DecompressionBombError:
         raise ValueError(
             f"The image '{name}' has, or declares, more than {MOST_PIXELS / 1e6:.0f} million pixels. Reduce its size, "
@@ -175,12 +175,12 @@ def _accept_large(Image):
         warnings.filterwarnings("ignore", category=wanted, append=True)
 
 
-def _orientation(picture, stream):
+def _orientation(image, stream):
     """The EXIF orientation, 1 to 8; 1 (upright) if it is missing or damaged."""
-    if picture.format == "PNG" and not _may_hold_exif(stream):
+    if image.format == "PNG" and not _may_hold_exif(stream):
         return 1  # Pillow would decode the whole image to search for data after it
     try:
-        orientation = picture.getexif().get(_ORIENTATION, 1)
+        orientation = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # the pixels may be intact even if the EXIF data are not
         return 1
     return orientation if orientation in range(1, 9) else 1
@@ -194,18 +194,18 @@ def _upright(pixels, orientation):
     return turned[::rows, ::columns]
 
 
-def _deep(picture, stream):
+def _deep(image, stream):
     """Convert an image with more than 8 bits per sample: `(height, width)` or `(height, width, 3)`; None for others."""
     import numpy as np
 
-    if picture.format == "PNG":
+    if image.format == "PNG":
         return _deep_png(stream)
-    tags = getattr(picture, "tag_v2", {})
-    if picture.mode.startswith("F"):
+    tags = getattr(image, "tag_v2", {})
+    if image.mode.startswith("F"):
         raise ValueError("its values are floating point, so the value of white is not known; save it with 8 bits")
-    if picture.mode.startswith("I"):
-        return _deep_grey(np.asarray(picture), tags)
-    if max(np.atleast_1d(tags.get(_BITS_PER_SAMPLE, 8))) > 8 and np.asarray(picture).max() <= _TWELVE_BITS >> 8:
+    if image.mode.startswith("I"):
+        return _deep_grey(np.asarray(image), tags)
+    if max(np.atleast_1d(tags.get(_BITS_PER_SAMPLE, 8))) > 8 and np.asarray(image).max() <= _TWELVE_BITS >> 8:
         raise ValueError("it would be nearly black: it has 12 bits in 16-bit samples; save it as PNG, or with 8 bits")
     return None
 

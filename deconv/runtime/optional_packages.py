@@ -3,11 +3,11 @@
 import importlib
 
 
-def require_sklearn(what: str, *modules: str) -> None:
+def require_sklearn(feature: str, *modules: str) -> None:
     """Check that modules of scikit-learn can be imported.
 
     Args:
-        what: Description, in the plural, of the feature that needs them: "Embeddings".
+        feature: Description, in the plural, of the feature that needs them: "Embeddings".
         modules: Their names.
 
     Raises:
@@ -18,6 +18,6 @@ def require_sklearn(what: str, *modules: str) -> None:
             importlib.import_module(module)
     except ImportError as error:
         raise ImportError(
-            f"{what} need scikit-learn, which is not installed. "
+            f"{feature} need scikit-learn, which is not installed. "
             'Install it with: pip install "deconvnet[probes]", or in a clone: pip install ".[probes]"'
         ) from error

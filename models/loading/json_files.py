@@ -80,11 +80,11 @@ def check_members(value: Any, /, **kinds: type | tuple[type, ...]) -> None:
         check_kind(f"'{name}'", value[name], kind)
 
 
-def check_kind(what: str, value: Any, kind: type | tuple[type, ...]) -> None:
+def check_kind(name: str, value: Any, kind: type | tuple[type, ...]) -> None:
     """Check that a value read from JSON has a type, or one of a tuple of types.
 
     Args:
-        what: Its name in the message.
+        name: Its name in the message.
         value: The value.
         kind: The type or types.
 
@@ -94,13 +94,13 @@ def check_kind(what: str, value: Any, kind: type | tuple[type, ...]) -> None:
     kinds = kind if isinstance(kind, tuple) else (kind,)
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         expected = " or ".join(_NAMES.get(one, one.__name__) for one in kinds)
-        raise ValueError(f"{what} must be {expected}, received {_called(value)}")
+        raise ValueError(f"{name} must be {expected}, received {_called(value)}")
 
 
 _NAMES = {
     dict: "an object",
     list: "a list",
-    str: "a text",
+    str: "a string",
     int: "a whole number",
     float: "a number",
     bool: "true or false",
