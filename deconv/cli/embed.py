@@ -57,8 +57,7 @@ def _pictures(subject, layer, compared, method, count, perplexity, sizes):
     from deconv.embedding.image_embedding import embed
     from deconv.figures import Picture
     from deconv.graph.keras_model import label
-    from deconv.plotting.embedding import embedding_sheet, in_words
-    from deconv.plotting.probes import layer_chart
+    from deconv.plotting.embedding import in_words
 
     options = {"images": count, "preprocess": subject.preprocess, "seed": subject.seed, **sizes}
     embedding = embed(subject.model, subject.data, layer, method, perplexity=perplexity, **options)
@@ -68,7 +67,7 @@ def _pictures(subject, layer, compared, method, count, perplexity, sizes):
         "distances between clusters, and their sizes, are not. Trustworthiness is 1 if the neighbours of each image in "
         "the plane are its neighbours in the layer."
     )
-    figure = embedding_sheet(embedding, subject.pick(embedding.ids), subject.data.class_names or None, title)
+    figure = embedding.plot(subject.pick(embedding.ids), subject.data.class_names or None, title)
     yield Picture(
         name=f"embed_{label(layer)}", title=title, caption=caption, figure=figure, numbers=embedding._asdict()
     )
@@ -82,6 +81,5 @@ def _pictures(subject, layer, compared, method, count, perplexity, sizes):
         f"Accuracy with which the {result.neighbours} nearest neighbours predict the class of each of "
         f"{result.images.sum():,} images of {subject.data.name}, for the pixels and each layer; mean of the classes."
     )
-    of_layers = result.accuracy[:, None], result.deviation[:, None], result.layers, result.values
-    figure = layer_chart(*of_layers, [f"{result.neighbours} nearest neighbours"], result.chance, title)
+    figure = result.plot(title=title)
     yield Picture(name="embed_separation", title=title, caption=caption, figure=figure, numbers=result._asdict())

@@ -51,9 +51,10 @@ class Transfer(NamedTuple):
         """Draw the accuracies against the number of training images (`plotting.size_chart`)."""
         from deconv.plotting import size_chart
 
-        curves = {f"softmax on {self.layer}, pre-trained": self.pretrained, "trained from random weights": self.scratch}
-        curves = {name: (values.mean(axis=1), deviation(values)) for name, values in curves.items()}
-        return size_chart(self.per_class, curves, 1 / len(self.classes), title)
+        pretrained, scratch = f"softmax on {self.layer}, pre-trained", "trained from random weights"
+        accuracies = {pretrained: self.pretrained, scratch: self.scratch}
+        curves = {name: (values.mean(axis=1), deviation(values)) for name, values in accuracies.items()}
+        return size_chart(self.per_class.tolist(), curves, 1 / len(self.classes), title)
 
 
 def transfer(
