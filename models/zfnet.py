@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["ZFNet", "decode_predictions", "preprocess_input", "to_pixels"]
 
 _SMALLEST_SIDE = 48  # the output of pool5 is empty for smaller images
-_USUAL = validation.Known(classes=1000, input_shape=(224, 224, 3), units=(4096, 4096))
+_DEFAULT = validation.Known(classes=1000, input_shape=(224, 224, 3), units=(4096, 4096))
 _KNOWN = {
     "imagenette": validation.Known(
         classes=10,
@@ -106,7 +106,7 @@ def ZFNet(
             "The most similar ones are those of models.ZFNet512(weights='imagenet')."
         )
     weights = validation.check_weights("ZFNet", weights, _KNOWN)
-    known = _KNOWN[weights] if isinstance(weights, str) else _USUAL
+    known = _KNOWN[weights] if isinstance(weights, str) else _DEFAULT
     classes, units = validation.sizes("ZFNet", weights, known, classes, units)
     dropout = validation.check_rate("ZFNet", "dropout", dropout)
     if weights in _KNOWN:

@@ -159,8 +159,8 @@ def completed(arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments, with the recipe's defaults for those that are None."""
     from models.training import recipes
 
-    usual = recipes.RECIPES[arguments["recipe"]]
-    return {name: usual.get(name) if value is None else value for name, value in arguments.items()}
+    defaults = recipes.RECIPES[arguments["recipe"]]
+    return {name: defaults.get(name) if value is None else value for name, value in arguments.items()}
 
 
 def _evaluate(arguments: dict[str, Any], places: dict[str, Any], weights: str) -> None:

@@ -165,14 +165,14 @@ def planned(
     from models.training.variants import variants
 
     options = inspect.signature(SCRIPTS[model].main).parameters.items()
-    usual = {name: option.default for name, option in options if name not in _NOT_ARGUMENTS} | given
+    defaults = {name: option.default for name, option in options if name not in _NOT_ARGUMENTS} | given
     relative: dict[str, Any] = {}  # arguments from which variants derive others
     if model == "alexnet":
-        usual = train_alexnet.completed(usual)
-        relative = {name: usual[name] for name in ("units", "image_size")}
+        defaults = train_alexnet.completed(defaults)
+        relative = {name: defaults[name] for name in ("units", "image_size")}
     fixed = {name: value for name, value in given.items() if name not in relative}
     return [
-        (variant, {**usual, **variant.options, **fixed})
+        (variant, {**defaults, **variant.options, **fixed})
         for group in groups
         for variant in variants(model, group, seed=seed, **relative)
     ]

@@ -20,9 +20,9 @@ from signalled import fit_until
 from typer.testing import CliRunner
 
 from models import training
+from models.loading.atomic_files import replacing
 from models.training.augmentation import random_affine
 from models.training.curve import learning_curve
-from models.training.files import whole
 from models.training.state import load_state, save_state
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -137,9 +137,9 @@ def test_augmentation_depends_on_its_seed_alone_and_differs_from_image_to_image(
 
 def test_a_file_is_whole_or_the_old_one(tmp_path):
     target = tmp_path / "numbers.txt"
-    with whole(target) as partial:
+    with replacing(target) as partial:
         partial.write_text("old")
-    with pytest.raises(RuntimeError), whole(target) as partial:
+    with pytest.raises(RuntimeError), replacing(target) as partial:
         partial.write_text("ne")
         raise RuntimeError("interrupted")
     assert target.read_text() == "old" and [path.name for path in tmp_path.iterdir()] == ["numbers.txt"]

@@ -94,12 +94,15 @@ def save(converted: Converted, path: str | os.PathLike, dtype: str = "float32") 
 
 
 def note_of(network: str, sha256: str) -> str:
-    """The comment that `save` writes into its file."""
+    """The comment that `save` writes into its file: the network and the SHA-256 of the original file."""
     return f"{network} converted from sha256:{sha256}"
 
 
 def require_reader(file_name: str) -> None:
-    """Check that the package that reads a file of this name is installed, before the file is downloaded.
+    """Check that the package that reads a file is installed, before the file is downloaded.
+
+    Args:
+        file_name: Its name: files that end in `.onnx` need `onnx`, all others `torch`.
 
     Raises:
         ImportError: If it is not; the message says how to install it.

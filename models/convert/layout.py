@@ -4,23 +4,28 @@ import numpy as np
 
 
 def convolution_kernel(kernel: np.ndarray) -> np.ndarray:
-    """OIHW to HWIO: `(filters, channels, rows, columns)` to `(rows, columns, channels, filters)`.
+    """Convert the kernel of a convolution from OIHW to HWIO.
 
-    Grouped kernels keep `channels`, the number of channels of one group; filters of the first group come first in both.
+    Args:
+        kernel: `(filters, channels, rows, columns)`. In a grouped kernel `channels` is the number of input channels of
+            one group, and the filters of the first group come first.
+
+    Returns:
+        `(rows, columns, channels, filters)`, in the same order of filters.
     """
     return np.transpose(kernel, (2, 3, 1, 0))
 
 
 def dense_kernel(kernel: np.ndarray) -> np.ndarray:
-    """`(out, in)` to `(in, out)`."""
+    """Transpose the kernel of a dense layer from `(out, in)` to `(in, out)`."""
     return np.transpose(kernel)
 
 
 def dense_kernel_after_flattening(kernel: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
-    """`(out, in)` to `(in, out)`, with inputs reordered from channels-first to channels-last.
+    """Convert the kernel of a dense layer after flattening: transpose it and reorder its inputs.
 
-    Other frameworks flatten `(channels, rows, columns)`, Keras `(rows, columns, channels)`: the dense layer receives
-    the same numbers in another order, so the rows of its kernel are reordered.
+    Other frameworks flatten maps in the order `(channels, rows, columns)`, Keras in the order `(rows, columns,
+    channels)`. The dense layer receives the same numbers in another order, so the rows of its kernel are reordered.
 
     Args:
         kernel: `(out, channels * rows * columns)`.

@@ -61,8 +61,16 @@ def check_input_shape(
 def check_whole(network: str, name: str, value: object) -> int:
     """Check that an argument is a positive whole number.
 
+    Args:
+        network: Name of the network or function, for the message.
+        name: Name of the argument, for the message.
+        value: The argument.
+
+    Returns:
+        It as an int.
+
     Raises:
-        ValueError: If it is not.
+        ValueError: If it is not a positive whole number.
     """
     if not _is_whole(value) or value < 1:
         raise ValueError(f"{network}: `{name}` must be a positive whole number, received {value!r}.")
@@ -70,10 +78,17 @@ def check_whole(network: str, name: str, value: object) -> int:
 
 
 def check_units(network: str, units: int | Sequence[int]) -> tuple[int, int]:
-    """Sizes of fc6 and fc7 as a pair; one number is used for both.
+    """Check the sizes of fc6 and fc7.
+
+    Args:
+        network: Its name, for the message.
+        units: One number for both, or a pair.
+
+    Returns:
+        `(fc6, fc7)`.
 
     Raises:
-        ValueError: If they are invalid.
+        ValueError: If they are not one or two positive whole numbers.
     """
     pair: tuple = tuple(units) if isinstance(units, tuple | list) else (units, units)
     if len(pair) != 2 or not all(_is_whole(size) and size >= 1 for size in pair):
@@ -86,7 +101,7 @@ def check_units(network: str, units: int | Sequence[int]) -> tuple[int, int]:
 def sizes(
     network: str,
     weights: str | Path | None,
-    usual: Known,
+    default: Known,
     classes: int | None,
     units: int | Sequence[int] | None,
 ) -> tuple[int, tuple[int, int]]:
@@ -95,7 +110,7 @@ def sizes(
     Args:
         network: Its name, for the message.
         weights: From `check_weights`; if it is a `Path`, the file is read.
-        usual: The `Known` with the values that are used if neither arguments nor weights determine them.
+        default: The `Known` with the values that are used if neither arguments nor weights determine them.
         classes, units: The arguments, or None.
 
     Returns:
@@ -108,17 +123,25 @@ def sizes(
     if isinstance(weights, Path) and (classes is None or units is None):
         outputs = weight_files.outputs(weights)
     if classes is None:
-        classes = outputs.get("predictions", usual.classes)
+        classes = outputs.get("predictions", default.classes)
     if units is None:
-        units = tuple(outputs.get(layer, size) for layer, size in zip(("fc6", "fc7"), usual.units, strict=True))
+        units = tuple(outputs.get(layer, size) for layer, size in zip(("fc6", "fc7"), default.units, strict=True))
     return check_whole(network, "classes", classes), check_units(network, units)
 
 
 def check_rate(network: str, name: str, value: object) -> float:
     """Check that an argument is a number in [0, 1).
 
+    Args:
+        network: Its name, for the message.
+        name: Name of the argument, for the message.
+        value: The argument.
+
+    Returns:
+        It as a float.
+
     Raises:
-        ValueError: If it is not in this range.
+        ValueError: If it is not a number in this range.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 <= value < 1:
         raise ValueError(f"{network}: `{name}` must be a number in [0, 1), received {value!r}.")
@@ -127,6 +150,11 @@ def check_rate(network: str, name: str, value: object) -> float:
 
 def check_weights(network: str, weights: str | os.PathLike | None, known: Mapping[str, Known]) -> str | Path | None:
     """Check the argument `weights`.
+
+    Args:
+        network: Its name, for the message.
+        weights: The argument.
+        known: The named weights of the network.
 
     Returns:
         None, one of the names in `known`, or a `Path`.

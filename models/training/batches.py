@@ -93,7 +93,7 @@ test_batches.__test__ = False  # type: ignore[attr-defined]  # keeps pytest from
 
 
 def steps_per_epoch(size: int, batch_size: int) -> int:
-    """Number of batches per epoch."""
+    """Number of batches per epoch; the last one may be smaller than `batch_size`."""
     return -(-size // batch_size)
 
 

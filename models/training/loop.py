@@ -26,6 +26,9 @@ def make_repeatable(seed: int) -> None:
     """Seed all random generators of this process, and make every operation deterministic.
 
     This affects the whole process, so scripts should call it before they build a model, and libraries should not.
+
+    Args:
+        seed: Integer from 0, below 2**32.
     """
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()

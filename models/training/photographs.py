@@ -203,7 +203,16 @@ def check_growth(growing: keras.Model, final: keras.Model) -> None:
 
 
 def filled(model: keras.Model, other: keras.Model, dtype: str | None = None) -> keras.Model:
-    """Copy the weights of another model with the same layers to `model`, rounded to `dtype` if one is given."""
+    """Copy the weights of another model with the same layers.
+
+    Args:
+        model: The model to change, in place.
+        other: The model whose weights are copied.
+        dtype: Dtype to which they are rounded, such as `"float16"`; None for no rounding.
+
+    Returns:
+        `model`.
+    """
     arrays = other.get_weights()
     model.set_weights(arrays if dtype is None else [array.astype(dtype).astype(np.float32) for array in arrays])
     return model

@@ -88,7 +88,14 @@ def prepare(
 
 
 def grey_level_of(preprocess: Callable[[ArrayLike], ArrayLike]) -> float:
-    """Change of the inputs computed by `preprocess` per grey level of a pixel: 1, or 0.0174 for torchvision's."""
+    """Compute the change of a network's inputs per grey level of a pixel.
+
+    Args:
+        preprocess: Function from pixels `(n, height, width, 3)` in [0, 255] to inputs of the network.
+
+    Returns:
+        A float: 1 if only means are subtracted, 0.0174 for torchvision's networks.
+    """
     black, white = (np.asarray(preprocess(np.full((1, 1, 1, 3), level, np.float32))) for level in (0, 255))
     return round(float(np.mean(white - black)) / 255, 4)  # removes the rounding errors of subtracted means
 
@@ -96,7 +103,16 @@ def grey_level_of(preprocess: Callable[[ArrayLike], ArrayLike]) -> float:
 def annealing(
     recipe: Literal["paper", "modern"], first: float
 ) -> Callable[[Sequence[Mapping[str, float]]], float] | None:
-    """Function from the history to the next epoch's learning rate; None if it depends on the step only."""
+    """Learning rate schedule of a recipe by epochs.
+
+    Args:
+        recipe: `"paper"` or `"modern"`.
+        first: The initial learning rate.
+
+    Returns:
+        Function from the history to the learning rate of the next epoch, see `plateau_rate`; None for the modern
+        recipe, whose learning rate depends on the step only.
+    """
     return (lambda history: plateau_rate(history, first)) if recipe == "paper" else None
 
 

@@ -153,14 +153,18 @@ class RunFolder:
             self.record_file.unlink(missing_ok=True)
 
     def write_history(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Write one row per epoch, with floats in a form that preserves their values."""
+        """Write `history.csv`, with floats in a form that preserves their values.
+
+        Args:
+            history: One dict per epoch, all with the same keys.
+        """
         with replacing(self.history_file) as partial, open(partial, "w", newline="") as file:
             writer = csv.DictWriter(file, history[0])
             writer.writeheader()
             writer.writerows(history)
 
     def save_checkpoint(self, model: keras.Model, epoch: int) -> None:
-        """Save the model after `epoch`."""
+        """Save the model after `epoch`, counted from 1; see `save_model`."""
         self.checkpoint_file(epoch).parent.mkdir(exist_ok=True)
         self.save_model(model, self.checkpoint_file(epoch))
 
@@ -172,7 +176,7 @@ class RunFolder:
             keras.Model(model.inputs, model.outputs, name=model.name).save(partial)
 
     def finish(self, results: Mapping[str, Any]) -> None:
-        """Write the results. The run is then finished, and its state is removed."""
+        """Write the results into the record. The run is then finished, and its state is removed."""
         self._write_record({**self._record(), "results": results})
         self.state_file.unlink(missing_ok=True)
 

@@ -90,7 +90,8 @@ def _check_history(history: Any, seconds: float) -> None:
         raise ValueError("its history is not a list, or its duration is not a number of seconds")
     for epoch, row in enumerate(history, start=1):
         check_members(row)
-        check_members(row, **{**dict.fromkeys(history[0], (int, float)), "epoch": int})
+        kinds: dict[str, type | tuple[type, ...]] = {**dict.fromkeys(history[0], (int, float)), "epoch": int}
+        check_members(row, **kinds)
         if row["epoch"] != epoch or len(row) != len(history[0]):
             raise ValueError(f"row {epoch} of its history is not that of epoch {epoch}")
 
