@@ -99,7 +99,7 @@ def model_of(text: str, image_size: tuple[int, int] | None = None) -> tuple[kera
     model = _model_from_file(Path(text)) if Path(text).suffix == ".keras" else _model_from_function(text)
     if not isinstance(model, keras.Model):
         raise ValueError(f"--model: {text} must return a keras.Model; it returns {type(model).__name__}.")
-    return _sized(model, image_size), text
+    return _with_input_size(model, image_size), text
 
 
 def preprocessing(text: str | None, model: str, dtype: str = "float32") -> Callable:
@@ -249,7 +249,7 @@ def _newer_keras(path):
     return f" It was saved by Keras {theirs}, newer than the installed {keras.__version__}." if numbers > ours else ""
 
 
-def _sized(model, image_size):
+def _with_input_size(model, image_size):
     """A model with a fixed input size: the model itself, or a copy of that size."""
     import keras
     import numpy as np

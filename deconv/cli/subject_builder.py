@@ -37,7 +37,7 @@ def requested_subject(request: Request) -> Subject:
 
     model, weights = model_option.model_of(request.model, options.sides(request.image_size))
     height, width, channels = model.input_shape[1:]
-    network = network or _own(height, width, channels)
+    network = network or _default_network(height, width, channels)
     split = cast("Split | None", request.split if request.images or request.split else network.split)
     form = (height, width), channels, request.data_dir, request.download
     data = images_option.images_of(request.images or network.dataset, split, *form)
@@ -84,14 +84,14 @@ def subject(
     from deconv import figures
 
     def load(dataset, split):
-        return _loaded(dataset, split, network, data_dir, download)
+        return _load_images(dataset, split, network, data_dir, download)
 
     data = load(network.dataset, network.split)
     check_labels(data)
-    model, classes = _built(network, data)
+    model, classes = _build_network(network, data)
     training = held_out = transfer = None
     if {"fig4", "health", "table3", "table7"} & set(needed):
-        training, held_out = (_if_there(load, network.dataset, split) for split in ("train", "test"))
+        training, held_out = (_load_or_none(load, network.dataset, split) for split in ("train", "test"))
     if network.transfer is not None and {"table7", "transfer"} & set(needed):
         # The network's own training images would make its features look better than they are.
         transfer = load(network.transfer, "test" if network.transfer in (network.weights, network.dataset) else "all")
@@ -135,7 +135,7 @@ def check_labels(data: ImageSet) -> None:
         )
 
 
-def _own(height, width, channels):
+def _default_network(height, width, channels):
     """Drawing options for a model of the user: those of LeNet-5 for grey images, of AlexNet for colour images."""
     from deconv.occlusion.sliding_window import default_square
 
@@ -164,14 +164,14 @@ def _names_of(weights):
     return tuple(text for _, text in named[weights]) if weights in named else None
 
 
-def _loaded(dataset, split, network, data_dir, download):
+def _load_images(dataset, split, network, data_dir, download):
     from deconv import datasets
 
     size = {"image_size": (network.side, network.side), "channels": network.channels}
     return datasets.load(dataset, split, data_dir=data_dir, download=download, **size)
 
 
-def _if_there(load, dataset, split):
+def _load_or_none(load, dataset, split):
     """A part of a data set; None if it does not exist."""
     try:
         return load(dataset, split)
@@ -179,7 +179,7 @@ def _if_there(load, dataset, split):
         return None
 
 
-def _built(network, data):
+def _build_network(network, data):
     """The network and the names of its classes: those of the data or of its weights."""
     import models
 
