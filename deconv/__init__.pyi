@@ -5,18 +5,18 @@ from . import embedding as embedding
 from . import features as features
 from . import figures as figures
 from . import plotting as plotting
+from .deconvnet.layer_deconvnet import Record as Record
 from .deconvnet.mirror import mirror as mirror
 from .deconvnet.projection import Deconvnet as Deconvnet
 from .deconvnet.projection import Patches as Patches
-from .deconvnet.projection import Record as Record
 from .deconvnet.recording import activations as activations
 from .deconvnet.rule_lookup import pass_activation as pass_activation
 from .deconvnet.rules import RULES as RULES
 from .deconvnet.rules import identity as identity
 from .deconvnet.selection import select as select
-from .deconvnet.verification import Verification as Verification
 from .deconvnet.verification import collision_rate as collision_rate
 from .deconvnet.verification import verify as verify
+from .deconvnet.verification_result import Verification as Verification
 from .diagnostics.feature_maps import FeatureMaps as FeatureMaps
 from .diagnostics.feature_maps import feature_maps as feature_maps
 from .diagnostics.invariance import Invariance as Invariance
@@ -71,9 +71,9 @@ from .probing.linear_probes import Probes as Probes
 from .probing.linear_probes import probe as probe
 from .probing.transfer_learning import Transfer as Transfer
 from .probing.transfer_learning import transfer as transfer
+from .topk.results import TopActivations as TopActivations
 from .topk.scan import top_activations as top_activations
 from .topk.sheet import top_sheet as top_sheet
-from .topk.state import TopActivations as TopActivations
 from .topk.state import TopK as TopK
 
 __version__: str

@@ -13,7 +13,8 @@ from specimens import SPECIMENS, fill, images
 
 import deconv
 from deconv import graph
-from deconv.deconvnet.patch_projection import PatchMirror, has_patches, window_share
+from deconv.deconvnet.patch_cost import has_patches, window_share
+from deconv.deconvnet.patch_projection import PatchMirror
 from deconv.graph import windowed_layers as windowed
 from deconv.graph.receptive_field import receptive_fields_below
 from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
@@ -246,7 +247,7 @@ def test_each_direction_is_traced_once_over_a_hundred_images():
         ([0.0, 1.0], "received [0.0, 1.0]"),
         ([[0, 1]], "received [[0, 1]]"),
         ([0, -1], "received [0, -1]"),
-        ([0], "received 1 images, 2 channels"),
+        ([0], "expected 1 of each, received channels of shape (2,) and no positions"),
     ],
 )
 def test_numbers_that_name_no_image_are_refused(numbers, message):

@@ -687,7 +687,7 @@ def test_a_checkpoint_of_something_else_is_refused_with_what_differs_and_stays_a
     assert told.startswith(f"The state in '{folder / 'top.npz'}' does not fit; it differs in ") and message in told, (
         told
     )
-    assert told.endswith(" Give another path, or delete the file to begin anew.")
+    assert told.endswith(" Give another path, or delete the file to start again.")
     assert (folder / "top.npz").read_bytes() == before
 
 
@@ -697,7 +697,7 @@ def test_a_scan_does_not_go_on_from_what_was_merged_of_two_data_sets(begun, tmp_
     deconv.top_activations(**arguments | {"dataset": other, "checkpoint": tmp_path / "other.npz"})
     merged = TopK.load(folder / "top.npz").merge(TopK.load(tmp_path / "other.npz"))
     merged.save(tmp_path / "merged.npz")
-    with pytest.raises(ValueError, match=r"differs in data set \(2 of them there, one here\)"):
+    with pytest.raises(ValueError, match=r"differs in data set \(2 there, 1 here\)"):
         deconv.top_activations(**arguments | {"checkpoint": tmp_path / "merged.npz"})
 
 
@@ -758,7 +758,7 @@ def test_a_checkpoint_that_cannot_be_written_is_refused_before_the_scan(tmp_path
     for path, message in (
         (tmp_path, f"The checkpoint '{tmp_path}' is a folder; give the path of a file"),
         (tmp_path / "no" / "top.npz", "The folder of the checkpoint '.*' does not exist. Make it first"),
-        (tmp_path / "file", "'.*file' holds no state that can be read: it is damaged, or something else"),
+        (tmp_path / "file", "'.*file' holds no state that can be read: it is damaged, or not a checkpoint"),
     ):
         with pytest.raises(ValueError, match=message):
             deconv.top_activations(model, images(model, 2), "conv1", checkpoint=path, preprocess=stopped_at(0))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_topk_state import MAPS, SOURCE, content, drawn, state_of
 
-from deconv.topk.ranking import NOBODY
+from deconv.topk.ranking import NO_IMAGE
 from deconv.topk.state import TopK
 
 
@@ -87,7 +87,7 @@ ARRAYS = {
     "beyond the map": (put("0.positions", 12), "positions are not all in its map (layer 'conv')"),
     "beyond a dense layer": (put("1.positions", 1, (3, 2)), "positions are not all in its map (layer 'dense')"),
     "a negative id": (put("0.ids", -7), "counted from 0"),
-    "nobody with a value": (put("0.ids", NOBODY, (0, 3)), "not empty where there is no image"),
+    "no image with a value": (put("0.ids", NO_IMAGE, (0, 3)), "not empty where there is no image"),
     "values of another dtype": (
         replace("0.values", lambda values: values.astype("float64")),
         "the values of layer 'conv' must be float32 (5, 4), received float64 (5, 4)",
@@ -108,7 +108,7 @@ ARRAYS = {
     "no labels": (drop("1.labels"), "the labels of layer 'dense' must be int64 (6, 4), received float64 (0,)"),
     "no units at all": (
         lambda about, arrays: arrays.update({name: array[:, :0] for name, array in arrays.items()}),
-        "the ids of layer 'conv' are none, after images have been seen",
+        "the ids of layer 'conv' are empty, although images have been processed",
     ),
 }
 
@@ -201,7 +201,7 @@ def test_a_compressed_state_is_refused_before_it_is_inflated(tmp_path):
 
     path = forge(tmp_path / "top.npz", large, save=np.savez_compressed)
     tracemalloc.start()
-    with pytest.raises(ValueError, match="its arrays are compressed, which those of a state are not"):
+    with pytest.raises(ValueError, match="its arrays are compressed; those of a checkpoint are not"):
         TopK.load(path)
     assert tracemalloc.get_traced_memory()[1] < 2 * 10**6
     tracemalloc.stop()

@@ -329,8 +329,8 @@ def test_another_file_is_refused_by_name(tmp_path):
         with pytest.raises(ValueError) as refusal:
             TopK.load(path)
         told[name] = str(refusal.value)
-        assert told[name].startswith(f"'{path}' holds no state that can be read: it is damaged, or something else (")
-        assert told[name].endswith("Give another path, or delete the file to begin anew.")
+        assert told[name].startswith(f"'{path}' holds no state that can be read: it is damaged, or not a checkpoint (")
+        assert told[name].endswith("Give another path, or delete the file to start again.")
     assert "it is 'deconvnet top-k', version 2; expected 'deconvnet top-k', 1" in told["another version"]
     assert "'something'" in told["another format"]
     with pytest.raises(ValueError, match="holds no state that can be read"):
@@ -383,11 +383,11 @@ def test_a_state_of_something_else_is_refused_with_what_differs(tmp_path, like, 
     state.save(tmp_path / "top.npz")
     assert refusal(TopK.load, tmp_path / "top.npz", like) == (
         f"The state in '{tmp_path / 'top.npz'}' does not fit; it differs in {difference}. Give another path, or delete "
-        "the file to begin anew."
+        "the file to start again."
     )
     difference = difference.replace(" there", " in one").replace(" here", " in the other")
     assert refusal(state.merge, like) == (
-        f"These states cannot be merged; they differ in {difference}. Merge what was made by one model, with the same "
+        f"These states cannot be merged; they differ in {difference}. Merge only states of one model, with the same "
         "layers, k and preprocess."
     )
 
@@ -440,8 +440,8 @@ def test_every_specimen_has_a_fingerprint_of_its_own_that_is_the_same_when_it_is
 def test_windows_are_those_of_the_model_that_made_the_state():
     state = TopK.of(network(), ["conv1", "conv2"])
     assert refusal(state.tops, network("other", filters=5)) == (
-        "This state was made by model 'own', and what leads up to its layers is not the same in 'other', which was "
-        "received. Give the model that it was made by."
+        "This state was computed with model 'own', whose layers up to conv1, conv2 have another architecture than "
+        "those of the given model 'other'. Give the model with which the state was computed."
     )
 
 
@@ -474,7 +474,7 @@ def test_images_without_ids_of_two_data_sets_are_never_taken_for_the_same():
 
 
 def test_a_state_merges_with_a_state_alone():
-    assert refusal(TopK(MAPS).merge, {}) == "A TopK merges with another TopK; received dict."
+    assert refusal(TopK(MAPS).merge, {}) == "A TopK can only be merged with another TopK; received dict."
 
 
 @pytest.mark.parametrize("k", [0, 2.5, True, None])

@@ -110,7 +110,11 @@ CASES = [
     ("channel by name", lambda: project("conv2", "seven"), "channel must be an int|'seven'"),
     ("half a channel", lambda: project("conv2", 1.5), "channel must be an int|1.5"),
     ("no channels", lambda: project("conv2", []), "channel must be an int|[]"),
-    ("few channels", lambda: units([0]), "a channel and a position for each image|2 images|1 channels"),
+    (
+        "few channels",
+        lambda: units([0]),
+        "one channel and one position per image|expected 2 of each|channels of shape (1,)",
+    ),
     ("target", lambda: occlude(target=10), "0 to 9|10"),
     ("channel to watch", lambda: occlude(layer="conv1", channel=6), "'conv1'|channels 0 to 5|received channel 6"),
     ("position outside", lambda: project("conv2", 0, (3, 10)), "rows 0 to 9|columns 0 to 9|(3, 10)"),
@@ -201,7 +205,7 @@ CASES = [
     (
         "a rule that stays above",
         lambda: deconv.mirror(small(tanh()), "conv", rules={"conv": deconv.identity}),
-        "rule of layer 'conv' (Conv2D)|(6, 5, 2)|(8, 7, 2)|transpose the layer's filter",
+        "rule of layer 'conv' (Conv2D)|(6, 5, 2)|(8, 7, 2)|also transpose the layer's filter",
     ),
     (
         "a rule of nothing",

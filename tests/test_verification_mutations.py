@@ -122,7 +122,7 @@ def claiming(what, compute):
 def test_a_layer_that_computes_something_else_than_it_says_is_noticed(name):
     found = deconv.verify(claiming(*FALSE_CLAIMS[name]), "top", show=False)
     assert found.claim_errors["saying"] > 0.01 and not found.holds
-    assert "difference from what it says, saying" in str(found)
+    assert "difference from mirrored_as, saying" in str(found)
 
 
 @pytest.mark.parametrize("name", TRUE_CLAIMS)
@@ -163,7 +163,7 @@ def test_normalisations_are_named_with_the_factors_by_which_they_scale():
     model = keras.Model(image, LocalResponseNormalization(1, k=1.0, alpha=1.0, name="norm")(image))
     found = deconv.verify(model, "norm", np.float32([[[[1.0], [0.0]]]]), show=False)
     assert found.factors["norm"] == pytest.approx((2**-0.75, 2**-0.75)) and found.claim_errors == {"norm": 0}
-    assert "passed over, norm" in str(found) and "scales by 0.595 to 0.595" in str(found)
+    assert "omitted in the mirror, norm" in str(found) and "scales by 0.595 to 0.595" in str(found)
 
 
 def test_a_difference_in_a_channel_that_is_not_the_strongest_is_seen():

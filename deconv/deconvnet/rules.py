@@ -1,9 +1,14 @@
-"""For every layer type its transpose, as a sequence of mirror layers (arXiv:1311.2901, section 2.1).
+"""Rules of the deconvnet: the transpose of each layer type as a list of mirror layers (arXiv:1311.2901, section 2.1).
 
-A rule takes a `Step` of the graph and returns a list of Keras layers, first the one that the signal meets first. Rules
-go by the exact type of a layer, or by the one that its class names as `mirrored_as` (`graph.kind`): a subclass may
-compute something else, so it needs a rule of its own.
+A rule is a function from a `Step` of the model graph to a list of Keras layers, in the order in which they are applied
+to the signal. It is selected by the exact type of the layer, or by the type that its class declares as `mirrored_as`
+(`deconv.graph.kind`): a subclass may compute something else and needs its own rule.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, TypeAlias
 
 import keras
 import numpy as np
@@ -17,16 +22,19 @@ from deconv.graph.effective_weights import kernel_of
 from deconv.graph.keras_model import label
 from deconv.validation import check_channels_last
 
+Rule: TypeAlias = Callable[[graph.Step], list[keras.layers.Layer]]
+Rules: TypeAlias = Mapping[str | type, Rule]
+
 HEADS = ("sigmoid", "softmax")
-"""Activations that turn scores into probabilities; a projection may start with these, but not pass them."""
-RULES = {}
+"""Activations that turn scores into probabilities. A projection may start at such a layer, but not pass through one."""
+RULES: dict[str | type, Rule] = {}
 """{layer type: rule}; the `rules` argument of `mirror` adds to it and overrides it."""
 
 
-def rule(*types):
-    """Register a rule for layer types."""
+def rule(*types: type) -> Callable[[Rule], Rule]:
+    """Return a decorator that registers a rule for layer types."""
 
-    def register(function):
+    def register(function: Rule) -> Rule:
         RULES.update(dict.fromkeys(types, function))
         return function
 
@@ -34,7 +42,8 @@ def rule(*types):
 
 
 @rule(keras.layers.Conv2D)
-def transpose_conv(step):
+def transpose_conv(step: graph.Step) -> list[keras.layers.Layer]:
+    """Transpose a convolution: rectification, then the flipped filters."""
     return [
         *_activation(step),
         _filter(layers.TransposeConv, step, kernel_of(step.layer), groups=step.layer.groups),
@@ -42,13 +51,14 @@ def transpose_conv(step):
 
 
 @rule(keras.layers.DepthwiseConv2D)
-def transpose_depthwise_conv(step):
+def transpose_depthwise_conv(step: graph.Step) -> list[keras.layers.Layer]:
+    """Transpose a depthwise convolution."""
     return [*_activation(step), _filter(layers.TransposeDepthwiseConv, step, step.layer.kernel)]
 
 
 @rule(keras.layers.SeparableConv2D)
-def transpose_separable_conv(step):
-    """A depthwise convolution and one of 1x1 above it, in the opposite order."""
+def transpose_separable_conv(step: graph.Step) -> list[keras.layers.Layer]:
+    """Transpose a separable convolution: first its 1x1 convolution, then its depthwise convolution."""
     conv, kernel = step.layer, step.layer.pointwise_kernel
     between = (*step.output.shape[:2], kernel.shape[2])
     pointwise = layers.TransposeConv(between, kernel.shape, tied={"kernel": kernel}, **_named(step, "pointwise"))
@@ -56,14 +66,16 @@ def transpose_separable_conv(step):
 
 
 @rule(keras.layers.Dense)
-def transpose_dense(step):
+def transpose_dense(step: graph.Step) -> list[keras.layers.Layer]:
+    """Transpose a dense layer: rectification, then the transposed matrix."""
     kernel = kernel_of(step.layer)
     mirror_layer = layers.TransposeDense(kernel.shape, tied={"kernel": kernel}, **_named(step, "transpose"))
     return [*_activation(step), mirror_layer]
 
 
 @rule(keras.layers.MaxPooling2D)
-def unpool(step):
+def unpool(step: graph.Step) -> list[keras.layers.Layer]:
+    """Transpose max pooling with its switches."""
     check_channels_last(step)
     pool = step.layer
     windows = {"pool_size": pool.pool_size, "strides": pool.strides, "padding": pool.padding}
@@ -71,14 +83,16 @@ def unpool(step):
 
 
 @rule(keras.layers.GlobalMaxPooling2D)
-def unpool_everywhere(step):
+def unpool_everywhere(step: graph.Step) -> list[keras.layers.Layer]:
+    """Transpose global max pooling: max pooling with one window as large as the map."""
     check_channels_last(step)
     shape = step.inputs[0].shape
     return [Unpool(shape, pool_size=shape[:2], **_named(step, "unpool"))]
 
 
 @rule(keras.layers.AveragePooling2D)
-def transpose_average_pool(step):
+def transpose_average_pool(step: graph.Step) -> list[keras.layers.Layer]:
+    """Transpose average pooling: each cell of a window receives its share of the signal."""
     check_channels_last(step)
     pool = step.layer
     mirror_layer = layers.TransposeAveragePool(
@@ -88,19 +102,21 @@ def transpose_average_pool(step):
 
 
 @rule(keras.layers.GlobalAveragePooling2D)
-def transpose_global_average(step):
+def transpose_global_average(step: graph.Step) -> list[keras.layers.Layer]:
+    """Transpose global average pooling: average pooling with one window as large as the map."""
     check_channels_last(step)
     size = step.inputs[0].shape[:2]
     return [layers.TransposeAveragePool(step.inputs[0].shape, size, size, **_named(step, "transpose"))]
 
 
 @rule(keras.layers.BatchNormalization)
-def transpose_batch_norm(step):
+def transpose_batch_norm(step: graph.Step) -> list[keras.layers.Layer]:
+    """Transpose batch normalization at inference: multiplication by its scale."""
     norm, axis = step.layer, len(step.inputs[0].shape)
     if norm.axis not in (-1, axis):
         raise ValueError(
-            f"Layer '{step.name}' (BatchNormalization) normalises axis {norm.axis}; only the last one, the channels, "
-            "has a rule. Use axis=-1, or give one with rules={...}."
+            f"Layer '{step.name}' (BatchNormalization) normalizes axis {norm.axis}; the built-in rule supports only "
+            "the last axis, the channels. Use axis=-1, or pass a rule with rules={...}."
         )
     tied = {**({"gamma": norm.gamma} if norm.scale else {}), "moving_variance": norm.moving_variance}
     named = _named(step, "transpose")
@@ -109,87 +125,101 @@ def transpose_batch_norm(step):
 
 
 @rule(keras.layers.ReLU, keras.layers.Activation, keras.layers.Softmax)
-def rectify_as_the_layer_does(step):
+def rectify_as_the_layer_does(step: graph.Step) -> list[keras.layers.Layer]:
+    """Rectify the signal if the layer is a rectifier; pass it unchanged if the layer is linear or a head."""
     return _activation(step)
 
 
 @rule(*rearranging.COPIES, *rearranging.LINEAR)
-def transpose_as_it_computes(step):
-    """Reshaping, cropping, repeating, resizing: the transpose of the layer itself."""
+def transpose_as_it_computes(step: graph.Step) -> list[keras.layers.Layer]:
+    """Transpose reshaping, cropping, repeating and resizing by differentiating the layer."""
     shapes = [edge.shape for edge in step.inputs]
-    return [TransposeOf(*rearranging.call_of(step), shapes, **_named(step, "transpose"))]
+    operation, given = rearranging.call_of(step)
+    return [TransposeOf(operation, given, shapes, **_named(step, "transpose"))]
 
 
 @rule(keras.layers.Flatten, keras.layers.Reshape)
-def reshape_back(step):
-    if getattr(step.layer, "data_format", "channels_last") != "channels_last":  # a Flatten that moves the channels
+def reshape_back(step: graph.Step) -> list[keras.layers.Layer]:
+    """Transpose flattening and reshaping: reshape to the shape of the input."""
+    if getattr(step.layer, "data_format", "channels_last") != "channels_last":  # this Flatten transposes its input
         return transpose_as_it_computes(step)
     return [keras.layers.Reshape(step.inputs[0].shape, **_named(step, "reshape"))]
 
 
 @rule(keras.layers.ZeroPadding2D)
-def crop(step):
+def crop(step: graph.Step) -> list[keras.layers.Layer]:
+    """Transpose zero padding: cropping."""
     check_channels_last(step)
     padding = step.layer.padding
     return [keras.layers.Cropping2D(padding, data_format="channels_last", **_named(step, "crop"))]
 
 
 @rule(keras.layers.Cropping2D)
-def pad(step):
+def pad(step: graph.Step) -> list[keras.layers.Layer]:
+    """Transpose cropping: zero padding."""
     check_channels_last(step)
     cropping = step.layer.cropping
     return [keras.layers.ZeroPadding2D(cropping, data_format="channels_last", **_named(step, "pad"))]
 
 
 @rule(keras.layers.Rescaling)
-def scale(step):
+def scale(step: graph.Step) -> list[keras.layers.Layer]:
+    """Transpose rescaling: the same factor without the offset."""
     return [layers.Scale(step.layer.scale, **_named(step, "scale"))]
 
 
 @rule(keras.layers.Normalization)
-def transpose_normalization(step):
-    """Its scale, as numbers: they are no variables of the layer."""
+def transpose_normalization(step: graph.Step) -> list[keras.layers.Layer]:
+    """Transpose normalization: its scale as constants, because mean and variance are not variables of the layer."""
     deviation = np.maximum(np.sqrt(np.asarray(step.layer.variance)), keras.config.epsilon())
     factor = deviation if step.layer.invert else 1 / deviation
     return [layers.Scale(factor[0].tolist() if factor.ndim else float(factor), **_named(step, "scale"))]
 
 
 @rule(keras.layers.Concatenate)
-def split(step):
+def split(step: graph.Step) -> list[keras.layers.Layer]:
+    """Transpose a concatenation: each branch receives its own channels."""
     axis = step.layer.axis
     place = axis if axis < 0 else axis - 1
     return [layers.Split([edge.shape[place] for edge in step.inputs], axis, **_named(step, "split"))]
 
 
 @rule(keras.layers.Add)
-def copy(step):
+def copy(step: graph.Step) -> list[keras.layers.Layer]:
+    """Transpose an addition: each branch receives the whole signal."""
     if len({edge.shape for edge in step.inputs}) > 1:
         raise ValueError(
-            f"Layer '{step.name}' (Add) adds maps of different shapes, {[edge.shape for edge in step.inputs]}; only "
-            "equal shapes have a rule. Give one with rules={...}."
+            f"Layer '{step.name}' (Add) adds maps of different shapes, {[edge.shape for edge in step.inputs]}; the "
+            "built-in rule requires equal shapes. Pass a rule with rules={...}."
         )
     return [layers.Copy(len(step.inputs), **_named(step, "copy"))]
 
 
 @rule(keras.layers.Average)
-def share(step):
+def share(step: graph.Step) -> list[keras.layers.Layer]:
+    """Transpose an average: each branch receives an equal share of the signal."""
     return [layers.Scale(1 / len(step.inputs), **_named(step, "scale")), *copy(step)]
 
 
 @rule(*graph.IDLE)
-def identity(step):
-    """What does nothing at inference does nothing on the way down. Also fit for contrast normalisation."""
+def identity(step: graph.Step) -> list[keras.layers.Layer]:
+    """Pass the signal unchanged, without a mirror layer: an empty list.
+
+    For layers that are the identity at inference, and for contrast normalization, which the paper does not transpose
+    (arXiv:1311.2901, section 2.1). `step` is a `deconv.graph.model_graph.Step`.
+    """
     return []
 
 
-def scale_operation(step):
-    """`a * 2`, `a / 2`, `-a`, `a - 2` and `2 - a`: what stands beside the maps is a constant."""
+def scale_operation(step: graph.Step) -> list[keras.layers.Layer]:
+    """Transpose `a * 2`, `a / 2`, `-a`, `a - 2` and `2 - a`; reject products of maps and division by maps."""
     name, given = type(step.layer).__name__, (*step.args, *step.kwargs.values())
     first = isinstance(given[0], graph.Edge)
     if len(step.inputs) != 1 or (name in _DIVISIONS and not first):
         raise ValueError(
-            f"Layer '{step.name}' is the operation {name} of {len(step.inputs)} maps in an order that is not linear; "
-            f"only maps and a constant have a rule. Give it one with rules={{{step.name!r}: rule}}."
+            f"Layer '{step.name}' is the operation {name} with {len(step.inputs)} "
+            f"{'map' if len(step.inputs) == 1 else 'maps'} as operands; the built-in rule supports only one map and a "
+            f"constant, and no division by the map. Pass a rule with rules={{{step.name!r}: rule}}."
         )
     if name == "Negative" or name == "Subtract":
         return [layers.Scale(1.0 if first and name == "Subtract" else -1.0, **_named(step, "scale"))]
@@ -200,42 +230,50 @@ def scale_operation(step):
 
 _DIVISIONS = ("Divide", "TrueDivide")
 
-OPERATIONS = {
+OPERATIONS: dict[str, Rule] = {
     "Add": copy,
     "Cast": identity,
     "ConvertToTensor": identity,
     **dict.fromkeys(("Multiply", "Negative", "Subtract", *_DIVISIONS), scale_operation),
     **dict.fromkeys(rearranging.COPY_OPERATIONS, transpose_as_it_computes),
 }
-"""{class name of a Keras operation that is no layer: rule}."""
+"""{class name of a Keras operation that is not a layer: rule}"""
 
 
-def _activation(step):
-    """Rectification where the layer rectifies; nothing where it is linear or a head; a refusal for the rest."""
-    found = activation_functions.of(step)
-    if found.kind == "rectifier":
+def _activation(step: graph.Step) -> list[keras.layers.Layer]:
+    """Mirror layers of the activation of a step: `Rectify` for a rectifier, none for a linear activation or a head."""
+    behaviour = activation_functions.of(step)
+    kind = None if behaviour is None else behaviour.kind
+    if kind == "rectifier":
         return [Rectify(**_named(step, "rectify"))]
-    if found.kind == "identity" or found.kind in HEADS:  # those that are hidden: `check_hidden`
+    if kind == "identity" or kind in HEADS:  # `check_hidden` rejects heads below the start
         return []
     return refuse_activation(step)
 
 
-def refuse_activation(step):
-    layer, table = step.layer, type(step.layer).__name__
+def refuse_activation(step: graph.Step) -> NoReturn:
+    """Reject a step whose activation has no rule.
+
+    Raises:
+        ValueError: Always. The message names the layer and the remedy.
+    """
+    layer, type_name = step.layer, type(step.layer).__name__
     activation = getattr(layer, "activation", None) or layer
     name = getattr(activation, "__name__", type(activation).__name__)
     if not isinstance(layer, keras.layers.Layer) or activation is layer:
-        name = f"{table} (with a slope, a threshold, or another function than relu)"
+        name = f"{type_name} (with a slope, a threshold, or a function other than relu)"
     raise ValueError(
-        f"Layer '{step.name}' ({table}) has the activation {name!r}, and a deconvnet knows only rectified and linear "
-        "maps: relu without slope, with or without an upper end, linear; and softmax or sigmoid where the projection "
-        f"starts, not below. If signals may pass it as they are, say so with rules={{{step.name!r}: "
-        f"deconv.pass_activation}}. Or give it another rule with rules={{{step.name!r}: rule}}, where rule(step) "
-        "returns the Keras layers that lead its signal down, its transposed filter included."
+        f"Layer '{step.name}' ({type_name}) has the activation {name!r}, which has no rule. A deconvnet supports relu "
+        "without slope, with or without an upper limit, and linear activations; softmax and sigmoid only in the layer "
+        f"from which the projection starts. To pass signals unchanged, use rules={{{step.name!r}: "
+        f"deconv.pass_activation}}. For another rule, use rules={{{step.name!r}: rule}}, where rule(step) returns the "
+        "Keras layers that transpose the layer, its filter included."
     )
 
 
-def _filter(mirror_layer, step, kernel, **own):
+def _filter(
+    mirror_layer: Callable[..., layers.MirrorLayer], step: graph.Step, kernel: Any, **own: Any
+) -> layers.MirrorLayer:
     check_channels_last(step)
     conv = step.layer
     return mirror_layer(
@@ -250,8 +288,9 @@ def _filter(mirror_layer, step, kernel, **own):
     )
 
 
-def _named(step, what):
-    dtype = getattr(step.layer, "dtype_policy", step.output.dtype)  # an operation such as `a + b` has no policy
+def _named(step: graph.Step, what: str) -> dict[str, Any]:
+    """Name and dtype of a mirror layer of a step."""
+    dtype: Any = getattr(step.layer, "dtype_policy", step.output.dtype)  # an operation such as `a + b` has no policy
     if getattr(dtype, "quantization_mode", None) is not None:
-        dtype = dtype.compute_dtype  # what leads down works with floats
+        dtype = dtype.compute_dtype  # signals are floating point, also for a quantized layer
     return {"name": f"{label(step.name)}_{what}", "dtype": dtype}

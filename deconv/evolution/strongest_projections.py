@@ -187,9 +187,13 @@ class StrongestUnits:
         inputs = np.stack([images[number] for number in wanted.tolist()])
         for first in range(0, len(ids), batch_size):
             block = slice(first, first + batch_size)
-            units = self.channels[step.name][block], positions[block]
-            options = {"numbers": numbers[block], "batch_size": batch_size}
-            yield block, self.net.project_units(inputs, step.name, *units, **options)
+            channels = self.channels[step.name][block]
+            yield (
+                block,
+                self.net.project_units(
+                    inputs, step.name, channels, positions[block], numbers=numbers[block], batch_size=batch_size
+                ),
+            )
 
     def _filters(self, step):
         """The weights of each selected channel, flat; None for a layer without one filter per channel."""

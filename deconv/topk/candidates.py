@@ -1,6 +1,10 @@
-"""Search of a batch for candidates for the strongest units; it is compiled together with the network."""
+"""Search of a batch for candidates for the strongest units, compiled together with the network."""
+
+from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -9,47 +13,54 @@ from deconv.graph.compilation import compile_function
 from deconv.graph.receptive_field import plane
 
 
-def kept_dtype(*dtypes):
-    """The dtype in which activations of some dtypes are kept: the smallest that holds them all and that NumPy sorts."""
-    dtypes = [tf.as_dtype(dtype) for dtype in dtypes]
-    return "float32" if all(dtype.is_floating and dtype.size <= 4 for dtype in dtypes) else "float64"
+def kept_dtype(*dtypes: Any) -> str:
+    """Return the dtype in which activations of several dtypes are stored.
+
+    It is the smallest that can represent them all and that NumPy sorts: `"float32"` or `"float64"`.
+    """
+    kinds = [tf.as_dtype(dtype) for dtype in dtypes]
+    return "float32" if all(dtype.is_floating and dtype.size <= 4 for dtype in kinds) else "float64"
 
 
-def finder(model_graph, steps):
-    """Compile the network together with the search for what is worth keeping.
+def finder(model_graph: graph.Graph, steps: Sequence[graph.Step]) -> Callable[..., tuple[tf.Tensor, ...]]:
+    """Compile the network together with the search for candidates.
 
     Args:
         model_graph: A `Graph` with one input.
-        steps: The steps to watch. Their channels are counted on from one to the next.
+        steps: The steps to observe. Their channels are numbered consecutively, in the order of the steps.
 
     Returns:
         A function of a batch, traced once for any number of images. Its arguments are
 
-        - images and their int64 ids;
-        - the values and int64 ids of the last unit that is kept in each channel, both `(channels,)`;
-        - how many units of a channel the batch can bring in at most, int32: k, if all ids differ.
+        - images `(n, height, width, channels)` and their int64 ids `(n,)`;
+        - the values and int64 ids of the weakest stored unit of each channel, both `(channels,)`;
+        - int32, the largest number of units of one channel that can enter the ranking: k, if all ids differ.
 
         It returns
 
-        - whether all maxima of each channel are finite, `(channels,)` bools;
-        - the candidates, int64 pairs `(channel, image in the batch)`, by channels: each is stronger than the last of
-          its channel, or as strong with a smaller id, and among so many strongest of the batch;
+        - whether all maxima of each channel are finite, bools `(channels,)`;
+        - the candidates, int64 pairs `(channel, image in the batch)` `(p, 2)`, sorted by channel. A candidate is
+          stronger than the weakest stored unit of its channel, or equal with a smaller id, and among the strongest
+          units of the batch that can enter;
         - their activations `(p,)`;
-        - where they are, int64 `(p,)`: counted row by row, the first of several maxima.
+        - their positions, int64 `(p,)`, in row-major order; the first position if several are equal.
     """
     dtype = kept_dtype(*(step.output.dtype for step in steps))
     counts = [step.output.shape[-1] for step in steps]
 
-    def find(images, ids, last_values, last_ids, most):
+    def find(
+        images: tf.Tensor, ids: tf.Tensor, last_values: tf.Tensor, last_ids: tf.Tensor, most: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
         values = graph.run(model_graph, images)
         maps = [
             tf.reshape(values[step.output], [-1, *plane(step.output.shape), step.output.shape[-1]]) for step in steps
         ]
-        of_rows = [tf.reduce_max(some, axis=2) for some in maps]
-        maxima = [tf.transpose(tf.reduce_max(some, axis=1)) for some in of_rows]
-        strongest = tf.concat([tf.cast(some, dtype) for some in maxima], axis=0)
+        of_rows = [tf.reduce_max(layer, axis=2) for layer in maps]
+        maxima = [tf.transpose(tf.reduce_max(layer, axis=1)) for layer in of_rows]
+        strongest = tf.concat([tf.cast(layer, dtype) for layer in maxima], axis=0)
         last_values, last_ids = last_values[:, None], last_ids[:, None]
         enters = (strongest > last_values) | ((strongest == last_values) & (ids < last_ids))
+        # `top_k` is needed only if a channel has more candidates than can enter, as in the first batches.
         enters = tf.cond(
             tf.reduce_any(tf.math.count_nonzero(enters, axis=1, dtype=tf.int32) > most),
             lambda: enters & (strongest >= tf.math.top_k(strongest, most).values[:, -1:]),
@@ -71,8 +82,8 @@ def finder(model_graph, steps):
     )
 
 
-def _places(maps, of_rows, maxima, enters):
-    """Compute the positions of the maxima of one layer's candidates."""
+def _places(maps: tf.Tensor, of_rows: tf.Tensor, maxima: tf.Tensor, enters: tf.Tensor) -> tf.Tensor:
+    """Positions of the maxima of the candidates of one layer."""
     pairs = tf.where(enters)
     if tuple(maps.shape[1:3]) == (1, 1):
         return tf.zeros_like(pairs[:, 0])
@@ -80,10 +91,11 @@ def _places(maps, of_rows, maxima, enters):
 
 
 @functools.cache
-def _first_places(dtype):
-    """A function that finds where in maps the maximum of each pair is for the first time, row by row.
+def _first_places(dtype: tf.DType) -> Callable[..., tf.Tensor]:
+    """Function that finds the first position of the maximum of each pair (channel, image), in row-major order.
 
-    It is called, not copied into the graph for each layer: that would take longer to compile than the network.
+    It is a function call in the compiled graph, not inlined for each layer, which would take longer to compile than the
+    network.
     """
 
     def first_places(maps, of_rows, maxima, pairs):
@@ -91,12 +103,12 @@ def _first_places(dtype):
         channel, image = tf.unstack(pairs, axis=1)
 
         def first(lines, size, number):
-            """Where in `lines`, `(any number, size, channels)`, the maximum of each pair is first, in line `number`."""
+            """First place of the maximum of each pair in line `number` of `lines`, `(count, size, channels)`."""
             cells = tf.range(size)
             places = (number[:, None] * size + cells) * channels + channel[:, None]
-            found = tf.gather(tf.reshape(lines, [-1]), places) == maxima[:, None]
-            # tf.argmax leaves open which of several maxima it finds, and GPUs differ from CPUs there.
-            return tf.reduce_min(tf.where(found, cells, size - 1), axis=1)
+            is_maximum = tf.gather(tf.reshape(lines, [-1]), places) == maxima[:, None]
+            # Which of several equal maxima tf.argmax returns is unspecified, and differs between GPUs and CPUs.
+            return tf.reduce_min(tf.where(is_maximum, cells, size - 1), axis=1)
 
         row = first(of_rows, rows, image)
         return row * columns + first(maps, columns, image * rows + row)

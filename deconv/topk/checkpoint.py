@@ -1,10 +1,14 @@
-"""A saved state: arrays and what they are, in one `.npz` file without pickles."""
+"""Files of saved states: arrays and their description in one `.npz` file without pickles."""
+
+from __future__ import annotations
 
 import json
 import math
 import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,22 +19,24 @@ from deconv.runtime.npz_files import read_arrays
 FORMAT, VERSION = "deconvnet top-k", 1
 
 
-def check_place(path):
-    """Where a file is, or is to be written, as a `Path`.
+def check_place(path: str | os.PathLike) -> Path:
+    """Check the path of an existing or future file and convert it to a `Path`.
 
     Raises:
-        ValueError: If it is a folder, or its own folder is not there.
+        ValueError: If the path is a folder, or its folder does not exist.
     """
-    path = Path(path).expanduser()
-    if path.is_dir():
-        raise ValueError(f"The checkpoint '{path}' is a folder; give the path of a file, such as '{path / 'top.npz'}'.")
-    if not path.resolve().parent.is_dir():
-        raise ValueError(f"The folder of the checkpoint '{path}' does not exist. Make it first, or give another path.")
-    return path
+    place = Path(path).expanduser()
+    if place.is_dir():
+        raise ValueError(
+            f"The checkpoint '{place}' is a folder; give the path of a file, such as '{place / 'top.npz'}'."
+        )
+    if not place.resolve().parent.is_dir():
+        raise ValueError(f"The folder of the checkpoint '{place}' does not exist. Make it first, or give another path.")
+    return place
 
 
-def check_writable(path):
-    """See that a file can be written at a `Path`.
+def check_writable(path: Path) -> None:
+    """Check that a file can be written at a path.
 
     Raises:
         ValueError: If its folder cannot be written to.
@@ -39,37 +45,41 @@ def check_writable(path):
         raise ValueError(f"The folder of the checkpoint '{path}' cannot be written to. Give another path.")
 
 
-def save(path, about, arrays):
-    """Write a state under a temporary name in the same folder, then put it in the place of what was there.
+def save(path: str | os.PathLike, about: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+    """Write a state under a temporary name in the same folder, then replace the file at once.
 
-    Whoever reads the file, also after the writing was killed or the power failed, finds the old state or the new one.
+    A reader finds the old or the new state, also after the process was killed or the power failed during writing.
 
     Args:
-        path: The file; its name is taken as it is.
-        about: What the arrays are, as JSON can hold it.
+        path: The file; no suffix is added to its name.
+        about: Description of the arrays, serializable as JSON.
         arrays: `{name: array}`.
 
     Raises:
-        OSError: If it cannot be written; the message names the file.
+        OSError: If the file cannot be written; the message names it.
     """
-    path = Path(path).expanduser()
-    described = json.dumps({"format": FORMAT, "version": VERSION, **about})
-    with replacing(path) as partial, open(partial, "wb") as file:
-        np.savez(file, about=np.array(described), **arrays)
+    description = json.dumps({"format": FORMAT, "version": VERSION, **about})
+    with replacing(Path(path).expanduser()) as partial, open(partial, "wb") as file:
+        np.savez(file, about=np.array(description), **arrays)
 
 
 @contextmanager
-def reading(path):
-    """`with reading(path) as (about, arrays):` make a state of what `save` wrote.
+def reading(path: str | os.PathLike) -> Iterator[tuple[dict[str, Any], dict[str, np.ndarray]]]:
+    """Context manager that reads what `save` has written: `with reading(path) as (about, arrays):`.
+
+    Errors inside the block, where the state is built, count as errors of the file.
+
+    Args:
+        path: The file.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged, of another version, or no such state at all; or if what is made of it inside goes
-            wrong. The message names the file.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is damaged, of another version, or not a state; or if the block raises an error. The
+            message names the file.
     """
-    path = Path(path).expanduser()
+    place = Path(path).expanduser()
     try:
-        arrays = read_arrays(path, lambda declared: _check_declared(declared, path.stat().st_size))
+        arrays = read_arrays(place, lambda declared: _check_declared(declared, place.stat().st_size))
         about = parse_object(str(arrays["about"]), format=str, version=int)
         if (about["format"], about["version"]) != (FORMAT, VERSION):
             raise ValueError(f"it is '{about['format']}', version {about['version']}; expected '{FORMAT}', {VERSION}")
@@ -77,17 +87,17 @@ def reading(path):
     except FileNotFoundError:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, OSError) as error:
-        told = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
-            f"'{path}' holds no state that can be read: it is damaged, or something else ({told}). Give another path, "
-            "or delete the file to begin anew."
+            f"'{place}' holds no state that can be read: it is damaged, or not a checkpoint ({reason}). Give another "
+            "path, or delete the file to start again."
         ) from error
 
 
-def _check_declared(declared, size):
-    """Before anything is read: what `save` writes is not compressed, and its description is a text."""
+def _check_declared(declared: Mapping[str, tuple[tuple[int, ...], np.dtype]], size: int) -> None:
+    """Check the headers of the arrays before they are read: uncompressed, and with a text as the description."""
     shape, dtype = declared.get("about", ((0,), np.dtype(float)))
     if shape != () or dtype.kind != "U":
-        raise ValueError("it does not say what it is")
+        raise ValueError("it has no description")
     if sum(math.prod(shape) * dtype.itemsize for shape, dtype in declared.values()) > size:
-        raise ValueError("its arrays are compressed, which those of a state are not")
+        raise ValueError("its arrays are compressed; those of a checkpoint are not")

@@ -17,8 +17,8 @@ from deconv.imaging.pixel_space import to_pixel_space
 from deconv.plotting.display import crop, intensities, pixels, signed
 from deconv.plotting.grids import top_sheet as draw_sheet
 from deconv.runtime.short_repr import short_repr
+from deconv.topk.results import TopActivations
 from deconv.topk.scan import top_activations
-from deconv.topk.state import TopActivations
 from deconv.validation import check_channels, check_seed, preprocessed
 
 if TYPE_CHECKING:
@@ -65,11 +65,12 @@ class TopSheet(NamedTuple):
         values = self.tops.values[self.channels]
         # An inactive channel has no strongest unit, so that its tiles stay empty.
         inactive = values[:, :, None, None, None] <= 0
-        tiles = [None if side is None else np.where(inactive, np.nan, side) for side in self[3:5]]
+        projections = None if self.projections is None else np.where(inactive, np.nan, self.projections)
         count, k = values.shape
         columns = 2 if self.patches.shape[3] > 90 else 3 if count <= 9 else 4
         return draw_sheet(
-            *tiles,
+            projections,
+            np.where(inactive, np.nan, self.patches),
             self.channels,
             f"{self.layer}: top {k} activations of each channel" if title is None else title,
             values=values,
@@ -82,7 +83,7 @@ class TopSheet(NamedTuple):
 def top_sheets(
     net: Deconvnet,
     dataset: Any,
-    layers: Sequence[str],
+    layers: Sequence[str | int],
     k: int = 9,
     *,
     choose: Callable[[str, int], np.ndarray],
@@ -92,7 +93,7 @@ def top_sheets(
     preprocess: Callable[[np.ndarray], Any] | None = None,
     progress: bool = False,
     is_read_twice: bool = False,
-    **batch_size: int,
+    **batch_size: Any,
 ) -> Iterator[TopSheet]:
     """Scan the data once for all layers and project each of the strongest units shown, one `TopSheet` per layer.
 
@@ -124,11 +125,14 @@ def top_sheets(
             where = numbers, *positions.reshape(-1, 2).T, each
             _check_values(net, inputs, layer, where, strongest.values[channels].ravel())
         if not (reason := why_not(net, layer)):
-            units = each, positions.reshape(-1, 2)
-            projections = shown(net.project_units(inputs, layer, *units, numbers=numbers, **batch_size), windows)
+            positions = positions.reshape(-1, 2)
+            projected = net.project_units(inputs, layer, each, positions, numbers=numbers, **batch_size)
+            projections = shown(projected, windows)
             projections = projections.reshape(*ids.shape, *projections.shape[1:])
         patches = patches.reshape(*ids.shape, *patches.shape[1:])
-        yield TopSheet(layer, strongest, channels, projections, patches, reason)
+        yield TopSheet(
+            layer=layer, tops=strongest, channels=channels, projections=projections, patches=patches, reason=reason
+        )
 
 
 def _check_values(net, inputs, layer, where, values):
@@ -218,7 +222,7 @@ def top_sheet(
     def look(pictures):
         return _drawable(intensities(pictures))
 
-    settings = {"preprocess": preprocess, "progress": progress, "batch_size": batch_size}
+    settings: dict[str, Any] = {"preprocess": preprocess, "progress": progress, "batch_size": batch_size}
     settings["is_read_twice"] = not hasattr(images, "pick") and not isinstance(as_batches(images), Arrays)
     (sheet,) = top_sheets(net, images, [layer], k, choose=choose, pick=pick, shown=shown, look=look, **settings)
     scale = "its own largest magnitude" if contrast() == 100 else f"the {contrast():g}th percentile of its magnitudes"

@@ -1,207 +1,234 @@
-"""The strongest activations of every channel as a state: shown batches, merged, saved and taken up again (Fig. 2)."""
+"""State of a search for the strongest activations: updated by batches, merged, saved and loaded (Fig. 2)."""
+
+from __future__ import annotations
 
 import math
-from typing import NamedTuple
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deconv import graph
 from deconv.datasets.batches import whole_numbers
 from deconv.graph import fingerprint
-from deconv.graph.receptive_field import plane, windows_below
-from deconv.runtime.short_repr import short_repr
 from deconv.topk import checkpoint
-from deconv.topk.candidates import kept_dtype
-from deconv.topk.ranking import joined, merged, nobody
+from deconv.topk.provenance import Maps, differences_of, made_by, maps_of
+from deconv.topk.ranking import empty, joined, merged
+from deconv.topk.results import TopActivations, tops_in
 from deconv.topk.state_checks import check_about, ranking_of, sources_of
 from deconv.validation import check_finite, check_positive
 
-
-class TopActivations(NamedTuple):
-    """The strongest units of a layer, one per image, strongest first; equal ones by image id.
-
-    With fewer than k images the arrays are as much shorter.
-
-    Attributes:
-        values: `(channels, k)`, the activations: float32 where that holds them, else float64.
-        ids: `(channels, k)` int64, the image in which each occurred.
-        labels: `(channels, k)` int64, that image's label; -1 where the data set has none.
-        positions: `(channels, k, 2)` int64, row and column of the unit in its map; zeros for a dense layer.
-        windows: `(channels, k, 4)` int64, the part of the image that the unit sees: top, left, bottom, right.
-    """
-
-    values: np.ndarray
-    ids: np.ndarray
-    labels: np.ndarray
-    positions: np.ndarray
-    windows: np.ndarray
-
-    def __repr__(self) -> str:
-        return short_repr(self)
-
-
-class Maps(NamedTuple):
-    """What a layer puts out: `shape` without the batch, channels last, and the `dtype` in which its values are kept."""
-
-    shape: tuple[int, ...]
-    dtype: str
+if TYPE_CHECKING:
+    import keras
 
 
 class TopK:
-    """The k strongest units of each channel among the images shown so far, an image once per channel.
+    """The k strongest units of each channel among the images processed so far, one unit per image and channel.
 
-    It depends only on which images were shown, not on their order, nor on how they were parted between batches,
-    workers and restarts: `merge` is associative, commutative and idempotent. Equal activations are ranked by image id;
-    so all who work together must call an image by the same id, as an `ImageSet` and its shards do.
+    The state depends only on the set of images, not on their order or on how they are divided between batches, workers
+    and restarts: `merge` is associative, commutative and idempotent. Equal activations are ranked by image id, so all
+    workers must use the same id for an image, as an `ImageSet` and its shards do.
 
-    `top_activations` fills one and saves it. Two workers, each with its part of the data set:
+    `top_activations` fills a state and saves it. Two workers, each with its part of the data set:
 
         digits = deconv.datasets.load("mnist-5k", "test")
-        for index in (0, 1):  # each in a process, or on a machine, of its own
+        for index in (0, 1):  # each in its own process, or on its own machine
             file = f"part{index}.npz"
             deconv.top_activations(model, digits.shard(2, index), "conv2", preprocess=preprocess, checkpoint=file)
 
         state = deconv.TopK.load("part0.npz").merge(deconv.TopK.load("part1.npz"))
         state.complete, state.images  # True, 1000
-        tops = state.tops(model)["conv2"]  # TopActivations, as of one scan of all digits
+        tops = state.tops(model)["conv2"]  # TopActivations, equal to those of one scan of all digits
 
-    `TopK.of` makes an empty one for activations of one's own.
+    `TopK.of` makes an empty state for activations that are computed elsewhere.
 
     Args:
         maps: `{layer: Maps}`.
-        k: How many images are kept per channel.
-        made_by: What it is made by, as `TopK.of` finds it; two states must agree in it to be merged.
-        sources: `Source`s, the data sets that it has been shown.
+        k: Number of images per channel.
+        made_by: Provenance, as computed by `TopK.of`; it must be equal in states that are merged.
+        sources: `deconv.graph.fingerprint.Source`s, the data sets of the processed images.
 
     Attributes:
         maps, k, made_by, sources: As given.
         rankings: `{layer: deconv.topk.ranking.Ranking}`.
+
+    Raises:
+        ValueError: If k is not a whole number of at least 1.
     """
 
-    def __init__(self, maps, k=9, made_by=None, sources=()):
+    def __init__(
+        self,
+        maps: Mapping[str, Maps],
+        k: int = 9,
+        made_by: Mapping[str, Any] | None = None,
+        sources: Sequence[fingerprint.Source] = (),
+    ) -> None:
         self.maps, self.k, self.made_by, self.sources = maps, check_positive("k", k), dict(made_by or {}), list(sources)
-        self.rankings = {layer: nobody(shape[-1], 0, dtype) for layer, (shape, dtype) in maps.items()}
+        self.rankings = {layer: empty(shape[-1], 0, dtype) for layer, (shape, dtype) in maps.items()}
 
     @classmethod
-    def of(cls, model, layers, k=9, *, preprocess=None, input_shape=None):
-        """An empty state for layers of a model.
+    def of(
+        cls,
+        model: keras.Model,
+        layers: str | int | Sequence[str | int],
+        k: int = 9,
+        *,
+        preprocess: Callable[..., Any] | None = None,
+        input_shape: Sequence[int] | None = None,
+    ) -> TopK:
+        """Make an empty state for layers of a model.
 
         Args:
             model: A functional or Sequential `keras.Model`.
-            layers: One layer or a sequence of them: names, paths or indices. The state calls them by their names.
-            k: How many images are kept per channel.
-            preprocess: The function that the images go through first; known by module and name only.
-            input_shape: `(height, width, channels)` for a model that leaves its input size open.
+            layers: One layer or a sequence of them: names, paths or indices. The state refers to them by name.
+            k: Number of images per channel.
+            preprocess: The function that is applied to the images first; it is identified by module and name only.
+            input_shape: `(height, width, channels)` for a model with an undefined input size.
+
+        Returns:
+            A `TopK`.
+
+        Raises:
+            ValueError: If a layer does not exist, or k is not a whole number of at least 1.
         """
         model_graph = graph.walk(model, input_shape)
         _, steps = graph.find_all(model_graph, layers)
         return cls(maps_of(steps), k, made_by(graph.subgraph(model_graph, *steps), steps, preprocess, input_shape))
 
     @property
-    def images(self):
-        """How many images `top_activations` has shown it, of all its sources."""
+    def images(self) -> int:
+        """Number of images of all sources that `top_activations` has processed."""
         return sum(source.images for source in self.sources)
 
     @property
-    def complete(self):
-        """Whether it has been shown all images of all its sources."""
+    def complete(self) -> bool:
+        """Whether all images of all sources have been processed."""
         return bool(self.sources) and all(source.complete for source in self.sources)
 
-    def update(self, activations, ids, labels=None):
-        """Show it a batch.
+    def update(self, activations: Mapping[str, ArrayLike], ids: ArrayLike, labels: ArrayLike | None = None) -> None:
+        """Process a batch.
 
         Args:
-            activations: `{layer: (n, *shape)}` for every layer of the state, as `deconv.activations` gives them.
-            ids: `(n,)` ints, which images these are.
+            activations: `{layer: (n, *shape)}` for every layer of the state, as returned by `deconv.activations`.
+            ids: `(n,)` ints, the id of each image.
             labels: `(n,)` ints; -1 by default.
 
         Raises:
-            ValueError: If a layer is missing, activations have another shape or are not finite, or ids or labels are
-                not one whole number for each image. The state is then as it was.
+            ValueError: If a layer is missing, activations have the wrong shape or are not finite, or ids or labels are
+                not one whole number per image. The state is then unchanged.
         """
-        ids = whole_numbers("ids", ids)
-        labels = np.full(len(ids), -1) if labels is None else whole_numbers("labels", labels, len(ids))
-        for layer, (images, channels, values, positions) in self._strongest(activations, len(ids)).items():
-            self.enter(layer, channels, values, ids[images], labels[images], positions)
+        number = whole_numbers("ids", ids)
+        label = np.full(len(number), -1) if labels is None else whole_numbers("labels", labels, len(number))
+        for layer, (images, channels, values, positions) in self._strongest(activations, len(number)).items():
+            self.enter(layer, channels, values, number[images], label[images], positions)
 
-    def enter(self, layer, channels, values, ids, labels, positions):
-        """Show it single units of a layer: arrays `(n,)`, the values finite, positions counted row by row."""
+    def enter(
+        self,
+        layer: str,
+        channels: np.ndarray,
+        values: np.ndarray,
+        ids: np.ndarray,
+        labels: np.ndarray,
+        positions: np.ndarray,
+    ) -> None:
+        """Process single units of a layer.
+
+        Args:
+            layer: Name of the layer.
+            channels, values, ids, labels, positions: Arrays `(n,)`, one entry per unit. Values are finite, positions
+                are ints in row-major order.
+        """
         self.rankings[layer] = joined(self.rankings[layer], self.k, channels, values, ids, labels, positions)
 
-    def merge(self, other):
-        """The state that has been shown whatever either of the two has been shown; both stay as they are.
+    def merge(self, other: TopK) -> TopK:
+        """Merge two states into a new one, as if it had processed the images of both.
+
+        Args:
+            other: Another state; neither is changed.
+
+        Returns:
+            A `TopK`.
 
         Raises:
-            ValueError: If they were made by different models, with other layers, k or preprocessing, or were shown
-                different data sets that do not say which image is which.
+            ValueError: If the states have different models, layers, k or preprocessing, or come from different data
+                sets without ids.
         """
         if not isinstance(other, TopK):
-            raise ValueError(f"A TopK merges with another TopK; received {type(other).__name__}.")
-        found = _differences(self, other, "in one", "in the other")
-        if found:
+            raise ValueError(f"A TopK can only be merged with another TopK; received {type(other).__name__}.")
+        differences = differences_of(self, other, "in one", "in the other")
+        if differences:
             raise ValueError(
-                f"These states cannot be merged; they differ in {'; '.join(found)}. Merge what was made by one model, "
-                "with the same layers, k and preprocess."
+                f"These states cannot be merged; they differ in {'; '.join(differences)}. Merge only states of one "
+                "model, with the same layers, k and preprocess."
             )
         state = TopK(self.maps, self.k, self.made_by, fingerprint.merged([*self.sources, *other.sources]))
         if len(state.sources) > 1 and not all(source.identity["numbered"] for source in state.sources):
             raise ValueError(
-                "These states cannot be merged: they were shown different data sets without ids, the images of each "
-                "numbered from 0. Scan data sets of (image, label, id), with an id for each image of all of them."
+                "These states cannot be merged: they come from different data sets without ids, whose images are all "
+                "numbered from 0. Scan data sets of (image, label, id), with an id that is unique to each image."
             )
         state.rankings = {
             layer: merged(ranking, other.rankings[layer], self.k) for layer, ranking in self.rankings.items()
         }
         return state
 
-    def tops(self, model):
-        """What it holds, with the windows that the units see.
+    def tops(self, model: keras.Model) -> dict[str, TopActivations]:
+        """Return the strongest units with their receptive fields.
 
         Args:
-            model: The model that it was made by.
+            model: The model with which the state was computed.
 
         Returns:
             `{layer: TopActivations}`.
 
         Raises:
-            ValueError: If the model is another one.
+            ValueError: If the model has another architecture.
         """
         model_graph = graph.walk(model, self.made_by.get("input_shape"))
         steps = [graph.find(model_graph, layer) for layer in self.maps]
-        found = fingerprint.architecture(graph.subgraph(model_graph, *steps), self.maps)
-        if self.made_by.get("architecture", found) != found:
+        architecture = fingerprint.architecture(graph.subgraph(model_graph, *steps), self.maps)
+        if self.made_by.get("architecture", architecture) != architecture:
             raise ValueError(
-                f"This state was made by model '{self.made_by['model']}', and what leads up to its layers is not the "
-                f"same in '{model.name}', which was received. Give the model that it was made by."
+                f"This state was computed with model '{self.made_by['model']}', whose layers up to "
+                f"{', '.join(self.maps)} have another architecture than those of the given model '{model.name}'. Give "
+                "the model with which the state was computed."
             )
-        return tops_in(model_graph, self)
+        return tops_in(model_graph, self.rankings)
 
-    def save(self, path):
-        """Write it to a file, which is replaced at once or not at all: see `state_file.save`.
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the state to a file, which is replaced at once or not at all (see `deconv.topk.checkpoint.save`).
 
-        Threads and processes that save to one file do not disturb each other; who ends last has written it.
+        Threads and processes may save to the same file; the file is that of the last one to finish.
+
+        Args:
+            path: The file; no suffix is added to its name.
 
         Raises:
-            OSError: If it cannot be written; the message names the file.
+            OSError: If the file cannot be written; the message names it.
         """
         about = {"k": self.k, "maps": self.maps, "made_by": self.made_by, "sources": self.sources}
         named = ((f"{number}.", ranking._asdict()) for number, ranking in enumerate(self.rankings.values()))
         checkpoint.save(path, about, {start + name: array for start, arrays in named for name, array in arrays.items()})
 
     @classmethod
-    def load(cls, path, like=None):
+    def load(cls, path: str | os.PathLike, like: TopK | None = None) -> TopK:
         """Read a saved state.
 
         Args:
             path: The file.
-            like: A state that it must agree with in model, layers, k and preprocessing and, if that has any, in its
-                sources; for example `TopK.of(model, layers, k)`. None takes any.
+            like: A state, for example `TopK.of(model, layers, k)`, whose model, layers, k and preprocessing must be
+                equal and, if it has sources, these too. None accepts any state.
+
+        Returns:
+            A `TopK`.
 
         Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If it is damaged or something else, holds what no scan leaves (values that are not finite or
-                not in order, an image twice, positions outside of the map), or differs from `like`. The message names
-                the file and says in what.
+            FileNotFoundError: If the file does not exist.
+            ValueError: If the file is damaged or not a state, contains what no scan writes (values that are not finite
+                or not in order, an image twice, positions outside the map), or differs from `like`. The message names
+                the file and the differences.
         """
         with checkpoint.reading(path) as (about, arrays):
             check_about(about)
@@ -212,17 +239,17 @@ class TopK:
             }
             state = cls(maps, about["k"], about["made_by"], sources_of(about))
             state.rankings = rankings
-        found = [] if like is None else _differences(state, like, "there", "here", sources=bool(like.sources))
-        if found:
+        differences = [] if like is None else differences_of(state, like, "there", "here", sources=bool(like.sources))
+        if differences:
             raise ValueError(
-                f"The state in '{path}' does not fit; it differs in {'; '.join(found)}. Give another path, or delete "
-                "the file to begin anew."
+                f"The state in '{path}' does not fit; it differs in {'; '.join(differences)}. Give another path, or "
+                "delete the file to start again."
             )
         return state
 
-    def _strongest(self, activations, count):
-        """The strongest unit of each image and channel: `{layer: (images, channels, values, positions)}`, all flat."""
-        units = {}
+    def _strongest(self, activations: Mapping[str, ArrayLike], count: int) -> dict[str, tuple[np.ndarray, ...]]:
+        """Strongest unit of each image and channel: `{layer: (images, channels, values, positions)}`, arrays `(n,)`."""
+        units: dict[str, tuple[np.ndarray, ...]] = {}
         for layer, (shape, dtype) in self.maps.items():
             maps = np.asarray(activations.get(layer, np.empty(0)))
             if maps.shape != (count, *shape):
@@ -234,62 +261,3 @@ class TopK:
             images, channels = (places.ravel() for places in np.indices((count, shape[-1])))
             units[layer] = images, channels, cells.max(axis=1).ravel(), cells.argmax(axis=1).ravel()
         return units
-
-
-def maps_of(steps):
-    """`{name: Maps}` of some steps."""
-    return {step.name: Maps(tuple(step.output.shape), kept_dtype(step.output.dtype)) for step in steps}
-
-
-def made_by(model_graph, steps, preprocess, input_shape=None):
-    """What a state is made by, for a graph cut to the steps that it watches."""
-    shape = None if input_shape is None else [int(size) for size in input_shape]
-    model = fingerprint.of_model(model_graph, [step.name for step in steps])
-    told = {"preprocess": fingerprint.of_function(preprocess)} | fingerprint.of_arguments(preprocess)
-    return model | told | {"input_shape": shape}
-
-
-def tops_in(model_graph, state):
-    """What a state holds, with the windows that the units see in a model laid open: `{layer: TopActivations}`."""
-    return {
-        layer: _with_windows(ranking, graph.subgraph(model_graph, graph.find(model_graph, layer)))
-        for layer, ranking in state.rankings.items()
-    }
-
-
-def _with_windows(ranking, model_graph):
-    """A ranking of the last step of a graph, as `TopActivations`."""
-    shape = model_graph.steps[-1].output.shape
-    _, columns = plane(shape)
-    values, ids, labels, positions = ranking
-    positions = np.stack(np.divmod(positions, columns), axis=-1)
-    units = positions.reshape(-1, 2)
-    if len(shape) != 3:  # all units see the same
-        units = units[:1]
-    windows = np.broadcast_to(windows_below(model_graph, units)[model_graph.inputs[0]], (values.size, 4)).reshape(
-        *values.shape, 4
-    )
-    return TopActivations(values, ids, labels, positions, windows.copy())
-
-
-def _differences(one, other, in_one, in_other, sources=False):
-    """In what two states differ, as texts; with `sources` in these too, of which each has one."""
-    found = []
-    if one.k != other.k:
-        found.append(f"k ({one.k} {in_one}, {other.k} {in_other})")
-    ignored = {"model", "input_shape"}
-    if set(one.maps) != set(other.maps):  # then the model is not hashed up to the same layers
-        found.append(f"layers ({', '.join(one.maps)} {in_one}, {', '.join(other.maps)} {in_other})")
-        ignored |= {"architecture", "weights"}
-    elif one.made_by.get("architecture") != other.made_by.get("architecture"):
-        ignored |= {"weights"}
-    made = ({name: state.made_by[name] for name in state.made_by if name not in ignored} for state in (one, other))
-    found += fingerprint.changes(*made, in_one, in_other)
-    if sources and len(one.sources) != 1:
-        found.append(f"data set ({len(one.sources)} of them {in_one}, one {in_other})")
-    elif sources:
-        seen = (state.sources[0].identity for state in (one, other))
-        found += [f"data set: {change}" for change in fingerprint.changes(*seen, in_one, in_other)]
-    if not found and one.maps != other.maps:
-        found.append("shapes of the layers")
-    return found
