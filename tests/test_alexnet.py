@@ -70,7 +70,7 @@ def test_torchvisions_alexnet_computes_what_torchvision_writes(shape):
 
 @pytest.mark.skipif(hasattr(keras.layers, "AdaptiveAveragePooling2D"), reason="this Keras has adaptive pooling")
 def test_a_keras_without_adaptive_pooling_is_named():
-    with pytest.raises(ValueError, match=r"input_shape=\(95, 130, 3\) takes Keras 3\.13 or newer"):
+    with pytest.raises(ValueError, match=r"input_shape=\(95, 130, 3\) needs Keras 3\.13 or newer"):
         models.AlexNetOWT(input_shape=(95, 130, 3))
 
 

@@ -440,7 +440,7 @@ def test_the_script_writes_what_the_network_loads_and_says_what_it_was(small, tm
         (["absent.onnx", "out.npz"], "'absent.onnx' cannot be read: No such file or directory"),
         (["garbage.onnx", "out.npz"], "'garbage.onnx' is not an ONNX file, or is damaged"),
         (["garbage.onnx", "out.onnx"], "OUT must be a name that ends in .npz, received 'out.onnx'"),
-        (["garbage.onnx", "folder.npz"], "'folder.npz' is a folder"),
+        (["garbage.onnx", "folder.npz"], "received the folder 'folder.npz'"),
         (["garbage.onnx", "absent/out.npz"], "the folder 'absent' cannot be written: No such file or directory"),
         (["garbage.onnx", "out.npz", "--network", "vgg"], "no network 'vgg'"),
         (["garbage.onnx", "out.npz", "--dtype", "int8"], "--dtype must be float32 or float16, received 'int8'"),
