@@ -129,12 +129,32 @@ def ZFNet512(
 
 
 def preprocess_input(images: ArrayLike | tf.Tensor) -> np.ndarray | tf.Tensor:
-    """Convert photographs to ZFNet-512's inputs: BGR, minus the mean colour. See `preprocessing.preprocess`."""
+    """Convert photographs to ZFNet-512's inputs: BGR, minus the mean colour.
+
+    Args:
+        images: RGB pixel values in [0, 255], any number type: an array or a tensor `(..., 3)`.
+
+    Returns:
+        float32 of the same shape, see `models.preprocessing.preprocess`.
+
+    Raises:
+        ValueError: If `images` does not have three channels, or is not numeric.
+    """
     return preprocessing.preprocess(images, "zfnet512")
 
 
 def to_pixels(images: ArrayLike | tf.Tensor) -> np.ndarray:
-    """Inverse of `preprocess_input`, for display: uint8, RGB. See `preprocessing.to_pixels`."""
+    """Inverse of `preprocess_input`, for display.
+
+    Args:
+        images: Array or tensor `(..., 3)`, inputs of the network.
+
+    Returns:
+        RGB pixels of the same shape, uint8, see `models.preprocessing.to_pixels`.
+
+    Raises:
+        ValueError: If `images` does not have three channels.
+    """
     return preprocessing.to_pixels(images, "zfnet512")
 
 

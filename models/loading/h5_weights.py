@@ -105,7 +105,13 @@ def _check_references(content: bytes | mmap.mmap, begin: int, size: int) -> None
 
 
 def groups(root: h5py.File) -> tuple[dict[str, list[Stored]], dict[str, str]]:
-    """The groups of weights in a file, `{path: [Stored, ...]}`, with a second dict `{path: name of the layer}`.
+    """The groups of weights in a file.
+
+    Args:
+        root: The opened file.
+
+    Returns:
+        `({path: [Stored, ...]}, {path: name of the layer})`; files written before Keras 3.9 contain no names.
 
     Raises:
         ValueError, OSError: See `arrays`.
@@ -137,7 +143,18 @@ def groups(root: h5py.File) -> tuple[dict[str, list[Stored]], dict[str, str]]:
 
 
 def by_layer(weights: Mapping[str, list[Stored]], names: Mapping[str, str]) -> dict[str, list[Stored]]:
-    """Weights by layer name, from the results of `groups`; state of optimizer, metrics and random seeds is left out."""
+    """Weights by layer name, without the state of optimizer, metrics and random seeds.
+
+    Args:
+        weights: `{path: [Stored, ...]}`, see `groups`.
+        names: `{path: name of the layer}`.
+
+    Returns:
+        `{layer: [Stored, ...]}`.
+
+    Raises:
+        ValueError: If two layers have the same name.
+    """
     inside = [path for path in weights if path.startswith("layers/")]  # others belong to optimizer and metrics
     layers: dict[str, list[Stored]] = {}
     for path in inside or weights:

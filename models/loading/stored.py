@@ -42,6 +42,11 @@ def plain(name: object) -> str:
 def check_expansion(name: str, nbytes: int, on_disk: int) -> None:
     """Reject arrays far larger than their data in the file, where their size is not limited otherwise.
 
+    Args:
+        name: Description of the array, for the message.
+        nbytes: Its size in memory, in bytes.
+        on_disk: Its size in the file, in bytes.
+
     Raises:
         ValueError: If the array is larger than `SMALL` and more than `EXPANSION` times its size in the file.
     """

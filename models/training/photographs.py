@@ -187,7 +187,11 @@ def network(
 
 
 def check_growth(growing: keras.Model, final: keras.Model) -> None:
-    """Check that a network for open sides has the same weights as the one for its last side.
+    """Check that a network for any side has weights of the same shapes as the one for the last side.
+
+    Args:
+        growing: The network for any side.
+        final: The network for the last side.
 
     Raises:
         ValueError: If a layer that was left out was followed by pooling, so that the maps no longer have the size of

@@ -169,7 +169,12 @@ class RunFolder:
         self.save_model(model, self.checkpoint_file(epoch))
 
     def save_model(self, model: keras.Model, path: str | os.PathLike) -> None:
-        """Save the network without its optimizer: for analysis, not for resuming."""
+        """Save a network without its optimizer, for analysis; a run is resumed from `state.npz`.
+
+        Args:
+            model: A functional `keras.Model`.
+            path: The file to write; a name that ends in `.keras`.
+        """
         import keras
 
         with replacing(path) as partial:
@@ -182,6 +187,12 @@ class RunFolder:
 
     def result(self, name: str) -> float:
         """A number from the results of a finished run.
+
+        Args:
+            name: Its key in the results.
+
+        Returns:
+            The number.
 
         Raises:
             RunFolderError: If the record contains no such number.
