@@ -164,7 +164,7 @@ def test_area_by_hand():
         ({"importance": {}}, "at least one map"),
         ({"importance": np.zeros((4, 3))}, "importance must be a dict"),
         ({"importance": {"a": np.zeros((3, 4))}}, r"importance\['a'\] must have shape \(4, 3\)"),
-        ({"importance": {"a": np.zeros((4, 3, 1))}}, "Add up the channels"),
+        ({"importance": {"a": np.zeros((4, 3, 1))}}, "Sum the channels"),
         ({"importance": {"a": np.full((4, 3), np.nan)}}, "must be finite"),
         ({"image": np.zeros((1, 4, 3, 1))}, "image must have shape"),
         ({"start": "black"}, "start must be 'blur'"),

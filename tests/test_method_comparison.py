@@ -149,10 +149,10 @@ def test_what_is_random_goes_by_the_seed():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"methods": ["lime"]}, "methods must be some of gradient, .*received 'lime'"),
+        ({"methods": ["lime"]}, "methods must be one or more of gradient, .*received 'lime'"),
         ({"methods": []}, "methods must name at least one"),
         ({"methods": ["grad_cam"]}, "grad_cam|Grad-CAM|map"),
-        ({"options": {"lrp": {}}}, "options are for gradient; received some for lrp"),
+        ({"options": {"lrp": {}}}, "options must be for the methods gradient; received options for lrp"),
         ({"image": np.zeros((1, 5, 4, 3))}, "image must have shape"),
         ({"preprocess": lambda batch: batch[:, :4]}, "images must have shape"),
         ({"target": 3}, "target must be one of"),

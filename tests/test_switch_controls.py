@@ -13,8 +13,9 @@ matplotlib.use("Agg")
 import deconv
 from deconv import graph
 from deconv.attribution import gradient, guided_backprop
-from deconv.evaluation.cascading_randomization import cascade, shuffle, twin, with_weights
-from deconv.evaluation.switch_controls import controls, noise_switches
+from deconv.evaluation.cascading_randomization import cascade, copy_of, shuffle, with_weights
+from deconv.evaluation.switch_controls import controls
+from deconv.evaluation.switch_exchange import noise_switches
 from deconv.imaging.gaussian_blur import blurred
 from deconv.imaging.similarity import coarse, edges, pearson, similarity, spearman, ssim
 from deconv.plotting.controls import MEASURES, cascade_chart, controls_chart
@@ -233,7 +234,7 @@ def test_a_cascade_is_that_of_a_twin_that_is_shuffled_by_hand(name):
     for weights, kept in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weights, kept)
 
-    copy, random = twin(model), np.random.default_rng(5)
+    copy, random = copy_of(model), np.random.default_rng(5)
     model_graph = graph.walk(copy)
     below = with_weights(graph.subgraph(model_graph, graph.find(model_graph, layer)))
     assert found.layers == tuple(part for part, _ in below)
@@ -290,14 +291,14 @@ def test_where_shuffling_changes_no_weight_every_picture_stays():
 def test_a_layer_with_one_channel_has_no_other_to_compare_with():
     image = keras.Input((6, 5, 1))
     model = keras.Model(image, kl.Conv2D(1, 3, name="only")(image))
-    with pytest.raises(ValueError, match="'only' has one channel"):
+    with pytest.raises(ValueError, match="'only' has 1 channel"):
         controls(model, images(model, 2), "only")
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"images": np.zeros((1, 4, 4, 1), np.float32)}, "two at least"),
+        ({"images": np.zeros((1, 4, 4, 1), np.float32)}, "at least 2 images"),
         ({"layer": "conv9"}, "has no layer 'conv9'"),
         ({"channels": 2}, "has channels 0 to 1"),
         ({"seed": -1}, "seed must be"),
@@ -313,7 +314,7 @@ def test_what_does_not_fit_the_controls_is_refused_with_the_reason(changed, mess
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"methods": ["lime"]}, "methods must be some of deconvnet, gradient, guided_backprop"),
+        ({"methods": ["lime"]}, "methods must be one or more of deconvnet, gradient, guided_backprop"),
         ({"layer": "pool", "methods": ()}, "methods must be"),
         ({"positions": np.array([[0, 2]] * 2)}, "rows 0 to 1 and columns 0 to 1"),
     ],

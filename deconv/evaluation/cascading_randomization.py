@@ -1,15 +1,17 @@
 """Cascading randomisation: compare explanations before and after the weights are randomised from the top layer down.
 
 Adebayo et al., arXiv:1810.03292, section 4.1. An explanation that does not change with the weights it is meant to
-explain shows something else, such as the image or its edges.
+compute shows something else, such as the image or its edges.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from deconv import graph
@@ -53,24 +55,24 @@ class Cascade(NamedTuple):
 
         return cascade_chart(self, title)
 
-    def table(self, measure="pearson"):
+    def table(self, measure: str = "pearson") -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """`{method: (means, deviations)}` over the images, `(layers + 1,)` each; NaN values are ignored."""
-        return {method: nan_mean_and_std(found[measure]) for method, found in self.likeness.items()}
+        return {method: nan_mean_and_std(values[measure]) for method, values in self.likeness.items()}
 
 
 def cascade(
-    model,
-    images,
-    layer,
-    channels,
-    positions=None,
-    methods=METHODS,
+    model: keras.Model,
+    images: ArrayLike,
+    layer: str | int,
+    channels: ArrayLike,
+    positions: ArrayLike | None = None,
+    methods: str | Sequence[str] = METHODS,
     *,
-    seed=0,
-    batch_size=32,
-    input_shape=None,
-    progress=False,
-):
+    seed: int = 0,
+    batch_size: int = 32,
+    input_shape: Sequence[int] | None = None,
+    progress: bool = False,
+) -> Cascade:
     """Randomise the weights of a layer and of those below it from the top down, and compare explanations of its units.
 
     The weights of a layer are randomised by a permutation of the values within each of its variables. This keeps their
@@ -99,7 +101,7 @@ def cascade(
     """
     check_positive("batch_size", batch_size)
     random = np.random.default_rng(check_seed(seed))
-    copy = twin(model)
+    copy = copy_of(model)
     net = Deconvnet(copy, input_shape=input_shape, windowed=False)
     step = graph.find(net.graph, layer)
     model_graph = graph.subgraph(net.graph, step)
@@ -108,7 +110,8 @@ def cascade(
     channels = check_channels(channels, step.output.shape[-1], step.name)
     if len(channels) not in (1, len(images)):
         raise ValueError(
-            f"channels must be one for each of the {len(images)} images, or one; received {len(channels)}."
+            f"channels must hold one channel for each of the {len(images)} images, or a single one; received "
+            f"{len(channels)}."
         )
     channels = np.broadcast_to(channels, len(images))
     if positions is None and len(step.output.shape) == 3:
@@ -117,70 +120,72 @@ def cascade(
     shape = (step.output.shape[:-1] * 2 or (1, 1))[:2]
     positions = check_positions(positions, len(images), shape)
     inside = window_masks(receptive_windows(copy, step.name, positions, input_shape=input_shape), images.shape[1:3])
-    draw = _painters(net, model_graph, images, channels, positions, methods, batch_size)
+    explainers = _explainers(net, model_graph, images, channels, positions, methods, batch_size)
     weighted = with_weights(model_graph)
     if not weighted:
         raise ValueError(f"No layer of model '{model.name}' up to '{step.name}' has weights to randomise.")
 
-    before = {method: paint() for method, paint in draw.items()}
-    found = {method: [similarity(pictures, pictures, inside)] for method, pictures in before.items()}
+    original = {method: compute() for method, compute in explainers.items()}
+    similarities = {method: [similarity(maps, maps, inside)] for method, maps in original.items()}
     for _, weights in tqdm(weighted, unit=" layers", disable=not progress):
         shuffle(weights, random)
-        for method, paint in draw.items():
-            found[method].append(similarity(before[method], paint(), inside))
-    likeness = {
+        for method, compute in explainers.items():
+            similarities[method].append(similarity(original[method], compute(), inside))
+    by_measure = {
         method: {measure: np.stack([step[measure] for step in steps], axis=1) for measure in steps[0]}
-        for method, steps in found.items()
+        for method, steps in similarities.items()
     }
-    return Cascade(tuple(name for name, _ in weighted), likeness)
+    return Cascade(tuple(name for name, _ in weighted), by_measure)
 
 
-def twin(model):
+def copy_of(model: keras.Model) -> keras.Model:
     """Copy a model: the same layers with their own variables, equal to those of `model`."""
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     return copy
 
 
-def with_weights(model_graph):
+def with_weights(model_graph: graph.Graph) -> list[tuple[str, list[keras.Variable]]]:
     """The layers of a graph that have weights, from the top down: pairs `(name, variables)`, each layer once."""
-    layers = {}
+    layers: dict[int, tuple[str, list[keras.Variable]]] = {}
     for step in reversed(model_graph.steps):
         if getattr(step.layer, "weights", None):  # operations have none
             layers.setdefault(id(step.layer), (step.name, step.layer.weights))
     return list(layers.values())
 
 
-def shuffle(weights, random):
+def shuffle(weights: Iterable[keras.Variable], random: np.random.Generator) -> None:
     """Permute the values within each variable, in place."""
     for variable in weights:
         values = variable.numpy()
         variable.assign(random.permutation(values.ravel()).reshape(values.shape))
 
 
-def paint_gradients(model_graph, images, signal, rule, batch_size):
+def gradient_function(
+    model_graph: graph.Graph, images: np.ndarray, signal: np.ndarray, rule: str, batch_size: int
+) -> Callable[[], np.ndarray]:
     """A function without arguments that computes the gradients of signals under a rule with the current weights."""
     model_graph = with_floating_input(model_graph)
-    down, dtype = (
+    backward, dtype = (
         modified_gradients.gradients(model_graph, modified_gradients.RECTIFIERS[rule]),
         model_graph.inputs[0].dtype,
     )
 
-    def paint():
+    def compute():
         slices = [slice(start, start + batch_size) for start in range(0, len(images), batch_size)]
-        parts = [down(images[part].astype(dtype, copy=False), signal[part])[1] for part in slices]
+        parts = [backward(images[part].astype(dtype, copy=False), signal[part])[1] for part in slices]
         return np.concatenate([part.numpy() for part in parts])
 
-    return paint
+    return compute
 
 
-def _painters(net, model_graph, images, channels, positions, methods, batch_size):
+def _explainers(net, model_graph, images, channels, positions, methods, batch_size):
     """`{method: function without arguments}`; each returns `(n, height, width, channels)` with the current weights."""
     methods = [methods] if isinstance(methods, str) else list(methods)
     if not methods or set(methods) - set(METHODS):
-        raise ValueError(f"methods must be some of {', '.join(METHODS)}; received {methods!r}.")
+        raise ValueError(f"methods must be one or more of {', '.join(METHODS)}; received {methods!r}.")
     step = model_graph.steps[-1]
-    signal = at(step.output.shape, channels, positions).astype(step.output.dtype)
+    signal = unit_signals(step.output.shape, channels, positions).astype(step.output.dtype)
 
     def project():
         return net.project_units(images, step.name, channels, positions, start="one", batch_size=batch_size)
@@ -189,12 +194,12 @@ def _painters(net, model_graph, images, channels, positions, methods, batch_size
     return {
         method: project
         if method == "deconvnet"
-        else paint_gradients(model_graph, images, signal, rules[method], batch_size)
+        else gradient_function(model_graph, images, signal, rules[method], batch_size)
         for method in methods
     }
 
 
-def at(shape, channels, positions):
+def unit_signals(shape: Sequence[int], channels: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Signals that are one at a single unit each and zero elsewhere: float32 `(n, *shape)`."""
     signal = np.zeros((len(channels), *shape), np.float32)
     numbers = np.arange(len(channels))

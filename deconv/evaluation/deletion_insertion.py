@@ -6,10 +6,15 @@ removed pixels are unlike the training images. The areas therefore only compare 
 each other and with the controls; they are not absolute measures.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from deconv import graph
@@ -43,7 +48,7 @@ class Curves(NamedTuple):
         return short_repr(self)
 
     @property
-    def areas(self):
+    def areas(self) -> dict[str, tuple[float, float]]:
         """`{name: (deletion, insertion)}`: areas under the curves, a small and a large one for a good order."""
         return {
             name: (area(self.shares, self.deletion[name]), area(self.shares, self.insertion[name]))
@@ -52,22 +57,22 @@ class Curves(NamedTuple):
 
 
 def perturbation_curves(
-    model,
-    image,
-    importance,
-    target=None,
-    layer=None,
+    model: keras.Model,
+    image: ArrayLike,
+    importance: dict[str, Any],
+    target: int | None = None,
+    layer: str | int | None = None,
     *,
-    unit="max",
-    fill=None,
-    start="blur",
-    steps=50,
-    seed=0,
-    preprocess=None,
-    batch_size=64,
-    input_shape=None,
-    progress=False,
-):
+    unit: Literal["max", "map"] | Sequence[int] = "max",
+    fill: ArrayLike | None = None,
+    start: Literal["blur"] | ArrayLike = "blur",
+    steps: int = 50,
+    seed: int = 0,
+    preprocess: Callable[..., Any] | None = None,
+    batch_size: int = 64,
+    input_shape: Sequence[int] | None = None,
+    progress: bool = False,
+) -> Curves:
     """Compute deletion and insertion curves for several orders of the pixels of one image.
 
     The score is the output of the layer after its activation function: the probability for a softmax. In a hidden layer
@@ -110,27 +115,43 @@ def perturbation_curves(
         image = image.astype(np.float32)  # so that `fill` need not be an integer
     names, ranks = _ranks(importance, image.shape, random)
     fill = fill_of(fill, image, in_pixels=preprocess is not None)
-    begin = _start(start, image)
-    look = {"preprocess": preprocess, "input_shape": input_shape}
-    score, target = scorer(model, image, target, layer, unit, **look, spare=True)
+    initial = _start(start, image)
+    score, target = scorer(
+        model, image, target, layer, unit, preprocess=preprocess, input_shape=input_shape, spare=True
+    )
 
     pixels = image.shape[0] * image.shape[1]
-    gone = np.round(np.linspace(0, pixels, steps + 1)).astype(np.int64)
-    jobs = len(ranks) * len(gone)
-    scores = np.empty((2, jobs))
-    for way, (before, after) in enumerate(((image, fill), (begin, image))):
-        for first in tqdm(range(0, jobs, batch_size), unit=" batches", disable=not progress):
-            some = np.arange(first, min(first + batch_size, jobs))
-            order, step = np.divmod(some, len(gone))
-            reached = ranks[order] < gone[step, None, None]
-            scores[way, some] = score(np.where(reached[..., None], after, before))
-    curves = scores.reshape(2, len(ranks), len(gone))
-    whole = float(curves[0, 0, 0])
-    means = [{name: way[names == name].mean(axis=0) for name in importance} for way in curves]
-    return Curves(gone / pixels, *means, target, whole)
+    removed = np.round(np.linspace(0, pixels, steps + 1)).astype(np.int64)
+    count = len(ranks) * len(removed)
+    scores = np.empty((2, count))
+    for row, (before, after) in enumerate(((image, fill), (initial, image))):
+        for first in tqdm(range(0, count, batch_size), unit=" batches", disable=not progress):
+            jobs = np.arange(first, min(first + batch_size, count))
+            order, step = np.divmod(jobs, len(removed))
+            is_changed = ranks[order] < removed[step, None, None]
+            scores[row, jobs] = score(np.where(is_changed[..., None], after, before))
+    curves = scores.reshape(2, len(ranks), len(removed))
+    deletion, insertion = ({name: of_orders[names == name].mean(axis=0) for name in importance} for of_orders in curves)
+    return Curves(
+        shares=removed / pixels,
+        deletion=deletion,
+        insertion=insertion,
+        target=target,
+        score=float(curves[0, 0, 0]),
+    )
 
 
-def scorer(model, image, target=None, layer=None, unit="max", *, preprocess=None, input_shape=None, spare=False):
+def scorer(
+    model: keras.Model,
+    image: np.ndarray,
+    target: int | None = None,
+    layer: str | int | None = None,
+    unit: Literal["max", "map"] | Sequence[int] = "max",
+    *,
+    preprocess: Callable[..., Any] | None = None,
+    input_shape: Sequence[int] | None = None,
+    spare: bool = False,
+) -> tuple[Callable[[np.ndarray], np.ndarray], int]:
     """Compile the score of a unit as a function of changed images.
 
     Args:
@@ -145,24 +166,24 @@ def scorer(model, image, target=None, layer=None, unit="max", *, preprocess=None
     model_graph = graph.walk(model, input_shape)
     expected = model_graph.inputs[0]
     prepared = prepare(image[None], preprocess, expected.shape, expected.dtype)
-    found = chosen(model, prepared, target, layer, unit, input_shape=input_shape, real=False)
-    top, entry = found.graph.steps[-1], found.graph.inputs[0]
-    signal = tf.constant(found.signal[0])
+    units = chosen(model, prepared, target, layer, unit, input_shape=input_shape, real=False)
+    top, entry = units.graph.steps[-1], units.graph.inputs[0]
+    signal = tf.constant(units.signal[0])
 
-    def put_out(images):
-        values = graph.run(found.graph, images)[top.output]
+    def unit_values(images):
+        values = graph.run(units.graph, images)[top.output]
         return tf.reduce_sum(values * signal, axis=list(range(1, len(values.shape))))
 
-    forward = compile_function(put_out, tf.TensorSpec((None, *entry.shape), entry.dtype))
+    forward = compile_function(unit_values, tf.TensorSpec((None, *entry.shape), entry.dtype))
 
     def score(images):
         images = prepare(images, preprocess, entry.shape, entry.dtype, spare=spare)
         return check_finite(forward(images).numpy(), top.name).astype(np.float64)
 
-    return score, int(found.targets[0])
+    return score, int(units.targets[0])
 
 
-def area(shares, curve):
+def area(shares: np.ndarray, curve: np.ndarray) -> float:
     """The area under a curve over shares from 0 to 1, by the trapezoidal rule, which is the mean score."""
     return float(np.sum(np.diff(shares) * (curve[1:] + curve[:-1]) / 2))
 
@@ -189,7 +210,7 @@ def _ranks(importance, image_shape, random):
         if maps.ndim not in (2, 3) or maps.shape[-2:] != tuple(image_shape[:2]) or not maps.size:
             raise ValueError(
                 f"importance[{name!r}] must have shape {tuple(image_shape[:2])}, a value for each pixel, or (orders, "
-                f"{image_shape[0]}, {image_shape[1]}); received {maps.shape}. Add up the channels of a map first."
+                f"{image_shape[0]}, {image_shape[1]}); received {maps.shape}. Sum the channels of a map first."
             )
         if not np.isfinite(maps).all():
             raise ValueError(f"importance[{name!r}] must be finite; it holds NaN or infinity.")

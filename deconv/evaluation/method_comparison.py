@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import inspect
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deconv import graph
 from deconv.attribution import METHODS
 from deconv.attribution.targets import chosen
 from deconv.deconvnet.projection import Deconvnet
-from deconv.evaluation.deletion_insertion import Curves, perturbation_curves, scorer
+from deconv.evaluation.deletion_insertion import Curves, perturbation_curves
+from deconv.evaluation.explanation_methods import deconvnet_method, methods_of, occlusion_method
 from deconv.imaging.fills import fill_of
 from deconv.imaging.similarity import edges, magnitude
-from deconv.occlusion.sensitivity import occlusion_maps, occlusion_scores
-from deconv.occlusion.sliding_window import pixel_map
 from deconv.runtime.dtypes import array_of
 from deconv.runtime.short_repr import short_repr
-from deconv.validation import check_pair, check_positive, check_seed, prepare
+from deconv.validation import check_positive, check_seed, prepare
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,11 +32,6 @@ SENSITIVITIES = ("gradient", "smooth_grad", "guided_backprop", "deconvnet")
 _MOST_STEPS = 128
 """Limit of integrated gradients, whose default takes minutes for a unit of small increase; `options` can override it.
 """
-
-_CONTROLS = "edges", "random"
-
-_SHARE = 5
-"""The occluding patch has the shorter side of the image divided by this number, the stride that of the patch."""
 
 
 class Explanation(NamedTuple):
@@ -57,7 +54,7 @@ class Explanation(NamedTuple):
     image: np.ndarray
     layer: str
     target: int
-    unit: Any
+    unit: tuple[int, ...] | str | None
     maps: dict[str, np.ndarray]
     seconds: dict[str, float]
     first_seconds: dict[str, float]
@@ -74,38 +71,38 @@ class Explanation(NamedTuple):
         return explanation_sheet(self, f"Explanations of {self.layer}" if title is None else title, **settings)
 
     @property
-    def deletion(self):
+    def deletion(self) -> dict[str, np.ndarray]:
         """`{method or control: (steps + 1,)}`, see `Curves`."""
         return self.curves.deletion
 
     @property
-    def insertion(self):
+    def insertion(self) -> dict[str, np.ndarray]:
         """`{method or control: (steps + 1,)}`, see `Curves`."""
         return self.curves.insertion
 
 
 def explain(
-    model,
-    image,
-    target=None,
-    layer=None,
-    methods=None,
+    model: keras.Model,
+    image: ArrayLike,
+    target: int | None = None,
+    layer: str | int | None = None,
+    methods: str | Sequence[str] | dict[str, Callable[..., Any]] | None = None,
     *,
-    unit="max",
-    preprocess=None,
-    fill=None,
-    start="blur",
-    steps=50,
-    square=None,
-    stride=None,
-    options=None,
-    random_orders=10,
-    runs=2,
-    seed=0,
-    batch_size=32,
-    input_shape=None,
-    progress=False,
-):
+    unit: Literal["max", "map"] | Sequence[int] = "max",
+    preprocess: Callable[..., Any] | None = None,
+    fill: ArrayLike | None = None,
+    start: Literal["blur"] | ArrayLike = "blur",
+    steps: int = 50,
+    square: int | Sequence[int] | None = None,
+    stride: int | Sequence[int] | None = None,
+    options: dict[str, dict[str, Any]] | None = None,
+    random_orders: int = 10,
+    runs: int = 2,
+    seed: int = 0,
+    batch_size: int = 32,
+    input_shape: Sequence[int] | None = None,
+    progress: bool = False,
+) -> Explanation:
     """Explain one unit with several methods, and evaluate their maps by deletion and insertion.
 
     The deconvnet is computed with explicit switches, `Deconvnet.project(start="one")`, not as the equivalent gradient.
@@ -152,64 +149,41 @@ def explain(
     check_seed(seed)
     image = array_of("image", image)
     entry = graph.walk(model, input_shape).inputs[0]
-    if image.ndim != 3:
-        raise ValueError(f"image must have shape (height, width, channels); received {image.shape}.")
-    prepared = prepare(image[None], preprocess, entry.shape, entry.dtype)
-    if prepared.shape[1:3] != image.shape[:2]:
-        raise ValueError(
-            f"preprocess must keep the height and width of the image, so that a pixel of a map is one of the image; it "
-            f"turned {image.shape[:2]} into {prepared.shape[1:3]}. Resize the image first."
-        )
-    about = chosen(model, prepared, target, layer, unit, input_shape=input_shape, real=False)
-    target, unit = int(about.targets[0]), _place(about.signal[0], unit)
-    asked = {"target": target, "layer": layer, "unit": "max" if unit is None else unit, "input_shape": input_shape}
-    fill = fill_of(fill, image if preprocess is None else image.astype(np.float32), in_pixels=preprocess is not None)
-    look = {"preprocess": preprocess, "fill": fill, "batch_size": batch_size}
-    own = {
-        "deconvnet": _project(Deconvnet(model, input_shape=input_shape), about.graph.steps[-1].name),
-        "occlusion": _occlude(image, square, stride, look),
+    prepared = _prepared(image, preprocess, entry)
+    chosen_unit = chosen(model, prepared, target, layer, unit, input_shape=input_shape, real=False)
+    target, place = int(chosen_unit.targets[0]), _place(chosen_unit.signal[0], unit)
+    name = chosen_unit.graph.steps[-1].name
+    subject: dict[str, Any] = {
+        "target": target,
+        "layer": layer,
+        "unit": "max" if place is None else place,
+        "input_shape": input_shape,
     }
-    functions = _functions(methods, own)
-    options = {} if options is None else options
-    if not isinstance(options, dict) or not all(isinstance(arguments, dict) for arguments in options.values()):
-        raise ValueError(f"options must be {{method: {{argument: value}}}}; received {options!r}.")
-    unknown = set(options) - set(functions)
-    if unknown:
-        raise ValueError(f"options are for {', '.join(functions)}; received some for {', '.join(sorted(unknown))}.")
-
-    usual = {METHODS["integrated_gradients"]: {"most_steps": _MOST_STEPS}}
-    if preprocess is not None:  # black and white are known, the bounds of LRP's rule for pixels
-        ends = np.stack([np.full(image.shape, end, np.float32) for end in (0, 255)])
-        usual[METHODS["lrp"]] = {"bounds": np.sort(prepare(ends, preprocess, entry.shape, entry.dtype), axis=0)}
-    maps, first_seconds, seconds, left_out = {}, {}, {}, {}
-    for name, function in functions.items():
-        settings = {"batch_size": batch_size, **asked, **_seeded(function, seed), **usual.get(function, {})}
-        settings.update(options.get(name, {}))
-        try:
-            for run in range(runs):
-                began = time.perf_counter()
-                found = function(model, np.array(prepared), **settings)[0]  # a user's function may change it in place
-                seconds[name] = time.perf_counter() - began
-                if not run:
-                    first_seconds[name] = seconds[name]
-        except ValueError as error:
-            if methods is not None:
-                raise
-            left_out[name] = str(error)
-            continue
-        found = np.asarray(found, np.float32)
-        maps[name] = found[..., None] if found.ndim == 2 else found
-
-    orders = {name: importance(found, name) for name, found in maps.items()}
+    fill = fill_of(fill, image if preprocess is None else image.astype(np.float32), in_pixels=preprocess is not None)
+    scoring: dict[str, Any] = {"preprocess": preprocess, "fill": fill, "batch_size": batch_size}
+    own = {
+        "deconvnet": deconvnet_method(Deconvnet(model, input_shape=input_shape), name),
+        "occlusion": occlusion_method(image, square, stride, scoring),
+    }
+    functions = methods_of(methods, own)
+    settings = {
+        method: {"batch_size": batch_size, **subject, **_seeded(function, seed)}
+        for method, function in functions.items()
+    }
+    for further in (_defaults(functions, image.shape, preprocess, entry), _checked_options(options, functions)):
+        for method, arguments in further.items():
+            settings[method].update(arguments)
+    results = _results(functions, model, prepared, settings, runs, leave_out=methods is None)
+    orders = {method: importance(values, method) for method, values in results["maps"].items()}
     orders["edges"] = edges(image[None])[0, ..., 0]
     orders["random"] = np.random.default_rng(seed).random((random_orders, *image.shape[:2]))
     curves = perturbation_curves(
-        model, image, orders, **asked, **look, start=start, steps=steps, seed=seed, progress=progress
+        model, image, orders, **subject, **scoring, start=start, steps=steps, seed=seed, progress=progress
     )
-    return Explanation(image, about.graph.steps[-1].name, target, unit, maps, seconds, first_seconds, curves, left_out)
+    return Explanation(image=image, layer=name, target=target, unit=place, curves=curves, **results)
 
 
-def importance(found, method):
+def importance(found: ArrayLike, method: str) -> np.ndarray:
     """Compute the importance of each pixel, by which pixels are ordered for deletion and insertion.
 
     The sign of a sensitivity (`SENSITIVITIES`) is the direction in which a pixel should change, not whether its present
@@ -228,29 +202,73 @@ def importance(found, method):
     return np.asarray(found, np.float64).sum(axis=-1)
 
 
-def _functions(methods, own):
-    """`{name: function}` of the chosen methods."""
-    known = {**METHODS, **own}
-    if methods is None:
-        return known
-    if isinstance(methods, str):
-        methods = [methods]
-    if not isinstance(methods, dict | list | tuple):
+def _prepared(image, preprocess, entry):
+    """The image as the model takes it, `(1, ...)`, of the same height and width."""
+    if image.ndim != 3:
+        raise ValueError(f"image must have shape (height, width, channels); received {image.shape}.")
+    prepared = prepare(image[None], preprocess, entry.shape, entry.dtype)
+    if prepared.shape[1:3] != image.shape[:2]:
         raise ValueError(
-            f"methods must be names, some of {', '.join(known)}, or a dict {{name: function}}; received {methods!r}."
+            "preprocess must keep the height and width of the image, so that a pixel of a map belongs to one of the "
+            f"image; it changed {image.shape[:2]} to {prepared.shape[1:3]}. Resize the image first."
         )
-    if not isinstance(methods, dict):
-        methods = {name: known.get(name) for name in methods}
-    for name, function in methods.items():
-        if name in _CONTROLS:
-            raise ValueError(f"'{name}' is the name of a control, which stands beside the methods; give another name.")
-        if not callable(function):
-            raise ValueError(
-                f"methods must be some of {', '.join(known)}, or a dict {{name: function}}; received {name!r}."
-            )
-    if not methods:
-        raise ValueError(f"methods must name at least one of {', '.join(known)}; received none.")
-    return methods
+    return prepared
+
+
+def _checked_options(options, functions):
+    """The arguments of single methods; an error if they are not for one of the functions."""
+    options = {} if options is None else options
+    if not isinstance(options, dict) or not all(isinstance(arguments, dict) for arguments in options.values()):
+        raise ValueError(f"options must be {{method: {{argument: value}}}}; received {options!r}.")
+    unknown = set(options) - set(functions)
+    if unknown:
+        raise ValueError(
+            f"options must be for the methods {', '.join(functions)}; received options for "
+            f"{', '.join(sorted(unknown))}."
+        )
+    return options
+
+
+def _defaults(functions, image_shape, preprocess, entry):
+    """`{method: {argument: value}}`, defaults of methods of `deconv.attribution` that differ from their own."""
+    defaults = {METHODS["integrated_gradients"]: {"most_steps": _MOST_STEPS}}
+    if preprocess is not None:  # black and white are known, the bounds of LRP's rule for pixels
+        limits = np.stack([np.full(image_shape, value, np.float32) for value in (0, 255)])
+        defaults[METHODS["lrp"]] = {"bounds": np.sort(prepare(limits, preprocess, entry.shape, entry.dtype), axis=0)}
+    return {method: defaults.get(function, {}) for method, function in functions.items()}
+
+
+def _results(functions, model, prepared, settings, runs, leave_out):
+    """The fields `maps`, `seconds`, `first_seconds` and `left_out` of an `Explanation`.
+
+    Args:
+        functions, settings: `{method: function}` and `{method: {argument: value}}`.
+        model, prepared: The model, and the image as it takes it.
+        runs: Number of runs of each method.
+        leave_out: Whether methods that raise a ValueError are left out; otherwise the error is raised.
+    """
+    maps, seconds, first_seconds, left_out = {}, {}, {}, {}
+    for method, function in functions.items():
+        try:
+            values, first_seconds[method], seconds[method] = _timed(function, model, prepared, settings[method], runs)
+        except ValueError as error:
+            if not leave_out:
+                raise
+            left_out[method] = str(error)
+            continue
+        values = np.asarray(values, np.float32)
+        maps[method] = values[..., None] if values.ndim == 2 else values
+    return {"maps": maps, "seconds": seconds, "first_seconds": first_seconds, "left_out": left_out}
+
+
+def _timed(function, model, prepared, settings, runs):
+    """`(map, seconds of the first run, seconds of the last run)` of a method."""
+    seconds = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        values = function(model, np.array(prepared), **settings)[0]  # a user's function may change it in place
+        seconds.append(time.perf_counter() - began)
+    return values, seconds[0], seconds[-1]
 
 
 def _seeded(function, seed):
@@ -262,32 +280,3 @@ def _place(signal, unit):
     if signal.ndim == 1:
         return None
     return unit if isinstance(unit, str) and unit == "map" else tuple(int(cell) for cell in np.argwhere(signal)[0][:2])
-
-
-def _project(net, name):
-    def deconvnet(model, images, target, layer, *, unit, batch_size, input_shape):
-        return net.project(images, name, target, unit, start="one", batch_size=batch_size)
-
-    return deconvnet
-
-
-def _occlude(image, square, stride, look):
-    """Occlusion as a method: the decrease of the score, spread over each patch's pixels, as `(1, height, width, 1)`."""
-    side = max(1, round(min(image.shape[:2]) / _SHARE)) if square is None else square
-    size = check_pair("square", side)
-    stride = check_pair("stride", max(1, min(size) // _SHARE) if stride is None else stride)
-
-    def occlusion(model, images, target, layer, *, unit, batch_size, input_shape):
-        if layer is None:
-            settings = {**look, "input_shape": input_shape, "batch_size": batch_size}
-            found = occlusion_maps(model, image, target, size=size, stride=stride, **settings)
-            return _spread(found.unoccluded[0] - found.probability, found)
-        asked = {"preprocess": look["preprocess"], "input_shape": input_shape}
-        score, _ = scorer(model, image, target, layer, unit, **asked, spare=True)
-        scores, grid = occlusion_scores(score, image, size, stride, fill=look["fill"], batch_size=batch_size)
-        return _spread(score(np.array(image[None])) - scores, grid)
-
-    def _spread(loss, found):
-        return pixel_map(loss, found, image.shape[:2])[None, ..., None]
-
-    return occlusion

@@ -8,16 +8,19 @@ poolings. Here each of the two is exchanged alone, then both, and the projection
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import keras
 import numpy as np
-import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from deconv import graph
 from deconv.deconvnet.projection import Deconvnet
-from deconv.deconvnet.recording import activations, pool_with_switches
-from deconv.evaluation.cascading_randomization import Cascade, at, cascade, paint_gradients
-from deconv.graph.compilation import compile_function
+from deconv.deconvnet.recording import activations
+from deconv.evaluation.cascading_randomization import Cascade, cascade, gradient_function, unit_signals
+from deconv.evaluation.control_units import choose_units
+from deconv.evaluation.switch_exchange import SwitchExchange
 from deconv.graph.receptive_field import receptive_windows
 from deconv.imaging.nan_mean import nan_mean_and_std
 from deconv.imaging.rectangles import window_masks
@@ -43,7 +46,7 @@ CONTROLS = {
     "both": "another channel at the same position, with another image's switches",
     "guided backprop": "the same unit by guided backpropagation",
     "gradient": "the gradient of the same unit",
-    "edges": "where the image is steepest, against the magnitude of the picture",
+    "edges": "the edge strength of the image, compared with the magnitude of the projection",
 }
 """{name: what is compared with the projection of a unit}."""
 
@@ -92,22 +95,35 @@ class Controls(NamedTuple):
 
         return controls_sheet(images, self, f"Controls of {self.layer}" if title is None else title, **settings)
 
-    def take(self, numbers):
+    def take(self, numbers: np.ndarray | slice) -> Controls:
         """The results of the images with these numbers, `(m,)` ints, in their order; without the cascade."""
-        arrays = (self.channels, self.positions, self.others, self.windows, self.picture)
         likeness = {
-            control: {measure: values[numbers] for measure, values in found.items()}
-            for control, found in self.likeness.items()
+            control: {measure: values[numbers] for measure, values in by_measure.items()}
+            for control, by_measure in self.likeness.items()
         }
         pictures = {control: values[numbers] for control, values in self.pictures.items()}
-        return Controls(self.layer, *(values[numbers] for values in arrays), pictures, likeness, None)
+        return Controls(
+            layer=self.layer,
+            channels=self.channels[numbers],
+            positions=self.positions[numbers],
+            others=self.others[numbers],
+            windows=self.windows[numbers],
+            picture=self.picture[numbers],
+            pictures=pictures,
+            likeness=likeness,
+            cascade=None,
+        )
 
-    def table(self, measure="pearson"):
+    def table(self, measure: str = "pearson") -> dict[str, tuple[float, float, int]]:
         """`{control: (mean, standard deviation, number of images)}`; images without the control are ignored."""
-        rows = {control: found[measure] for control, found in self.likeness.items()}
-        return {name: (*map(float, nan_mean_and_std(row)), int((~np.isnan(row)).sum())) for name, row in rows.items()}
+        rows = {control: by_measure[measure] for control, by_measure in self.likeness.items()}
+        statistics = {control: nan_mean_and_std(row) for control, row in rows.items()}
+        return {
+            control: (float(mean), float(deviation), int((~np.isnan(rows[control])).sum()))
+            for control, (mean, deviation) in statistics.items()
+        }
 
-    def shares(self, measure="pearson"):
+    def shares(self, measure: str = "pearson") -> dict[str, np.ndarray]:
         """Compute how much the unit and the switches each add to the similarity while the other is exchanged.
 
         Let s be the similarity with neither kept. "unit" is the similarity with the same unit under another image's
@@ -117,16 +133,26 @@ class Controls(NamedTuple):
         Returns:
             `{"unit", "switches", "both kept": (n,) float64}`.
         """
-        one = {control: self.likeness[control][measure] for control in self.likeness}
-        neither = one["both"]
+        similarities = {control: self.likeness[control][measure] for control in self.likeness}
+        neither = similarities["both"]
         return {
-            "unit": one["another image's switches"] - neither,
-            "switches": one["another channel"] - neither,
+            "unit": similarities["another image's switches"] - neither,
+            "switches": similarities["another channel"] - neither,
             "both kept": 1 - neither,
         }
 
 
-def controls(model, images, layer, channels=None, *, randomise=True, seed=0, batch_size=32, input_shape=None):
+def controls(
+    model: keras.Model,
+    images: ArrayLike,
+    layer: str | int,
+    channels: ArrayLike | None = None,
+    *,
+    randomise: bool = True,
+    seed: int = 0,
+    batch_size: int = 32,
+    input_shape: Sequence[int] | None = None,
+) -> Controls:
     """Exchange the unit and the switches of projections, and measure the similarity to the original projections.
 
     Each image gives one unit: the strongest of the layer, or of a channel, at the position that `Deconvnet.project`
@@ -167,127 +193,77 @@ def controls(model, images, layer, channels=None, *, randomise=True, seed=0, bat
     check_image_shape("controls", model_graph)
     images = check_images(images, model_graph.inputs[0].shape, model_graph.inputs[0].dtype)
     if len(images) < 2:
-        raise ValueError("controls exchange the switches of images, so two at least are needed; received one.")
+        raise ValueError("controls requires at least 2 images, because it exchanges their switches; received 1.")
     depth = step.output.shape[-1]
     if depth < 2:
-        raise ValueError(f"Layer '{step.name}' has one channel, and the controls need another one to compare with it.")
+        raise ValueError(
+            f"Layer '{step.name}' has 1 channel; controls requires at least 2, to compare one with another."
+        )
+    own_channels = None
     if channels is not None:
-        channels = np.broadcast_to(check_channels(channels, depth, step.name), len(images))
+        own_channels = np.broadcast_to(check_channels(channels, depth, step.name), len(images))
     net.mirror(step.name)  # raise an error for a layer without a rule before any work
     maps = activations(model, images, step.name, batch_size=batch_size, input_shape=input_shape)[step.name]
-    channels, positions, others, (rivals, elsewhere) = _units(check_finite(maps, step.name), channels, random)
-
-    dtype = step.output.dtype
-    own, other, rival = (
-        at(step.output.shape, some, places).astype(dtype)
-        for some, places in ((channels, positions), (others, positions), (rivals, elsewhere))
-    )
-    jobs = {
-        "picture": (own, "own"),
-        "shuffled switches": (own, "noise"),
-        "another image's switches": (own, "another"),
-        "another channel": (other, "own"),
-        "another unit": (rival, "own"),
-        "both": (other, "another"),
-    }
-    pools = [graph.find(net.graph, name) for name in net.record(images[:1], step.name).switches]
-    pictures = _Exchange(net, step, pools, images, random, seed, batch_size).pictures(jobs)
+    units = choose_units(check_finite(maps, step.name), own_channels, random)
+    exchange = SwitchExchange(net, step, images, random, seed, batch_size)
+    pictures = _projections(exchange, model_graph, images, units, batch_size)
     picture = pictures.pop("picture")
-    for control, lacking in (("another channel", others < 0), ("both", others < 0), ("another unit", rivals < 0)):
-        pictures[control][lacking] = np.nan
-    for name, rule in (("guided backprop", "guided"), ("gradient", "gradient")):
-        pictures[name] = paint_gradients(model_graph, images, own, rule, batch_size)()
-    pictures["edges"] = edges(images)
-
-    windows, theirs = (
-        receptive_windows(model, step.name, places, input_shape=input_shape) for places in (positions, elsewhere)
+    windows, other_windows = (
+        receptive_windows(model, step.name, positions, input_shape=input_shape)
+        for positions in (units.positions, units.other_positions)
     )
-    inside = window_masks(windows, images.shape[1:3])
-    either = inside | window_masks(theirs, images.shape[1:3])
-    likeness = {}
+    settings: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "input_shape": input_shape}
+    own = units.channels, units.positions
+    cascaded = cascade(model, images, step.name, *own, **settings) if randomise else None
+    return Controls(
+        layer=step.name,
+        channels=units.channels,
+        positions=units.positions,
+        others=units.others,
+        windows=windows,
+        picture=picture,
+        pictures=pictures,
+        likeness=_similarities(picture, pictures, windows, other_windows),
+        cascade=cascaded,
+    )
+
+
+def _projections(exchange, model_graph, images, units, batch_size):
+    """The projections of the units as `"picture"`, and those of the controls; NaN where a control does not exist."""
+    step = model_graph.steps[-1]
+    own, other, other_unit = (
+        unit_signals(step.output.shape, channels, positions).astype(step.output.dtype)
+        for channels, positions in (
+            (units.channels, units.positions),
+            (units.others, units.positions),
+            (units.other_channels, units.other_positions),
+        )
+    )
+    pictures = exchange.pictures(
+        {
+            "picture": (own, "own"),
+            "shuffled switches": (own, "noise"),
+            "another image's switches": (own, "another"),
+            "another channel": (other, "own"),
+            "another unit": (other_unit, "own"),
+            "both": (other, "another"),
+        }
+    )
+    for control in ("another channel", "both"):
+        pictures[control][units.others < 0] = np.nan
+    pictures["another unit"][units.other_channels < 0] = np.nan
+    for control, rule in (("guided backprop", "guided"), ("gradient", "gradient")):
+        pictures[control] = gradient_function(model_graph, images, own, rule, batch_size)()
+    pictures["edges"] = edges(images)
+    return pictures
+
+
+def _similarities(picture, pictures, windows, other_windows):
+    """`{control: {measure: (n,)}}`, the similarity of each control to the projection, see `Controls`."""
+    inside = window_masks(windows, picture.shape[1:3])
+    union = inside | window_masks(other_windows, picture.shape[1:3])
+    similarities = {}
     for control, compared in pictures.items():
-        shown = magnitude(picture) if control == "edges" else picture
-        likeness[control] = similarity(shown, compared, either if control == "another unit" else inside)
-    fallen = None
-    if randomise:
-        settings = {"seed": seed, "batch_size": batch_size, "input_shape": input_shape}
-        fallen = cascade(model, images, step.name, channels, positions, **settings)
-    return Controls(step.name, channels, positions, others, windows, picture, pictures, likeness, fallen)
-
-
-def noise_switches(pools, numbers, seed):
-    """Compute the switches of noise: a random cell of every window, with the padding and overlap of the pooling.
-
-    Args:
-        pools: Steps of max poolings.
-        numbers: Ints, the numbers of the images; the noise of an image does not depend on the batch.
-        seed: Seed of the noise.
-
-    Returns:
-        A list of int32 arrays, shaped like the outputs of the pools.
-    """
-    streams = [np.random.default_rng([seed, number]) for number in numbers.tolist()]
-    found = []
-    for pool in pools:
-        noise = np.stack([stream.random(pool.inputs[0].shape, np.float32) for stream in streams])
-        found.append(pool_with_switches(pool, tf.constant(noise))[1].numpy())
-    return found
-
-
-def _units(maps, channels, random):
-    """Choose the unit of each image, and two others to compare it with.
-
-    Returns:
-        `(channels, positions, others, (channels, positions))`: the units; another active channel at the same position,
-        -1 where there is none; another active channel, -1 where there is none, and the position of its maximum.
-    """
-    maps = maps.reshape(len(maps), *(1,) * (4 - maps.ndim), *maps.shape[1:])
-    count, _, columns, depth = maps.shape
-    flat = maps.reshape(count, -1, depth)
-    peaks, places = flat.max(axis=1), flat.argmax(axis=1)
-    numbers = np.arange(count)
-    channels = peaks.argmax(axis=1) if channels is None else channels
-    place = places[numbers, channels]
-    not_own = np.arange(depth) != channels[:, None]
-
-    def drawn(values):
-        keys = np.where((values > 0) & not_own, random.random((count, depth)), -1)
-        return np.where(keys.max(axis=1) >= 0, keys.argmax(axis=1), -1)
-
-    others, rivals = drawn(flat[numbers, place]), drawn(peaks)
-
-    def position(places):
-        return np.stack(np.divmod(places, columns), axis=1)
-
-    return channels, position(place), others, (rivals, position(places[numbers, rivals]))
-
-
-class _Exchange:
-    """The mirror of a layer, run on signals and switches of different origin."""
-
-    def __init__(self, net, step, pools, images, random, seed, batch_size):
-        self.net, self.step, self.pools, self.images, self.seed = net, step, pools, images, seed
-        self.batch_size = batch_size
-        circle = random.permutation(len(images))
-        self.another = np.empty_like(circle)
-        self.another[circle] = np.roll(circle, -1)
-        mirror = net.mirror(step.name)
-        signal, *switches = (tf.TensorSpec(entry.shape, entry.dtype) for entry in mirror.inputs)
-        self._down = compile_function(lambda signal, switches: mirror([signal, *switches]), signal, switches)
-
-    def pictures(self, jobs):
-        """`{name: projections}` of `{name: (signals, origin of the switches)}`: `"own"`, `"another"` or `"noise"`."""
-        whole = {name: [] for name in jobs}
-        for first in range(0, len(self.images), self.batch_size):
-            numbers = np.arange(first, min(first + self.batch_size, len(self.images)))
-            switches = {
-                "own": self._recorded(numbers),
-                "another": self._recorded(self.another[numbers]),
-                "noise": noise_switches(self.pools, numbers, self.seed),
-            }
-            for name, (signals, whose) in jobs.items():
-                whole[name].append(self._down(tf.constant(signals[numbers]), switches[whose]).numpy())
-        return {name: np.concatenate(parts) for name, parts in whole.items()}
-
-    def _recorded(self, numbers):
-        return list(self.net.record(self.images[numbers], self.step.name).switches.values())
+        original = magnitude(picture) if control == "edges" else picture
+        similarities[control] = similarity(original, compared, union if control == "another unit" else inside)
+    return similarities
