@@ -251,11 +251,11 @@ def _check_bounds(bounds, images):
     """Two functions from a slice of the images to its lower and upper bounds, shaped like it."""
     if bounds is None:
         axes = tuple(range(1, images.ndim - 1 if images.ndim > 3 else images.ndim))
-        found = images.min(axis=axes, keepdims=True), images.max(axis=axes, keepdims=True)
+        limits = images.min(axis=axes, keepdims=True), images.max(axis=axes, keepdims=True)
     else:
         try:
-            found = [np.broadcast_to(np.asarray(bound, images.dtype), images.shape) for bound in bounds]
-            fits = len(found) == 2 and np.isfinite(found).all() and (found[0] <= found[1]).all()
+            limits = [np.broadcast_to(np.asarray(bound, images.dtype), images.shape) for bound in bounds]
+            fits = len(limits) == 2 and np.isfinite(limits).all() and (limits[0] <= limits[1]).all()
         except (TypeError, ValueError):
             fits = False
         if not fits:
@@ -263,4 +263,4 @@ def _check_bounds(bounds, images):
                 "bounds must be (low, high), each a finite number, one for each channel, or an image "
                 f"{images.shape[1:]}, and low nowhere above high; received {bounds!r}."
             )
-    return [lambda part, bound=bound: np.broadcast_to(bound[part], images[part].shape) for bound in found]
+    return [lambda part, bound=bound: np.broadcast_to(bound[part], images[part].shape) for bound in limits]

@@ -44,8 +44,8 @@ class StyleTransfer(NamedTuple):
     """
 
     image: np.ndarray
-    content_losses: dict[str | int, float]
-    style_losses: dict[str | int, float]
+    content_losses: dict[Any, float]
+    style_losses: dict[Any, float]
     history: np.ndarray
 
     def __repr__(self) -> str:
