@@ -27,6 +27,8 @@ class Request(NamedTuple):
     images: Annotated[
         str | None,
         typer.Option(
+            "--images",
+            "--dataset",
             metavar="IMAGES",
             help="mnist-5k, imagenet-20, digits-8x8 (no network needed), mnist, imagenette, imagenet, tfds:NAME, a "
             "folder, or one image file [default: the data set of the named network].",
