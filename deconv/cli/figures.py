@@ -14,7 +14,7 @@ from deconv.cli.output import fail, in_terminal, load_tensorflow
 from deconv.imaging.image_files import printable
 
 Trainer = Callable[[Sequence[str], Path, int], Path]
-"""Function that trains the missing runs of groups of small networks: `train(groups, folder, seed)`, returns `folder`."""
+"""Function `train(groups, folder, seed)` that trains the missing runs of groups of networks and returns `folder`."""
 
 
 def figures_command(train: Trainer | None = None) -> Callable:

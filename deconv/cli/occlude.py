@@ -54,53 +54,23 @@ def occlude(
 
 
 def _pictures(subject, layer, target, count, sizes):
-    import numpy as np
-
-    from deconv.deconvnet.mirrorable import why_not
-    from deconv.deconvnet.projection import Deconvnet
     from deconv.figures import Picture
+    from deconv.figures.fig7_panels import occlusion_panels, panels_caption, panels_title
     from deconv.figures.projecting import left_out
-    from deconv.graph.model_output import output_kind
-    from deconv.occlusion.sensitivity import occlusion_maps
     from deconv.plotting import occlusion_sheet, pixels
 
     images, names, labels, ids = draw_images(subject, count)
-    options = {"size": subject.square, "stride": subject.stride, "fill": subject.fill, "preprocess": subject.preprocess}
-    options |= sizes
-    results = [
-        occlusion_maps(subject.model, image, target, layer, **options, progress=in_terminal()) for image in images
-    ]
-    net, shown = Deconvnet(subject.model), None
-    kind, reason = output_kind(net.graph), why_not(net, layer)
-    if reason:
-        note(left_out(layer, reason))
-    else:
-        inputs = subject.prepared(images)
-        shown = subject.shown(
-            np.concatenate(
-                [net.project(inputs[n : n + 1], layer, maps.channel, unit="map") for n, maps in enumerate(results)]
-            )
-        )
-    title = (
-        f"Occlusion sensitivity of {subject.model.name}: {subject.square}×{subject.square} patch, "
-        f"stride {subject.stride}"
-    )
-    caption = (
-        f"A patch of pixel value {subject.fill:g} occludes each position of the image in turn; maps show the result at "
-        "the centre of the patch. (a) the image; the red frame marks the minimum of (d). (b) total activation of the "
-        f"map of {layer} with the strongest unit in the unoccluded image, as a share of its value there. "
-        + ("" if reason else "(c) projection of that map. ")
-        + f"(d) {kind} of the class at the left. (e) the class with the largest one."
-        + (left_out(layer, reason) if reason else "")
-    )
+    panels = occlusion_panels(subject, images, [target] * len(images), layer, progress=in_terminal(), **sizes)
+    if panels.reason:
+        note(left_out(layer, panels.reason))
+    shown = None if panels.projections is None else subject.shown(panels.projections)
     texts = [
         name if subject.class_names[maps.target] == name else f"{name}\n({subject.class_names[maps.target]})"
-        for name, maps in zip(names, results, strict=True)
+        for name, maps in zip(names, panels.maps, strict=True)
     ]
-    figure = occlusion_sheet(pixels(images), results, shown, texts, subject.class_names, title, score=kind)
+    title = panels_title(subject)
+    figure = occlusion_sheet(pixels(images), panels.maps, shown, texts, subject.class_names, title, score=panels.kind)
     if len(images) < 3:  # else the colour bars are too small for their labels
         figure.set_size_inches(*(figure.get_size_inches() * (2.2 - 0.4 * len(images))))
-    numbers = {"layer": layer, "stride": subject.stride, "fill": subject.fill, "image_ids": ids, "labels": labels}
-    numbers |= {"score": kind, "left_out": {"projection": reason} if reason else {}}
-    numbers["images"] = [maps._asdict() for maps in results]
+    caption, numbers = panels_caption(subject, panels, "the class at the left"), panels.numbers(subject, labels, ids)
     yield Picture(name="occlude", title=title, caption=caption, figure=figure, numbers=numbers)

@@ -1,14 +1,13 @@
 """Fig. 7: occlusion sensitivity; all panels are computed in one pass over the positions of the occluding patch."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from deconv.deconvnet.mirrorable import why_not
-from deconv.deconvnet.projection import Deconvnet
+from deconv.figures.fig7_panels import occlusion_panels, panels_caption, panels_title
 from deconv.figures.picture import Picture
-from deconv.figures.projecting import left_out
 from deconv.figures.published import Finding
-from deconv.graph.model_output import output_kind
-from deconv.occlusion.sensitivity import occlusion_maps
+from deconv.figures.subject import Subject
 from deconv.plotting import GAP, mosaic, occlusion_sheet, pixels
 from deconv.topk.scan import top_activations
 
@@ -16,63 +15,36 @@ _ELSEWHERE = 4
 """Number of other images for which the strongest map is also projected."""
 
 
-def occlusion_pictures(subject):
+def occlusion_pictures(subject: Subject) -> Iterator[Picture]:
     """Draw Fig. 7; nothing for a network without convolutional layers."""
     if not subject.filters():
         return
-    layer = subject.filters()[-1]
     images, labels, ids = subject.examples()
-    size, stride = subject.square, subject.stride
-    options = {"layer": layer, "size": size, "stride": stride, "fill": subject.fill, "preprocess": subject.preprocess}
     targets = subject.targets(labels)
-    found = [
-        occlusion_maps(subject.model, image, target, **options) for image, target in zip(images, targets, strict=True)
-    ]
-    strange = sum(target is None for target in targets)
-    net = Deconvnet(subject.model)
-    kind, reason = output_kind(net.graph), why_not(net, layer)
-    projections = elsewhere = None
-    if not reason:
-        inputs = subject.prepared(images)
-        projections = np.concatenate(
-            [net.project(inputs[n : n + 1], layer, maps.channel, unit="map") for n, maps in enumerate(found)]
-        )
-        elsewhere = _elsewhere(subject, net, layer, [maps.channel for maps in found], ids)
-    title = f"Occlusion sensitivity of {subject.model.name}: a {size}×{size} square, stride {stride}"
-    caption = (
-        f"After the paper's Fig. 7. A square of value {subject.fill:g} covers each place of the image in turn; maps "
-        "show, at the middle of the square, what the network then says. (a) the image; the red frame is where (d) is "
-        f"lowest. (b) total activation of the map of {layer} with the strongest unit in the uncovered image, as a "
-        "share of what it is uncovered. "
-        + (
-            ""
-            if reason
-            else f"(c) that map projected down, and its strongest units in {_ELSEWHERE} other images (grey is zero, "
-            "blue lies outside of the image). "
-        )
-        + f"(d) {kind} of the true class. (e) {'most probable' if kind == 'probability' else 'strongest'} class."
-        + (
-            f" Of {strange} of the {len(images)} images the network does not know the class: (d) is there the "
-            f"{kind} of the class that it finds most probable in the uncovered image."
-            if strange
-            else ""
-        )
-        + (left_out(layer, reason) if reason else "")
+    panels = occlusion_panels(subject, images, targets, subject.filters()[-1])
+    unknown, elsewhere = sum(target is None for target in targets), None
+    if panels.projections is not None:
+        elsewhere = _elsewhere(subject, panels.net, panels.layer, [maps.channel for maps in panels.maps], ids)
+    title = panels_title(subject)
+    more = f", and of its strongest units in {_ELSEWHERE} other images (grey is zero, blue is outside of the image)"
+    caption = f"After the paper's Fig. 7. {panels_caption(subject, panels, 'the true class', more)}" + (
+        f" {unknown} of the {len(images)} images belong to no class of the network: for them, (d) shows the "
+        f"{panels.kind} of the class predicted for the unoccluded image."
+        if unknown
+        else ""
     )
     truth = [subject.data.class_names[label] for label in labels]
     names = [
-        name if target is not None else f"{name}?\nit says: {subject.class_names[maps.target]}"
-        for name, target, maps in zip(truth, targets, found, strict=True)
+        name if target is not None else f"{name}?\npredicted: {subject.class_names[maps.target]}"
+        for name, target, maps in zip(truth, targets, panels.maps, strict=True)
     ]
-    shown = None if reason else subject.shown(projections)
+    shown = None if panels.projections is None else subject.shown(panels.projections)
     figure = occlusion_sheet(
-        pixels(images), found, shown, names, subject.class_names, title, elsewhere=elsewhere, score=kind
+        pixels(images), panels.maps, shown, names, subject.class_names, title, elsewhere=elsewhere, score=panels.kind
     )
-    numbers = {"layer": layer, "stride": stride, "fill": subject.fill, "image_ids": ids, "labels": labels}
-    numbers |= {"score": kind, "left_out": {"projection": reason} if reason else {}}
-    numbers["images"] = [maps._asdict() for maps in found]
-    said, numbers["structure"] = occlusion_findings(found, projections, kind)
-    yield Picture("fig7_occlusion", title, caption, figure, numbers, said)
+    numbers = panels.numbers(subject, labels, ids)
+    findings, numbers["structure"] = occlusion_findings(panels.maps, panels.projections, panels.kind)
+    yield Picture("fig7_occlusion", title, caption, figure, numbers, findings)
 
 
 def occlusion_findings(found, projections, kind="probability"):
