@@ -201,10 +201,10 @@ def test_any_layer_can_be_explained_inside_a_nested_model_or_a_pool():
     [
         ({"target": 10}, "one of 0 to 9, the channels of layer 'predictions'; received 10"),
         ({"target": [0, -11, 3]}, "received -11"),
-        ({"target": [1, 2]}, r"3 whole numbers for 3 images, one-hot rows.* received \[1, 2\]"),
+        ({"target": [1, 2]}, r"one for each image \(a sequence of 3\), one-hot rows.* received \[1, 2\]"),
         ({"target": 1.0}, "received 1.0"),
         ({"target": True}, "received True"),
-        ({"target": np.ones((3, 10))}, "a single one in each row"),
+        ({"target": np.ones((3, 10))}, "with a single one at a channel"),
         ({"target": np.eye(9)[:3]}, r"shape \(3, 10\).*received shape \(3, 9\)"),
         ({"target": 0.5 * np.eye(10)[:3]}, "one-hot"),
         ({"layer": "conv3"}, "no layer 'conv3'. Did you mean"),

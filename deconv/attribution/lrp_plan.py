@@ -169,7 +169,7 @@ def _entrance(model_graph):
     return entrance
 
 
-def _positive(model_graph):
+def _positive(model_graph: graph.Graph) -> set[graph.Edge]:
     """Edges that are known, from the graph alone, to hold no negative values."""
     sign_preserving = (*graph.IDLE, *POOLS, *SUMS, keras.layers.ZeroPadding2D, keras.layers.Concatenate)
     positive: set[graph.Edge] = set()

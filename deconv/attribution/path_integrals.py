@@ -135,7 +135,6 @@ def _baselines(baseline, images):
     if array.shape not in shapes or array.dtype.kind == "b" or not np.isfinite(array).all():
         raise ValueError(
             f"baseline must be a finite number, one for each channel ({images.shape[-1]},), an image "
-            f"{images.shape[1:]}, or one for each of the {len(images)} images; received shape {array.shape}, dtype "
-            f"{array.dtype}."
+            f"{images.shape[1:]}, or images {images.shape}; received shape {array.shape}, dtype {array.dtype}."
         )
     return np.broadcast_to(array.astype(images.dtype), images.shape)

@@ -125,13 +125,13 @@ def check_targets(target: ArrayLike, count: int, depth: int, layer: str) -> np.n
     if given.ndim == 2:
         if given.shape != (count, depth) or ((given != 0) & (given != 1)).any() or (given.sum(axis=1) != 1).any():
             raise ValueError(
-                f"target must be one-hot rows of shape ({count}, {depth}), a single one in each row of zeros, for "
-                f"{count} images and the {depth} channels of layer '{layer}'; received shape {given.shape}."
+                f"target must be one-hot rows of shape ({count}, {depth}): a row for each image, with a single one at "
+                f"a channel of layer '{layer}' and zeros elsewhere; received shape {given.shape}."
             )
         return given.argmax(axis=1)
     if given.dtype.kind not in "iu" or given.shape not in ((), (count,)):
         raise ValueError(
-            f"target must be a whole number, {count} whole numbers for {count} images, one-hot rows, or None for the "
+            f"target must be a whole number, one for each image (a sequence of {count}), one-hot rows, or None for the "
             f"strongest; received {target!r}."
         )
     outside = np.atleast_1d(given)[(np.atleast_1d(given) < -depth) | (np.atleast_1d(given) >= depth)]

@@ -110,8 +110,7 @@ def cascade(
     channels = check_channels(channels, step.output.shape[-1], step.name)
     if len(channels) not in (1, len(images)):
         raise ValueError(
-            f"channels must hold one channel for each of the {len(images)} images, or a single one; received "
-            f"{len(channels)}."
+            f"channels must be a single channel, or one for each image ({len(images)}); received {len(channels)}."
         )
     channels = np.broadcast_to(channels, len(images))
     if positions is None and len(step.output.shape) == 3:

@@ -169,7 +169,7 @@ def direction(layer: str | int, vector: ArrayLike, cosine_power: float = 0, befo
         maps = _maps(values[target])
         if maps.shape[-1] != vectors.shape[1]:
             raise ValueError(
-                f"vector must have {maps.shape[-1]} numbers, one for each channel of layer '{layer}'; received "
+                f"vector must have a number for each channel of layer '{layer}', {maps.shape[-1]} in all; received "
                 f"{vectors.shape[1]}."
             )
         directions = tf.cast(tf.gather(tf.constant(vectors), numbers), maps.dtype)[:, None, None]
