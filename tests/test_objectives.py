@@ -183,10 +183,7 @@ def test_a_mistake_is_told_at_once(make, message):
         (neuron("maps", [0, 3]), r"Layer 'maps' has channels 0 to 2; received channel 3"),
         (class_logit(2), r"has channels 0 to 1; received channel 2"),
         (neuron("maps", 0, (1, 0)), r"rows 0 to 0 and columns 0 to 0; received position \(1, 0\)"),
-        (
-            direction("maps", [1, 2]),
-            r"a number for each channel of layer 'maps', 3 in all; received 2",
-        ),
+        (direction("maps", [1, 2]), r"a number for each channel of layer 'maps', 3 in all; received 2"),
         ([], r"at least one Objective"),
         ("maps", r"must be an Objective, for example neuron\('conv1', 0\); received 'maps'"),
         ([neuron("maps", 0), 3], r"must be an Objective"),
