@@ -5,15 +5,16 @@ import sys
 
 def main() -> None:
     """Run the command line; Ctrl-C at any time ends it with one line and exit status 130."""
-    output = None
     try:
-        from deconv.cli import app, output
+        from deconv.cli import app
 
         app(prog_name="python -m deconv")
     except KeyboardInterrupt:
         _interrupted()
     except SystemExit as end:
-        if end.code == 130 and not output.error_printed:  # Typer was interrupted before the command started
+        if (
+            end.code == 130 and not sys.modules["deconv.cli.output"].error_printed
+        ):  # Typer was interrupted before the command started
             _interrupted()
         raise
 

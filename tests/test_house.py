@@ -1,6 +1,9 @@
 """The house rules: imports go one way, start-up is light, and what the package says of itself is true."""
 
+import ast
 import configparser
+import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -85,3 +88,82 @@ def test_packages_are_loaded_when_they_are_used():
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     names = "deconv.attribution deconv.datasets deconv.embedding deconv.plotting"
     assert result.stdout.split("\n")[:2] == [names, "deconv.attribution.relevance_propagation"], result.stderr
+
+
+def sources():
+    """`(module name, syntax tree)` of every module of the two packages."""
+    for folder in ("deconv", "models"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield str(path.relative_to(ROOT)), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def functions(tree, is_public=True, in_class=False):
+    """`(function, whether it is public, whether it is a method)` of a module, without nested functions."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            yield from functions(node, is_public and not node.name.startswith("_"), True)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node, is_public and (not node.name.startswith("_") or node.name in ("__init__", "__call__")), in_class
+
+
+def test_no_function_is_longer_than_60_lines_or_nested_deeper_than_4():
+    def depth(node, now=0):
+        blocks = (ast.For, ast.While, ast.If, ast.With, ast.Try)
+        inside = (
+            depth(child, now + isinstance(child, blocks))
+            for child in ast.iter_child_nodes(node)
+            if not isinstance(child, ast.FunctionDef | ast.ClassDef | ast.Lambda)
+        )
+        return max([now, *inside])
+
+    wrong = []
+    for name, tree in sources():
+        for function, _, _ in functions(tree):
+            lines = function.end_lineno - function.lineno + 1
+            if ast.get_docstring(function):
+                lines -= function.body[0].end_lineno - function.body[0].lineno + 1
+            if lines > 60 or depth(function) > 4:
+                wrong.append(f"{name}: {function.name}: {lines} lines, depth {depth(function)}")
+    assert wrong == []
+
+
+def test_every_public_function_has_type_hints():
+    wrong = []
+    for name, tree in sources():
+        for function, is_public, is_method in functions(tree):
+            decorators = [ast.unparse(one) for one in function.decorator_list]
+            if not is_public or "command" in decorators:  # a command returns what its decorator takes
+                continue
+            arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+            arguments = arguments[1:] if is_method and "staticmethod" not in decorators else arguments
+            missing = [one.arg for one in arguments if one.annotation is None]
+            missing += ["return"] if function.returns is None and function.name != "__init__" else []
+            if missing:
+                wrong.append(f"{name}: {function.name}: {', '.join(missing)}")
+    assert wrong == []
+
+
+def test_words_that_are_riddles_do_not_come_back():
+    words = re.compile(r"\b(laid|told|sleeps|faces_of|challengers)\b")
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for folder in ("deconv", "models")
+        for path in sorted((ROOT / folder).rglob("*.py*"))
+        if path.suffix in (".py", ".pyi")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if words.search(line)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("package", ["deconv", "models", "deconv.attribution", "deconv.datasets", "deconv.embedding"])
+def test_no_public_name_is_that_of_a_module_beside_it(package):
+    offered = importlib.import_module(package)
+    beside = {
+        path.stem
+        for path in Path(offered.__file__).parent.iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }
+    names = getattr(offered, "__all__", [name for name in vars(offered) if not name.startswith("_")])
+    same = {name for name in names if name in beside}
+    assert {name for name in same if not inspect.ismodule(getattr(offered, name))} == set()

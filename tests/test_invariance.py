@@ -15,8 +15,9 @@ import matplotlib.pyplot as plt
 
 import models
 from deconv import datasets, graph
-from deconv.diagnostics.invariance import Invariance, default_values, hidden_layers, invariance
+from deconv.diagnostics.invariance import Invariance, default_values, invariance
 from deconv.diagnostics.invariance_measures import linearity, quickness, stability
+from deconv.diagnostics.layer_choice import hidden_layers
 from deconv.figures.fig5 import invariance_findings, invariance_pictures, measures
 from deconv.figures.fig5_symmetry import HalfTurn, correlation, half_turn_data, symmetry_finding
 from deconv.figures.subject import Subject

@@ -90,20 +90,7 @@ def _pictures(subject, target, layer, methods, count, steps, size):
         sheet = explanation_sheet(
             explanation, title, score=score, in_colour=subject.in_colour, contrast=subject.contrast
         )
-        numbers = {
-            "layer": explanation.layer,
-            "score": score,
-            "target": index,
-            "image_id": id,
-            "label": of_class,
-            "unit": explanation.unit,
-            "areas": explanation.curves.areas,
-            "shares": explanation.curves.shares,
-            "left_out": explanation.left_out,
-            "deletion": explanation.deletion,
-            "insertion": explanation.insertion,
-            "methods": list(explanation.maps),
-        }
+        numbers = {"score": score, "image_id": id, "label": of_class, **_numbers(explanation)}
         yield Picture(
             name=f"explain_{label(layer) + '_' if layer else ''}{id}",
             title=title,
@@ -111,6 +98,21 @@ def _pictures(subject, target, layer, methods, count, steps, size):
             figure=sheet,
             numbers=numbers,
         )
+
+
+def _numbers(explanation):
+    """The numbers of an explanation to store with its figure."""
+    return {
+        "layer": explanation.layer,
+        "target": explanation.target,
+        "unit": explanation.unit,
+        "areas": explanation.curves.areas,
+        "shares": explanation.curves.shares,
+        "left_out": explanation.left_out,
+        "deletion": explanation.deletion,
+        "insertion": explanation.insertion,
+        "methods": list(explanation.maps),
+    }
 
 
 def _usual_size(height, width):

@@ -4,7 +4,7 @@ import inspect
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -102,7 +102,7 @@ def standalone(train: Trainer, text: str) -> typer.Typer:
         run(**given)
 
     help_of_out = typer.Option(help="Output folder; created if it does not exist [default: figures/MODEL].")
-    changed = {"out": {"default": None, "annotation": Annotated[Path | None, help_of_out]}}
+    changed: dict[str, dict[str, Any]] = {"out": {"default": None, "annotation": Annotated[Path | None, help_of_out]}}
     parameters = [one.replace(**changed.get(name, {})) for name, one in signature.parameters.items()]
     main.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     main.__annotations__ = {one.name: one.annotation for one in parameters}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ def top_data(
     k: int = 9,
     channels: Sequence[int] | None = None,
     progress: bool = False,
-    **batch_size: int,
+    **batch_size: Any,
 ) -> Iterator[TopSheet]:
     """Scan the data once for all layers and project each of the strongest units shown, one `TopSheet` per layer.
 

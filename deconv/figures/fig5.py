@@ -3,8 +3,9 @@
 import numpy as np
 
 from deconv import graph
-from deconv.diagnostics.invariance import hidden_layers, invariance
+from deconv.diagnostics.invariance import invariance
 from deconv.diagnostics.invariance_measures import linearity, quickness, stability
+from deconv.diagnostics.layer_choice import hidden_layers
 from deconv.figures.fig5_symmetry import half_turn_data, symmetry_finding
 from deconv.figures.picture import Picture
 from deconv.figures.published import Finding, Table

@@ -67,7 +67,7 @@ def occlusion_panels(
         batch_size: As `batch_size=`, if given.
     """
     patch = {"size": subject.square, "stride": subject.stride, "fill": subject.fill}
-    settings = {**patch, "preprocess": subject.preprocess, "progress": progress, **batch_size}
+    settings: dict[str, Any] = {**patch, "preprocess": subject.preprocess, "progress": progress, **batch_size}
     maps = [
         occlusion_maps(subject.model, image, target, layer, **settings)
         for image, target in zip(images, targets, strict=True)

@@ -14,8 +14,6 @@ from deconv.deconvnet.mirrorable import why_not
 from deconv.deconvnet.projection import Deconvnet
 from deconv.deconvnet.recording import activations
 from deconv.imaging.pixel_space import to_pixel_space
-from deconv.plotting.display import crop, intensities, pixels, signed
-from deconv.plotting.grids import top_sheet as draw_sheet
 from deconv.runtime.short_repr import short_repr
 from deconv.topk.results import TopActivations
 from deconv.topk.scan import top_activations
@@ -62,13 +60,15 @@ class TopSheet(NamedTuple):
         Returns:
             The Matplotlib figure.
         """
+        from deconv.plotting import top_sheet  # loads Matplotlib
+
         values = self.tops.values[self.channels]
         # An inactive channel has no strongest unit, so that its tiles stay empty.
         inactive = values[:, :, None, None, None] <= 0
         projections = None if self.projections is None else np.where(inactive, np.nan, self.projections)
         count, k = values.shape
         columns = 2 if self.patches.shape[3] > 90 else 3 if count <= 9 else 4
-        return draw_sheet(
+        return top_sheet(
             projections,
             np.where(inactive, np.nan, self.patches),
             self.channels,
@@ -89,7 +89,7 @@ def top_sheets(
     choose: Callable[[str, int], np.ndarray],
     pick: Callable[[np.ndarray], np.ndarray],
     shown: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    look: Callable[[np.ndarray], np.ndarray] = pixels,
+    look: Callable[[np.ndarray], np.ndarray] | None = None,
     preprocess: Callable[[np.ndarray], Any] | None = None,
     progress: bool = False,
     is_read_twice: bool = False,
@@ -103,13 +103,16 @@ def top_sheets(
         choose: Function from the name of a layer and its number of channels to the channels shown.
         pick: Function from ids to images.
         shown: Function from projections and windows `(n, 4)` to intensities, cropped to the windows.
-        look: Function from images to intensities between 0 and 1.
+        look: Function from images to intensities between 0 and 1; None for pixel values divided by 255.
         is_read_twice: Whether `pick` reads a data set again that may give other images, which is then checked.
         batch_size: As `batch_size=`, if given: images and units computed at a time.
 
     Raises:
         ValueError: If `is_read_twice` and the images have other activations than in the scan; or as `top_activations`.
     """
+    from deconv.plotting import crop, pixels
+
+    look = look or pixels
     tops = top_activations(net.model, dataset, list(layers), k, preprocess=preprocess, progress=progress, **batch_size)
     chosen = {layer: choose(layer, len(one.ids)) for layer, one in tops.items()}
     wanted = np.unique(np.concatenate([tops[layer].ids[channels].ravel() for layer, channels in chosen.items()]))
@@ -194,6 +197,8 @@ def top_sheet(
         ValueError: If the layer or a channel does not exist, `images` gives other images the second time, or as
             `top_activations`.
     """
+    from deconv.plotting.display import crop, intensities, signed
+
     check_seed(seed)
     net, depth = Deconvnet(model), 1
 
