@@ -169,7 +169,7 @@ def test_what_does_not_fit_is_refused_with_the_reason(changed, message):
 
 def test_a_preprocessing_that_resizes_is_refused():
     model, _ = linear()
-    with pytest.raises(ValueError, match=r"turned \(10, 8\) into \(5, 4\)"):
+    with pytest.raises(ValueError, match=r"changed \(10, 8\) to \(5, 4\)"):
         explain(model, np.zeros((10, 8, 3)), 0, preprocess=lambda batch: batch[:, ::2, ::2])
 
 

@@ -165,7 +165,7 @@ def test_an_objective_of_one_s_own_needs_only_a_score():
         (lambda: neuron("a", []), r"channel must be a whole number or a sequence"),
         (lambda: neuron("a", [1, 2]) + neuron("a", [1, 2, 3]), r"Objectives for 2 and for 3 images cannot be combined"),
         (lambda: neuron("a", 1) + "b", r"can only be combined with an objective or a finite number; received 'b'"),
-        (lambda: neuron("a", 1) / 0, "divided by a number that is not 0; received 0"),
+        (lambda: neuron("a", 1) / 0, "divided by a number other than 0; received 0"),
         (lambda: diversity("a", 1), r"copies must be at least 2"),
         (lambda: direction("a", [1, np.nan]), r"vector must be finite numbers"),
         (lambda: direction("a", [1, 2], -1), r"cosine_power must be a number of at least 0; received -1"),

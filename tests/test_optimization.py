@@ -347,7 +347,7 @@ def test_made_to_order_is_stronger_than_the_strongest_of_5000_digits():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"regularizers": regularizers.l2(1)}, r"regularizers must be a list or tuple.*\(l2\(0.1\),\) for one"),
+        ({"regularizers": regularizers.l2(1)}, r"regularizers must be a list or tuple.*such as \(l2\(0.1\),\)"),
         ({"transforms": None}, "transforms must be a tuple or list of transforms, empty for none; received None"),
         ({"seed": 2**40}, "seed must be below"),
         ({"helped_steps": -1}, "helped_steps must be a whole number"),

@@ -421,7 +421,7 @@ def between(layer):
 
 def test_a_layer_without_a_rule_is_refused_by_name_with_the_way_out():
     model_graph = between(of(kl.UpSampling2D, interpolation="bilinear", name="larger"))
-    refusal = r"'larger' \(UpSampling2D\) has no rule.*composite=\{'larger': .*passes\(\)\}"
+    refusal = r"'larger' \(UpSampling2D\) has no LRP rule.*composite=\{'larger': .*passes\(\)\}"
     with pytest.raises(ValueError, match=refusal):
         rules_for(model_graph, model_graph, "auto")
     with pytest.raises(ValueError, match="'passes' requires one input, of the shape of the output"):
