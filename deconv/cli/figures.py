@@ -16,6 +16,36 @@ from deconv.imaging.image_files import printable
 Trainer = Callable[[Sequence[str], Path, int], Path]
 """Function `train(groups, folder, seed)` that trains the missing runs of groups of networks and returns `folder`."""
 
+More = Annotated[list[str] | None, typer.Argument(metavar="[RECIPE]...", help="More recipes for --only.")]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        help="Weights of a named network: mnist, imagenette (included), imagenet (downloaded), or a file [default: "
+        "mnist or imagenette]."
+    ),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="RECIPE",
+        help="Draw these only: fig1 to fig9, table1 to table7, pooling, filters, activations, health; may be repeated.",
+    ),
+]
+TransferData = Annotated[
+    str | None,
+    typer.Option(help="Data set for Tables 4 to 7, as --images [default: digits-8x8 for lenet5, else none]."),
+]
+Runs = Annotated[
+    Path | None,
+    typer.Option(
+        help="Output folder of scripts/train_variants.py, for Figs. 4, 6 and Table 3 [default: none; make_figures.py "
+        "trains those of lenet5]."
+    ),
+]
+Parts = Annotated[
+    Path | None, typer.Option(help="CSV file with columns image, part, top, left, bottom, right, for Table 1.")
+]
+
 
 def figures_command(train: Trainer | None = None) -> Callable:
     """The command, and how it gets the training runs that Figs. 4, 6 and Table 3 of LeNet-5 compare.
@@ -27,37 +57,12 @@ def figures_command(train: Trainer | None = None) -> Callable:
     @command
     def figures(
         request: Request,
-        more: Annotated[
-            list[str] | None, typer.Argument(metavar="[RECIPE]...", help="More recipes for --only.")
-        ] = None,
-        weights: Annotated[
-            str | None,
-            typer.Option(
-                help="Weights of a named network: mnist, imagenette (included), imagenet (downloaded), or a file "
-                "[default: mnist or imagenette]."
-            ),
-        ] = None,
-        only: Annotated[
-            list[str] | None,
-            typer.Option(
-                metavar="RECIPE",
-                help="Draw these only: fig1 to fig9, table1 to table7, pooling, filters, activations, health.",
-            ),
-        ] = None,
-        transfer: Annotated[
-            str | None,
-            typer.Option(help="Data set for Tables 4 to 7, as --images [default: digits-8x8 for lenet5, else none]."),
-        ] = None,
-        runs: Annotated[
-            Path | None,
-            typer.Option(
-                help="Output folder of scripts/train_variants.py, for Figs. 4, 6 and Table 3 [default: "
-                + ("OUT/runs for lenet5, trained if missing]." if train else "none].")
-            ),
-        ] = None,
-        parts: Annotated[
-            Path | None, typer.Option(help="CSV file with columns image, part, top, left, bottom, right, for Table 1.")
-        ] = None,
+        more: More = None,
+        weights: Weights = None,
+        only: Only = None,
+        transfer: TransferData = None,
+        runs: Runs = None,
+        parts: Parts = None,
         anew: Annotated[bool, typer.Option("--anew", help="Draw finished figures again.")] = False,
     ):
         """Draw the figures and tables of Zeiler & Fergus, and an HTML page that compares them with the paper.
