@@ -76,9 +76,9 @@ ARRAYS = {
     "minus infinity": (put("0.values", -np.inf, (0, 3)), "values are not all finite"),
     "the weakest first": (
         replace("0.values", lambda a: np.tile(np.arange(4, dtype=a.dtype), (5, 1))),
-        "values are not from the strongest",
+        "values are not sorted from the strongest",
     ),
-    "one in the wrong place": (put("1.values", 100.0, (2, 3)), "values are not from the strongest"),
+    "one in the wrong place": (put("1.values", 100.0, (2, 3)), "values are not sorted from the strongest"),
     "an image twice": (
         lambda about, arrays: arrays["0.ids"].__setitem__((1, 1), arrays["0.ids"][1, 0]),
         "ids hold an image twice for a channel (layer 'conv')",
@@ -170,7 +170,7 @@ DESCRIPTIONS = {
         "'complete' of a source must be true or false, received a whole number",
     ),
     "complete without images": (source(images=0, complete=True), "'complete' of a source must be false"),
-    "not a number": (say(k=float("nan")), "it holds NaN"),
+    "not a number": (say(k=float("nan")), "it contains NaN"),
 }
 
 
