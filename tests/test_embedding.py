@@ -326,7 +326,7 @@ def test_bad_inputs_say_what_is_wrong():
         (lambda: separation(model, data, "pool", images=3), "the smallest of 1"),
         (lambda: separation(model, data, "pool", neighbours=15), "fewer than the images, 15; received 15"),
         (lambda: embed_units(model, data, "conv", response="sum"), "response must be 'max' or 'mean'"),
-        (lambda: embed_units(model, data, "mean"), "At least 4 units of layer 'mean'.* of its 3, 3 do"),
+        (lambda: embed_units(model, data, "mean"), "at least 4 units of layer 'mean' .*, those of 3 of its 3 units do"),
         (lambda: embed_units(model, data, "conv", clusters=9), "clusters must be at most"),
     ):
         with pytest.raises(ValueError, match=message):
