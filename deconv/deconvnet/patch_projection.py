@@ -178,7 +178,7 @@ class PatchMirror:
         """Part of the window of an edge on which one step depends, with padding outside of the map.
 
         The window of an edge covers the parts of all steps that use it. Its cells outside of the map hold what the
-        layers before have computed from their own padding, which the model never reads.
+        layers before computed there, which are not part of the model, so they are set to the padding value.
         """
         (row, column), (rows, columns) = np.subtract(self.receptive_fields[edge].before, part.before), part.cells
         maps = maps[:, row : row + rows, column : column + columns]

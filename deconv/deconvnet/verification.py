@@ -147,7 +147,7 @@ def _adjoint_residual(
     random: np.random.Generator,
     down: Callable[[np.ndarray], tf.Tensor],
 ) -> float:
-    """`|<Ax, y> - <x, down(y)>| / (|Ax| |y|)` for random x and y = Ax + noise of the length of Ax."""
+    """`|<Ax, y> - <x, down(y)>| / (|Ax| |y|)` for random x and y = Ax + noise of equal norm."""
     top, image = model_graph.steps[-1].output, model_graph.inputs[0]
     vector = random.standard_normal(images.shape).astype(image.dtype)
     with tf.GradientTape() as tape:
@@ -219,9 +219,9 @@ def _replay(
     return {name: differences[name] for name in switches}, {step.name: scales[step.name] for step in normalizations}
 
 
-def _relative_difference(ours: Sequence[Any] | np.ndarray, theirs: Sequence[Any] | np.ndarray) -> float:
+def _relative_difference(projections: Sequence[Any] | np.ndarray, expected: Sequence[Any] | np.ndarray) -> float:
     """Largest difference between two batches of projections, each relative to the largest value of its projection."""
-    one, other = (np.asarray(batch, np.float64).reshape(len(batch), -1) for batch in (ours, theirs))
+    one, other = (np.asarray(batch, np.float64).reshape(len(batch), -1) for batch in (projections, expected))
     largest = np.maximum(np.abs(other).max(axis=1), np.finfo(np.float32).tiny)
     return float((np.abs(one - other).max(axis=1) / largest).max())
 

@@ -150,9 +150,9 @@ def _check_values(net, inputs, layer, where, values):
         )
 
 
-def _drawable(pictures):
-    """Images of one or three channels as they are; the mean over the channels of all others."""
-    return pictures if pictures.shape[-1] in (1, 3) else pictures.mean(axis=-1, keepdims=True)
+def _drawable(images: np.ndarray) -> np.ndarray:
+    """Images of one or three channels unchanged; of all others the mean over the channels."""
+    return images if images.shape[-1] in (1, 3) else images.mean(axis=-1, keepdims=True)
 
 
 def top_sheet(
@@ -224,8 +224,8 @@ def top_sheet(
             projections = to_pixel_space(projections, preprocess, depth) if preprocess else projections
         return signed(_drawable(crop(projections, windows)), percentile=contrast())
 
-    def look(pictures):
-        return _drawable(intensities(pictures))
+    def look(batch):
+        return _drawable(intensities(batch))
 
     settings: dict[str, Any] = {"preprocess": preprocess, "progress": progress, "batch_size": batch_size}
     settings["is_read_twice"] = not hasattr(images, "pick") and not isinstance(as_batches(images), Arrays)
