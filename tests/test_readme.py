@@ -41,7 +41,13 @@ def test_the_python_snippets_run_one_after_the_other_and_give_what_they_say(tmp_
     assert names["layout"].points.shape == (200, 2) and names["depth"].accuracy[-1] > 0.9
     assert (names["stages"].after == names["stages"].before.clip(0)).all()
     assert names["three"].shape == (100, 28, 28, 1) and names["three"].any()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["channel7.png", "half0.npz", "half1.npz", "occlusion.png", "top.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "channel7.png",
+        "half0.npz",
+        "half1.npz",
+        "occlusion.png",
+        "top.png",
+    ]
 
 
 @pytest.mark.slow
