@@ -316,7 +316,7 @@ def test_other_bytes_of_the_right_length_leave_what_is_there(server, tmp_path):
     server.answers["/other"] = 200, {"Content-Length": "3000000"}, BODY[::-1]
     (tmp_path / "file").write_bytes(BODY[:1000])
     other = server.url.replace(FILE, "other")
-    with pytest.raises(ValueError, match="is not the published file: expected SHA-256"):
+    with pytest.raises(ValueError, match="is not the published one: expected SHA-256"):
         fetch(server, tmp_path / "file", urls=[other])
     assert (tmp_path / "file").read_bytes() == BODY[:1000] and listing(tmp_path) == ["file"]
     fetch(server, tmp_path / "file", urls=[other, server.url])

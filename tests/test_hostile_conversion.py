@@ -149,7 +149,7 @@ def with_lines_in_its_name(model):
     ("change", "message"),
     [
         (without_inputs, "its dense layer 'fc8' (Gemm) has 0 inputs: expected its images, kernel and bias"),
-        (with_one_input, "its dense layer 'fc8' (Gemm) has 1 inputs"),
+        (with_one_input, "its dense layer 'fc8' (Gemm) has 1 input: expected its images"),
         (without_a_name, "its dense layer 'y' (Gemm) has 0 inputs"),
         (set_factor("alpha", 0.5), "its dense layer 'fc8' (Gemm) has alpha=0.5: expected 1"),
         (set_factor("beta", 2.0), "its dense layer 'fc8' (Gemm) has beta=2: expected 1"),
