@@ -21,7 +21,7 @@ import models
 from deconv import datasets, figures
 from deconv.figures import drawing, html_index, origin
 from deconv.figures import picture as record
-from deconv.figures.fig2_similarity import findings, likeness
+from deconv.figures.fig2_similarity import findings, mean_correlations
 from deconv.figures.fig3 import architecture, architecture_pictures
 from deconv.figures.fig7 import covered, occlusion_findings
 from deconv.figures.picture import Picture
@@ -87,7 +87,7 @@ def folder_of_pictures(folder):
 
 
 def keys_of(subject):
-    return json.dumps(origin.made_of(subject, record.provenance(subject)))
+    return json.dumps(origin.dependencies_of(subject, record.provenance(subject)))
 
 
 def test_another_preprocessing_of_the_same_name_is_another_origin(subject):
@@ -264,28 +264,28 @@ def test_the_papers_tables_hold_what_they_sum_up_to():
         assert all(len(row) == len(table.columns) for row in table.rows), number
 
 
-# Fig. 2's likeness
+# Fig. 2's correlations
 
 
-def test_likeness_of_pictures_worked_out_by_hand():
+def test_mean_correlations_of_pictures_worked_out_by_hand():
     up, side = np.array([[1.0, 1], [0, 0]]), np.array([[1.0, 0], [1, 0]])
     tiles = np.array([[up, 3 * up + 7], [side, 1 - side]])[..., None]
-    within, between = likeness(tiles)
+    within, between = mean_correlations(tiles)
     assert within == pytest.approx((1 - 1) / 2)  # the first channel's pair correlates fully, the second's is reversed
     assert between == pytest.approx(0)
-    assert likeness(np.array([[up, up], [up, up]])[..., None]) == (pytest.approx(1), pytest.approx(1))
+    assert mean_correlations(np.array([[up, up], [up, up]])[..., None]) == (pytest.approx(1), pytest.approx(1))
 
 
-def test_likeness_is_numpys_correlation_where_tiles_are_whole_and_passes_over_what_lies_outside():
+def test_mean_correlations_is_numpys_correlation_where_tiles_are_whole_and_passes_over_what_lies_outside():
     tiles = np.random.default_rng(0).normal(size=(3, 4, 5, 6, 2))
     table = np.corrcoef(tiles.reshape(12, -1))
     same = np.kron(np.eye(3), np.ones((4, 4))) > 0
-    within, between = likeness(tiles)
+    within, between = mean_correlations(tiles)
     assert within == pytest.approx(table[same & ~np.eye(12, dtype=bool)].mean())
     assert between == pytest.approx(table[~same].mean())
     tiles[2, 1] = np.nan  # a silent unit
-    assert likeness(tiles)[0] == pytest.approx(
-        np.average([likeness(tiles[:2])[0], likeness(tiles[2:][:, [0, 2, 3]])[0]], weights=[24, 6])
+    assert mean_correlations(tiles)[0] == pytest.approx(
+        np.average([mean_correlations(tiles[:2])[0], mean_correlations(tiles[2:][:, [0, 2, 3]])[0]], weights=[24, 6])
     )
 
 
@@ -388,7 +388,7 @@ def test_the_page_of_results_sets_the_verdicts_of_several_folders_side_by_side(t
     assert "| none | – |" in said and "one seed" in said and "Made of: model: two; seed: 3." in said
     assert f"| Fig. 5 | {CLAIMS['fig5-output'].text} | – | cannot be tested with this data | no such layer |" in said
     (tmp_path / "none").mkdir()
-    with pytest.raises(ValueError, match="There are no pictures"):
+    with pytest.raises(ValueError, match="There are no figures"):
         figures.write_results(tmp_path / "s.md", {"A": tmp_path / "none"}, "Results")
     assert not (tmp_path / "s.md").exists()
 
@@ -404,7 +404,7 @@ def test_the_script_of_the_results_names_what_is_wrong_in_one_line(tmp_path):
     for given, message in (
         ("one", "A folder must be given as NAME=FOLDER, with unique names, received one."),
         ("A=two", "There is no folder 'two'. Pass NAME=FOLDER with an output folder of make_figures.py."),
-        ("A=one", "There are no pictures with their JSON in 'one'. Draw them first."),
+        ("A=one", "There are no figures with JSON files in 'one'. Draw them first."),
     ):
         result = run(given)
         assert result.returncode == 2 and f"Error: {message}\n" in result.stderr, result.stderr

@@ -22,7 +22,8 @@ from deconv.embedding.clustering import clustered
 from deconv.embedding.image_embedding import embed
 from deconv.embedding.layout import coordinates, layout
 from deconv.embedding.unit_embedding import embed_units, responses
-from deconv.plotting.embedding import embedding_row, embedding_sheet, thumbnails, unit_sheet
+from deconv.plotting.embedding import embedding_row, embedding_sheet, unit_sheet
+from deconv.plotting.thumbnails import thumbnails
 from deconv.probing.feature_vectors import average, vectors
 from models.lenet5 import preprocess_input
 

@@ -446,7 +446,7 @@ def test_the_figure_shows_each_convolution_and_says_when_it_settles(subject):
     first, second, last = pictures.values()
     assert first.numbers["epochs"].tolist() == [2, 30] and not first.numbers["jumps"].any()
     np.testing.assert_allclose(first.numbers["similarity_to_last"], 1, rtol=1e-6)
-    assert "has settled by epoch 2." in first.caption and "20 images of noise" in first.caption
+    assert "has converged by epoch 2." in first.caption and "20 images of noise" in first.caption
     assert len(second.numbers["channels"]) == 16 and len(second.numbers["shown"]) == 6
     assert second.numbers["jumps"].any() and (second.numbers["similarity_to_last"][:, 0] < 0.9).all()
     frames = [patch for patch in second.figure.axes[0].patches if isinstance(patch, Rectangle)]

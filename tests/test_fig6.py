@@ -17,7 +17,7 @@ from deconv import datasets, figures
 from deconv.datasets.image_set import fit_image
 from deconv.figures.fig6 import filter_comparison_pictures
 from deconv.figures.fig6_first_layers import first_layer, second_layer
-from deconv.figures.health import accuracies_of, fitted, health_pictures, images_of
+from deconv.figures.health import accuracies_of, health_pictures, images_of, resized_to
 from deconv.figures.picture import provenance
 from deconv.figures.subset import part_of
 from deconv.figures.training_runs import Run, read_runs
@@ -168,7 +168,7 @@ def test_the_sheet_of_one_network_counts_its_dead_filters(coarse, data):
     alone = drawn(coarse._replace(held_out=data), health_pictures)
     assert set(alone) == {"health"} and "trained" not in alone["health"].caption
     assert "not known" in picture.caption
-    for known, words in (("training", "on which it was trained"), ("both", "has been trained on both parts")):
+    for known, words in (("training", "on which the network was trained"), ("both", "has been trained on both parts")):
         assert words in drawn(subject._replace(trained_on=known), health_pictures)["health"].caption
     assert alone["health"].tables[0].rows[0][-2:] == [None, None]
 
@@ -176,7 +176,7 @@ def test_the_sheet_of_one_network_counts_its_dead_filters(coarse, data):
 def test_runs_stand_side_by_side_over_the_images_that_each_was_trained_on(coarse, data, runs):
     subject = coarse._replace(training=data, held_out=photographs(8, split="test", seed=1), runs=runs)
     found = drawn(subject, health_pictures)["health_regularisation"]
-    assert "6 of the images that it was trained on and 8 held-out ones" in found.caption
+    assert "6 of its training images and 8 held-out images" in found.caption
     rows = {row[0]: dict(zip(found.tables[0].columns, row, strict=True)) for row in found.tables[0].rows}
     assert list(rows) == ["plain", "clipping"]
     assert [rows[name]["difference (points)"] for name in rows] == [25, 12.5]
@@ -210,11 +210,11 @@ def test_accuracies_are_read_under_either_name():
 
 
 def test_a_network_of_another_size_gets_the_images_at_that_size(data):
-    small = fitted(data, (22, 20, 3))
+    small = resized_to(data, (22, 20, 3))
     images, _, ids = datasets.arrays(small)
     expected = [fit_image(picture, (22, 20), 3).numpy() for picture in datasets.arrays(data)[0]]
     np.testing.assert_array_equal(images, expected)
-    assert ids.tolist() == data.listing()[1].tolist() and fitted(data, (44, 40, 3)) is data
+    assert ids.tolist() == data.listing()[1].tolist() and resized_to(data, (44, 40, 3)) is data
 
 
 def test_a_part_is_evenly_spaced_and_drawn_with_the_seed(data):

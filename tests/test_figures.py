@@ -414,7 +414,7 @@ def test_the_numbers_of_fig_2_are_those_of_the_channels_shown_and_count_all_sile
     assert picture.numbers["ids"].tolist() == ids[order].tolist()
     np.testing.assert_allclose(picture.numbers["values"], np.take_along_axis(maxima.T[shown], order, 1), rtol=1e-6)
     assert picture.numbers["positions"].shape == (9, 9, 2) and picture.numbers["windows"].shape == (9, 9, 4)
-    assert picture.numbers["silent_channels"] == 3 and "3 of the 20 channels are silent" in picture.caption
+    assert picture.numbers["silent_channels"] == 3 and "3 of the 20 channels are inactive" in picture.caption
     assert "9 channels, drawn at random from 20" in picture.caption and "9 of 20 channels" in picture.title
     titles = [ax.get_title() for ax in picture.figure.axes if ax.get_title()]
     assert [title.split(",")[0] for title in titles] == [f"channel {channel}" for channel in shown]
@@ -422,7 +422,7 @@ def test_the_numbers_of_fig_2_are_those_of_the_channels_shown_and_count_all_sile
 
 
 @pytest.mark.parametrize(
-    ("silent", "words"), [(0, "None of the 20 channels is silent"), (1, "1 of the 20 channels is")]
+    ("silent", "words"), [(0, "None of the 20 channels is inactive"), (1, "1 of the 20 channels is")]
 )
 def test_silent_channels_are_counted_in_words(colourful, silent, words):
     kernel, bias = colourful.model.get_layer("conv1").get_weights()
@@ -445,7 +445,7 @@ def test_a_filter_that_looks_for_red_is_shown_red_though_its_network_takes_blue_
         assert (shown[:5, 12:17] == 0.5).all()  # a dead filter
     rms = np.sqrt(np.mean(kernel**2, axis=(0, 1, 2)))
     np.testing.assert_allclose(picture.numbers["rms"], rms)
-    assert picture.numbers["layer"] == "conv1" and "between 0 and 2.31" in picture.caption
+    assert picture.numbers["layer"] == "conv1" and "from 0 to 2.31" in picture.caption
 
 
 def test_filters_are_shown_whatever_size_of_images_the_preprocessing_takes(colourful):
@@ -508,11 +508,11 @@ def test_of_an_image_whose_class_the_network_does_not_know_the_most_probable_cla
     says = subject.model.predict(inputs, verbose=0).argmax(axis=1)
     targets = [maps["target"] for maps in picture.numbers["images"]]
     assert targets == [1, 2, says[2], 0]
-    assert "Of 1 of the 4 images the network does not know the class" in picture.caption
+    assert "1 of the 4 images is of a class that the network does not have" in picture.caption
     texts = [ax.get_ylabel() for ax in picture.figure.axes[0:24:6]]
-    assert texts == ["moss", "ruby", f"$ea?{chr(10)}it says: {subject.classes[says[2]]}", "sand"]
+    assert texts == ["moss", "ruby", f"$ea,{chr(10)}predicted: {subject.classes[says[2]]}", "sand"]
     (known,) = pictures_of(colourful, "fig7").values()
-    assert "does not know" not in known.caption
+    assert "does not have" not in known.caption
     assert [maps["target"] for maps in known.numbers["images"]] == [0, 1, 2, 3]
 
 

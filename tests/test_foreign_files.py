@@ -125,9 +125,11 @@ def test_a_record_of_another_form_is_a_value_error_of_one_line_that_names_it(tmp
     run_in(tmp_path / "good")
     run_in(tmp_path / "other", RECORDS[name])
     for read in (lambda: read_run(tmp_path / "other"), lambda: read_runs(tmp_path)):
-        with pytest.raises(ValueError, match=r"'.*other/training\.json' is no record of a training run: ") as told:
+        with pytest.raises(
+            ValueError, match=r"'.*other/training\.json' is not a valid record of a training run: "
+        ) as told:
             read()
-        assert "\n" not in str(told.value) and str(told.value).endswith("Train it anew.")
+        assert "\n" not in str(told.value) and str(told.value).endswith("Train the network again.")
 
 
 def test_a_record_is_read_as_it_is_and_may_say_less(tmp_path):
@@ -136,7 +138,7 @@ def test_a_record_is_read_as_it_is_and_may_say_less(tmp_path):
     assert data_of(run) == RECORD["data"]
     less = read_run(run_in(tmp_path / "less", {"results": {"accuracy": 0.5}}))
     assert (less.name, less.record["variant"]) == ("less", {})
-    with pytest.raises(ValueError, match=r"less/training\.json' does not say what the network was trained on"):
+    with pytest.raises(ValueError, match=r"less/training\.json' does not name the training data of the network"):
         data_of(less)
     assert read_run(run_in(tmp_path / "unfinished", {**RECORD, "results": None})) is None
 

@@ -477,9 +477,9 @@ def test_where_the_network_does_not_know_the_classes_it_is_followed_in_what_it_b
     (found,) = invariance_pictures(strange)
     believed = found.numbers["translation"]["untransformed"][1]
     assert (found.numbers["translation"]["targets"] == believed).all()
-    assert "Of 10 of them the network does not know the class" in found.caption
+    assert "10 of them are of a class that the network does not have" in found.caption
     (legend,) = found.figure.legends
     first = found.numbers["drawn"][0]
-    says = f"{found.numbers['labels'][first]}? It says: {'abcdefghij'[believed[first]]}"
+    says = f"{found.numbers['labels'][first]}, predicted: {'abcdefghij'[believed[first]]}"
     assert legend.get_texts()[0].get_text() == says
     plt.close(found.figure)

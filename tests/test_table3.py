@@ -17,7 +17,7 @@ from deconv import figures
 from deconv.datasets import ImageSet
 from deconv.figures.published import published
 from deconv.figures.table3 import Ensemble, Row, ensemble_data, error_pictures, mean_probabilities, row_of, wrong
-from deconv.figures.table3_claims import comparison_claims, depth_claims, lower, standard_error
+from deconv.figures.table3_claims import comparison_claims, depth_claims, significantly_lower, standard_error
 from deconv.figures.training_runs import read_runs
 from deconv.plotting.error_bars import error_bars
 from models.training.variants import variants
@@ -34,7 +34,7 @@ def test_the_standard_error_is_that_of_a_binomial_rate():
 
 @pytest.mark.parametrize(("other", "counts"), [(0.5 - 0.141, False), (0.5 + 0.13, False), (0.5 + 0.15, True)])
 def test_an_error_counts_as_lower_beyond_two_standard_errors(other, counts):
-    assert lower(0.5, other, 100) is counts  # two standard errors of the difference are 0.138 to 0.141
+    assert significantly_lower(0.5, other, 100) is counts  # two standard errors of the difference are 0.138 to 0.141
 
 
 # ---------------------------------------------------------------------------------------------- the claims
@@ -222,7 +222,7 @@ def test_the_table_holds_what_the_records_say_beside_the_papers_rows(subject):
     assert ablation.numbers["two_standard_errors"] == pytest.approx([2 * math.sqrt(0.25 / 3), 0.559, 0, 0], abs=1e-3)
     claims = [finding.claim for picture in (ablation, comparison) for finding in picture.findings]
     assert sorted(claims) == sorted(claim for claim in figures.CLAIMS if re.match("table[23]-", claim))
-    assert "from one seed" in ablation.caption and SOURCE in ablation.caption
+    assert "with one seed" in ablation.caption and SOURCE in ablation.caption
 
 
 def test_photographs_have_their_top_5_error_and_unknown_errors_stay_empty(subject):
@@ -239,7 +239,7 @@ def test_photographs_have_their_top_5_error_and_unknown_errors_stay_empty(subjec
 def test_runs_on_other_data_are_left_out(subject):
     write_run(subject.runs / "ablation" / "e", variant(5, "elsewhere", "half"), told(0.5, 0.5, 0.5), source="moon.")
     ablation, _ = error_pictures(subject)
-    assert len(ablation.numbers["rows"]) == 4 and "1 runs on other data are left out" in ablation.caption
+    assert len(ablation.numbers["rows"]) == 4 and "1 run on other data is omitted" in ablation.caption
 
 
 def test_without_runs_there_is_no_picture(subject, tmp_path):

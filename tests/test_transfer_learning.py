@@ -200,4 +200,4 @@ def test_the_picture_of_fig_9_and_that_there_is_none_without_other_data():
         np.testing.assert_allclose(line, 100 * picture.numbers[name].mean(axis=1))
     ours, *papers = picture.tables
     assert [row[0] for row in ours.rows] == ["from scratch", "pre-trained"] and len(papers) == 3
-    assert "classes that the network itself was trained to tell apart" in picture.caption
+    assert "The network itself was trained on these classes" in picture.caption

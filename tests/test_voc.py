@@ -189,7 +189,7 @@ def test_table_6_by_hand_through_the_whole_recipe(voc):
     ours, paper = picture.tables
     assert ours.rows[19] == ["tvmonitor", "4.8", 1, 1] and ours.rows[20] == ["mean", "95.2", 21, 21]
     assert paper == published("table6")
-    assert "was trained to tell other classes apart" in picture.caption
+    assert "was trained on other classes" in picture.caption
     for said in ("whose labels are not public; here the validation images are ranked", "hard to recognise"):
         assert said in picture.caption
     bars = [bar.get_width() for bar in picture.figure.axes[0].patches]

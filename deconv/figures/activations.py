@@ -1,20 +1,24 @@
 """Activation maps of every layer, for one image of each class."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
 from deconv import graph
 from deconv.deconvnet.recording import activations
 from deconv.figures.picture import Picture
-from deconv.figures.subject import in_words
+from deconv.figures.subject import Subject, in_words
 from deconv.graph.keras_model import label
 from deconv.plotting import activation_sheet, pixels, unit_strips
 
 
-def activation_pictures(subject):
+def activation_pictures(subject: Subject) -> Iterator[Picture]:
     """Draw the activation maps of every layer with weights and every max pooling, one figure per layer."""
     images, labels, ids = subject.examples()
     names = [subject.data.class_names[label] for label in labels]
     steps = [step for step in graph.walk(subject.model).steps if step.layer.weights or step.name in subject.pools()]
-    found = activations(subject.model, subject.prepared(images), [step.name for step in steps])
-    for layer, maps in found.items():
+    recorded = activations(subject.model, subject.prepared(images), [step.name for step in steps])
+    for layer, maps in recorded.items():
         title = f"{layer} of {subject.model.name}: activations for one image of each of {len(images)} classes"
         numbers = {"layer": layer, "image_ids": ids, "labels": labels, "activations": maps}
         rows = f"Rows: one image of each of {len(images)} classes of {subject.data.name}. "
@@ -28,4 +32,4 @@ def activation_pictures(subject):
             caption = rows + f"Columns: the {maps.shape[1]} units, on one scale."
             units = subject.class_names if maps.shape[1] == len(subject.class_names) <= 100 else None
             figure = unit_strips(maps, names, title, units)
-        yield Picture(f"activations_{label(layer)}", title, caption, figure, numbers)
+        yield Picture(name=f"activations_{label(layer)}", title=title, caption=caption, figure=figure, numbers=numbers)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from deconv.deconvnet.projection import Deconvnet
-from deconv.figures.fig2_similarity import findings, likeness
+from deconv.figures.fig2_similarity import findings, mean_correlations
 from deconv.figures.picture import Picture
 from deconv.figures.projecting import left_out
 from deconv.figures.subject import Subject, count_of, in_words
@@ -67,12 +67,12 @@ def sheet_caption(subject: Subject, sheet: TopSheet, which: str) -> str:
     )
 
 
-def top_pictures(subject):
+def top_pictures(subject: Subject) -> Iterator[Picture]:
     """Draw Fig. 2, one figure per convolutional layer; nothing without such layers."""
     layers = subject.filters()
     if not layers:
         return
-    alike = []
+    correlations = []
     for layer, sheet in zip(layers, top_data(subject, layers), strict=True):
         count, k = sheet.tops.ids.shape
         values = sheet.tops.values[sheet.channels]
@@ -86,12 +86,22 @@ def top_pictures(subject):
             "all images."
         )
         absent = values[:, :, None, None, None] <= 0  # an inactive unit has no patch to show
-        sides = (sheet.projections, sheet.patches)
-        alike.append([(np.nan, np.nan) if side is None else likeness(np.where(absent, np.nan, side)) for side in sides])
-        numbers = {"silent_channels": inactive, "channels": sheet.channels}
+        sides = [
+            None if side is None else np.where(absent, np.nan, side) for side in (sheet.projections, sheet.patches)
+        ]
+        correlations.append([(np.nan, np.nan) if side is None else mean_correlations(side) for side in sides])
+        numbers: dict[str, Any] = {"silent_channels": inactive, "channels": sheet.channels}
         numbers["left_out"] = {"projections": sheet.reason} if sheet.reason else {}
         numbers |= {name: array[sheet.channels] for name, array in sheet.tops._asdict().items()}
-        numbers["alike_within_and_between_channels"] = dict(zip(("projections", "patches"), alike[-1], strict=True))
-        found = findings(layers, *zip(*alike, strict=True)) if layer == layers[-1] else ()
+        names = ("projections", "patches")
+        numbers["alike_within_and_between_channels"] = dict(zip(names, correlations[-1], strict=True))
+        layer_findings = findings(layers, *zip(*correlations, strict=True)) if layer == layers[-1] else ()
         figure = sheet.plot(title, scale=subject.scale)
-        yield Picture(f"fig2_{label(layer)}", title, caption, figure, numbers, found)
+        yield Picture(
+            name=f"fig2_{label(layer)}",
+            title=title,
+            caption=caption,
+            figure=figure,
+            numbers=numbers,
+            findings=layer_findings,
+        )

@@ -1,11 +1,16 @@
 """Similarity of images within and between channels: a numerical test of the claims about Fig. 2."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deconv.figures.published import Finding
 
 
-def likeness(tiles):
+def mean_correlations(tiles: np.ndarray) -> tuple[float, float]:
     """Mean correlation between images of the same channel, and between images of different channels.
 
     Args:
@@ -27,46 +32,51 @@ def likeness(tiles):
     same = owners[:, None] == owners
     other_tile = ~np.eye(len(owners), dtype=bool)
     within, between = correlations[same & other_tile], correlations[~same]
-    return tuple(float(part.mean()) if part.size else float("nan") for part in (within, between))
+    return _mean(within), _mean(between)
 
 
-def findings(layers, projections, patches):
+def _mean(correlations: np.ndarray) -> float:
+    return float(correlations.mean()) if correlations.size else float("nan")
+
+
+def findings(layers: Sequence[str], projections: ArrayLike, patches: ArrayLike) -> list[Finding]:
     """Test the claims about Fig. 2.
 
     Args:
         layers: Names of the layers, from the lowest to the highest.
-        projections, patches: For each layer the `likeness` `(within, between)` of its projections and of its patches.
+        projections, patches: For each layer the result `(within, between)` of `mean_correlations` for its projections
+            and for its patches.
 
     Returns:
         List of `Finding`.
     """
-    (own, other), (seen, _) = np.transpose(projections), np.transpose(patches)
+    (own, other), (own_patches, _) = np.transpose(projections), np.transpose(patches)
 
-    def said(*columns):
+    def listed(*columns: np.ndarray) -> str:
         return "; ".join(
             f"{layer}: " + " against ".join(f"{value:.2f}" for value in values)
             for layer, *values in zip(layers, *columns, strict=True)
         )
 
-    several, known = len(layers) > 1, not np.isnan([own, other, seen]).any()
+    several, known = len(layers) > 1, not np.isnan([own, other, own_patches]).any()
     return [
         Finding(
             "fig2-grouping",
             bool((own > other).all()) if known else None,
             "in every layer projections of one channel correlate more than those of different channels",
-            said(own, other),
+            listed(own, other),
         ),
         Finding(
             "fig2-invariance",
             None,
             "patches of one channel of the last layer were less alike than those of the first for another reason than "
             "being larger",
-            f"{said(seen)}: correlations of pixels fall as patches grow, whatever the network",
+            f"{listed(own_patches)}: correlations of pixels fall as patches grow, whatever the network",
         ),
         Finding(
             "fig2-discriminative",
-            bool((own > seen)[1:].all()) if several and known else None,
+            bool((own > own_patches)[1:].all()) if several and known else None,
             "in every layer but the first projections of one channel correlate more than their patches",
-            said(own, seen) if several else "the network has one such layer",
+            listed(own, own_patches) if several else "the network has one such layer",
         ),
     ]

@@ -1,6 +1,9 @@
 """Fig. 3: the architecture of a network, drawn from the model."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import keras
@@ -8,6 +11,8 @@ import keras
 from deconv import graph
 from deconv.figures.picture import Picture, Table
 from deconv.figures.published import Finding
+from deconv.figures.subject import Subject
+from deconv.graph.model_graph import Graph, Step
 from deconv.graph.receptive_field import receptive_fields_below
 from deconv.plotting.architecture import architecture_sheet
 
@@ -42,16 +47,16 @@ class Stage(NamedTuple):
     every: tuple[int, int] | None
 
     @property
-    def shapes(self):
+    def shapes(self) -> list[tuple[int, ...]]:
         """Output shapes of the stage in order, without consecutive duplicates."""
-        found = [self.shape]
+        shapes = [self.shape]
         for _, shape in self.followers:
-            if shape != found[-1]:
-                found.append(shape)
-        return found
+            if shape != shapes[-1]:
+                shapes.append(shape)
+        return shapes
 
 
-def architecture(model):
+def architecture(model: keras.Model) -> tuple[tuple[int, ...], list[Stage]]:
     """Split a model into stages, in execution order.
 
     Args:
@@ -61,15 +66,17 @@ def architecture(model):
         `(shape of the image, list of Stage)`.
     """
     model_graph = graph.walk(model)
-    groups = []
+    groups: list[list[Step]] = []
     for step in model_graph.steps:
         if _has_filters(step) or not groups:
             groups.append([])
         groups[-1].append(step)
-    return model_graph.inputs[0].shape, [_stage(model_graph, steps) for steps in groups if any(map(_what, steps))]
+    return model_graph.inputs[0].shape, [
+        _stage(model_graph, steps) for steps in groups if any(map(_description, steps))
+    ]
 
 
-def architecture_pictures(subject):
+def architecture_pictures(subject: Subject) -> Iterator[Picture]:
     """Draw Fig. 3 and its table; nothing for a network with too many stages or none."""
     image, stages = architecture(subject.model)
     if not stages or len(stages) > _MOST:
@@ -77,9 +84,10 @@ def architecture_pictures(subject):
     total = subject.model.count_params()
     title = f"The architecture of {subject.model.name}: {total:,} parameters"
     caption = (
-        "After the paper's Fig. 3, drawn from the model. Every block is a layer's maps: its height is their side, its "
-        "width their number, both on a logarithmic scale; dense layers are bars. Below: what makes them, how much of "
-        "the image one unit sees, and the distance in pixels between neighbouring units' fields."
+        "After the paper's Fig. 3, drawn from the model. Each block stands for the maps of a layer: its height for "
+        "their side length and its width for their number, both on a logarithmic scale; dense layers are bars. Below "
+        "each block: its operations, the receptive field of a unit ('sees' in the table) and the distance in pixels "
+        "between the receptive fields of neighbouring units ('every')."
     )
     columns = ["layer", "what", "output", "parameters", "sees", "every"]
     rows = [
@@ -103,58 +111,70 @@ def architecture_pictures(subject):
     numbers = {"image": image, "parameters": total, "stages": [stage._asdict() for stage in stages]}
     findings = [Finding("fig3-sizes", same, criterion, measured)]
     table = Table(title, columns, rows)
-    yield Picture("fig3_architecture", title, caption, figure, numbers, findings, [table])
-
-
-def _stage(model_graph, steps):
-    told = [(step, what) for step in steps if (what := _what(step))]
-    (first, what), others = told[0], told[1:]
-    last = next((step for step in reversed(steps) if len(step.output.shape) == 3), first)
-    field = receptive_fields_below(graph.subgraph(model_graph, last)).get(model_graph.inputs[0])
-    return Stage(
-        first.name,
-        what,
-        [(name, step.output.shape) for step, name in others],
-        first.output.shape,
-        sum(math.prod(weight.shape) for step in steps for weight in step.layer.weights),
-        None if field is None else field.cells,
-        None if field is None else field.strides,
+    yield Picture(
+        name="fig3_architecture",
+        title=title,
+        caption=caption,
+        figure=figure,
+        numbers=numbers,
+        findings=findings,
+        tables=[table],
     )
 
 
-def _has_filters(step):
+def _stage(model_graph: Graph, steps: Sequence[Step]) -> Stage:
+    described = [(step, what) for step in steps if (what := _description(step))]
+    (first, what), others = described[0], described[1:]
+    last = next((step for step in reversed(steps) if len(step.output.shape) == 3), first)
+    field = receptive_fields_below(graph.subgraph(model_graph, last)).get(model_graph.inputs[0])
+    return Stage(
+        name=first.name,
+        what=what,
+        followers=[(name, step.output.shape) for step, name in others],
+        shape=first.output.shape,
+        parameters=sum(math.prod(weight.shape) for step in steps for weight in step.layer.weights),
+        sees=None if field is None else field.cells,
+        every=None if field is None else field.strides,
+    )
+
+
+def _has_filters(step: Step) -> bool:
     return isinstance(step.layer, keras.layers.Dense | keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
 
 
-def _what(step):
-    """Description of a layer; an empty value for layers that only pass on or reshape their input."""
+def _description(step: Step) -> str:
+    """Description of a layer; an empty text for layers that only pass on or reshape their input."""
     layer = step.layer
     activation = _ACTIVATIONS.get(getattr(getattr(layer, "activation", None), "__name__", ""), "")
     if isinstance(layer, keras.layers.Dense):
-        found = [f"{layer.units} units", activation]
-    elif isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
-        found = [f"{step.output.shape[-1]} filters {_by(layer.kernel_size)}", _stride(layer), activation]
-        if getattr(layer, "groups", 1) > 1:
-            found.insert(1, f"{layer.groups} groups")
-    elif isinstance(layer, keras.layers.MaxPooling2D | keras.layers.AveragePooling2D):
+        return _joined(f"{layer.units} units", activation)
+    if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
+        count = getattr(layer, "groups", 1)
+        filters = f"{step.output.shape[-1]} filters {_by(layer.kernel_size)}"
+        return _joined(filters, f"{count} groups" if count > 1 else "", _stride(layer), activation)
+    if isinstance(layer, keras.layers.MaxPooling2D | keras.layers.AveragePooling2D):
         kind = "max" if isinstance(layer, keras.layers.MaxPooling2D) else "mean"
-        found = [f"{kind} {_by(layer.pool_size)}", _stride(layer)]
-    elif type(layer).__name__ == "LocalResponseNormalization":
-        found = ["contrast norm"]
-    elif isinstance(layer, keras.layers.ReLU | keras.layers.Activation | keras.layers.Softmax):
-        found = [activation or type(layer).__name__]
-    elif isinstance(layer, (keras.layers.Flatten, keras.layers.InputLayer, keras.layers.ZeroPadding2D, *graph.IDLE)):
-        found = [f"dropout {layer.rate:g}"] if isinstance(layer, keras.layers.Dropout) else []
-    else:
-        found = [type(layer).__name__]
-    return ", ".join(filter(None, found))
+        return _joined(f"{kind} {_by(layer.pool_size)}", _stride(layer))
+    if type(layer).__name__ == "LocalResponseNormalization":
+        return "contrast norm"
+    if isinstance(layer, keras.layers.ReLU | keras.layers.Activation | keras.layers.Softmax):
+        return activation or type(layer).__name__
+    if isinstance(layer, keras.layers.Dropout):
+        return f"dropout {layer.rate:g}"
+    if isinstance(layer, (keras.layers.Flatten, keras.layers.InputLayer, keras.layers.ZeroPadding2D, *graph.IDLE)):
+        return ""
+    return type(layer).__name__
 
 
-def _by(sizes):
+def _joined(*parts: str) -> str:
+    return ", ".join(filter(None, parts))
+
+
+def _by(sizes: Sequence[int]) -> str:
     return "×".join(map(str, sizes))
 
 
-def _stride(layer):
+def _stride(layer: keras.layers.Layer) -> str:
     rows, columns = layer.strides
     if (rows, columns) == (1, 1):
         return ""

@@ -1,16 +1,20 @@
 """Fig. 4: development of features over the training epochs, computed from the checkpoints of a run."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
 
 from deconv import graph
 from deconv.evolution.callback import FeatureEvolution
-from deconv.evolution.convergence import LEVEL, settling
+from deconv.evolution.convergence import LEVEL, Evolution, Settling, settling
 from deconv.figures.picture import Picture
 from deconv.figures.published import Finding
-from deconv.figures.subject import in_words
+from deconv.figures.subject import Subject, in_words
 from deconv.figures.training_runs import Run, read_runs
 from deconv.graph import fingerprint
 from deconv.graph.keras_model import label
@@ -40,15 +44,15 @@ class Development(NamedTuple):
 
     run: Run
     data: Any
-    evolutions: dict
-    settlings: dict
-    counts: dict
+    evolutions: dict[str, Evolution]
+    settlings: dict[str, Settling]
+    counts: dict[str, int]
 
     def __repr__(self) -> str:
         return short_repr(self)
 
 
-def evolution_data(subject):
+def evolution_data(subject: Subject) -> Development | None:
     """Scan the training data (or else the subject's data) with each checkpoint of the first run that fits.
 
     Returns:
@@ -63,55 +67,71 @@ def evolution_data(subject):
         return None
     model_graph = graph.walk(subject.model)
     counts = {layer: graph.find(model_graph, layer).output.shape[-1] for layer in layers}
-    channels = {layer: subject.channels(layer, count, MEASURED) for layer, count in counts.items()}
+    channels: dict[str, Any] = {layer: subject.channels(layer, count, MEASURED) for layer, count in counts.items()}
     data = subject.data if subject.training is None else subject.training
-    looked = FeatureEvolution.from_checkpoints(run.checkpoints, data, layers, channels, preprocess=subject.preprocess)
-    found = looked.evolutions
-    return Development(run, data, found, {layer: settling(one) for layer, one in found.items()}, counts)
+    scanned = FeatureEvolution.from_checkpoints(run.checkpoints, data, layers, channels, preprocess=subject.preprocess)
+    evolutions = scanned.evolutions
+    settlings = {layer: settling(evolution) for layer, evolution in evolutions.items()}
+    return Development(run=run, data=data, evolutions=evolutions, settlings=settlings, counts=counts)
 
 
-def evolution_pictures(subject):
+def evolution_pictures(subject: Subject) -> Iterator[Picture]:
     """Draw Fig. 4, one figure per layer and a chart of convergence; nothing without a suitable run."""
-    found = evolution_data(subject)
-    if found is None:
+    development = evolution_data(subject)
+    if development is None:
         return
     name = subject.model.name
-    for layer, evolution in found.evolutions.items():
+    for layer, evolution in development.evolutions.items():
         shown = evolution.part(subject.channels(layer, len(evolution.channels), SHOWN))
         height, width = shown.projections.shape[2:4]
-        title = f"{layer} of {name}: features over the epochs of its training"
-        rows = in_words(len(shown.channels), found.counts[layer])
+        title = f"{layer} of {name}: features over the training epochs"
+        rows = in_words(len(shown.channels), development.counts[layer])
         caption = (
-            f"After the paper's Fig. 4. Rows: {rows}; columns: epochs. The unit of each that is strongest over "
-            f"{found.data.size:,} images of {found.data.name} at that epoch, projected down and cut to what it sees, "
-            f"{height}×{width} pixels; grey is zero, also outside of the image. Every projection is divided by "
-            f"{subject.scale}. An orange frame marks a jump: another image excites the feature most than at the epoch "
-            f"before. {_settles(found.settlings[layer])}"
+            f"After the paper's Fig. 4. Rows: {rows}; columns: epochs. Each tile is the projection of the channel's "
+            f"strongest unit over {development.data.size:,} images of {development.data.name} at that epoch, "
+            f"cropped to its receptive field, {height}×{width} pixels; grey is zero, also outside of the image. Each "
+            f"projection is divided by {subject.scale}. An orange frame marks a jump: the image with the strongest "
+            f"activation differs from that of the previous epoch. {_convergence(development.settlings[layer])}"
         )
         figure = evolution_sheet(shown, title, percentile=subject.contrast, scale=subject.scale)
-        yield Picture(f"fig4_{label(layer)}", title, caption, figure, _numbers(evolution, shown.channels))
-    title = f"When the layers of {name} settle"
-    most = max(len(one.channels) for one in found.evolutions.values())
+        yield Picture(
+            name=f"fig4_{label(layer)}",
+            title=title,
+            caption=caption,
+            figure=figure,
+            numbers=_numbers(evolution, shown.channels),
+        )
+    title = f"Convergence of the layers of {name}"
+    most = max(len(one.channels) for one in development.evolutions.values())
     caption = (
-        f"Of up to {most} channels of each layer, drawn at random, at {len(evolution.epochs)} checkpoints of the run "
-        f"'{found.run.name}'. Left: how much alike the projections of the strongest units are to those of the last "
-        "checkpoint, as the mean of their cosines; a layer settles (diamond) where this rises above "
-        f"{LEVEL} for good, so that they share {LEVEL**2:.0%} of their energy. Middle and right, what may change a "
-        "picture: the layer's filters, and the image that excites a feature most. An epoch is one pass over the "
-        "training data, in the paper 1.3 million images."
+        f"Up to {most} channels of each layer, drawn at random, at {len(evolution.epochs)} checkpoints of the run "
+        f"'{development.run.name}'. Left: mean cosine similarity of the projections of the strongest units to those of "
+        f"the last checkpoint. A layer has converged (diamond) where this stays above {LEVEL}, that is, where the "
+        f"projections share {LEVEL**2:.0%} of their energy. Middle and right: the two things that may change a "
+        "projection, which are the filters of the layer and the image with the strongest activation. An epoch is one "
+        "pass over the training data; the paper's has 1.3 million images."
     )
-    numbers = {layer: settled._asdict() for layer, settled in found.settlings.items()}
-    figure = settling_chart(found.settlings, title)
-    yield Picture("fig4_settling", title, caption, figure, numbers, findings(found.evolutions, found.settlings))
+    numbers = {layer: settled._asdict() for layer, settled in development.settlings.items()}
+    figure = settling_chart(development.settlings, title)
+    yield Picture(
+        name="fig4_settling",
+        title=title,
+        caption=caption,
+        figure=figure,
+        numbers=numbers,
+        findings=findings(development.evolutions, development.settlings),
+    )
 
 
-def _undecided(several, last, silent):
+def _undecided(several: bool, last: float, inactive: str) -> str:
     if not several:
         return "the network has one convolution"
-    return silent if np.isnan(last) else "at the last checkpoint but one it has not settled yet, so perhaps never does"
+    return (
+        inactive if np.isnan(last) else "at the last checkpoint but one it has not settled yet, so perhaps never does"
+    )
 
 
-def findings(evolutions, settlings):
+def findings(evolutions: Mapping[str, Evolution], settlings: Mapping[str, Settling]) -> list[Finding]:
     """Test the claims about Fig. 4; layers from the lowest to the highest."""
     names, settled = list(settlings), list(settlings.values())
     epochs, several = settled[0].epochs, len(names) > 1
@@ -119,20 +139,20 @@ def findings(evolutions, settlings):
     measured = ", ".join(f"{name} at {one.epoch:.1f}" for name, one in settlings.items()) + f" of {end} epochs"
     early = not np.isnan(first) and epochs[0] <= FEW
     late = several and not np.isnan(last) and not (len(epochs) > 1 and last > epochs[-2])
-    silent = "its channels are all silent in the end"
+    inactive = "its channels are all silent in the end"
     drop, cells = jump_drop(list(evolutions.values())[1:])
     return [
         Finding(
             "fig4-low-first",
             bool(first <= FEW) if early else None,
             f"the features of the first convolution settle by epoch {FEW}",
-            measured if early else silent if np.isnan(first) else f"the first checkpoint is of epoch {epochs[0]}",
+            measured if early else inactive if np.isnan(first) else f"the first checkpoint is of epoch {epochs[0]}",
         ),
         Finding(
             "fig4-high-late",
             bool(last >= LATE * end) if late else None,
             f"those of the last settle after {LATE:.0%} of the epochs, as 40 are of the paper's 70",
-            measured if late else _undecided(several, last, silent),
+            measured if late else _undecided(several, last, inactive),
         ),
         Finding(
             "fig4-jumps",
@@ -146,7 +166,7 @@ def findings(evolutions, settlings):
     ]
 
 
-def jump_drop(evolutions):
+def jump_drop(evolutions: Sequence[Evolution]) -> tuple[float, int]:
     """Drop in the similarity of successive projections at jumps, compared with steps without a jump.
 
     Features are compared with other features of the same layer at the same epoch, because weights change most in the
@@ -162,33 +182,34 @@ def jump_drop(evolutions):
     drops = []
     for evolution in evolutions:
         similarity, jumps = evolution.similarity, evolution.jumps
-        for alike, jumped in zip(similarity.T, jumps.T, strict=True):
-            known = ~np.isnan(alike)
+        for cosines, jumped in zip(similarity.T, jumps.T, strict=True):
+            known = ~np.isnan(cosines)
             if (known & jumped).any() and (known & ~jumped).any():
-                drops.append(alike[known & ~jumped].mean() - alike[known & jumped].mean())
+                drops.append(cosines[known & ~jumped].mean() - cosines[known & jumped].mean())
     return (float(np.mean(drops)) if drops else float("nan")), len(drops)
 
 
-def _same_network(model, other, layers):
+def _same_network(model: keras.Model, other: keras.Model, layers: Sequence[str]) -> bool:
     """Whether two models are identical up to the given layers of `other`, except for their weights."""
-    found = []
+    architectures = []
     for model_graph in (graph.walk(model), graph.walk(other)):
         if not set(layers) <= {step.name for step in model_graph.steps}:
             return False
         below = graph.subgraph(model_graph, *(graph.find(model_graph, layer) for layer in layers))
-        found.append(fingerprint.architecture(below, layers))
-    return found[0] == found[1]
+        architectures.append(fingerprint.architecture(below, layers))
+    return architectures[0] == architectures[1]
 
 
-def _settles(settled):
+def _convergence(settled: Settling) -> str:
+    """Sentence about the epoch at which a layer converges."""
     if np.isnan(settled.epoch):
-        return "All of its channels are silent in the end."
+        return "All of its channels are inactive at the last checkpoint."
     if settled.epoch == settled.epochs[0]:
-        return f"The layer has settled by epoch {settled.epoch:.0f}."
-    return f"The layer settles at epoch {settled.epoch:.1f}."
+        return f"The layer has converged by epoch {settled.epoch:.0f}."
+    return f"The layer converges at epoch {settled.epoch:.1f}."
 
 
-def _numbers(evolution, shown):
+def _numbers(evolution: Evolution, shown: np.ndarray) -> dict[str, Any]:
     numbers = {"layer": evolution.layer, "epochs": evolution.epochs, "channels": evolution.channels, "shown": shown}
     numbers |= {name: getattr(evolution, name) for name in ("values", "ids", "positions", "windows")}
     return numbers | {name: getattr(evolution, name) for name in ("jumps", "similarity", "similarity_to_last")}

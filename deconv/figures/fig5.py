@@ -1,14 +1,20 @@
 """Fig. 5: invariance of the first and last hidden layer and of the output to translation, scale and rotation."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 
 from deconv import graph
-from deconv.diagnostics.invariance import invariance
+from deconv.diagnostics.invariance import Invariance, invariance
 from deconv.diagnostics.invariance_measures import linearity, quickness, stability
 from deconv.diagnostics.layer_choice import hidden_layers
 from deconv.figures.fig5_symmetry import half_turn_data, symmetry_finding
 from deconv.figures.picture import Picture
 from deconv.figures.published import Finding, Table
+from deconv.figures.subject import Subject
 from deconv.graph.model_output import output_kind
 from deconv.imaging.affine_transforms import KINDS, transform
 from deconv.plotting import pixels
@@ -25,13 +31,16 @@ DRAMATIC, STEADY, STRAIGHT = 3, 0.75, 0.9
 as long as proportional growth gives, steady if 75 % is kept, and nearly proportional if R² is at least 0.9."""
 
 
-def invariance_data(subject, layers, images, targets):
+def invariance_data(
+    subject: Subject, layers: Sequence[str], images: np.ndarray, targets: Sequence[int | None]
+) -> dict[str, Invariance]:
     """Run the three experiments on the same images and return `{kind: Invariance}`."""
-    options = {"layers": layers, "fill": subject.fill, "preprocess": subject.preprocess}
-    return {kind: invariance(subject.model, images, targets, kind, **options) for kind in KINDS}
+    kinds: tuple[Any, ...] = KINDS
+    options: dict[str, Any] = {"layers": layers, "fill": subject.fill, "preprocess": subject.preprocess}
+    return {kind: invariance(subject.model, images, targets, kind, **options) for kind in kinds}
 
 
-def invariance_pictures(subject):
+def invariance_pictures(subject: Subject) -> Iterator[Picture]:
     """Draw Fig. 5 and its table; nothing if the network has fewer than two hidden layers."""
     try:
         layers = [step.name for step in hidden_layers(graph.walk(subject.model))]
@@ -39,57 +48,68 @@ def invariance_pictures(subject):
         return
     images, labels, ids = subject.examples()
     targets = subject.targets(labels)
-    found = invariance_data(subject, layers, images, targets)
+    experiments = invariance_data(subject, layers, images, targets)
     turned = half_turn_data(subject, layers[-1])
-    measured = {kind: measures(one, layers) for kind, one in found.items()}
+    measured = {kind: measures(one, layers) for kind, one in experiments.items()}
     drawn = np.sort(np.random.default_rng(subject.seed).permutation(len(images))[:DRAWN])
-    title = f"Vertical translation, scale and rotation: what moves in {subject.model.name}"
-    strange, score = sum(target is None for target in targets), output_kind(graph.walk(subject.model))
-    caption = (
-        f"After the paper's Fig. 5. {len(drawn)} images of {subject.data.name}, drawn at random; those moved, scaled "
-        "about the middle and turned about the middle, by inverse mapping with bilinear interpolation; pixels of value "
-        f"{subject.fill:g} come in from outside. Distances are between all activations of a layer for the image and "
-        f"for the transformed one, not normalised. {layers[0]} stands for the paper's layer 1, with its pooling and "
-        f"normalisation if it has them, {layers[1]} for its layer 7. The small numbers above the charts, and what is "
-        f"found below, are medians over {len(images)} images, at most one per class, for the layers, and means for the "
-        "output."
-        + (
-            f" Of {strange} of them the network does not know the class; the {score} is then of the class that it "
-            "finds most probable in the image as it is."
-            if strange
-            else ""
-        )
-    )
-    tiles, values = zip(*(_shown(images[drawn], one, subject.fill) for one in found.values()), strict=True)
-    names = [
-        subject.data.class_names[labels[place]]
-        if targets[place] is not None
-        else f"{subject.data.class_names[labels[place]]}? It says: {subject.class_names[one.targets[place]]}"
-        for one in [found["translation"]]
-        for place in drawn
-    ]
+    title = f"Invariance of {subject.model.name} to vertical translation, scale and rotation"
+    unknown, score = sum(target is None for target in targets), output_kind(graph.walk(subject.model))
+    transforms = [_shown_transforms(images[drawn], one, subject.fill) for one in experiments.values()]
+    tiles, values = zip(*transforms, strict=True)
+    names = [subject.data.class_names[labels[place]] for place in drawn]
+    for number, place in enumerate(drawn):
+        if targets[place] is None:
+            names[number] += f", predicted: {subject.class_names[experiments['translation'].targets[place]]}"
     figure = invariance_sheet(
-        [_of(one, drawn) for one in found.values()],
+        [_restricted(one, drawn) for one in experiments.values()],
         tiles,
         values,
         names,
         [*zip(layers, ("first layer", "last hidden layer"), strict=True)],
-        [_notes(measured[kind], layers) for kind in found],
+        [_notes(measured[kind], layers) for kind in experiments],
         title,
-        f"{score} of the class" if strange else f"{score} of the true class",
+        f"{score} of the class" if unknown else f"{score} of the true class",
         score,
     )
-    numbers = {"layers": layers, "fill": subject.fill, "interpolation": "bilinear", "image_ids": ids, "labels": labels}
+    numbers: dict[str, Any] = {"layers": layers, "fill": subject.fill, "interpolation": "bilinear"}
+    numbers |= {"image_ids": ids, "labels": labels}
     numbers |= {"drawn": drawn, "measures": measured, "half_turn": turned._asdict()}
-    numbers |= {kind: {**one._asdict(), "relative": one.relative} for kind, one in found.items()}
+    numbers |= {kind: {**one._asdict(), "relative": one.relative} for kind, one in experiments.items()}
     findings = [
-        *invariance_findings(measured, layers, ", of the class that it believes in" if strange else "", score),
+        *invariance_findings(measured, layers, ", of the class that it believes in" if unknown else "", score),
         symmetry_finding(turned, subject.data.class_names),
     ]
-    yield Picture("fig5_invariance", title, caption, figure, numbers, findings, [_table(measured, layers, len(images))])
+    yield Picture(
+        name="fig5_invariance",
+        title=title,
+        caption=_caption(subject, layers, len(drawn), len(images), unknown, score),
+        figure=figure,
+        numbers=numbers,
+        findings=findings,
+        tables=[_table(measured, layers, len(images))],
+    )
 
 
-def measures(found, layers):
+def _caption(subject: Subject, layers: Sequence[str], drawn: int, count: int, unknown: int, score: str) -> str:
+    """Caption of the figure; `unknown` of the `count` images are of a class that the network does not have."""
+    caption = (
+        f"After the paper's Fig. 5. {drawn} images of {subject.data.name}, drawn at random, are translated, "
+        "scaled about the centre and rotated about the centre, by inverse mapping with bilinear interpolation; the "
+        f"area outside of the image has the value {subject.fill:g}. Distances are Euclidean distances between all "
+        f"activations of a layer for the image and for the transformed image, not normalised. {layers[0]} corresponds "
+        f"to the paper's layer 1, with its pooling and normalisation if it has them, {layers[1]} to its layer 7. The "
+        f"numbers above the charts and in the findings are medians over {count} images, at most one per class, "
+        "for the layers, and means for the output."
+    )
+    if unknown:
+        caption += (
+            f" {unknown} of them {'is' if unknown == 1 else 'are'} of a class that the network does not have; the "
+            f"{score} is then that of the most probable class of the untransformed image."
+        )
+    return caption
+
+
+def measures(found: Invariance, layers: Sequence[str]) -> dict[str, Any]:
     """Compute the measures used to test the claims, for one kind of transform.
 
     Args:
@@ -107,22 +127,29 @@ def measures(found, layers):
     sizes = np.abs(offsets)
     step = sizes[sizes > 0].min()
     kept, unchanged = stability(found)
-    told = {"step": float(step), "in_proportion": float(step / sizes.max()), "kept": kept, "unchanged": unchanged}
-    told["layers"] = {}
+    of_layers = {}
     for layer in layers:
         distances, turned = found.distances[layer], found.values == 180
         with np.errstate(invalid="ignore"):
             shares = distances / distances.max(axis=1, keepdims=True)
-        told["layers"][layer] = {
+        of_layers[layer] = {
             "quickness": _median(quickness(offsets, distances)),
             "linearity": _median(linearity(offsets, distances)),
             "moved": _median(found.relative[layer][:, np.isclose(sizes, step)]),
             "half_turn": _median(shares[:, turned]) if found.kind == "rotation" else None,
         }
-    return told
+    return {
+        "step": float(step),
+        "in_proportion": float(step / sizes.max()),
+        "kept": kept,
+        "unchanged": unchanged,
+        "layers": of_layers,
+    }
 
 
-def invariance_findings(measured, layers, whose="", score="probability"):
+def invariance_findings(
+    measured: Mapping[str, dict[str, Any]], layers: Sequence[str], whose: str = "", score: str = "probability"
+) -> list[Finding]:
     """Test the claims about Fig. 5, except for the one about symmetry.
 
     Args:
@@ -135,7 +162,6 @@ def invariance_findings(measured, layers, whose="", score="probability"):
         List of `Finding`.
     """
     first, last = layers
-    probable, no_share = score == "probability", f"what the network puts out is no probability: {score}"
     (quick, _), (moved, moved_last), (straight, straight_last) = (
         [{kind: measured[kind]["layers"][layer][name] for kind in KINDS} for layer in layers]
         for name in ("quickness", "moved", "linearity")
@@ -147,15 +173,6 @@ def invariance_findings(measured, layers, whose="", score="probability"):
         "rotation": f"{measured['rotation']['step']:g} degrees",
     }
     straight_kinds = ("translation", "scale")
-    kept = {
-        kind: f"{kind}: {told['kept']:.0%} of the probability kept, {told['unchanged']:.0%} of the predictions the same"
-        for kind, told in measured.items()
-    }
-    steady = {kind: min(told["kept"], told["unchanged"]) >= STEADY for kind, told in measured.items()}
-    criterion = (
-        f"over the whole range the mean probability of the class is at least {STEADY:.0%} of that in the images as "
-        f"they are, and at least {STEADY:.0%} of the predictions are the same as there"
-    )
     return [
         Finding(
             "fig5-first-layer",
@@ -179,29 +196,49 @@ def invariance_findings(measured, layers, whose="", score="probability"):
                 for kind in straight_kinds
             ),
         ),
+        *_output_findings(measured, whose, score),
+    ]
+
+
+def _output_findings(measured: Mapping[str, dict[str, Any]], whose: str, score: str) -> list[Finding]:
+    """Test the claims about the stability of the output."""
+    probable, no_share = score == "probability", f"what the network puts out is no probability: {score}"
+    kinds = ("translation", "scale")
+    retained = {
+        kind: f"{kind}: {values['kept']:.0%} of the probability kept, "
+        f"{values['unchanged']:.0%} of the predictions the same"
+        for kind, values in measured.items()
+    }
+    steady = {kind: min(values["kept"], values["unchanged"]) >= STEADY for kind, values in measured.items()}
+    criterion = (
+        f"over the whole range the mean probability of the class is at least {STEADY:.0%} of that in the images as "
+        f"they are, and at least {STEADY:.0%} of the predictions are the same as there"
+    )
+    return [
         Finding(
             "fig5-output",
-            all(steady[kind] for kind in straight_kinds) if probable else None,
+            all(steady[kind] for kind in kinds) if probable else None,
             f"for translation and for scale, {criterion}",
-            "; ".join(kept[kind] for kind in straight_kinds) + whose if probable else no_share,
+            "; ".join(retained[kind] for kind in kinds) + whose if probable else no_share,
         ),
         Finding(
             "fig5-rotation",
             not steady["rotation"] if probable else None,
             f"it is not so that {criterion}",
-            kept["rotation"] + whose if probable else no_share,
+            retained["rotation"] + whose if probable else no_share,
         ),
     ]
 
 
-def _table(measured, layers, count):
-    rows = []
+def _table(measured: Mapping[str, dict[str, Any]], layers: Sequence[str], count: int) -> Table:
+    rows: list[list[Any]] = []
     for kind in KINDS:
-        told = measured[kind]
+        of_output = [measured[kind]["kept"], measured[kind]["unchanged"]]
         for layer in layers:
-            of = told["layers"][layer]
-            rows.append([f"{kind}, {layer}", of["quickness"], of["linearity"], of["moved"], of["half_turn"]])
-            rows[-1] += [told["kept"], told["unchanged"]] if layer == layers[-1] else [None, None]
+            of_layer = measured[kind]["layers"][layer]
+            names = ("quickness", "linearity", "moved", "half_turn")
+            rows.append([f"{kind}, {layer}", *(of_layer[name] for name in names)])
+            rows[-1] += of_output if layer == layers[-1] else [None, None]
     return Table(
         "Invariance in numbers",
         [
@@ -220,9 +257,9 @@ def _table(measured, layers, count):
     )
 
 
-def _shown(images, found, fill):
+def _shown_transforms(images: np.ndarray, found: Invariance, fill: float) -> tuple[np.ndarray, np.ndarray]:
     """Return some transforms of the images as intensities `(images, shown, ...)`, and their values."""
-    wanted = SHOWN[found.kind]
+    wanted: Any = SHOWN[found.kind]
     if found.kind == "translation":
         wanted = np.multiply(wanted, found.values.max())
     elif found.kind == "scale":
@@ -232,27 +269,29 @@ def _shown(images, found, fill):
     return pixels(moved).reshape(len(images), len(values), *moved.shape[1:]), values
 
 
-def _of(found, drawn):
+def _restricted(found: Invariance, drawn: np.ndarray) -> Invariance:
     """Restrict an `Invariance` to the given images."""
-    parts = {"distances": {layer: distances[drawn] for layer, distances in found.distances.items()}}
+    parts: dict[str, Any] = {"distances": {layer: distances[drawn] for layer, distances in found.distances.items()}}
     parts |= {"probability": found.probability[drawn], "predicted": found.predicted[drawn]}
     return found._replace(**parts)
 
 
-def _notes(told, layers):
-    def of(layer):
-        one = told["layers"][layer]
-        return f"first step: {one['quickness']:.0%} of the largest; R² {one['linearity']:.2f}".replace("-", "−")
+def _notes(measured: dict[str, Any], layers: Sequence[str]) -> list[str]:
+    """Texts above the three charts of one kind of transform."""
+    notes = []
+    for layer in layers:
+        one = measured["layers"][layer]
+        note = f"smallest step: {one['quickness']:.0%} of the largest distance; R² {one['linearity']:.2f}"
+        notes.append(note.replace("-", "−"))
+    retained = f"mean {measured['kept']:.0%} retained"
+    return [*notes, f"{retained}; {measured['unchanged']:.0%} of predictions unchanged"]
 
-    steady = f"mean {told['kept']:.0%} of what it was; {told['unchanged']:.0%} of predictions the same"
-    return [*map(of, layers), steady]
 
-
-def _median(values):
+def _median(values: np.ndarray) -> float:
     known = values[~np.isnan(values)]
     return float(np.median(known)) if len(known) else np.nan
 
 
-def _known(answer, *numbers):
+def _known(answer: bool, *numbers: float) -> bool | None:
     """Return the answer, or None if a number that it depends on is NaN."""
     return None if np.isnan(numbers).any() else bool(answer)

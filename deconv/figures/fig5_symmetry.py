@@ -1,11 +1,15 @@
 """Invariance to a rotation by 180 degrees for objects that are symmetric under it (Fig. 5 c)."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from deconv.diagnostics.invariance import invariance
 from deconv.figures.published import Finding
+from deconv.figures.subject import Subject
 from deconv.imaging.affine_transforms import transform
 from deconv.runtime.short_repr import short_repr
 
@@ -38,7 +42,7 @@ class HalfTurn(NamedTuple):
         return short_repr(self)
 
 
-def half_turn_data(subject, layer):
+def half_turn_data(subject: Subject, layer: str) -> HalfTurn:
     """Rotate random images by 180 degrees, which moves pixels without interpolation, and compute the class scores.
 
     Args:
@@ -53,16 +57,17 @@ def half_turn_data(subject, layer):
     drawn = np.sort(np.random.default_rng(subject.seed).choice(len(ids), most, replace=False))
     labels, ids = labels[drawn], ids[drawn]
     images = subject.pick(ids)
-    found = invariance(
+    turned = invariance(
         subject.model, images, subject.targets(labels), "rotation", [180.0], layer, preprocess=subject.preprocess
     )
-    before, believed = found.untransformed
-    kept = found.probability[:, 0] / np.maximum(before, np.finfo(np.float64).tiny)
+    before, predicted = turned.untransformed
+    kept = turned.probability[:, 0] / np.maximum(before, np.finfo(np.float64).tiny)
     itself = correlation(images, transform(images, "rotation", 180))
-    return HalfTurn(ids, labels, itself, kept, found.predicted[:, 0] == believed)
+    unchanged = turned.predicted[:, 0] == predicted
+    return HalfTurn(ids=ids, labels=labels, correlation=itself, kept=kept, unchanged=unchanged)
 
 
-def correlation(images, others):
+def correlation(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Pearson correlation of all pixel values of each image with those of another image.
 
     Args:
@@ -77,7 +82,7 @@ def correlation(images, others):
     return np.divide((first * second).sum(axis=1), scale, out=np.full(len(scale), np.nan), where=scale > 0)
 
 
-def symmetry_finding(turned, class_names):
+def symmetry_finding(turned: HalfTurn, class_names: Sequence[str]) -> Finding:
     """Test the claim that the output is stable under rotation of an object with rotational symmetry.
 
     Args:
@@ -98,13 +103,13 @@ def symmetry_finding(turned, class_names):
     if symmetric.sum() < FEWEST or others.sum() < FEWEST:
         reason = f"{symmetric.sum()} of {len(turned.ids)} images are symmetric; the largest correlation is {best:.2f}"
         return Finding("fig5-symmetry", None, criterion, reason)
-    kept, kept_by_others = turned.unchanged[symmetric].mean(), turned.unchanged[others].mean()
+    unchanged, of_others = turned.unchanged[symmetric].mean(), turned.unchanged[others].mean()
     classes, times = np.unique(turned.labels[symmetric], return_counts=True)
     counted = ", ".join(f"{class_names[classes[place]]} {times[place]}" for place in np.argsort(-times, kind="stable"))
     return Finding(
         "fig5-symmetry",
-        bool(kept >= STEADY and kept > kept_by_others),
+        bool(unchanged >= STEADY and unchanged > of_others),
         criterion,
-        f"{kept:.0%} of {symmetric.sum()} symmetric images (of class {counted}) keep their prediction, "
-        f"{kept_by_others:.0%} of the {others.sum()} others",
+        f"{unchanged:.0%} of {symmetric.sum()} symmetric images (of class {counted}) keep their prediction, "
+        f"{of_others:.0%} of the {others.sum()} others",
     )

@@ -1,14 +1,20 @@
 """Data of Fig. 6: first-layer filters, and projections of the strongest units of the second layer."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
 from deconv import graph
+from deconv.datasets.image_set import ImageSet
 from deconv.deconvnet.mirrorable import why_not
 from deconv.deconvnet.projection import Deconvnet
+from deconv.diagnostics.filter_statistics import Filters
 from deconv.diagnostics.layer_health import LayerHealth, health
+from deconv.figures.subject import Subject
 from deconv.figures.subset import part_of
 from deconv.imaging.frequencies import grid_excess
 from deconv.plotting import crop, pixels, signed
@@ -31,8 +37,8 @@ class FirstLayer(NamedTuple):
     """
 
     name: str
-    size: tuple
-    strides: tuple
+    size: tuple[int, int]
+    strides: tuple[int, int]
     tiles: np.ndarray
 
     def __repr__(self) -> str:
@@ -75,13 +81,20 @@ class Network(NamedTuple):
     second: SecondLayer | None
 
     @property
-    def dead(self):
+    def filters(self) -> Filters:
+        """Statistics of the filters of the first layer."""
+        filters = self.health.filters
+        assert filters is not None  # the layer is a convolution
+        return filters
+
+    @property
+    def dead(self) -> np.ndarray:
         """bool `(filters,)`: inactive in all images, or with an RMS below the fraction `DEAD` of the median."""
-        rms = self.health.filters.rms
+        rms = self.filters.rms
         return self.health.dead | (rms < DEAD * np.median(rms))
 
 
-def first_layer(subject):
+def first_layer(subject: Subject) -> FirstLayer | None:
     """`FirstLayer` of a subject's network; None if its first convolution is not applied to the image itself."""
     model_graph = graph.walk(subject.model)
     step = next((step for step in model_graph.steps if isinstance(step.layer, keras.layers.Conv2D)), None)
@@ -94,21 +107,28 @@ def first_layer(subject):
     return FirstLayer(step.name, kernel.shape[1:3], tuple(step.layer.strides), tiles)
 
 
-def filter_comparison_data(subject, strides=None):
+def filter_comparison_data(subject: Subject, strides: Sequence[int] | None = None) -> Network | None:
     """`Network` of a subject, or None; `strides` of the tested grid default to those of its first layer."""
     first = first_layer(subject)
     if first is None:
         return None
     data = part_of(subject.data, subject.seed)
-    found = health(subject.model, data, first.name, preprocess=subject.preprocess)[first.name]
+    layer_health = health(subject.model, data, first.name, preprocess=subject.preprocess)[first.name]
     layers = subject.filters()
     second = None
     if len(layers) > 1 and not why_not(Deconvnet(subject.model), layers[1]):
         second = second_layer(subject, data, layers[1], strides or first.strides)
-    return Network(subject.model.name, first, found, data.size, data.name, second)
+    return Network(
+        name=subject.model.name,
+        first=first,
+        health=layer_health,
+        images=data.size,
+        data=data.name,
+        second=second,
+    )
 
 
-def second_layer(subject, data, layer, strides):
+def second_layer(subject: Subject, data: ImageSet, layer: str, strides: Sequence[int]) -> SecondLayer:
     """`SecondLayer` of a subject's network, computed on the images of `data`."""
     tops = top_activations(subject.model, data, layer, 1, preprocess=subject.preprocess)[layer]
     channels = subject.channels(layer, len(tops.ids), MEASURED)
@@ -119,14 +139,21 @@ def second_layer(subject, data, layer, strides):
         subject.prepared(images), layer, channels, positions.reshape(-1, 2), numbers=numbers
     )
     cuts = crop(subject.in_colour(raw), windows)
-    excess = [_excess(some, strides) for some in (cuts, crop(pixels(images[numbers]), windows))]
-    silent = tops.values[channels, 0] <= 0
-    excess = [np.where(silent, np.nan, some) for some in excess]
+    patches = crop(pixels(images[numbers]), windows)
+    inactive = tops.values[channels, 0] <= 0
+    excess, excess_of_patches = (np.where(inactive, np.nan, _excess(sides, strides)) for sides in (cuts, patches))
     shown = np.linspace(0, len(channels) - 1, min(len(channels), _SHOWN)).round().astype(int)
-    tiles = np.where(silent[shown, None, None, None], np.nan, signed(cuts[shown], percentile=subject.contrast))
-    return SecondLayer(layer, channels, ids, tiles, *excess)
+    tiles = np.where(inactive[shown, None, None, None], np.nan, signed(cuts[shown], percentile=subject.contrast))
+    return SecondLayer(
+        name=layer,
+        channels=channels,
+        ids=ids,
+        projections=tiles,
+        excess=excess,
+        excess_of_patches=excess_of_patches,
+    )
 
 
-def _excess(cuts, strides):
+def _excess(cuts: np.ndarray, strides: Sequence[int]) -> np.ndarray:
     whole = ~np.isnan(cuts).any(axis=(1, 2, 3))
     return np.where(whole, grid_excess(np.nan_to_num(cuts), strides), np.nan)

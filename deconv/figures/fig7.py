@@ -1,13 +1,17 @@
 """Fig. 7: occlusion sensitivity; all panels are computed in one pass over the positions of the occluding patch."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from deconv.deconvnet.projection import Deconvnet
 from deconv.figures.fig7_panels import occlusion_panels, panels_caption, panels_title
 from deconv.figures.picture import Picture
 from deconv.figures.published import Finding
 from deconv.figures.subject import Subject
+from deconv.occlusion.sensitivity import OcclusionMaps
 from deconv.plotting import GAP, mosaic, occlusion_sheet, pixels
 from deconv.topk.scan import top_activations
 
@@ -24,18 +28,18 @@ def occlusion_pictures(subject: Subject) -> Iterator[Picture]:
     panels = occlusion_panels(subject, images, targets, subject.filters()[-1])
     unknown, elsewhere = sum(target is None for target in targets), None
     if panels.projections is not None:
-        elsewhere = _elsewhere(subject, panels.net, panels.layer, [maps.channel for maps in panels.maps], ids)
+        elsewhere = _other_images(subject, panels.net, panels.layer, [maps.channel for maps in panels.maps], ids)
     title = panels_title(subject)
     more = f", and of its strongest units in {_ELSEWHERE} other images (grey is zero, blue is outside of the image)"
     caption = f"After the paper's Fig. 7. {panels_caption(subject, panels, 'the true class', more)}" + (
-        f" {unknown} of the {len(images)} images belong to no class of the network: for them, (d) shows the "
-        f"{panels.kind} of the class predicted for the unoccluded image."
+        f" {unknown} of the {len(images)} images {'belongs' if unknown == 1 else 'belong'} to no class of the "
+        f"network; (d) then shows the {panels.kind} of the class predicted for the unoccluded image."
         if unknown
         else ""
     )
     truth = [subject.data.class_names[label] for label in labels]
     names = [
-        name if target is not None else f"{name}?\npredicted: {subject.class_names[maps.target]}"
+        name if target is not None else f"{name},\npredicted: {subject.class_names[maps.target]}"
         for name, target, maps in zip(truth, targets, panels.maps, strict=True)
     ]
     shown = None if panels.projections is None else subject.shown(panels.projections)
@@ -44,10 +48,14 @@ def occlusion_pictures(subject: Subject) -> Iterator[Picture]:
     )
     numbers = panels.numbers(subject, labels, ids)
     findings, numbers["structure"] = occlusion_findings(panels.maps, panels.projections, panels.kind)
-    yield Picture("fig7_occlusion", title, caption, figure, numbers, findings)
+    yield Picture(
+        name="fig7_occlusion", title=title, caption=caption, figure=figure, numbers=numbers, findings=findings
+    )
 
 
-def occlusion_findings(found, projections, kind="probability"):
+def occlusion_findings(
+    found: Sequence[OcclusionMaps], projections: np.ndarray | None, kind: str = "probability"
+) -> tuple[list[Finding], np.ndarray]:
     """Test the claims about Fig. 7, and correlate each map of (b) with each projection of (c).
 
     Args:
@@ -99,7 +107,7 @@ def occlusion_findings(found, projections, kind="probability"):
     ], agreement
 
 
-def covered(maps, picture):
+def covered(maps: OcclusionMaps, picture: np.ndarray) -> np.ndarray:
     """Fraction of a projection's magnitude under the occluding patch at every position: `(rows, columns)`."""
     sums = np.pad(np.abs(picture).sum(axis=-1, dtype=np.float64), ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
     top, left = maps.tops[:, None], maps.lefts
@@ -108,24 +116,28 @@ def covered(maps, picture):
     return inside / max(sums[-1, -1], np.finfo(np.float64).tiny)
 
 
-def _agreement(maps, picture):
+def _agreement(maps: OcclusionMaps, picture: np.ndarray) -> float:
+    assert maps.activation is not None  # the maps are recorded with a layer
     drop, share = maps.unoccluded[2] - maps.activation.ravel(), covered(maps, picture).ravel()
     if not drop.std() or not share.std():
         return np.nan
     return float(np.corrcoef(drop, share)[0, 1])
 
 
-def _elsewhere(subject, net, layer, channels, ids):
+def _other_images(
+    subject: Subject, net: Deconvnet, layer: str, channels: Sequence[int | None], ids: np.ndarray
+) -> list[np.ndarray]:
     """For each image a mosaic of projections of the map's strongest units in other images, cropped to their windows."""
     tops = top_activations(subject.model, subject.data, layer, _ELSEWHERE + 1, preprocess=subject.preprocess)[layer]
     mosaics = []
     for channel, own in zip(channels, ids, strict=True):
+        assert channel is not None  # the maps are recorded with a layer
         others = np.flatnonzero((tops.ids[channel] != own) & (tops.values[channel] > 0))[:_ELSEWHERE]
         if not len(others):
             mosaics.append(np.full((2, 2, 1), 0.5))
             continue
         inputs = subject.prepared(subject.pick(tops.ids[channel, others]))
-        units = [channel] * len(others), tops.positions[channel, others]
-        tiles = subject.shown(net.project_units(inputs, layer, *units), tops.windows[channel, others])
+        raw = net.project_units(inputs, layer, [channel] * len(others), tops.positions[channel, others])
+        tiles = subject.shown(raw, tops.windows[channel, others])
         mosaics.append(mosaic(tiles, 2, max(1, tiles.shape[1] // 20), GAP))
     return mosaics

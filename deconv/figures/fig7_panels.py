@@ -79,7 +79,7 @@ def occlusion_panels(
         projections = np.concatenate(
             [net.project(inputs[n : n + 1], layer, one.channel, unit="map") for n, one in enumerate(maps)]
         )
-    return Panels(layer, maps, net, projections, output_kind(net.graph), reason)
+    return Panels(layer=layer, maps=maps, net=net, projections=projections, kind=output_kind(net.graph), reason=reason)
 
 
 def panels_title(subject: Subject) -> str:

@@ -1,9 +1,14 @@
 """Static HTML page with all figures of a folder and the verdicts on the paper's claims. It needs no server."""
 
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from deconv.figures.published import CLAIMS, Finding
+from deconv.figures.published import CLAIMS, Claim, Finding
 from deconv.runtime.atomic_files import replacing
 from deconv.runtime.json_files import check_kind, check_members, read_object
 
@@ -11,7 +16,7 @@ _SAME = ("model", "weights_sha256", "data", "split", "images_sha256", "preproces
 """Provenance entries shared by all figures of one page. Older figures lack the last three."""
 
 
-def write_index(folder, title, about=None):
+def write_index(folder: str | os.PathLike, title: str, about: dict[str, Any] | None = None) -> None:
     """Write `index.html` with all figures in a folder that have a JSON file.
 
     The page lists the verdict on each claim of the paper, then the paper's figures and tables in its order, then the
@@ -32,12 +37,12 @@ def write_index(folder, title, about=None):
     ]
     source = resources.files("deconv.figures").joinpath("index.html").read_text(encoding="utf-8")
     page = Environment(autoescape=True).from_string(source)
-    said = page.render(title=title, pictures=pictures, claims=verdicts(pictures))
+    html = page.render(title=title, pictures=pictures, claims=verdicts(pictures))
     with replacing(Path(folder) / "index.html") as temporary:
-        temporary.write_text(said, encoding="utf-8")
+        temporary.write_text(html, encoding="utf-8")
 
 
-def read_pictures(folder):
+def read_pictures(folder: str | os.PathLike) -> list[dict[str, Any]]:
     """Read the JSON files of a folder: a list of dicts, one per figure, the paper's figures and tables first.
 
     Other JSON files are skipped.
@@ -47,13 +52,13 @@ def read_pictures(folder):
     return [about for about in map(_read, files) if about is not None]
 
 
-def _read(path):
+def _read(path: Path) -> dict[str, Any] | None:
     """Content of the JSON file of a figure; None for any other file."""
     try:
         about = read_object(path, name=str, title=str, caption=str, provenance=dict)
-        for finding in _listed(about, "findings"):
+        for finding in _list_of(about, "findings"):
             check_members(finding, claim=str, seen=(bool, type(None)), criterion=str, measured=str)
-        for table in _listed(about, "tables"):
+        for table in _list_of(about, "tables"):
             check_members(table, title=str, columns=list, rows=list)
             check_kind("'note'", table.setdefault("note", ""), str)
             for row in table["rows"]:
@@ -63,12 +68,12 @@ def _read(path):
     return about
 
 
-def _listed(about, name):
+def _list_of(about: dict[str, Any], name: str) -> list:
     check_kind(f"'{name}'", about.setdefault(name, []), list)
     return about[name]
 
 
-def verdicts(pictures):
+def verdicts(pictures: Iterable[dict[str, Any]]) -> list[tuple[Claim, Finding, str | None]]:
     """Collect the verdict on every claim of the paper.
 
     Args:
@@ -78,17 +83,17 @@ def verdicts(pictures):
         For each claim in `CLAIMS` a tuple `(Claim, Finding, name of the figure or None)`. A claim without a figure is
         reported as not testable.
     """
-    found = {}
+    decided: dict[str, tuple[Finding, str]] = {}
     for about in pictures:
         for finding in about["findings"]:
-            said = Finding(**{name: finding[name] for name in Finding._fields})
-            if said.claim not in found or found[said.claim][0].seen is None:
-                found[said.claim] = said, about["name"]
-    nothing = "", "nothing was drawn here that could decide it"
-    return [(claim, *found.get(name, (Finding(name, None, *nothing), None))) for name, claim in CLAIMS.items()]
+            result = Finding(**{name: finding[name] for name in Finding._fields})
+            if result.claim not in decided or decided[result.claim][0].seen is None:
+                decided[result.claim] = result, about["name"]
+    untested = "", "no figure drawn here tests this claim"
+    return [(claim, *decided.get(name, (Finding(name, None, *untested), None))) for name, claim in CLAIMS.items()]
 
 
-def _order(name):
+def _order(name: str) -> tuple[int, str]:
     """Sort key: the paper's figures, then its tables, then other figures."""
     kinds = ("fig", "table")
     place = next((place for place, kind in enumerate(kinds) if name.startswith(kind)), len(kinds))

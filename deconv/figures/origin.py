@@ -1,10 +1,13 @@
 """Dependencies of the figures of a subject. Figures are drawn again when any of them has changed."""
 
+from __future__ import annotations
+
 import hashlib
 import importlib.metadata
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from deconv import graph
 from deconv.figures.picture import content_of, effect_of, weights_hash
@@ -12,11 +15,18 @@ from deconv.figures.registry import GROUPS
 from deconv.figures.training_runs import read_runs
 from deconv.graph import fingerprint
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import keras
+
+    from deconv.figures.subject import Subject
+
 _PACKAGES = ("pillow", "scikit-learn", "tensorflow-datasets")
 """Packages whose version may change a figure, in addition to those in the provenance."""
 
 
-def made_of(subject, about):
+def dependencies_of(subject: Subject, about: dict[str, Any]) -> list:
     """Everything that the figures depend on except for the runs.
 
     Args:
@@ -30,14 +40,14 @@ def made_of(subject, about):
     sets = [subject.data, subject.training, subject.held_out, subject.transfer]
     parts = None if subject.parts is None else Path(subject.parts).read_bytes().hex()
     others = [
-        [*_network(other.model), _shown(other.data), *_preprocessing(other.preprocess, other.data)]
+        [*_network(other.model), _data(other.data), *_preprocessing(other.preprocess, other.data)]
         for other in subject.others
     ]
     versions = [_version(package) for package in _PACKAGES]
-    return [about, _code(), *_network(subject.model), options, [_shown(data) for data in sets], parts, others, versions]
+    return [about, _code(), *_network(subject.model), options, [_data(data) for data in sets], parts, others, versions]
 
 
-def runs_of(subject, recipe):
+def runs_of(subject: Subject, recipe: str) -> tuple[dict[str, Any], list]:
     """Provenance of the finished runs that a recipe reads.
 
     Returns:
@@ -46,9 +56,9 @@ def runs_of(subject, recipe):
     if subject.runs is None:
         return {}, []
     groups = {group: read_runs(subject.runs / group) for group in GROUPS.get(recipe, ())}
-    told = ("arguments", "data", "versions")
+    members = ("arguments", "data", "versions")
     records = {
-        f"{group}/{run.model_file.parent.name}": {name: run.record[name] for name in told if name in run.record}
+        f"{group}/{run.model_file.parent.name}": {name: run.record[name] for name in members if name in run.record}
         | {"weights_sha256": run.record["results"].get("weights_sha256")}
         for group, runs in groups.items()
         for run in runs
@@ -57,14 +67,14 @@ def runs_of(subject, recipe):
     return records, [_stat(file) for file in files]
 
 
-def _code():
+def _code() -> str:
     """SHA-256 of the source and data files of this package."""
     package = Path(__file__).resolve().parent.parent
     files = sorted(path for path in package.rglob("*") if path.suffix in (".py", ".json", ".csv"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def _network(model):
+def _network(model: keras.Model) -> tuple[str, str]:
     """Identity of a network: its weights, its steps, and the source files of layers that are not part of Keras."""
     model_graph = graph.walk(model)
     homes = {type(step.layer).__module__ for step in model_graph.steps}
@@ -75,11 +85,11 @@ def _network(model):
     return weights_hash(model), digest.hexdigest()
 
 
-def _preprocessing(preprocess, data):
+def _preprocessing(preprocess: Callable, data: Any) -> tuple[Any, str | None]:
     return fingerprint.of_function(preprocess), effect_of(preprocess, data)
 
 
-def _shown(data):
+def _data(data: Any) -> list | None:
     """Identity of a data set. It includes modification times of files, since large files are not hashed completely."""
     if data is None:
         return None
@@ -87,12 +97,12 @@ def _shown(data):
     return [*known, hashlib.sha256(repr([_stat(file) for file in data.files]).encode()).hexdigest()]
 
 
-def _stat(file):
-    found = os.stat(file)
-    return [os.path.basename(file), found.st_size, found.st_mtime_ns]
+def _stat(file: str | os.PathLike) -> list:
+    status = os.stat(file)
+    return [os.path.basename(file), status.st_size, status.st_mtime_ns]
 
 
-def _version(package):
+def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

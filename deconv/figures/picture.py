@@ -1,11 +1,14 @@
 """Figures on disk: PNG and PDF, the numbers of the figure, and its provenance."""
 
+from __future__ import annotations
+
 import hashlib
 import json
+import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import matplotlib
@@ -19,6 +22,11 @@ from deconv.graph import fingerprint
 from deconv.runtime.atomic_files import replacing
 from deconv.runtime.short_repr import short_repr
 from deconv.validation import preprocessed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from deconv.figures.subject import Subject
 
 _PIXELS = 2**23
 """Number of pixel values that are hashed to identify a data set."""
@@ -40,7 +48,7 @@ class Picture(NamedTuple):
     name: str
     title: str
     caption: str
-    figure: Any
+    figure: Figure
     numbers: dict[str, Any]
     findings: Sequence[Finding] = ()
     tables: Sequence[Table] = ()
@@ -49,23 +57,25 @@ class Picture(NamedTuple):
         return short_repr(self)
 
 
-def save(picture, folder, provenance, dpi=130):
+def save(picture: Picture, folder: str | os.PathLike, provenance: dict[str, Any], dpi: int = 130) -> None:
     """Write `<name>.png`, `.pdf` and `.json`, each to a temporary file first, and close the figure."""
     folder = Path(folder)
-    about = {"name": picture.name, "title": picture.title, "caption": picture.caption, "provenance": provenance}
+    about: dict[str, Any] = {"name": picture.name, "title": picture.title, "caption": picture.caption}
+    about["provenance"] = provenance
     about["findings"] = [{**finding._asdict(), "verdict": finding.verdict} for finding in picture.findings]
     about["tables"] = [table._asdict() for table in picture.tables]
     about["numbers"] = picture.numbers
-    for ending, told in (("png", {}), ("pdf", {"CreationDate": None, "ModDate": None})):
+    for ending, metadata in (("png", {}), ("pdf", {"CreationDate": None, "ModDate": None})):
+        metadata = {"Title": _plain(picture.title), **metadata}
         with replacing(folder / f"{picture.name}.{ending}") as temporary:
-            picture.figure.savefig(temporary, dpi=dpi, format=ending, metadata={"Title": _plain(picture.title), **told})
+            picture.figure.savefig(temporary, dpi=dpi, format=ending, metadata=metadata)
         picture.figure.set_layout_engine("none")  # the first save has computed the layout; repeating it takes seconds
     with replacing(folder / f"{picture.name}.json") as temporary:
         temporary.write_text(json.dumps(_plain(about)) + "\n", encoding="utf-8")
     plt.close(picture.figure)
 
 
-def provenance(subject):
+def provenance(subject: Subject) -> dict[str, Any]:
     """Provenance of the figures of a subject, JSON-serialisable."""
     return {
         "model": subject.model.name,
@@ -85,7 +95,7 @@ def provenance(subject):
     }
 
 
-def weights_hash(model):
+def weights_hash(model: keras.Model) -> str:
     """SHA-256 over names, shapes and float32 values of all weights."""
     digest = hashlib.sha256()
     for weight in model.weights:
@@ -95,7 +105,7 @@ def weights_hash(model):
     return digest.hexdigest()
 
 
-def content_of(image_set):
+def content_of(image_set: Any) -> str:
     """SHA-256 of an `ImageSet`: of its files (see `deconv.graph.fingerprint.of_files`), or else of its pixels.
 
     Only the first 8 MB of pixels are read. The identity of the set is included in the hash.
@@ -110,7 +120,7 @@ def content_of(image_set):
     return digest.hexdigest()
 
 
-def effect_of(preprocess, image_set):
+def effect_of(preprocess: Callable, image_set: Any) -> str | None:
     """SHA-256 of the output of a preprocessing function for two noise images of the size of those of an `ImageSet`.
 
     Returns:
@@ -121,11 +131,11 @@ def effect_of(preprocess, image_set):
         first, second = (np.asarray(preprocessed(noise, preprocess)) for _ in range(2))
     except Exception:  # errors of the preprocessing function are reported where its output is needed
         return None
-    found = [hashlib.sha256(f"{made.dtype} {made.shape}".encode() + made.tobytes()) for made in (first, second)]
-    return found[0].hexdigest() if found[0].digest() == found[1].digest() else None
+    digests = [hashlib.sha256(f"{out.dtype} {out.shape}".encode() + out.tobytes()) for out in (first, second)]
+    return digests[0].hexdigest() if digests[0].digest() == digests[1].digest() else None
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """Convert arrays to lists of numbers with five significant digits, NaN to null, and texts to valid UTF-8."""
     if isinstance(value, dict):
         return {str(key): _plain(part) for key, part in value.items()}

@@ -1,5 +1,9 @@
 """Comparison of a layer before and after its pooling, as a figure and as numbers."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
 import numpy as np
 
 from deconv import graph
@@ -8,12 +12,12 @@ from deconv.deconvnet.projection import Deconvnet
 from deconv.deconvnet.verification import collision_rate
 from deconv.diagnostics.pooling_comparison import compare_pooling
 from deconv.figures.picture import Picture
-from deconv.figures.subject import in_words
+from deconv.figures.subject import Subject, in_words
 from deconv.graph.keras_model import label
 from deconv.plotting import pixels, pooling_sheet
 
 
-def pooling_pictures(subject):
+def pooling_pictures(subject: Subject) -> Iterator[Picture]:
     """Compare layers before and after pooling, one figure per max pooling layer that has a deconvnet."""
     images, labels, ids = subject.examples()
     number = int(np.random.default_rng(subject.seed).integers(len(images)))
@@ -24,31 +28,31 @@ def pooling_pictures(subject):
             continue
         count = graph.find(model_graph, pool).output.shape[-1]
         channels = subject.channels(pool, count, 16)
-        found = compare_pooling(subject.model, inputs, pool, channels, fill=subject.background())
-        shared = collision_rate(found.switches)
-        title = f"{found.before_layer} before and after {pool} of {subject.model.name}"
+        comparison = compare_pooling(subject.model, inputs, pool, channels, fill=subject.background())
+        shared = collision_rate(comparison.switches)
+        title = f"{comparison.before_layer} before and after {pool} of {subject.model.name}"
         caption = (
-            f"Columns: {in_words(len(channels), count)}. Maps before pooling; the same with the places that the "
-            "switches of active units point at; maps after; the whole map projected down from before and from after "
-            f"pooling (grey is zero, each tile on its own scale). Below, over {len(images)} images: the share of the "
-            "sum of squares that pooling keeps, and how much the maps change when the image moves by 1 to 4 pixels, "
-            "averaged over four directions. "
+            f"Columns: {in_words(len(channels), count)}. Rows: maps before pooling; the same maps with the positions "
+            "of the switches of active units; maps after pooling; projections of the whole map before and after "
+            f"pooling (grey is zero, each tile on its own scale). Below, over {len(images)} images: the fraction of "
+            "the sum of squares that pooling keeps, and the change of the maps when the image is translated by 1 to 4 "
+            "pixels, averaged over four directions. "
             f"{shared:.0%} of these pooled units share their maximum with another window (the collision rate)."
         )
-        sides = [subject.shown(side[number]) for side in (found.before_projection, found.after_projection)]
-        figure = pooling_sheet(pixels(images[number]), found, sides, title, number)
+        sides = [subject.shown(side[number]) for side in (comparison.before_projection, comparison.after_projection)]
+        figure = pooling_sheet(pixels(images[number]), comparison, sides, title, number)
         numbers = {
-            "before": found.before_layer,
-            "after": found.after_layer,
-            "channels": found.channels,
+            "before": comparison.before_layer,
+            "after": comparison.after_layer,
+            "channels": comparison.channels,
             "collision_rate": shared,
             "image_ids": ids,
             "labels": labels,
             "shown_image_id": ids[number],
-            "energy_kept": found.energy_kept,
-            "shifts": found.shifts,
-            "change_before": found.change_before,
-            "change_after": found.change_after,
-            "switches_of_shown_image": found.switches[number],
+            "energy_kept": comparison.energy_kept,
+            "shifts": comparison.shifts,
+            "change_before": comparison.change_before,
+            "change_after": comparison.change_after,
+            "switches_of_shown_image": comparison.switches[number],
         }
-        yield Picture(f"pooling_{label(pool)}", title, caption, figure, numbers)
+        yield Picture(name=f"pooling_{label(pool)}", title=title, caption=caption, figure=figure, numbers=numbers)

@@ -1,5 +1,9 @@
 """Recipes by name, in the order of the paper, and the groups of training runs that they read."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
 from deconv.figures.activations import activation_pictures
 from deconv.figures.fig1 import scheme_pictures
 from deconv.figures.fig2 import top_pictures
@@ -10,13 +14,15 @@ from deconv.figures.fig6 import filter_comparison_pictures
 from deconv.figures.fig7 import occlusion_pictures
 from deconv.figures.filters import filter_pictures
 from deconv.figures.health import health_pictures
+from deconv.figures.picture import Picture
 from deconv.figures.pooling import pooling_pictures
+from deconv.figures.subject import Subject
 from deconv.figures.table1 import correspondence_pictures
 from deconv.figures.table3 import error_pictures
 from deconv.figures.table4 import transfer_pictures
 from deconv.figures.table7 import probe_pictures
 
-RECIPES = {
+RECIPES: dict[str, Callable[[Subject], Iterator[Picture]]] = {
     "fig1": scheme_pictures,
     "fig2": top_pictures,
     "fig3": architecture_pictures,

@@ -1,12 +1,15 @@
 """Subject of the figures: a model, its images, and their preprocessing."""
 
+from __future__ import annotations
+
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deconv import graph
 from deconv.datasets.sampling import check_one_label
@@ -46,35 +49,35 @@ class Subject(NamedTuple):
     model: keras.Model
     weights: str
     data: Any
-    preprocess: Callable
+    preprocess: Callable[[np.ndarray], Any]
     fill: float = 0.0
     square: int = 8
     stride: int = 1
     contrast: float = 100.0
     seed: int = 0
-    classes: tuple | None = None
+    classes: tuple[str, ...] | None = None
     training: Any = None
     held_out: Any = None
     transfer: Any = None
     runs: Path | None = None
     parts: Path | None = None
-    others: tuple = ()
+    others: tuple[Subject, ...] = ()
     trained_on: str | None = None
 
     @property
-    def class_names(self):
+    def class_names(self) -> Sequence[str]:
         """Names of the model's classes."""
         return self.data.class_names if self.classes is None else self.classes
 
-    def filters(self):
+    def filters(self) -> list[str]:
         """Names of the convolutional layers, from the lowest to the highest."""
         return [step.name for step in graph.walk(self.model).steps if isinstance(step.layer, keras.layers.Conv2D)]
 
-    def pools(self):
+    def pools(self) -> list[str]:
         """Names of the max pooling layers, from the lowest to the highest."""
         return [step.name for step in graph.walk(self.model).steps if isinstance(step.layer, keras.layers.MaxPooling2D)]
 
-    def channels(self, layer, count, limit=None):
+    def channels(self, layer: str, count: int, limit: int | None = None) -> np.ndarray:
         """Draw a random subset of a layer's channels with the seed, in ascending order.
 
         Args:
@@ -91,11 +94,11 @@ class Subject(NamedTuple):
         random = np.random.default_rng([self.seed, zlib.crc32(layer.encode())])
         return np.sort(random.choice(count, min(count, limit), replace=False))
 
-    def pick(self, ids):
+    def pick(self, ids: ArrayLike) -> np.ndarray:
         """Images with the given ids, `(n, height, width, channels)` in pixel units; no other images are decoded."""
         return self.data.pick(ids)
 
-    def examples(self, limit=10):
+    def examples(self, limit: int = 10) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """One random image of each class, for at most `limit` classes: `(images, labels, ids)`."""
         labels, ids = self.data.listing()
         check_one_label(labels, self.data.name)
@@ -103,11 +106,11 @@ class Subject(NamedTuple):
         classes = np.unique(labels)
         drawn = np.array([random.choice(ids[labels == label]) for label in classes])
         if len(classes) > limit:
-            kept = np.sort(random.choice(len(classes), limit, replace=False))
-            classes, drawn = classes[kept], drawn[kept]
+            places = np.sort(random.choice(len(classes), limit, replace=False))
+            classes, drawn = classes[places], drawn[places]
         return self.pick(drawn), classes, drawn
 
-    def targets(self, labels):
+    def targets(self, labels: Iterable[int]) -> list[int | None]:
         """Map each label of the data to the model's class of the same name; None if the model has no such class."""
         names = list(self.class_names)
         if names == list(self.data.class_names):  # identical classes, even if two of them have the same name
@@ -115,33 +118,35 @@ class Subject(NamedTuple):
         wanted = [self.data.class_names[label] for label in labels]
         return [names.index(name) if name in names else None for name in wanted]
 
-    def background(self):
+    def background(self) -> np.ndarray:
         """Preprocessed image that consists of `fill` only: `(height, width, channels)`."""
         return np.asarray(self.prepared(np.full((1, *self.data.image_shape), self.fill)))[0]
 
-    def prepared(self, images):
+    def prepared(self, images: np.ndarray) -> Any:
         """Preprocess images in pixel units; the given array is not modified."""
         return preprocessed(images, self.preprocess)
 
-    def in_colour(self, projections):
+    def in_colour(self, projections: np.ndarray) -> np.ndarray:
         """Convert signed projections to the colours of the images."""
         return to_pixel_space(projections, self.preprocess, self.data.image_shape[-1])
 
-    def shown(self, projections, windows=None):
+    def shown(self, projections: np.ndarray, windows: np.ndarray | None = None) -> np.ndarray:
         """Projections as intensities between 0 and 1, zero at 0.5, in the image colours, cropped to `windows`."""
-        pictures = self.in_colour(projections)
-        return signed(pictures if windows is None else crop(pictures, windows), percentile=self.contrast)
+        coloured = self.in_colour(projections)
+        return signed(coloured if windows is None else crop(coloured, windows), percentile=self.contrast)
 
     @property
-    def scale(self):
+    def scale(self) -> str:
         """Description of the value by which each projection is divided."""
         whole = self.contrast == 100
         return "its own largest magnitude" if whole else f"the {self.contrast:g}th percentile of its magnitudes"
 
 
-def in_words(shown, count):
+def in_words(shown: int, count: int) -> str:
     """Describe the channels of a figure: "the 6 channels", or "9 channels, drawn at random from 96"."""
-    return f"the {count} channels" if shown == count else f"{shown} channels, drawn at random from {count}"
+    if shown == count:
+        return "the only channel" if count == 1 else f"the {count} channels"
+    return f"{count_of(shown, 'channel')}, drawn at random from {count}"
 
 
 def count_of(count: int, noun: str) -> str:

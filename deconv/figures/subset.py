@@ -1,11 +1,18 @@
 """Subset of a data set, for computations that need many images but not all."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from deconv.datasets.image_set import ImageSet
 
 _IMAGES, _VALUES = 2000, 4e7
 
 
-def part_of(image_set, seed, images=_IMAGES):
+def part_of(image_set: ImageSet, seed: int, images: int = _IMAGES) -> ImageSet:
     """Evenly spaced images of an `ImageSet`, as an `ImageSet`. If images are sorted by class, classes stay balanced.
 
     Args:

@@ -1,35 +1,41 @@
 """Fig. 8 and Table 1: correspondence of object parts, from feature changes after occluding a part."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
 import keras
 import numpy as np
 
 from deconv import graph
-from deconv.datasets.parts import DIGITS, read_parts
+from deconv.datasets.parts import DIGITS, Parts, read_parts
 from deconv.figures.picture import Picture
 from deconv.figures.published import Finding, Table, published
+from deconv.figures.subject import Subject
 from deconv.imaging.rectangles import hide
-from deconv.occlusion.correspondence import correspondence
+from deconv.occlusion.correspondence import Correspondence, Distances, correspondence
 from deconv.occlusion.part_masks import random_masks
 from deconv.plotting import pixels
 from deconv.plotting.correspondence import distance_bars, hidden_sheet
 
 _RANDOM, _ALIGNED = "random", "random, one place"
-_CONTROLS = {_RANDOM: "random places hidden", _ALIGNED: "one random place hidden in all images of a draw"}
+_CONTROLS = {_RANDOM: "random places occluded", _ALIGNED: "one random place per draw, occluded in all images"}
 _DRAWS = 99
 _LEVEL = 0.05
 """A part is more consistent than chance if at most this fraction of the random draws is as consistent."""
 
 
-def correspondence_pictures(subject):
+def correspondence_pictures(subject: Subject) -> Iterator[Picture]:
     """Draw Fig. 8 and Table 1; nothing without object parts or a layer that corresponds to layer 5."""
     lower, upper = compared_layers(subject.model)
     sets = subject_parts(subject)
     if lower is None or not sets:
         return
     layers = [layer for layer in (lower, upper) if layer is not None]
-    found = {}
+    found: dict[str, Correspondence] = {}
     for name in [name for parts in sets for name in parts.masks if name in _CONTROLS]:
-        raise ValueError(f"A part cannot be called '{name}': that is the control's name. Call it something else.")
+        raise ValueError(f"A part cannot be called '{name}', which is the name of a control. Rename the part.")
     if len({_file_name(parts.object) for parts in sets}) < len(sets):
         names = ", ".join(repr(parts.object) for parts in sets)
         raise ValueError(f"Names of objects must differ in their letters and digits; received {names}.")
@@ -45,11 +51,11 @@ def correspondence_pictures(subject):
         found[parts.object] = correspondence(
             subject.model, images, masks, layers, fill=subject.fill, preprocess=subject.preprocess
         )
-        yield _hidden_picture(subject, parts, images, controls[_RANDOM])
+        yield _occlusion_picture(subject, parts, images, controls[_RANDOM])
     yield _table_picture(subject, sets, found, lower, upper)
 
 
-def compared_layers(model):
+def compared_layers(model: keras.Model) -> tuple[str | None, str | None]:
     """Names of the layers that correspond to layers 5 and 7 of the paper, each None if there is none.
 
     The paper does not say whether "layer 5" is before or after its pooling. We use the input of the next layer: the max
@@ -67,11 +73,11 @@ def compared_layers(model):
     upper = makers.get(heads[-1].inputs[0]) if heads else None
     while upper is not None and issubclass(graph.kind(upper.layer), graph.IDLE):
         upper = makers.get(upper.inputs[0])
-    same = upper is None or upper is lower or isinstance(upper.layer, keras.layers.Flatten | keras.layers.Reshape)
-    return lower.name, None if same else upper.name
+    is_lower = upper is None or upper is lower or isinstance(upper.layer, keras.layers.Flatten | keras.layers.Reshape)
+    return lower.name, None if upper is None or is_lower else upper.name
 
 
-def subject_parts(subject):
+def subject_parts(subject: Subject) -> list[Parts]:
     """`Parts` of the subject, or the included ones for its digits; an empty list if there are neither."""
     data = subject.data
     if subject.parts is not None:
@@ -80,83 +86,103 @@ def subject_parts(subject):
     return read_parts(DIGITS, data) if is_ours else []
 
 
-def _hidden_picture(subject, parts, images, control, shown=2):
+def _occlusion_picture(
+    subject: Subject, parts: Parts, images: np.ndarray, control: np.ndarray, shown: int = 2
+) -> Picture:
     rows = [None, *parts.masks.values(), *control[:shown]]
     names = ["image", *parts.masks, *(f"{_RANDOM} {number + 1}" for number in range(shown))]
     hidden = [images if row is None else hide(images, row, subject.fill) for row in rows]
     what = f" of '{parts.object}'" if parts.object else ""
-    title = f"Parts{what} hidden in {len(images)} images of {subject.data.name}"
+    count = f"{len(images)} {'image' if len(images) == 1 else 'images'}"
+    title = f"Parts{what} occluded in {count} of {subject.data.name}"
     caption = (
-        f"After the paper's Fig. 8. The red frame is what is hidden, by pixels of {subject.fill:g}. Below, {shown} of "
-        f"{_DRAWS} random draws, of the sizes of the parts, at places drawn with the seed. They may lie on the parts; "
-        "each changes at least half as much of a picture as the part does, since two images in which nothing changes "
-        "would count as agreeing."
+        f"After the paper's Fig. 8. The red frame marks the occluded rectangle, filled with {subject.fill:g}. Below: "
+        f"{shown} of {_DRAWS} random draws of rectangles with the sizes of the parts. They may overlap with the parts; "
+        "each changes at least half as much of an image as the part does, because two images in which nothing changes "
+        "would count as consistent."
     )
     figure = hidden_sheet(pixels(np.stack(hidden)), rows, names, [f"no. {id}" for id in parts.ids], title)
     numbers = {"image_ids": parts.ids, "masks": parts.masks, "random": control, "fill": subject.fill}
-    return Picture(f"fig8_{_file_name(parts.object)}", title, caption, figure, numbers)
+    return Picture(
+        name=f"fig8_{_file_name(parts.object)}", title=title, caption=caption, figure=figure, numbers=numbers
+    )
 
 
-def _table_picture(subject, sets, found, lower, upper):
+def _table_picture(
+    subject: Subject, sets: Sequence[Parts], found: Mapping[str, Correspondence], lower: str, upper: str | None
+) -> Picture:
     layers = [layer for layer in (lower, upper) if layer is not None]
-    title = f"How alike hiding a part changes the features of {subject.model.name}, on {subject.data.name}"
+    title = f"Consistency of feature changes after occluding a part: {subject.model.name} on {subject.data.name}"
     sizes = ", ".join(str(len(parts.ids)) for parts in sets)
     caption = (
-        "After the paper's Table 1. Signs of the change of every feature when a part is hidden, compared between pairs "
-        f"of images ({sizes} images of each object): the share that differs; low is consistent. Bars: mean, and "
-        f"standard deviation over pairs (and {_DRAWS} draws of random places). Above: the paper's distance, in which "
-        "features that change in neither image count as agreement. Below: without those. The paper's control hides "
-        "random parts of the object, ours random places, in every image others; grey is another of ours with one place "
-        "for all images of a draw: how alike the place alone makes the changes, in pictures that are centred. "
-        f"Fill {subject.fill:g}; changes below 1/10,000 of a layer's root mean square count as none."
+        "After the paper's Table 1. The signs of the changes of all features after occluding a part are compared "
+        f"between pairs of images ({sizes} images of each object): share of features whose signs differ; a low value "
+        f"is consistent. Bars: mean and standard deviation over pairs (and {_DRAWS} draws of random places). "
+        "Above: the paper's distance, in which features that change in neither image count as agreement. Below: the "
+        "distance without these features. The paper's control occludes random parts of the object; ours occludes "
+        "random places, different in each image. Grey: a second control with one place for all images of a draw, which "
+        "shows how consistent the changes are because of the place alone if the objects are centred. Fill value "
+        f"{subject.fill:g}; changes below 1/10,000 of a layer's root mean square count as none."
     )
-    groups = {object: of.distances for object, of in found.items()}
-    numbers = {"layers": layers, "draws": _DRAWS, "fill": subject.fill, "objects": {}}
+    groups: dict[str, Mapping[Any, Any]] = {name: result.distances for name, result in found.items()}
+    numbers: dict[str, Any] = {"layers": layers, "draws": _DRAWS, "fill": subject.fill, "objects": {}}
     for parts in sets:
-        of = found[parts.object]
+        result = found[parts.object]
         numbers["objects"][parts.object or "object"] = {
             "image_ids": parts.ids,
-            "pairs": of.pairs,
-            "thresholds": of.thresholds,
-            **{layer: _numbers(of.distances[layer]) for layer in layers},
+            "pairs": result.pairs,
+            "thresholds": result.thresholds,
+            **{layer: _numbers(result.distances[layer]) for layer in layers},
         }
     figure = distance_bars(groups, _CONTROLS, layers, title)
     findings = [_lower_finding(found, lower), _upper_finding(found, lower, upper)]
     tables = [_table(found, layers, subject), published("table1")]
-    return Picture("table1_correspondence", title, caption, figure, numbers, findings, tables)
+    return Picture(
+        name="table1_correspondence",
+        title=title,
+        caption=caption,
+        figure=figure,
+        numbers=numbers,
+        findings=findings,
+        tables=tables,
+    )
 
 
-def _numbers(parts):
+def _numbers(parts: Mapping[str, Distances]) -> dict[str, dict[str, Any]]:
     """Numbers of one layer to store: all pairs for every part, and the mean of every draw for the random places."""
-    kept = {}
+    numbers: dict[str, dict[str, Any]] = {}
     for part, distances in parts.items():
-        kept[part] = {"mean": distances.mean, "deviation": distances.deviation, "still": float(distances.still.mean())}
-        kept[part]["mean_of_changed"] = distances.mean_of_changed
+        numbers[part] = {
+            "mean": distances.mean,
+            "deviation": distances.deviation,
+            "still": float(distances.still.mean()),
+        }
+        numbers[part]["mean_of_changed"] = distances.mean_of_changed
         if part in _CONTROLS:
-            kept[part]["draws"] = distances.of_all.mean(axis=1)
+            numbers[part]["draws"] = distances.of_all.mean(axis=1)
         else:
-            kept[part] |= {"chance": distances.chance(parts[_RANDOM]), "of_all": distances.of_all[0]}
-            kept[part]["chance_of_one_place"] = distances.chance(parts[_ALIGNED])
-            kept[part]["chance_of_changed"] = distances.chance(parts[_RANDOM], "of_changed")
-            kept[part]["of_changed"] = distances.of_changed[0]
-    return kept
+            numbers[part] |= {"chance": distances.chance(parts[_RANDOM]), "of_all": distances.of_all[0]}
+            numbers[part]["chance_of_one_place"] = distances.chance(parts[_ALIGNED])
+            numbers[part]["chance_of_changed"] = distances.chance(parts[_RANDOM], "of_changed")
+            numbers[part]["of_changed"] = distances.of_changed[0]
+    return numbers
 
 
-def _table(found, layers, subject):
+def _table(found: Mapping[str, Correspondence], layers: Sequence[str], subject: Subject) -> Table:
     columns = [
         "occlusion",
         *layers,
         *(f"{layer}, of changed" for layer in layers),
         *(f"{layer}, p" for layer in layers),
     ]
-    rows = []
-    for object, of in found.items():
-        for part in of.distances[layers[0]]:
-            cells = [of.distances[layer][part] for layer in layers]
-            control = [of.distances[layer][_RANDOM] for layer in layers]
+    rows: list[list[Any]] = []
+    for name, result in found.items():
+        for part in result.distances[layers[0]]:
+            cells = [result.distances[layer][part] for layer in layers]
+            control = [result.distances[layer][_RANDOM] for layer in layers]
             rows.append(
                 [
-                    f"{object}, {part}" if object else part,
+                    f"{name}, {part}" if name else part,
                     *(f"{cell.mean:.3f} ± {cell.deviation:.3f}" for cell in cells),
                     *(f"{cell.mean_of_changed:.3f}" for cell in cells),
                     *(
@@ -169,48 +195,50 @@ def _table(found, layers, subject):
         f"p: share of {_DRAWS} random draws at least as consistent, the part itself counted among them. "
         "'Of changed': without entries that change in neither image."
     )
-    title = f"The same for {subject.model.name} on {subject.data.name}, layer 5 being {layers[0]}"
-    return Table(title + (f", layer 7 {layers[1]}" if len(layers) > 1 else ""), columns, rows, note)
+    title = f"Ours: {subject.model.name} on {subject.data.name}; layer 5: {layers[0]}"
+    return Table(title + (f", layer 7: {layers[1]}" if len(layers) > 1 else ""), columns, rows, note)
 
 
-def _lower_finding(found, lower):
-    chances, told = [], []
-    for object, of in found.items():
-        distances = of.distances[lower]
+def _lower_finding(found: Mapping[str, Correspondence], lower: str) -> Finding:
+    chances, values = [], []
+    for name, result in found.items():
+        distances = result.distances[lower]
         for part, own in distances.items():
-            words = f"{object} {part} {own.mean:.3f}".lstrip()
+            words = f"{name} {part} {own.mean:.3f}".lstrip()
             if part not in _CONTROLS:
                 chances.append(own.chance(distances[_RANDOM]))
                 words += f" (p {chances[-1]:.2f}, against one random place {own.chance(distances[_ALIGNED]):.2f})"
-            told.append(f"{words}, of what changed {own.mean_of_changed:.3f}")
+            values.append(f"{words}, of what changed {own.mean_of_changed:.3f}")
     return Finding(
         "table1-layer5",
         max(chances) <= _LEVEL,
         f"in {lower} every part's mean distance is below that of at least {1 - _LEVEL:.0%} of {_DRAWS} random draws",
-        f"{'; '.join(told)}.",
+        f"{'; '.join(values)}.",
     )
 
 
-def _upper_finding(found, lower, upper):
+def _upper_finding(found: Mapping[str, Correspondence], lower: str, upper: str | None) -> Finding:
     criterion = (
         "how far the parts' mean lies below that of random places, relative to the latter and averaged over objects, "
         "is above zero in layer 5 and nearer to zero in layer 7"
     )
     if upper is None:
         return Finding("table1-layer7", None, criterion, "the network has no hidden layer above its convolutions")
-    below, above = (float(np.mean([_gap(of.distances[layer]) for of in found.values()])) for layer in (lower, upper))
+    below, above = (
+        float(np.mean([_gap(result.distances[layer]) for result in found.values()])) for layer in (lower, upper)
+    )
     if not np.isfinite(below + above):
         return Finding("table1-layer7", None, criterion, "random places change nothing in one of the layers")
     measured = f"{below:+.1%} of random's mean in {lower}, {above:+.1%} in {upper} (the paper's table: +33.0%, +5.9%)."
     return Finding("table1-layer7", below > 0 and abs(above) < below, criterion, measured)
 
 
-def _gap(parts):
+def _gap(parts: Mapping[str, Distances]) -> float:
     """Gap between the distances of the parts and of the random places, as a fraction of the latter."""
     random = parts[_RANDOM].mean
     means = [distances.mean for part, distances in parts.items() if part not in _CONTROLS]
-    return (random - np.mean(means)) / random if random else np.nan
+    return float((random - np.mean(means)) / random) if random else np.nan
 
 
-def _file_name(object):
-    return "".join(letter if letter.isalnum() else "_" for letter in object) or "parts"
+def _file_name(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in name) or "parts"

@@ -1,16 +1,21 @@
 """Tables 2 and 3: errors of networks trained from scratch with layers removed or resized, and of ensembles."""
 
-import math
-from typing import NamedTuple
+from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import keras
 import numpy as np
 
 from deconv import graph
 from deconv.deconvnet.recording import recorder
 from deconv.figures.picture import Picture
 from deconv.figures.published import Table, published
+from deconv.figures.subject import Subject
 from deconv.figures.table3_claims import comparison_claims, depth_claims, standard_error
-from deconv.figures.training_runs import data_of, read_runs
+from deconv.figures.training_runs import Run, data_of, read_runs
 from deconv.plotting.error_bars import error_bars
 from deconv.runtime.short_repr import short_repr
 
@@ -65,7 +70,7 @@ class Ensemble(NamedTuple):
 
     kind: str
     name: str
-    members: list
+    members: list[str]
     each: np.ndarray
     together: float
     size: int
@@ -74,39 +79,45 @@ class Ensemble(NamedTuple):
         return short_repr(self)
 
 
-def error_pictures(subject):
+def error_pictures(subject: Subject) -> Iterator[Picture]:
     """Draw Tables 2 and 3; nothing without suitable runs of the group `ablation`."""
     runs = read_runs(subject.runs / "ablation") if subject.runs is not None else []
-    alike = [run for run in runs if data_of(run) == data_of(runs[0])]
-    if not alike:
+    comparable = [run for run in runs if data_of(run) == data_of(runs[0])]
+    if not comparable:
         return
-    rows, data = [row_of(run) for run in alike], data_of(alike[0])
-    made_of = f"Trained: {data['train']} Tested: {data['test']}"
-    if len(alike) < len(runs):
-        made_of += f" {len(runs) - len(alike)} runs on other data are left out."
-    yield _ablation_picture(rows, made_of)
-    yield from _comparison_picture(rows, ensemble_data(subject, alike), made_of)
+    rows, data = [row_of(run) for run in comparable], data_of(comparable[0])
+    origin = f"Training images: {data['train']} Test images: {data['test']}"
+    others = len(runs) - len(comparable)
+    if others:
+        origin += (
+            f" {others} {'run' if others == 1 else 'runs'} on other data {'is' if others == 1 else 'are'} omitted."
+        )
+    yield _ablation_picture(rows, origin)
+    yield from _comparison_picture(rows, ensemble_data(subject, comparable), origin)
 
 
-def row_of(run):
+def row_of(run: Run) -> Row:
     """Errors in the record of a run, as a `Row`."""
     results, data, variant = run.record["results"], data_of(run), run.record.get("variant", {})
     keys = (("train_top1", "train_accuracy"), ("top1", "test_accuracy"), ("top5",))  # names for photographs, for digits
     known = [next((results[key] for key in names if key in results), math.nan) for names in keys]
     parameters = results.get("parameters")
+    train, test, top5 = (1 - accuracy for accuracy in known)
     return Row(
-        run.name,
-        run.model_file.stem,
-        variant.get("change", ""),
-        variant.get("row", ""),
-        run.model().count_params() if parameters is None else parameters,
-        *(1 - accuracy for accuracy in known),
-        data["train_size"],
-        data["test_size"],
+        name=run.name,
+        network=run.model_file.stem,
+        change=variant.get("change", ""),
+        paper=variant.get("row", ""),
+        parameters=run.model().count_params() if parameters is None else parameters,
+        train=train,
+        test=test,
+        top5=top5,
+        train_size=data["train_size"],
+        test_size=data["test_size"],
     )
 
 
-def ensemble_data(subject, runs, batch_size=64):
+def ensemble_data(subject: Subject, runs: Sequence[Run], batch_size: int = 64) -> list[Ensemble]:
     """Compute the errors of single networks and of ensembles on the subject's held-out images.
 
     Ensembles are the runs of one unchanged network from several seeds, and all networks of full depth. A run is used
@@ -121,17 +132,17 @@ def ensemble_data(subject, runs, batch_size=64):
     Returns:
         List of `Ensemble`, empty without held-out images or with fewer than two such networks.
     """
-    images, kind = subject.held_out, (subject.model.name, subject.model.input_shape)
+    images, identity = subject.held_out, (subject.model.name, subject.model.input_shape)
     if images is None:
         return []
     changes = [run.record.get("variant", {}).get("change") for run in runs]
     tested = [data_of(run)["test"] == images.source for run in runs]
     loaded = [
         (run, change, run.model())
-        for run, change, on_these in zip(runs, changes, tested, strict=True)
-        if on_these and change in FULL_DEPTH
+        for run, change, is_tested in zip(runs, changes, tested, strict=True)
+        if is_tested and change in FULL_DEPTH
     ]
-    full = [(run, change, model) for run, change, model in loaded if (model.name, model.input_shape) == kind]
+    full = [(run, change, model) for run, change, model in loaded if (model.name, model.input_shape) == identity]
     same = [place for place, (_, change, _) in enumerate(full) if change == "none"]
     groups = {"same": same} if len(same) > 1 else {}
     if len(full) > max(1, len(same)):
@@ -149,35 +160,34 @@ def ensemble_data(subject, runs, batch_size=64):
     words = {"same": "networks from different seeds", "full": "networks of full depth"}
     return [
         Ensemble(
-            kind,
-            f"{len(members)} {words[kind]}",
-            [full[place][0].name for place in members],
-            alone[members] / images.size,
-            together[kind] / images.size,
-            images.size,
+            kind=kind,
+            name=f"{len(members)} {words[kind]}",
+            members=[full[place][0].name for place in members],
+            each=alone[members] / images.size,
+            together=together[kind] / images.size,
+            size=images.size,
         )
         for kind, members in groups.items()
     ]
 
 
-def mean_probabilities(scores):
+def mean_probabilities(scores: np.ndarray) -> np.ndarray:
     """Mean probabilities of an ensemble: `(networks, n, classes)` probabilities to `(n, classes)`."""
-    return np.mean(scores, axis=0, dtype=np.float64)
+    return np.asarray(scores).mean(axis=0, dtype=np.float64)
 
 
-def wrong(scores, labels):
+def wrong(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Number of images whose most probable class is not the label: `(..., n, classes)` to ints `(...)`."""
     return (scores.argmax(axis=-1) != labels).sum(axis=-1)
 
 
-def _ablation_picture(rows, made_of):
+def _ablation_picture(rows: Sequence[Row], origin: str) -> Picture:
     spread = [2 * standard_error(row.test, size=row.test_size) for row in rows]
-    title = f"Errors of {len(rows)} networks, each trained from scratch"
+    title = f"Errors of {len(rows)} {'network' if len(rows) == 1 else 'networks'} trained from scratch"
     caption = (
-        f"After the paper's Table 3. {made_of} Left: how often the most probable class is wrong, on the training "
-        "images as they are and on the test images; the error bar is two standard errors of a binomial rate. Right: "
-        "the paper's row that a network answers to, on ImageNet 2012. Every row is one training run from one seed; "
-        "another seed gives other numbers."
+        f"After the paper's Table 3. {origin} Left: top-1 error on the training images (not augmented) and on the test "
+        "images; the error bar is two standard errors of a binomial rate. Right: the corresponding row of the paper, "
+        "on ImageNet 2012. Each row is one training run with one seed; another seed gives other numbers."
     )
     paper = {row[0]: row[1:] for row in published("table3").rows}
     theirs = np.array([paper.get(row.paper, [math.nan] * 3) for row in rows], float) / 100
@@ -202,13 +212,23 @@ def _ablation_picture(rows, made_of):
         f"One seed each. Two standard errors of the test error are at most {100 * max(spread):.2f} points.",
     )
     numbers = {"rows": [row._asdict() for row in rows], "two_standard_errors": spread}
-    return Picture("table3_errors", title, caption, figure, numbers, depth_claims(rows), (table,))
+    return Picture(
+        name="table3_errors",
+        title=title,
+        caption=caption,
+        figure=figure,
+        numbers=numbers,
+        findings=depth_claims(rows),
+        tables=(table,),
+    )
 
 
-def _comparison_picture(rows, ensembles, made_of):
+def _comparison_picture(rows: Sequence[Row], ensembles: Sequence[Ensemble], origin: str) -> Iterator[Picture]:
     """Compare whole networks and ensembles (Table 2)."""
     single = [row for row in rows if row.change in ("none", "wide")]
-    lines = [(row.name, row.test, row.test_size, _ALONE.get(row.paper)) for row in single]
+    lines: list[tuple[str, float, int, str | None]] = [
+        (row.name, row.test, row.test_size, _ALONE.get(row.paper)) for row in single
+    ]
     lines += [(found.name, found.together, found.size, _TOGETHER[found.kind]) for found in ensembles]
     if not lines:
         return
@@ -216,12 +236,11 @@ def _comparison_picture(rows, ensembles, made_of):
     paper = {row[0]: row[1] for row in published("table2").rows}
     theirs = np.array([paper.get(row, math.nan) for row in answers], float) / 100
     spread = [2 * standard_error(error, size=size) for error, size in zip(errors, sizes, strict=True)]
-    title = "Errors of one network and of several together"
+    title = "Errors of single networks and of ensembles"
     caption = (
-        f"After the paper's Table 2. {made_of} Left: how often the most probable class is wrong on the test images, "
-        "with two standard errors of a binomial rate; of several networks together, that of the mean of their "
-        "probabilities. Right: the paper's row that it answers to, on ImageNet 2012's validation images. Every network "
-        "is one training run from one seed."
+        f"After the paper's Table 2. {origin} Left: top-1 error on the test images, with two standard errors of a "
+        "binomial rate; for ensembles, the error of the mean of the probabilities. Right: the corresponding row of the "
+        "paper, on the validation images of ImageNet 2012. Each network is one training run with one seed."
     )
     figure = error_bars(
         names, {"test": errors}, {"validation": theirs}, title, ("ours", "the paper's row, ImageNet 2012"), spread
@@ -237,15 +256,23 @@ def _comparison_picture(rows, ensembles, made_of):
     )
     numbers = {"rows": [row._asdict() for row in single], "ensembles": [found._asdict() for found in ensembles]}
     claims = comparison_claims(rows, ensembles)
-    yield Picture("table2_errors", title, caption, figure, numbers, claims, (table, published("table2")))
+    yield Picture(
+        name="table2_errors",
+        title=title,
+        caption=caption,
+        figure=figure,
+        numbers=numbers,
+        findings=claims,
+        tables=(table, published("table2")),
+    )
 
 
-def _percents(*errors):
+def _percents(*errors: float) -> list[float | None]:
     """Errors in per cent for a table, None for unknown values."""
     return [None if math.isnan(error) else round(100 * float(error), 2) for error in errors]
 
 
-def _scorer(model):
+def _scorer(model: keras.Model) -> Callable[[Any], np.ndarray]:
     """Function that returns the network output for preprocessed images."""
     model_graph = graph.walk(model)
     head = next(step for step in model_graph.steps if model_graph.outputs[0] in step.outputs)

@@ -1,22 +1,28 @@
 """Tables 4 to 6 and Fig. 9: transfer of a trained network's features to another task, by images per class."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
 from deconv import graph
 from deconv.figures.picture import Picture
 from deconv.figures.published import Finding, Table, published
+from deconv.figures.subject import Subject
 from deconv.figures.table6 import precision_pictures, untested
-from deconv.figures.table7 import fewest, in_percent, whose
+from deconv.figures.table7 import in_percent, smallest_class, training_classes
 from deconv.plotting.probes import size_chart
 from deconv.probing.splits import deviation
-from deconv.probing.transfer_learning import last_hidden, transfer
+from deconv.probing.transfer_learning import Transfer, last_hidden, transfer
 
 _SIZES = (1, 2, 3, 6, 10, 15, 30, 45, 60)
 _MOST_PARAMETERS = 1_000_000
 """Maximum number of parameters for training from random weights; larger networks would take hours, not minutes."""
 
 
-def transfer_pictures(subject):
+def transfer_pictures(subject: Subject) -> Iterator[Picture]:
     """Compare a new softmax on the last hidden layer with the same network trained from random weights.
 
     Yields nothing without other data. If the images of the other data may have several labels, Table 6 is drawn.
@@ -27,58 +33,66 @@ def transfer_pictures(subject):
     if data.several:
         yield from precision_pictures(subject)
         return
-    sizes = _sizes(fewest(data))
+    sizes = _sizes(smallest_class(data))
     if not len(sizes):
         return
     small = subject.model.count_params() < _MOST_PARAMETERS
-    options = {"scratch": small, "preprocess": subject.preprocess, "seed": subject.seed}
+    options: dict[str, Any] = {"scratch": small, "preprocess": subject.preprocess, "seed": subject.seed}
     found = transfer(subject.model, data, per_class=sizes, **options)
     folds = found.pretrained.shape[1]
     title = f"Features of {subject.model.name} on {data.name}, by training images per class"
     beside = (
-        "; beside it the same layers, trained from random weights on the same images until they have learnt them."
+        "; for comparison, the same layers trained from random weights on the same images until they fit them."
         if small
         else "."
     )
     caption = (
-        f"After the paper's Fig. 9 and its Tables 4 and 5. A new softmax on {found.layer} of the network held fixed "
-        f"learns {len(found.classes)} classes of {data.name}{beside} Mean of the classes' accuracies on other images; "
-        f"mean and standard deviation over {folds} random draws. {whose(subject, data)}"
+        f"After the paper's Fig. 9 and its Tables 4 and 5. A new softmax on {found.layer} of the unchanged network is "
+        f"trained on {len(found.classes)} classes of {data.name}{beside} Mean accuracy of the classes on other images; "
+        f"mean and standard deviation over {folds} random draws. {training_classes(subject, data)}"
     )
     curves = {f"softmax on {found.layer}, pre-trained": _curve(found.pretrained)}
     curves["all layers from random weights"] = _curve(found.scratch)
     figure = size_chart(sizes, curves, 1 / len(found.classes), title)
-    numbers = {**found._asdict(), "data": data.name, "data_source": data.source}
+    numbers: dict[str, Any] = {**found._asdict(), "data": data.name, "data_source": data.source}
     tables = [_table(found, data), *map(published, ("table4", "table5", "table6"))]
-    yield Picture("fig9_transfer", title, caption, figure, numbers, list(_findings(found)), tables)
+    yield Picture(
+        name="fig9_transfer",
+        title=title,
+        caption=caption,
+        figure=figure,
+        numbers=numbers,
+        findings=list(_findings(found)),
+        tables=tables,
+    )
 
 
-def _sizes(fewest):
+def _sizes(smallest: int) -> np.ndarray:
     """Training images per class, given the size of the smallest class: up to half of it, or the 30 of Table 4."""
-    return np.array([size for size in _SIZES if size <= fewest // 2 or size == 30 < fewest])  # Caltech-101: fewest = 31
+    return np.array([size for size in _SIZES if size <= smallest // 2 or size == 30 < smallest])  # Caltech-101: 31
 
 
-def _curve(accuracy):
+def _curve(accuracy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return accuracy.mean(axis=1), deviation(accuracy)
 
 
-def _table(found, data):
+def _table(found: Transfer, data: Any) -> Table:
     columns = ["method", *(f"{size} per class" for size in found.per_class)]
     rows = [["from scratch", *map(_cell, found.scratch)], ["pre-trained", *map(_cell, found.pretrained)]]
     return Table(f"Ours: {data.name}, mean of the classes' accuracies in %", columns, rows)
 
 
-def _cell(accuracy):
+def _cell(accuracy: np.ndarray) -> str | None:
     return in_percent(accuracy) if np.isfinite(accuracy).all() else None
 
 
-def _findings(found):
+def _findings(found: Transfer) -> Iterator[Finding]:
     yield _by_far(found)
     yield _few(found)
     yield untested()
 
 
-def _by_far(found):
+def _by_far(found: Transfer) -> Finding:
     criterion = (
         "at every number of images per class from 15 (or at the largest) pre-trained features make at most half of "
         "the errors, as in all rows of the paper, and lead by more than two standard deviations over the folds"
@@ -101,7 +115,7 @@ def _by_far(found):
     )
 
 
-def _few(found):
+def _few(found: Transfer) -> Finding:
     criterion = (
         "pre-trained features need at most a tenth of the images per class (the paper's: 6 of 60) to beat the network "
         "trained from random weights on the most"

@@ -1,14 +1,20 @@
 """Table 6: multi-label images ranked for each class by a softmax on a trained network's features."""
 
-from typing import NamedTuple
+from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, NamedTuple
+
+import keras
 import numpy as np
 
 from deconv import graph
+from deconv.datasets.image_set import ImageSet
 from deconv.deconvnet.recording import recorder
 from deconv.figures.picture import Picture
 from deconv.figures.published import Finding, Table, published
-from deconv.figures.table7 import whose
+from deconv.figures.subject import Subject
+from deconv.figures.table7 import training_classes
 from deconv.plotting.probes import precision_chart
 from deconv.probing.linear_classifiers import average_precisions
 from deconv.probing.transfer_learning import last_hidden
@@ -46,7 +52,15 @@ class Precision(NamedTuple):
     test_size: int
 
 
-def precision(model, image_set, *, C=10.0, scaling="common", preprocess=None, batch_size=64):
+def precision(
+    model: keras.Model,
+    image_set: ImageSet,
+    *,
+    C: float = 10.0,
+    scaling: Literal["common", "each", "none"] = "common",
+    preprocess: Callable[[np.ndarray], Any] | None = None,
+    batch_size: int = 64,
+) -> Precision | None:
     """Train a softmax on the features of the training images and rank the test images for each class.
 
     The features are the input of the last dense layer, computed for all images in one pass; the softmax is that of
@@ -68,83 +82,103 @@ def precision(model, image_set, *, C=10.0, scaling="common", preprocess=None, ba
     """
     labels, _ = image_set.listing()
     train, test = np.split(labels, [image_set.train_size or 0])
-    known = (train > 0).any(axis=0)
+    known = np.any(train > 0, axis=0)
     if known.sum() < 2 or not len(test):
         return None
     layer, features = _features(model, image_set, preprocess, check_positive("batch_size", batch_size))
     parts = (features[: len(train)], train[:, known], features[len(train) :], test[:, known])
-    found = np.full(len(known), np.nan)
-    found[known] = average_precisions(*parts, C=C, scaling=scaling)
-    counts = ((some > least).sum(axis=0) for some, least in ((train, 0), (test, 0), (test, -1)))
-    return Precision(layer, found, *counts, len(train), len(test))
+    values = np.full(len(known), np.nan)
+    values[known] = average_precisions(*parts, C=C, scaling=scaling)
+    return Precision(
+        layer=layer,
+        average_precision=values,
+        taught=(train > 0).sum(axis=0),
+        tested=(test > 0).sum(axis=0),
+        ranked=(test > -1).sum(axis=0),
+        train_size=len(train),
+        test_size=len(test),
+    )
 
 
-def _features(model, image_set, preprocess, batch_size):
+def _features(
+    model: keras.Model, image_set: ImageSet, preprocess: Callable[[np.ndarray], Any] | None, batch_size: int
+) -> tuple[str, np.ndarray]:
     """Name of the last hidden layer and its output for every image: `(name, (n, values))`."""
     model_graph = graph.walk(model)
     step, image = last_hidden(model_graph), model_graph.inputs[0]
-    forward, found = recorder(graph.subgraph(model_graph, step), [step]), []
+    assert step is not None  # the recipe is skipped otherwise
+    forward, features = recorder(graph.subgraph(model_graph, step), [step]), []
     for images, *_ in image_set.dataset.batch(batch_size).prefetch(1).as_numpy_iterator():
         maps = forward(prepare(images, preprocess, image.shape, image.dtype))[0][0].numpy()
-        found.append(check_finite(maps, step.name).reshape(len(images), -1))
-    return step.name, np.concatenate(found)
+        features.append(check_finite(maps, step.name).reshape(len(images), -1))
+    return step.name, np.concatenate(features)
 
 
-def precision_pictures(subject):
+def precision_pictures(subject: Subject) -> Iterator[Picture]:
     """Draw the average precision of each class; nothing without a training and a test part of the other data."""
     data = subject.transfer
     found = precision(subject.model, data, preprocess=subject.preprocess)
     if found is None:
         return
-    title = f"Images of several classes, ranked by the features of {subject.model.name}: {data.name}"
+    title = f"Ranking of multi-label images by the features of {subject.model.name}: {data.name}"
     hard = voc = ""
     if (found.ranked < found.test_size).any():
-        hard = "Images that show a class only in a way that is hard to recognise count neither for nor against it. "
+        hard = "Images in which a class is hard to recognise are not ranked for this class. "
     if _is_voc(data):
         voc = (
-            "The paper learns from the training and the validation images together and is measured on the test images, "
-            "whose labels are not public; here the validation images are ranked. "
+            "The paper trains on the training and validation images and tests on the test images, whose labels are not "
+            "public; here the validation images are ranked. "
         )
     caption = (
-        f"After the paper's Table 6. The network stays as it is; on its last hidden layer a softmax learns "
-        f"{len(data.class_names)} classes of {data.name} from {found.train_size:,} images, an image of several classes "
-        f"once as each of them, and ranks {found.test_size:,} others by the probability of each class. Average "
-        "precision as PASCAL VOC counts it; grey marks about where an order by chance comes out, the share of "
-        f"images that are of the class. {hard}{voc}{whose(subject, data)}"
+        f"After the paper's Table 6. The network is not changed. A softmax on its last hidden layer is trained on "
+        f"{len(data.class_names)} classes of {data.name} with {found.train_size:,} images, an image of several classes "
+        f"once for each of them, and ranks {found.test_size:,} other images by the probability of each class. Average "
+        "precision as defined for PASCAL VOC; grey marks show about what a random ranking gives, the fraction of "
+        f"images that show the class. {hard}{voc}{training_classes(subject, data)}"
     )
     others = _others() if _is_voc(data) else {}
     chance = found.tested / np.maximum(found.ranked, 1)
     figure = precision_chart(data.class_names, found.average_precision, others, chance, title)
     numbers = {**found._asdict(), "classes": data.class_names, "data": data.name, "data_source": data.source}
     tables = [_table(found, data), published("table6")]
-    yield Picture("table6_precision", title, caption, figure, numbers, [_finding(found, data)], tables)
+    yield Picture(
+        name="table6_precision",
+        title=title,
+        caption=caption,
+        figure=figure,
+        numbers=numbers,
+        findings=[_finding(found, data)],
+        tables=tables,
+    )
 
 
-def untested():
+def untested() -> Finding:
     """Finding for data with one label per image."""
     measured = f"needs VOC 2012, where an image may be of several classes, as transfer data: --transfer {_VOC_2012}"
     return Finding("table6-voc", None, _CRITERION, measured)
 
 
-def _is_voc(data):
+def _is_voc(data: ImageSet) -> bool:
     return data.name.startswith(_VOC_2012) and list(data.class_names) == _classes()
 
 
-def _classes():
+def _classes() -> list[str]:
     """Class names of TFDS, in the order of the paper's rows."""
     return [_OF_VOC.get(row[0], row[0]) for row in published("table6").rows[:-1]]
 
 
-def _others():
+def _others() -> dict[str, np.ndarray]:
     """Columns of the paper, `{method: (classes,)}`, 0 to 1."""
     table = published("table6")
     columns = zip(*(row[1:] for row in table.rows[:-1]), strict=True)
     return {name: np.array(column) / 100 for name, column in zip(table.columns[1:], columns, strict=True)}
 
 
-def _table(found, data):
-    said = [None if np.isnan(value) else f"{100 * value:.1f}" for value in found.average_precision]
-    rows = [list(row) for row in zip(data.class_names, said, found.taught.tolist(), found.tested.tolist(), strict=True)]
+def _table(found: Precision, data: ImageSet) -> Table:
+    values = [None if np.isnan(value) else f"{100 * value:.1f}" for value in found.average_precision]
+    rows: list[list[Any]] = [
+        list(row) for row in zip(data.class_names, values, found.taught.tolist(), found.tested.tolist(), strict=True)
+    ]
     if np.isfinite(found.average_precision).any():
         mean = 100 * np.nanmean(found.average_precision)
         rows.append(["mean", f"{mean:.1f}", found.train_size, found.test_size])
@@ -153,7 +187,7 @@ def _table(found, data):
     return Table(f"Ours: {data.name}, average precision in %", columns, rows, note)
 
 
-def _finding(found, data):
+def _finding(found: Precision, data: ImageSet) -> Finding:
     if not _is_voc(data):
         return untested()
     ours = found.average_precision

@@ -1,13 +1,22 @@
 """Table 7: accuracy of classifiers on the features of each layer."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deconv import graph
+from deconv.datasets.image_set import ImageSet
 from deconv.figures.picture import Picture
 from deconv.figures.published import Finding, Table, published
+from deconv.figures.subject import Subject
+from deconv.graph.model_graph import Step
 from deconv.plotting.probes import layer_chart
-from deconv.probing.linear_probes import probe
+from deconv.probing.linear_probes import Probes, probe
 
 _NAMES = {"svm": "SVM", "softmax": "Softmax"}
 _FOLLOWERS = (
@@ -23,49 +32,49 @@ _FOLLOWERS = (
 _MOST_LAYERS = 12
 
 
-def probe_pictures(subject):
+def probe_pictures(subject: Subject) -> Iterator[Picture]:
     """Train an SVM and a softmax on the features of every layer; nothing with fewer than 20 images of a class."""
     other = None if subject.transfer is None or subject.transfer.several else subject.transfer
     data = subject.held_out if other is None else other
     layers = layers_of(subject.model)
-    if data is None or not layers or fewest(data) < 20:
+    if data is None or not layers or smallest_class(data) < 20:
         return
-    size = min(30, fewest(data) // 2)
+    size = min(30, smallest_class(data) // 2)
     found = probe(subject.model, data, layers, size, preprocess=subject.preprocess, seed=subject.seed)
     mean, deviation, folds = found.mean[:, :, 0], found.deviation[:, :, 0], found.accuracy.shape[-1]
     title = f"Linear classifiers on the layers of {subject.model.name}: {data.name}, {size} training images per class"
     caption = (
-        f"After the paper's Table 7. The network stays as it is; on the features of each layer, after its pooling and "
-        f"normalisation, an SVM and a softmax learn {len(found.classes)} classes of {data.name} from {size} images of "
-        f"each and are tested on {in_range(found.tested)} others. Mean of the classes' accuracies, mean and standard "
-        f"deviation over {folds} random draws. {whose(subject, data)}"
+        f"After the paper's Table 7. The network is not changed. An SVM and a softmax are trained on the features of "
+        f"each layer, after its pooling and normalisation, with {size} images of each of {len(found.classes)} classes "
+        f"of {data.name}, and tested on {in_range(found.tested)} other images. Mean accuracy of the classes; mean and "
+        f"standard deviation over {folds} random draws. {training_classes(subject, data)}"
     )
     names = [_NAMES[name] for name in found.classifiers]
     figure = layer_chart(mean, deviation, layers, found.values, names, 1 / len(found.classes), title)
-    numbers = {**found._asdict(), "mean": found.mean, "deviation": found.deviation}
+    numbers: dict[str, Any] = {**found._asdict(), "mean": found.mean, "deviation": found.deviation}
     numbers |= {"data": data.name, "data_source": data.source}
     yield Picture(
-        "table7_layers",
-        title,
-        caption,
-        figure,
-        numbers,
-        [_depth(found)],
-        [_table(found, data, size), published("table7")],
+        name="table7_layers",
+        title=title,
+        caption=caption,
+        figure=figure,
+        numbers=numbers,
+        findings=[_depth(found)],
+        tables=[_table(found, data, size), published("table7")],
     )
 
 
-def layers_of(model):
+def layers_of(model: keras.Model) -> list[str]:
     """Layers of Table 7: the map of each convolution after its pooling and normalisation, and each hidden dense layer.
 
     For a deep network, at most 12 evenly spaced layers, including the last one.
     """
     model_graph = graph.walk(model)
-    users = {}
+    users: dict[Any, list[Step]] = {}
     for step in model_graph.steps:
         for edge in step.inputs:
             users.setdefault(edge, []).append(step)
-    found = []
+    names = []
     for step in model_graph.steps:
         if isinstance(step.layer, keras.layers.Conv2D | keras.layers.Dense):
             end, last = step, step
@@ -75,51 +84,50 @@ def layers_of(model):
                 end = users[end.output][0]
                 last = last if isinstance(end.layer, graph.IDLE) else end
             if end.output not in model_graph.outputs:
-                found.append(last.name)
-    places = np.unique(np.linspace(0, len(found) - 1, min(len(found), _MOST_LAYERS)).round().astype(int))
-    return [found[place] for place in places]
+                names.append(last.name)
+    places = np.unique(np.linspace(0, len(names) - 1, min(len(names), _MOST_LAYERS)).round().astype(int))
+    return [names[place] for place in places]
 
 
-def fewest(data):
+def smallest_class(data: ImageSet) -> int:
     """Number of images of the smallest class of a data set; 0 with fewer than two classes."""
     labels = data.listing()[0]
     _, counts = np.unique(labels[labels >= 0], return_counts=True)
     return int(counts.min()) if len(counts) > 1 else 0
 
 
-def whose(subject, data):
-    """Sentence that states whether the network was trained on these classes."""
+def training_classes(subject: Subject, data: ImageSet) -> str:
+    """Sentence that states whether the network was trained on the classes of `data`."""
     if set(data.class_names) <= set(subject.class_names):
-        seen = "These are classes that the network itself was trained to tell apart"
-        return f"{seen}."
-    return "The network was trained to tell other classes apart."
+        return "The network itself was trained on these classes."
+    return "The network was trained on other classes."
 
 
-def in_range(counts):
+def in_range(counts: np.ndarray) -> str:
     """Format counts as "50" or "42 to 50"."""
     low, high = int(counts.min()), int(counts.max())
     return f"{low}" if low == high else f"{low} to {high}"
 
 
-def in_percent(values):
+def in_percent(values: ArrayLike) -> str:
     """Format accuracies over folds as "83.8 ± 0.5"."""
     values = 100 * np.asarray(values)
     return f"{values.mean():.1f}" + (f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else "")
 
 
-def _table(found, data, size):
+def _table(found: Probes, data: ImageSet, size: int) -> Table:
     rows = [
         [f"{_NAMES[name]} ({layer})", in_percent(found.accuracy[place, kind, 0])]
         for kind, name in enumerate(found.classifiers)
         for place, layer in enumerate(found.layers)
     ]
-    apart = 100 * (found.accuracy[-1, found.classifiers.index("softmax"), 0] - found.accuracy[-1, 0, 0])
-    note = f"Softmax less SVM on {found.layers[-1]}: {apart.mean():+.1f} ± {apart.std(ddof=1):.1f} points."
+    difference = 100 * (found.accuracy[-1, found.classifiers.index("softmax"), 0] - found.accuracy[-1, 0, 0])
+    note = f"Softmax less SVM on {found.layers[-1]}: {difference.mean():+.1f} ± {difference.std(ddof=1):.1f} points."
     title = f"Ours: {published('table7').title.lower()}"
     return Table(title, ["classifier (layer)", f"{data.name}, {size} per class"], rows, note)
 
 
-def _depth(found):
+def _depth(found: Probes) -> Finding:
     from scipy.stats import spearmanr  # SciPy is a dependency of scikit-learn, which the probes require
 
     svm = 100 * found.accuracy[:, found.classifiers.index("svm"), 0]

@@ -1,7 +1,10 @@
 """Trained networks to compare, read from folders written by `scripts/train_variants.py` and other training scripts."""
 
+from __future__ import annotations
+
+import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
@@ -9,7 +12,7 @@ from deconv.runtime.error_messages import reason
 from deconv.runtime.json_files import check_kind, check_members, read_object
 from deconv.runtime.short_repr import short_repr
 
-_PARTS = {
+_PARTS: dict[str, dict[str, Any]] = {
     "variant": {"name": str, "place": int, "row": str, "change": (str, dict)},
     "data": {"train": str, "train_size": int, "test": str, "test_size": int},
     "arguments": {},
@@ -29,14 +32,14 @@ class Run(NamedTuple):
     """
 
     name: str
-    record: dict
+    record: dict[str, Any]
     model_file: Path
     checkpoints: dict[int, Path]
 
     def __repr__(self) -> str:
         return short_repr(self)
 
-    def model(self):
+    def model(self) -> keras.Model:
         """Load the network. Layer classes that are not part of Keras must have been imported.
 
         Raises:
@@ -46,11 +49,11 @@ class Run(NamedTuple):
             return keras.saving.load_model(self.model_file, compile=False)
         except (OSError, ValueError, TypeError) as error:
             raise ValueError(
-                f"'{self.model_file}' is no network that can be read ({reason(error)}). Train it anew."
+                f"The network '{self.model_file}' cannot be read ({reason(error)}). Train it again."
             ) from None
 
 
-def data_of(run):
+def data_of(run: Run) -> dict[str, Any]:
     """Training and test data of a run: the member `data` of its record, a dict.
 
     Raises:
@@ -61,11 +64,11 @@ def data_of(run):
         check_members(run.record["data"], **_PARTS["data"])
     except ValueError as error:
         file = run.model_file.with_name("training.json")
-        raise ValueError(f"'{file}' does not say what the network was trained on: {error}. Train it anew.") from None
+        raise ValueError(f"'{file}' does not name the training data of the network: {error}. Train it again.") from None
     return run.record["data"]
 
 
-def read_run(folder):
+def read_run(folder: str | os.PathLike) -> Run | None:
     """Read the finished run in a folder; None if there is none or it is not finished.
 
     Raises:
@@ -78,7 +81,9 @@ def read_run(folder):
         record = read_object(record_file)
         _check_record(record)
     except ValueError as error:
-        raise ValueError(f"'{record_file}' is no record of a training run: {error} Train it anew.") from None
+        raise ValueError(
+            f"'{record_file}' is not a valid record of a training run: {error} Train the network again."
+        ) from None
     results, variant = record.get("results"), record.setdefault("variant", {})
     models = [file for file in sorted(record_file.parent.glob("*.keras")) if not file.name.startswith(".")]
     if results is None or not models:
@@ -89,7 +94,7 @@ def read_run(folder):
     return Run(variant.get("name", record_file.parent.name), record, models[0], checkpoints)
 
 
-def _check_record(record):
+def _check_record(record: dict[str, Any]) -> None:
     """Check the types of the members of a record. Members may be missing."""
     try:
         check_kind("'results'", record.get("results"), (dict, type(None)))
@@ -98,14 +103,14 @@ def _check_record(record):
                 f"'{name}' of the results", value, (str,) if name == "weights_sha256" else (int, float, type(None))
             )
         for part, kinds in _PARTS.items():
-            told = record.get(part, {})
-            check_members(told)
-            check_members(told, **{name: kind for name, kind in kinds.items() if name in told})
+            members = record.get(part, {})
+            check_members(members)
+            check_members(members, **{name: kind for name, kind in kinds.items() if name in members})
     except ValueError as error:
         raise ValueError(f"{error}.") from None
 
 
-def read_runs(folder):
+def read_runs(folder: str | os.PathLike | None) -> list[Run]:
     """Read all finished runs in the subfolders of a folder, ordered by variant, or else by name.
 
     Args:
@@ -115,5 +120,5 @@ def read_runs(folder):
         List of `Run`.
     """
     folders = sorted(Path(folder).glob("*/")) if folder is not None else []
-    found = [run for run in map(read_run, folders) if run is not None]
-    return sorted(found, key=lambda run: run.record["variant"].get("place", len(found)))
+    runs = [run for run in map(read_run, folders) if run is not None]
+    return sorted(runs, key=lambda run: run.record["variant"].get("place", len(runs)))

@@ -89,8 +89,8 @@ def controls_sheet(
         else:
             shown = _shown(pictures[:count], in_colour, contrast)
         _column(column, shown, _HEADS[control], labels)
-    whole = "its own largest magnitude" if contrast == 100 else f"the {contrast:g}th percentile of its magnitudes"
-    signed_bar(fig, axes, f"projection / {whole}; above each projection: {MEASURES[measure]}".replace("\n", " "))
+    scale = "its own largest magnitude" if contrast == 100 else f"the {contrast:g}th percentile of its magnitudes"
+    signed_bar(fig, axes, f"projection / {scale}; above each projection: {MEASURES[measure]}".replace("\n", " "))
     fig.suptitle(title)
     return fig
 

@@ -128,7 +128,7 @@ def health_sheet(found: Mapping[str, LayerHealth], title: str) -> Figure:
     """
     layers, ones = list(found), list(found.values())
     fig, axes = plt.subplots(2, 3, figsize=(max(11.0, 1.5 * len(layers)), 7.4), layout="constrained")
-    inactive, strength, alike, together, independent, last = axes.flat
+    inactive, strength, repeated, correlated, independent, last = axes.flat
     places = np.arange(len(layers))
     dead = np.array([100 * one.dead.mean() for one in ones])
     rare = np.array([100 * one.rare.mean() for one in ones])
@@ -145,13 +145,13 @@ def health_sheet(found: Mapping[str, LayerHealth], title: str) -> Figure:
     strength.axhline(1, color="0.7", linewidth=0.8, zorder=0)
     strength.set(ylabel="RMS / median of the layer", title="filters, strongest first", ylim=(0, None))
     shares = [0 if one.filters is None else len(np.unique(one.filters.duplicates)) / len(one.dead) for one in ones]
-    alike.bar(places, 100 * np.array(shares), color="0.45")
-    alike.set(ylabel="filters (%)", title="repeated filters", ylim=(0, max(5, 115 * max(shares))))
+    repeated.bar(places, 100 * np.array(shares), color="0.45")
+    repeated.set(ylabel="filters (%)", title="repeated filters", ylim=(0, max(5, 115 * max(shares))))
     _count(
-        alike, [len(np.unique(one.filters.duplicates)) if one.filters else 0 for one in ones], 100 * np.array(shares)
+        repeated, [len(np.unique(one.filters.duplicates)) if one.filters else 0 for one in ones], 100 * np.array(shares)
     )
-    together.bar(places, [one.activity.correlation for one in ones], color="0.45")
-    together.set(ylabel="mean |correlation|", title="co-adaptation", ylim=(0, 1))
+    correlated.bar(places, [one.activity.correlation for one in ones], color="0.45")
+    correlated.set(ylabel="mean |correlation|", title="co-adaptation", ylim=(0, 1))
     shares = [100 * one.activity.independent / len(one.dead) for one in ones]
     independent.bar(places, shares, color="0.45")
     _count(independent, [f"{one.activity.independent:.0f} of\n{len(one.dead)}" for one in ones], shares)

@@ -37,22 +37,22 @@ def inversion_sheet(images: np.ndarray, found: Mapping[str, tuple[np.ndarray, np
         for ax, picture in zip(row, pictures, strict=True):
             show_picture(picture, ax)
         row[0].set_ylabel(*texts([name]), rotation=0, ha="right", va="center", fontsize=9)
-    likeness, distance = charts.subplots(2, 1, sharex=True)
+    correlations, errors_chart = charts.subplots(2, 1, sharex=True)
     places = np.arange(len(found))
-    alike = np.array(
+    values = np.array(
         [[_correlation(*pair) for pair in zip(images, pictures, strict=True)] for pictures, _ in found.values()]
     )
-    apart = np.sqrt([errors for _, errors in found.values()])
-    likeness.plot(places, alike, "o", color="0.7", markersize=4)
-    likeness.plot(places, alike.mean(axis=1), "o-", color="tab:blue", label="mean")
-    likeness.set(ylabel="correlation with the image", ylim=(min(-0.1, alike.min() - 0.05), 1.05))
-    distance.semilogy(places, apart, "o", color="0.7", markersize=4)
-    distance.semilogy(places, apart.mean(axis=1), "o-", color="tab:red", label="mean")
-    distance.axhline(0.05, color="0.4", linestyle=":", label="5 %")
-    distance.set(ylabel="|f(x) − f(x0)| / |f(x0)|", xlabel="layer")
-    _plain(distance.yaxis)
-    distance.set_xticks(places, texts(found), rotation=30 if len(found) > 5 else 0)
-    for ax in (likeness, distance):
+    distances = np.sqrt([errors for _, errors in found.values()])
+    correlations.plot(places, values, "o", color="0.7", markersize=4)
+    correlations.plot(places, values.mean(axis=1), "o-", color="tab:blue", label="mean")
+    correlations.set(ylabel="correlation with the image", ylim=(min(-0.1, values.min() - 0.05), 1.05))
+    errors_chart.semilogy(places, distances, "o", color="0.7", markersize=4)
+    errors_chart.semilogy(places, distances.mean(axis=1), "o-", color="tab:red", label="mean")
+    errors_chart.axhline(0.05, color="0.4", linestyle=":", label="5 %")
+    errors_chart.set(ylabel="|f(x) − f(x0)| / |f(x0)|", xlabel="layer")
+    _plain(errors_chart.yaxis)
+    errors_chart.set_xticks(places, texts(found), rotation=30 if len(found) > 5 else 0)
+    for ax in (correlations, errors_chart):
         ax.legend(fontsize=8)
         ax.grid(alpha=0.3)
     fig.suptitle(title)

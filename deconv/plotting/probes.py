@@ -57,7 +57,7 @@ def layer_chart(
 
 @plain_text
 def size_chart(
-    per_class: Sequence[int],
+    per_class: Sequence[int] | np.ndarray,
     curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
     chance: float,
     title: str,
