@@ -323,7 +323,7 @@ FORGERIES = {
     "a history that is an object": (history_of({"epoch": 1}), "its history is not a list"),
     "a history that is null": (history_of(None), "its history is not a list"),
     "a history of numbers": (history_of([1, 2]), "expected an object, received a whole number"),
-    "a history with NaN": (history_of([{"epoch": 1, "loss": float("nan")}]), "it holds NaN"),
+    "a history with NaN": (history_of([{"epoch": 1, "loss": float("nan")}]), "it contains NaN"),
     "a history with a text": (history_of([{"epoch": 1, "loss": "0.5"}]), "'loss' must be a whole number or a number"),
     "a history without epochs": (history_of([{"loss": 0.5}]), "it has no 'epoch'"),
     "a history that begins later": (history_of([{"epoch": 2, "loss": 0.5}]), "is not that of epoch 1"),
