@@ -200,13 +200,13 @@ def test_layers_are_flattened_up_to_75000_values_and_averaged_onto_the_finest_gr
     [
         ({"per_class": 9}, "Class 0 has 9 images; 9 for training and at least one .* at most per_class=8"),
         ({"per_class": (2, 0)}, "per_class must be a whole number of at least 1; received 0"),
-        ({"classifiers": ("svm", "tree")}, "classifiers must be of svm, softmax; received .*'tree'"),
+        ({"classifiers": ("svm", "tree")}, "classifiers must be one or more of svm, softmax; received .*'tree'"),
         ({"scaling": "unit"}, "scaling must be one of common, each, none; received 'unit'"),
         ({"C": 0}, "C must be a number above 0; received 0"),
         ({"folds": 0}, "folds must be a whole number"),
         ({"layers": "nowhere"}, "has no layer 'nowhere'"),
         ({"dataset": np.zeros((3, 5, 4, 3))}, r"must be an ImageSet, or arrays \(images, labels\)"),
-        ({"dataset": (np.zeros((3, 5, 4, 3)), [1, 1, 1])}, "at least two classes .* has 1"),
+        ({"dataset": (np.zeros((3, 5, 4, 3)), [1, 1, 1])}, "at least two classes; it has 1"),
         ({"dataset": (np.zeros((3, 5, 4, 3)), [0.5, 1, 1])}, "labels of a data set must be one whole number"),
     ],
 )
