@@ -27,3 +27,15 @@ def as_before():
     yield
     if not was:
         config.disable_op_determinism()
+
+
+@pytest.fixture(autouse=True)
+def quickly_compiled(request):
+    """Without TensorFlow's optimiser of graphs, which takes longer than what a small network computes.
+
+    Slow tests run with it, as users do.
+    """
+    import tensorflow as tf
+
+    off = request.node.get_closest_marker("slow") is None
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": off})

@@ -1,6 +1,6 @@
 """Small Keras models with random weights that every property test walks: odd, non-square, forked, nested.
 
-`SPECIMENS[name](dtype="float32", seed=0)` builds one, `LAYERS[name]` is the deepest layer to project from,
+`SPECIMENS[name](dtype="float32", seed=0)` builds one (the same again while nobody has changed it), `LAYERS[name]` is the deepest layer to project from,
 `images(model)` is noise that fits it. No weight is neutral: biases are not zero, batch normalisation moves,
 scales and flips signs.
 """
@@ -11,7 +11,11 @@ import keras
 import numpy as np
 from keras import layers
 
+from deconv.graph.compilation import version
 from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
+
+BUILT = {}
+"""Models of this process that no test has changed: what is compiled for one is compiled once."""
 
 SPECIMENS = {}
 LAYERS = {}
@@ -51,14 +55,21 @@ def specimen(layer):
     """Register a builder under its name; while it builds, the caller's dtype is that of every layer."""
 
     def register(build):
-        @functools.wraps(build)
-        def make(dtype="float32", seed=0):
+        def fresh(dtype, seed):
             before = keras.config.dtype_policy()
             keras.config.set_dtype_policy(dtype)
             try:
                 return fill(build(), seed)
             finally:
                 keras.config.set_dtype_policy(before)
+
+        @functools.wraps(build)
+        def make(dtype="float32", seed=0):
+            model, stored, before = BUILT.get((build.__name__, dtype, seed), (None, None, None))
+            if model is None or version(model) != before or not all(map(np.array_equal, stored, model.get_weights())):
+                model = fresh(dtype, seed)
+                BUILT[build.__name__, dtype, seed] = model, model.get_weights(), version(model)
+            return model
 
         SPECIMENS[build.__name__], LAYERS[build.__name__] = make, layer
         return make
