@@ -1,8 +1,8 @@
 """Small Keras models with random weights that every property test walks: odd, non-square, forked, nested.
 
-`SPECIMENS[name](dtype="float32", seed=0)` builds one (the same again while nobody has changed it), `LAYERS[name]` is the deepest layer to project from,
-`images(model)` is noise that fits it. No weight is neutral: biases are not zero, batch normalisation moves,
-scales and flips signs.
+`SPECIMENS[name](dtype="float32", seed=0)` builds one, the same again while nobody has changed it; `LAYERS[name]` is the
+deepest layer to project from, `images(model)` is noise that fits it. No weight is neutral: biases are not zero, batch
+normalisation moves, scales and flips signs.
 """
 
 import functools
