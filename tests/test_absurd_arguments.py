@@ -95,6 +95,7 @@ CALLS = {
     "separation": (deconv.separation, {"model": model, "dataset": (X, LABELS), "layers": ["conv"]}),
     "to_pixel_space": (deconv.to_pixel_space, {"pictures": X, "preprocess": lambda images: images / 255}),
     "top_activations": (deconv.top_activations, {"model": model, "dataset": X, "layers": ["conv"]}),
+    "top_sheet": (deconv.top_sheet, {"model": model, "images": X, "layer": "conv", "channels": [0]}),
     "TopK": (deconv.TopK.of, {"model": model, "layers": ["conv"]}),
     "transfer": (
         deconv.transfer,

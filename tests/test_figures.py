@@ -20,12 +20,15 @@ matplotlib.use("Agg")
 import deconv
 import models
 from deconv import datasets, figures
+from deconv.figures import picture as picture_module
 from deconv.figures.fig1 import unpooling_data
 from deconv.figures.fig2 import top_data
 from deconv.figures.picture import provenance, weights_hash
 from deconv.runtime.atomic_files import replacing
 from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
 from models.loading import weight_files
+from models.training import variants
+from scripts import train_variants
 from scripts.make_figures import app
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,14 +47,20 @@ def folder(tmp_path_factory):
     longest training, are in `test_transfer` and `test_table3`."""
     base = tmp_path_factory.mktemp("figures")
     out, runs = base / "new" / "folder", base / "runs"
-    variants = [sys.executable, ROOT / "scripts" / "train_variants.py", "--epochs", "2", "--out", runs]
-    variants += ["--group", "evolution", "--group", "regularisation"]
-    result = subprocess.run(variants, capture_output=True, text=True, cwd=base)
-    assert result.returncode == 0, result.stderr
-    asked = [recipe for recipe in figures.RECIPES if recipe not in ("transfer", "table3")]
-    options = ["--out", out, "--split", "test", "--runs", runs, "--only", *asked]
-    result = subprocess.run([*SCRIPT, *options], capture_output=True, text=True, cwd=out.anchor)
-    assert result.returncode == 0, result.stderr
+    every = variants.variants
+
+    def two_of_a_group(*given, **options):
+        return tuple(one for one in every(*given, **options) if one.slug in ("as-it-is", "plain", "all"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(variants, "variants", two_of_a_group)
+        patch.setattr(picture_module.save, "__defaults__", (40,))  # small images are drawn quickly
+        groups = ["--group", "evolution", "--group", "regularisation"]
+        result = run_here(train_variants.app, "--epochs", 2, "--out", runs, *groups)
+        assert result.exit_code == 0, result.output
+        asked = [recipe for recipe in figures.RECIPES if recipe not in ("transfer", "table3")]
+        result = run_here(app, "--out", out, "--split", "test", "--runs", runs, "--only", *asked)
+    assert result.exit_code == 0, result.output
     assert "index.html" in result.stdout and "No figures" not in result.stdout
     return out
 
@@ -558,6 +567,7 @@ def test_one_flag_draws_alexnet_on_a_folder_of_photographs(tmp_path, monkeypatch
     options = ["--model", "alexnet", "--dataset", "photos", "--split", "all", "--weights", "own.npz", "--out", "out"]
     options += ["--only", "fig1", "fig2", "fig3", "filters", "activations"]
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(picture_module.save, "__defaults__", (40,))
     result = run_here(app, *options)
     assert result.exit_code == 0, result.output
     about = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in pictures_in(tmp_path / "out")}

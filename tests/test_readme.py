@@ -1,10 +1,9 @@
 """What the README shows is executed here, but for its two commands, the first of which `test_figures` runs."""
 
 import json
-import os
 import re
+import runpy
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -51,19 +50,22 @@ def test_the_python_snippets_run_one_after_the_other_and_give_what_they_say(tmp_
 
 
 @pytest.mark.slow
-def test_the_shell_commands_run_and_leave_what_they_say(tmp_path):
+def test_the_shell_commands_run_and_leave_what_they_say(tmp_path, monkeypatch, as_before):
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"(<!-- the \w+ command -->\n)?```bash\n(.+?)\n```", README, re.DOTALL)
     commands = [command for marked, block in blocks if not marked for command in block.splitlines()]
     assert commands
     for command in commands:
         program, *arguments = shlex.split(command)
         assert program == ".venv/bin/python"
-        arguments = [ROOT / word if word.startswith("scripts/") else word for word in arguments]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        result = subprocess.run(
-            [sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, env=environment
-        )
-        assert result.returncode == 0, result.stderr
+        is_module = arguments[0] == "-m"
+        monkeypatch.setattr(sys, "argv", arguments[is_module:])
+        with pytest.raises(SystemExit) as end:
+            if is_module:
+                runpy.run_module(arguments[1], run_name="__main__")
+            else:
+                runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
+        assert not end.value.code, command
     run = tmp_path / "runs" / "lenet5"  # the training script's usual arguments
     record = json.loads((run / "training.json").read_text(encoding="utf-8"))
     assert record["arguments"]["dataset"] == "mnist-5k" and record["data"]["test_size"] == 1000

@@ -7,6 +7,7 @@ import signal
 import keras
 import numpy as np
 import pytest
+from commands import run_here
 from test_training import ROOT, run_and_look_for_tensorflow, script, stop_after_epoch
 from typer.testing import CliRunner
 
@@ -15,6 +16,7 @@ from deconv.figures.published import published
 from models import training
 from models.ablation import altered
 from models.training.variants import GROUPS, variants
+from scripts import train_lenet5
 
 SCRIPT = ROOT / "scripts" / "train_variants.py"
 
@@ -174,8 +176,8 @@ def test_a_variant_has_the_same_weights_in_a_row_and_alone_and_only_missing_ones
     _, errors = stop_after_epoch(process, tmp_path / "runs" / "regularisation" / "plain", 1, signal.SIGINT)
     assert process.returncode == 130 and "Traceback" not in errors
     assert errors.splitlines()[-1] == "Interrupted. The same command resumes after the last finished epoch."
-    out, errors = script(*given, program=SCRIPT).communicate(timeout=600)
-    assert "regularisation, 6 of 6: plain, twice as wide" in out, errors
+    result = run_here(module.app, *given)
+    assert "regularisation, 6 of 6: plain, twice as wide" in result.output
     folders = sorted((tmp_path / "runs" / "regularisation").iterdir())
     assert len(folders) == 6
     records = {folder.name: json.loads((folder / "training.json").read_text()) for folder in folders}
@@ -188,7 +190,7 @@ def test_a_variant_has_the_same_weights_in_a_row_and_alone_and_only_missing_ones
     assert records["plain"]["results"]["parameters"] == 156 + 2416 + 48120 + 10164 + 85 * 2
 
     alone = ("--every", 4, "--batch-size", 32, "--dropout", 0.5, "--weight-decay", 0.1, "--epochs", 2)
-    _, errors = script("--dataset", digits, *alone, "--out", tmp_path / "alone").communicate(timeout=300)
+    assert run_here(train_lenet5.app, "--dataset", digits, *alone, "--out", tmp_path / "alone").exit_code == 0
     record = json.loads((tmp_path / "alone" / "training.json").read_text())
     assert record["arguments"] == records["all"]["arguments"] and "variant" not in record
     last = tmp_path / "runs" / "regularisation" / "all" / "weights.npz"
