@@ -35,7 +35,7 @@ def main(
     helps = {
         path.stem: lambda path=path: _clocked([path, "--help"], environment)
         for path in sorted((workers.ROOT / "scripts").glob("*.py"))
-        if "typer.Typer(" in path.read_text(encoding="utf-8")
+        if "__main__" in path.read_text(encoding="utf-8")
     }
     budget = 0 if quick else float("inf")
     try:

@@ -18,6 +18,11 @@ def halved(batch):
     return np.asarray(batch, np.float32) / 2
 
 
+@pytest.fixture(autouse=True)
+def closed():
+    plt.close("all")
+
+
 @pytest.fixture
 def model():
     return SPECIMENS["same"]()  # images of two channels, drawn as their mean
@@ -134,6 +139,9 @@ def test_sixteen_channels_of_many_are_drawn_with_the_seed(monkeypatch):
         ({"k": 0}, "k must be"),
         ({"seed": -1}, "seed must be"),
         ({"preprocess": 3}, "preprocess must be"),
+        ({"percentile": 101}, "percentile must be above 0 and at most 100; received 101"),
+        ({"title": ["a", "b"]}, "title must be text"),
+        ({"percentile": 0}, "percentile must be above 0"),
         ({"batch_size": 0}, "batch_size must be"),
     ],
 )

@@ -14,6 +14,7 @@ import tensorflow as tf
 from deconv.datasets.sequences import Sequence, check_ends, is_iterated, is_sequence, tensors_of
 from deconv.graph import fingerprint
 from deconv.graph.elements import NOT_THESE, Batch, batch_of, class_numbers, parts_of, skip_images, whole_numbers
+from deconv.runtime.dtypes import any_array
 
 __all__ = ["Arrays", "Batch", "Stream", "as_batches", "class_numbers", "prefetch", "whole_numbers"]
 
@@ -49,9 +50,9 @@ def as_batches(dataset: Any) -> Arrays | Stream | Sequence:
     check_ends(inside)
     several = isinstance(inside, tuple) and 0 < len(inside) <= 3 and len(np.shape(inside[0])) == 4
     images, labels, ids = parts_of(inside) if several or isinstance(inside, dict) else (inside, None, None)
-    images = images if hasattr(images, "shape") else np.asarray(images)
+    images = images if hasattr(images, "shape") else any_array(images)
     labels, ids = (part if part is None or hasattr(part, "shape") else np.asarray(part) for part in (labels, ids))
-    if not len(images.shape):
+    if not len(images.shape) or images.dtype == object:
         raise ValueError(f"A data set is an array of images or a tf.data.Dataset; received {dataset!r}.")
     if labels is not None and (np.asarray(labels[:0]).dtype.kind not in "iu" or len(labels.shape) != 1):
         labels = class_numbers(labels, len(images))

@@ -17,7 +17,7 @@ from deconv.imaging.pixel_space import to_pixel_space
 from deconv.runtime.short_repr import short_repr
 from deconv.topk.results import TopActivations
 from deconv.topk.scan import top_activations
-from deconv.validation import check_channels, check_seed, preprocessed
+from deconv.validation import check_channels, check_real, check_seed, preprocessed
 
 if TYPE_CHECKING:
     import keras
@@ -194,12 +194,16 @@ def top_sheet(
         The Matplotlib figure. `figure.savefig(path)` writes it.
 
     Raises:
-        ValueError: If the layer or a channel does not exist, `images` gives other images the second time, or as
-            `top_activations`.
+        ValueError: If an argument is invalid, the layer or a channel does not exist, `images` gives other images the
+            second time, or as `top_activations`.
     """
     from deconv.plotting.display import crop, intensities, signed
 
     check_seed(seed)
+    if percentile is not None and not 0 < check_real("percentile", percentile, 0) <= 100:
+        raise ValueError(f"percentile must be above 0 and at most 100; received {percentile!r}.")
+    if title is not None and not isinstance(title, str):
+        raise ValueError(f"title must be text, or None; received {title!r}.")
     net, depth = Deconvnet(model), 1
 
     def choose(name, count):
