@@ -129,7 +129,7 @@ OTHERS = """
     model dataset layer layers preprocess kind interpolation exact progress method methods composite rules collisions
     windowed show options classifiers scaling scratch unseen randomise aligned masks importance pooled response
     objective transforms regularizers parametrization preset before rectify at folder tensorboard patches maps
-    checkpoint average_pooling content_layers style_layers pool self start squash return_arrived
+    checkpoint average_pooling content_layers style_layers pool self start squash return_arrived title
 """.split()  # noqa: SIM905
 """Arguments that are no numbers."""
 
