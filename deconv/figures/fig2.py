@@ -82,8 +82,8 @@ def top_pictures(subject: Subject) -> Iterator[Picture]:
         caption = (
             f"After the paper's Fig. 2. {sheet_caption(subject, sheet, in_words(len(values), count))}"
             + (" In the first layer, a projection is the filter itself." if layer == layers[0] else "")
-            + f" {inactive or 'None'} of {count_of(count, 'channel')} {'is' if inactive == 1 else 'are'} inactive in "
-            "all images."
+            + f" {inactive or 'None'} of the {count_of(count, 'channel')} {'are' if inactive > 1 else 'is'} inactive "
+            "in all images."
         )
         absent = values[:, :, None, None, None] <= 0  # an inactive unit has no patch to show
         sides = [
