@@ -54,6 +54,7 @@ def check_rows(rows, ours, others):
 # ---------------------------------------------------------------------------------------------------- the scripts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["alexnet", "lenet5"])
 def test_projections_of_all_packages_are_equal_and_every_ratio_is_there(quick, network):
     content, printed = quick("projections")
@@ -90,6 +91,7 @@ def test_a_scan_finds_what_keras_and_a_sort_find(quick, network):
     assert found["ratios"]["bare forward pass"] == 1 and all(ratio > 0 for ratio in found["ratios"].values())
 
 
+@pytest.mark.slow
 def test_memory_is_measured_for_every_row_and_count(quick):
     content, _ = quick("memory")
     rows = content["occlusion"]["lenet5"]
@@ -99,6 +101,7 @@ def test_memory_is_measured_for_every_row_and_count(quick):
         assert min(row["whole"]) > 100 and row["ratio"] >= 1
 
 
+@pytest.mark.slow
 def test_importing_is_timed_and_every_script_has_its_help(quick):
     content, _ = quick("startup")
     assert 0 < content["added"]["by a clock inside"] < 5

@@ -186,6 +186,7 @@ def occluded(out, model="own.keras"):
     return written(out, "occlude")["numbers"]
 
 
+@pytest.mark.slow
 def test_occlusion_asks_for_the_class_that_is_named_in_the_picture_that_is_given_whatever_other_outputs_there_are(
     here, tmp_path
 ):
@@ -247,6 +248,7 @@ def test_images_made_for_a_channel_are_told_with_the_strongest_of_the_data(here,
     np.testing.assert_allclose(numbers["strongest_in_data"], strongest, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_deconvnet_that_holds_is_told_so_with_its_residuals(here, tmp_path):
     result = asked("verify", "--layer", "predictions", "--count", "1", out=tmp_path)
     assert result.exit_code == 0 and "deconvnet of layer 'predictions'" in result.stdout, result.stderr
@@ -255,6 +257,7 @@ def test_a_deconvnet_that_holds_is_told_so_with_its_residuals(here, tmp_path):
     assert all(max(one["adjoint_residual"], one["gradient_difference"]) < 1e-5 for one in checked)
 
 
+@pytest.mark.slow
 def test_the_controls_are_those_of_the_experiment_and_come_as_a_table(here, tmp_path):
     result = asked("controls", "--layer", "conv2", "--count", "4", out=tmp_path)
     assert result.exit_code == 0, result.stderr
@@ -269,6 +272,7 @@ def test_the_controls_are_those_of_the_experiment_and_come_as_a_table(here, tmp_
     assert written(tmp_path, "cascade_conv2")["numbers"]["layers"] == ["conv2", "conv1"]
 
 
+@pytest.mark.slow
 def test_health_looks_for_the_gap_between_the_two_parts_of_a_folder(here, tmp_path):
     result = asked("health", out=tmp_path)
     assert result.exit_code == 0, result.stderr
@@ -277,6 +281,7 @@ def test_health_looks_for_the_gap_between_the_two_parts_of_a_folder(here, tmp_pa
     assert found["conv1"]["images"] == 8 and found["conv1"]["gap"]["unseen_images"] == 2  # every fifth is for testing
 
 
+@pytest.mark.slow
 def test_figures_of_a_model_of_ones_own_come_with_their_page(here, tmp_path):
     result = asked("figures", "--only", "activations", "--only", "fig3", out=tmp_path)
     assert result.exit_code == 0, result.stderr
@@ -375,6 +380,7 @@ def test_every_command_refuses_what_only_it_takes(command, given, message, here)
     assert not (here / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_command_that_fails_between_two_pictures_leaves_neither(here, tmp_path):
     (tmp_path / "top_conv1.png").write_text("of an earlier run")
     result = asked("top", "--layer", "conv1", preprocess="own_functions:breaks", out=tmp_path)
@@ -454,6 +460,7 @@ def test_every_command_has_examples_in_its_help(command):
         assert option in result.stdout
 
 
+@pytest.mark.slow
 def test_help_and_mistakes_are_answered_without_tensorflow_and_then_in_one_line_too(here):
     code = (
         "import runpy, sys\n"

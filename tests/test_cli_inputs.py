@@ -67,6 +67,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_model_of_whole_numbers_takes_pixels_as_they_are_and_gives_what_one_of_floats_gives(command, here, tmp_path):
     name, more = COMMANDS[command]
@@ -95,6 +96,7 @@ def test_what_computes_images_takes_a_batch_size_and_refuses_none(command, here)
     assert result.exit_code == 2 and result.stderr.strip() == "Error: --batch-size must be at least 1; received 0."
 
 
+@pytest.mark.slow
 def test_a_batch_size_reaches_what_computes_and_changes_no_number(here, tmp_path):
     more = ["--method", "occlusion", "--method", "smooth_grad", "--steps", "3"]
     for name, batch in (("few", ["--batch-size", "2"]), ("usual", [])):

@@ -291,6 +291,7 @@ def pictures(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETS)
 def test_every_part_of_a_set_is_what_all_of_it_holds_there(name, pictures):
     image_set = SETS[name](pictures)
@@ -308,6 +309,7 @@ def test_every_part_of_a_set_is_what_all_of_it_holds_there(name, pictures):
         image_set.pick([ids[0], 10**9])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_shards_share_no_picture_and_are_all_of_the_set(name, count, pictures):

@@ -66,6 +66,7 @@ def test_a_finished_recipe_is_kept_and_its_files_are_not_touched(subject, tmp_pa
     assert before.items() <= {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("f*_*.*")}.items()
 
 
+@pytest.mark.slow
 def test_what_was_made_of_something_else_or_has_lost_a_file_is_drawn_again(subject, tmp_path, monkeypatch):
     figures.draw(subject, tmp_path, ["fig3", "filters"])
     ran = count_runs(monkeypatch)
@@ -152,6 +153,7 @@ def test_what_a_network_computes_is_part_of_the_origin_not_its_weights_alone(sub
     assert keys_of(subject._replace(model=other)) != keys_of(subject)
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_again_for_another_preprocessing_and_for_other_pictures(subject, tmp_path, monkeypatch):
     folder, out = folder_of_pictures(tmp_path / "pictures"), tmp_path / "out"
     out.mkdir()
@@ -205,6 +207,7 @@ def test_recipes_are_chosen_by_their_names_or_those_of_the_papers_figures_in_the
         figures.chosen(["table0", "fig10", "fig1"])
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_numbers(subject, tmp_path):
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
@@ -393,6 +396,7 @@ def test_the_page_of_results_sets_the_verdicts_of_several_folders_side_by_side(t
     assert not (tmp_path / "s.md").exists()
 
 
+@pytest.mark.slow
 def test_the_script_of_the_results_names_what_is_wrong_in_one_line(tmp_path):
     script = Path(__file__).resolve().parent.parent / "scripts" / "write_results.py"
 

@@ -120,6 +120,7 @@ def test_the_images_themselves_are_laid_out_as_the_model_takes_them():
     assert found.kept == pytest.approx(energy[:2].sum() / energy.sum())
 
 
+@pytest.mark.slow
 def test_trustworthiness_on_digits_is_above_nine_tenths():
     model, digits = models.LeNet5(weights="mnist"), datasets.load("mnist-5k", "test")
     for layer in (None, "pool2", "fc3", "fc4"):

@@ -156,6 +156,7 @@ def test_winners_and_their_pictures_are_those_of_the_slow_twin(name, layer, cell
         np.testing.assert_allclose(found.projections[place, 0], expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_it_finds_what_a_scan_for_the_strongest_finds_in_any_kind_of_data_set():
     model = SPECIMENS["overlapping"]()
     pixels, ids = images(model, 11), np.arange(11) * 3 + 1
@@ -174,6 +175,7 @@ def test_it_finds_what_a_scan_for_the_strongest_finds_in_any_kind_of_data_set():
                 np.testing.assert_allclose(both[0], np.repeat(both[1], 2, axis=1), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_channels_are_drawn_by_the_seed_and_named_ones_kept():
     model, pixels = SPECIMENS["lenet"](), images(SPECIMENS["lenet"](), 2)
 
@@ -206,6 +208,7 @@ def test_pictures_are_in_the_colours_of_the_images_where_the_preprocessing_has_a
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_training_gives_the_same_weights_with_and_without_the_callback(seed, tmp_path):
     data, labels = examples()
@@ -220,6 +223,7 @@ def test_training_gives_the_same_weights_with_and_without_the_callback(seed, tmp
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_looking_draws_no_random_number_and_leaves_the_model_as_it_was():
     model, (data, _) = trainable(), examples()
     keras.utils.set_random_seed(3)
@@ -234,6 +238,7 @@ def test_looking_draws_no_random_number_and_leaves_the_model_as_it_was():
     assert drawn == tf.random.uniform([3]).numpy().tolist()
 
 
+@pytest.mark.slow
 def test_the_callback_sees_at_each_epoch_what_the_checkpoint_saved_then_holds(tmp_path):
     data, labels = examples()
     model, live = trainable(), FeatureEvolution(data, channels=2, epochs=[1, 3, 9])
@@ -440,6 +445,7 @@ def subject(tmp_path):
     plt.close("all")
 
 
+@pytest.mark.slow
 def test_the_figure_shows_each_convolution_and_says_when_it_settles(subject):
     pictures = {picture.name: picture for picture in evolution_pictures(subject)}
     assert list(pictures) == ["fig4_conv1", "fig4_conv2", "fig4_settling"]

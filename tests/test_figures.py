@@ -168,6 +168,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     assert path.read_text() == "old" and [file.name for file in tmp_path.iterdir()] == ["file.txt"]
 
 
+@pytest.mark.slow
 def test_a_later_run_for_one_recipe_keeps_the_others_on_the_page(tmp_path, subject):
     for recipe in ("activations", "fig1"):
         for picture in figures.RECIPES[recipe](subject):
@@ -178,6 +179,7 @@ def test_a_later_run_for_one_recipe_keeps_the_others_on_the_page(tmp_path, subje
     assert "fig1_scheme.png" in page and "activations_conv1.png" in page
 
 
+@pytest.mark.slow
 def test_a_silent_channel_is_named_and_shows_no_patch(subject):
     model = models.LeNet5(weights="mnist")
     kernel, bias = model.get_layer("conv2").get_weights()
@@ -191,6 +193,7 @@ def test_a_silent_channel_is_named_and_shows_no_patch(subject):
     assert len(np.unique(shown.reshape(-1, 3), axis=0)) == 2  # the colour of the gaps, and the white margin
 
 
+@pytest.mark.slow
 def test_figures_of_a_network_with_branches_and_nested_parts(subject):
     layers = keras.layers
     inner = keras.Input((14, 14, 3))
@@ -204,6 +207,7 @@ def test_figures_of_a_network_with_branches_and_nested_parts(subject):
     assert {"fig1_scheme", "fig2_base.conv", "pooling_base.pool", "fig7_occlusion"} <= set(names)
 
 
+@pytest.mark.slow
 def test_a_network_trained_on_pictures_of_ones_own_is_drawn_with_its_own_classes(tmp_path, monkeypatch):
     images, labels, _ = datasets.arrays(datasets.load("mnist-5k", "test"))
     for name, digit in (("one", 1), ("seven", 7)):
@@ -251,6 +255,7 @@ def test_an_output_folder_that_is_a_file_is_refused_at_once(tmp_path, monkeypatc
     assert [file.name for file in tmp_path.iterdir()] == ["taken"]
 
 
+@pytest.mark.slow
 def test_photographs_whose_package_is_missing_are_refused_in_one_line(tmp_path):
     code = (
         "import importlib.util as u, runpy, sys; found = u.find_spec\n"
@@ -339,6 +344,7 @@ def test_all_channels_are_shown_where_they_are_not_more_than_the_limit():
     assert len(subject.channels("conv2", 40, limit=3)) == 3
 
 
+@pytest.mark.slow
 def test_examples_of_many_classes_are_a_seeded_part_of_them(colourful):
     images, labels, ids = colourful.examples(limit=3)
     all_images, all_labels, all_ids = datasets.arrays(colourful.data)
@@ -376,6 +382,7 @@ def test_what_covers_is_seen_by_the_network_in_its_own_channel_order(colourful):
     np.testing.assert_allclose(with_image.background(), 100 - mean)
 
 
+@pytest.mark.slow
 def test_the_first_layer_projects_to_its_filters_in_the_colours_of_the_images(colourful):
     sheet, _ = top_data(colourful, ["conv1", "conv2"], k=4)
     kernel = colourful.model.get_layer("conv1").kernel.numpy()
@@ -389,6 +396,7 @@ def test_the_first_layer_projects_to_its_filters_in_the_colours_of_the_images(co
             np.testing.assert_allclose(projection, 0.5 + 0.5 * ours / np.abs(ours).max(), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_projections_of_a_colour_network_are_led_to_the_colours_of_the_images_pixel_by_pixel(colourful):
     _, sheet = top_data(colourful, ["conv1", "conv2"], k=3)
     images, _, ids = datasets.arrays(colourful.data)
@@ -408,6 +416,7 @@ def test_projections_of_a_colour_network_are_led_to_the_colours_of_the_images_pi
         assert patch[~np.isnan(patch)].tolist() == (images[row, top:bottom, left:right] / 255).ravel().tolist()
 
 
+@pytest.mark.slow
 def test_the_numbers_of_fig_2_are_those_of_the_channels_shown_and_count_all_silent_ones(colourful):
     conv1 = colourful.model.get_layer("conv1")
     shown = colourful.channels("conv1", 20)
@@ -479,6 +488,7 @@ def test_a_colour_network_on_grey_images_is_drawn_in_grey(colourful):
     np.testing.assert_allclose(tile, 0.5 + 0.5 * kernel / np.abs(kernel).max(), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_collision_rate_beside_a_pool_is_that_of_its_recorded_switches(colourful):
     for name, picture in pictures_of(colourful, "pooling").items():
         pool = name.removeprefix("pooling_")
@@ -510,6 +520,7 @@ def test_activations_of_many_channels_are_those_of_the_channels_named(colourful)
     assert ticks == ["image", *map(str, channels)]
 
 
+@pytest.mark.slow
 def test_of_an_image_whose_class_the_network_does_not_know_the_most_probable_class_is_followed(colourful):
     subject = named(colourful, classes=("sand", "moss", "ruby", "fog"))  # no "$ea"
     (picture,) = pictures_of(subject, "fig7").values()

@@ -155,6 +155,7 @@ def model():
     return tiny()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", JOBS, ids=[job.__name__ for job in (*QUICK, *LONG)])
 def test_nothing_is_asked_for_that_a_gpu_refuses_under_determinism(job, model):
     keras.utils.set_random_seed(0)
@@ -164,6 +165,7 @@ def test_nothing_is_asked_for_that_a_gpu_refuses_under_determinism(job, model):
     assert not record.refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["grouped", "dilated", "average", "global_max"])
 def test_nor_for_any_kind_of_filter_or_pool(name):
     model = SPECIMENS[name]()
@@ -200,6 +202,7 @@ def test_the_record_sees_nested_functions_gradients_and_eager_calls():
     assert "ResizeNearestNeighborGrad" in found and found & {"DenseBincount", "Bincount"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["overlapping", "same", "global_max", "alexnet", "nested"])
 def test_projections_as_a_gpu_computes_them_are_those_of_a_cpu(name):
     model, layer = SPECIMENS[name]("float64"), LAYERS[name]

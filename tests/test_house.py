@@ -23,6 +23,7 @@ def test_imports_go_one_way():
     assert result.returncode == 0, result.stdout
 
 
+@pytest.mark.slow
 def test_importing_the_packages_loads_nothing_that_keras_does_not_load_itself():
     heavy = ("matplotlib.pyplot", "sklearn.svm", "sklearn.linear_model", "tensorflow_datasets", "mlxtend", "jinja2")
     code = f"""
@@ -78,6 +79,7 @@ def test_the_readme_has_the_two_commands_and_ci_finds_the_second():
     assert "the test command" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_packages_are_loaded_when_they_are_used():
     code = (
         "import sys, deconv\n"

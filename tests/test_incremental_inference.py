@@ -84,6 +84,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "watched", "size", "stride"), CASES, ids=[case[0] for case in CASES])
 def test_what_a_square_changes_recomputed_equals_the_occluded_image_from_the_pixels_up(name, watched, size, stride):
     model = with_classes(SPECIMENS[name]("float64"))
@@ -102,6 +103,7 @@ LAYER = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(
     st.tuples(st.integers(9, 14), st.integers(9, 14)),

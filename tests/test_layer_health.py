@@ -215,6 +215,7 @@ def test_bands_by_hand():
     assert np.isnan(bands([np.nan])).all()
 
 
+@pytest.mark.slow
 def test_noise_has_no_grid_in_excess_and_noise_that_is_laid_out_on_one_has():
     random = np.random.default_rng(0)
     noise = random.standard_normal((200, 60, 52, 3))

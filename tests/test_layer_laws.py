@@ -293,6 +293,7 @@ def test_the_mirror_of_a_whole_network_is_its_transpose():
     assert found.adjoint_residual < 1e-13 and found.gradient_difference < 1e-12
 
 
+@pytest.mark.slow
 def test_relevance_by_the_rule_zero_is_gradient_times_input_without_biases():
     model = mixed(bias=False)
     pixels = images(model, 2)
@@ -321,6 +322,7 @@ def windowable():
     return fill(keras.Model(image, kl.Dense(3, name="top")(kl.GlobalAveragePooling2D()(maps))), seed=7)
 
 
+@pytest.mark.slow
 def test_occlusions_computed_on_windows_are_those_of_whole_images():
     model = windowable()
     model_graph = graph.walk(model)

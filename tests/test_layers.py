@@ -24,6 +24,7 @@ def save_and_load(mirror, folder):
     return keras.models.load_model(folder / "mirror.keras")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAVED)
 def test_a_mirror_runs_under_predict_and_is_the_same_after_saving(name, tmp_path):
     model = SPECIMENS[name]()
@@ -95,6 +96,7 @@ def test_a_mirror_holds_the_very_variables_of_its_model():
     assert ours and all(id(weight) in theirs for weight in ours)
 
 
+@pytest.mark.slow
 def test_a_mirror_follows_the_weights_of_its_model():
     model = SPECIMENS["branching"]("float64")
     net, pixels = deconv.Deconvnet(model), images(model)

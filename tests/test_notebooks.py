@@ -65,6 +65,7 @@ print(*found)
 """Each notebook's imports in turn, none with the path of another."""
 
 
+@pytest.mark.slow
 def test_what_a_notebook_imports_is_found_from_its_own_folder_with_nothing_set():
     lines = {path.stem: _imports(path) for path in NOTEBOOKS}
     assert "from scripts import train_variants" in lines["03_paper_figures"]

@@ -151,6 +151,7 @@ def test_an_objective_is_traced_once_to_climb_and_once_to_look_however_many_imag
     assert len(traces) == 2
 
 
+@pytest.mark.slow
 def test_a_seed_decides_and_the_batch_does_not():
     model, few = (
         linear(),

@@ -50,6 +50,7 @@ def both_ways(model, layer, pixels, channels, positions, numbers):
     return [(found[0], patches.whole(*found)) for found in (whole, windows)], net
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "layer"), sorted(pairs()))
 def test_the_patch_of_every_unit_is_the_whole_projection_where_it_is_and_zero_elsewhere(name, layer):
     model = SPECIMENS[name]("float64")
@@ -63,6 +64,7 @@ def test_the_patch_of_every_unit_is_the_whole_projection_where_it_is_and_zero_el
         np.testing.assert_allclose(pictures, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["alexnet", "same", "branching"])
 def test_in_float32_patches_agree_to_a_hundred_thousandth(name):
     model = SPECIMENS[name]()
@@ -85,6 +87,7 @@ LAYER = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(st.tuples(st.integers(9, 14), st.integers(9, 14)), st.lists(LAYER, min_size=1, max_size=3))
 def test_any_stack_of_filters_and_pools_projects_in_windows_as_it_does_whole(size, stack):
@@ -132,6 +135,7 @@ def test_a_patch_lies_where_its_window_says_and_may_reach_outside():
         assert np.count_nonzero(picture) == np.count_nonzero(part) == np.count_nonzero(image)
 
 
+@pytest.mark.slow
 def test_the_window_of_a_patch_is_the_receptive_window_before_it_is_clipped():
     model = SPECIMENS["alexnet"]()
     shape = model.get_layer("conv2").output.shape[1:]
@@ -152,6 +156,7 @@ def test_a_layer_without_windows_gives_the_whole_image_as_its_patch():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["activation", "one"])
 @pytest.mark.parametrize("unit", ["max", (1, 2)])
 @pytest.mark.parametrize("channel", [None, 1, [2, 0, 2]])

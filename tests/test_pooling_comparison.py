@@ -22,6 +22,7 @@ def mirror_of_the_image(height, width, pool=2):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "pool", "conv"),
     [("overlapping", "pool2", "conv2"), ("same", "pool1", "conv1"), ("valid_stride2", "pool1", "conv1")],
@@ -46,6 +47,7 @@ def test_maps_switches_and_projections_are_those_of_the_slow_twins(name, pool, c
             np.testing.assert_allclose(side[:, place], expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "before", "after"),
     [
@@ -105,6 +107,7 @@ def test_move_by_hand():
     assert move(np.ones((1, 1, 2, 2)), 0, 1, fill=[7, 8])[0, 0].tolist() == [[7, 8], [1, 1]]
 
 
+@pytest.mark.slow
 def test_how_much_a_single_bright_pixel_changes_when_it_moves():
     # Row 2, column 2 of 8x8, in pooled cell (1, 1). By one pixel: the map always changes, |a' - a| / |a| = sqrt(2);
     # down and right stay inside the cell (0), up and left do not (sqrt 2). By two: all change. By nine: it is gone, 1.
@@ -118,6 +121,7 @@ def test_how_much_a_single_bright_pixel_changes_when_it_moves():
     assert found.energy_kept[0, 0] == 1 and found.shifts.tolist() == [1, 2, 9]
 
 
+@pytest.mark.slow
 def test_how_much_a_constant_map_changes_when_background_moves_in():
     # 8 rows by 6 columns of 3: a move by s blanks s / 8 of the map up or down, s / 6 left or right, so the change is
     # the root of that; pooled by 2, a move by 1 leaves a 3 in every cell, and a move by 2 blanks 1 / 4 and 1 / 3.
@@ -130,6 +134,7 @@ def test_how_much_a_constant_map_changes_when_background_moves_in():
     assert not same.change_before.any() and not same.change_after.any()
 
 
+@pytest.mark.slow
 def test_a_silent_map_in_one_image_does_not_spoil_the_mean_over_the_others():
     pixels = np.zeros((3, 8, 8, 1))
     pixels[1, 2, 2] = 5

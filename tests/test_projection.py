@@ -30,6 +30,7 @@ def strongest(maps, channel):
     return [(*np.unravel_index(image[..., channel].argmax(), image.shape[:-1]), channel) for image in maps]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "layer"), DEEPEST)
 def test_projecting_the_strongest_unit_is_selecting_it_by_hand(name, layer):
     model = SPECIMENS[name]("float64")

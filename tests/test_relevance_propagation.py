@@ -300,6 +300,7 @@ def test_named_composites_treat_filters_by_their_kind():
         assert [str(rule) for rule in rules_for(model_graph, model_graph, name).values()] == names
 
 
+@pytest.mark.slow
 def test_under_the_names_of_kohlbrenner_nearly_all_of_the_value_arrives_and_lrp_says_so():
     model = SPECIMENS["sequential"]("float64")
     for weight in model.weights:
@@ -317,6 +318,7 @@ def test_under_the_names_of_kohlbrenner_nearly_all_of_the_value_arrives_and_lrp_
     assert np.isnan(silent).all()
 
 
+@pytest.mark.slow
 def test_epsilon_plus_is_what_zennits_rules_make_of_the_same_network_in_torch():
     torch = pytest.importorskip("torch")
     model = SPECIMENS["lenet"]("float64")

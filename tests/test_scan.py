@@ -264,6 +264,7 @@ def test_an_array_on_disk_is_read_batch_by_batch(tmp_path):
     assert sorted(on_disk.read[4:]) == [0, 2, 5, 5, 5, 17]  # for its fingerprint all of so small a set, in one piece
 
 
+@pytest.mark.slow
 def test_the_next_batch_is_preprocessed_while_the_network_computes_the_present_one_and_no_more():
     begun, computed, leads = [threading.Event() for _ in range(6)], [], []
 

@@ -86,6 +86,7 @@ def test_losses_are_those_of_the_slow_twin(average):
     assert [type(layer).__name__ for layer in model.layers][2] == "MaxPooling2D"
 
 
+@pytest.mark.slow
 def test_weights_weigh_the_mean_of_each_side():
     # Before the first step nothing of the content is lost, so that the sum is the style's alone, and grows with it.
     model, content, style = small(), np.clip(photograph(20, 15, 3), 32, 223), photograph(20, 15, 3, seed=1)
@@ -102,6 +103,7 @@ def test_weights_weigh_the_mean_of_each_side():
     assert one == pytest.approx(np.mean(expected), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_more_weight_on_roughness_paints_smoother():
     content, style = np.clip(photograph(20, 15, 3), 32, 223), photograph(20, 15, 3, seed=1)
     rough, smooth = (
@@ -118,6 +120,7 @@ def test_the_content_in_its_own_style_costs_nothing():
     assert found.history[0] < 1e-6
 
 
+@pytest.mark.slow
 def test_from_noise_each_side_brings_its_own_image_back():
     model, content, style = small(), photograph(20, 15, 3), 255 - photograph(20, 15, 3, seed=1) / 4
     settings = {**SMALL, "steps": 60, "start": "noise", "parametrization": "pixels", "largest_jitter": 0}
@@ -130,6 +133,7 @@ def test_from_noise_each_side_brings_its_own_image_back():
     assert np.corrcoef(shown.image.ravel(), content.ravel())[0, 1] > 0.7
 
 
+@pytest.mark.slow
 def test_a_digit_takes_the_style_of_another_in_a_network_of_one_colour():
     images, _, _ = datasets.arrays(datasets.load("mnist-5k", "test"))
     found = transfer_style(
@@ -158,6 +162,7 @@ def test_layers_by_default_are_five_convolutions_and_the_last_but_one_of_them():
     assert list(found.content_losses) == ["conv4"]
 
 
+@pytest.mark.slow
 def test_paths_are_read_resized_and_cut_to_the_middle(tmp_path):
     content, style = np.zeros((30, 40, 3), np.uint8), photograph(24, 18, 3).astype(np.uint8)
     content[:, 3:37] = 200  # of the 40 columns the middle 30 are left, which become 12
@@ -177,6 +182,7 @@ def test_content_and_style_may_differ_in_size_and_from_the_model_s():
     assert np.isfinite([*found.content_losses.values(), *found.style_losses.values()]).all()
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_image_and_leaves_the_model_as_it_was():
     model, content, style = small(), photograph(20, 15, 3), photograph(20, 15, 3, seed=1)
     weights = model.get_weights()

@@ -158,6 +158,7 @@ def test_without_a_choice_in_the_pools_switches_make_no_difference(pool):
     assert (found.likeness["another channel"]["pearson"] < 0.999).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["alexnet", "overlapping", "lenet"])
 def test_pictures_of_the_controls_are_what_each_is_said_to_be(name):
     model = SPECIMENS[name]()
@@ -223,6 +224,7 @@ def test_switches_of_noise_point_at_any_cell_of_their_window_and_at_no_other(nam
     np.testing.assert_array_equal(alone[0], found[7])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["alexnet", "branching"])
 def test_a_cascade_is_that_of_a_twin_that_is_shuffled_by_hand(name):
     model, layer = SPECIMENS[name](), LAYERS[name]

@@ -419,6 +419,7 @@ def test_a_single_bit_of_a_weight_changes_the_fingerprint():
     assert after.pop("weights") != before.pop("weights") and after == before
 
 
+@pytest.mark.slow
 def test_every_specimen_has_a_fingerprint_of_its_own_that_is_the_same_when_it_is_built_again():
     found = {name: TopK.of(build(), LAYERS[name]).made_by for name, build in SPECIMENS.items()}
     assert (

@@ -438,6 +438,7 @@ def test_an_epoch_is_tested_on_the_central_part_at_its_own_side():
         assert truth.tolist() == labels.tolist() and not more
 
 
+@pytest.mark.slow
 def test_a_network_that_grows_is_not_traced_anew(tmp_path):
     plan, (found, _) = Plan.of("alexnet", "67:1,90:1,211:1", 3), photographs(5, 238)
     preprocess = models.alexnet.preprocess_input
@@ -665,6 +666,7 @@ def test_the_papers_recipe_goes_from_pictures_to_weights(scenes, command, tmp_pa
     assert "is finished: top-1 accuracy" in trained(command, *given, "--out", tmp_path / "run", "--resume")
 
 
+@pytest.mark.slow
 def test_an_altered_network_is_trained_saved_and_measured(scenes, command, tmp_path):
     altered = ("--units", 8, "--without", "conv3", "--without", "fc7", "--resize", "fc6=5", "--resize", "conv4=10")
     given = ("--dataset", scenes, "--epochs", 1, "--batch-size", 8, "--image-size", 67)

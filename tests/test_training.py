@@ -371,6 +371,7 @@ def test_training_writes_a_checkpoint_at_each_epoch_of_figure_4_that_is_reached(
     assert history[-1]["learning_rate"] == pytest.approx(0.005 * (1 + np.cos(np.pi * 18 / 100)), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_an_epoch_is_measured_on_every_test_image_once(tmp_path):
     preprocess = lambda images: tf.cast(images, tf.float32)  # noqa: E731
     test = training.test_batches(numbered(10), 10, batch_size=4, preprocess=preprocess)  # of 4, 4 and 2
@@ -383,6 +384,7 @@ def test_an_epoch_is_measured_on_every_test_image_once(tmp_path):
         assert history[-1]["test_accuracy"] == pytest.approx((probabilities.argmax(axis=1) == range(10)).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "finished", "message"),
     [(0, 0, "after 2 steps of epoch 1"), (4, 1, "after 3 steps of epoch 2"), (8, 2, "after epoch 3")],
@@ -533,6 +535,7 @@ def test_a_run_that_is_interrupted_and_killed_ends_with_the_same_bits_and_a_seco
     assert results[0] == results[1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("as_before")
 def test_a_run_that_diverges_ends_with_one_line_and_leaves_nothing_behind(tmp_path, command):
     for name, count in (("a", 5), ("b", 5)):

@@ -52,6 +52,7 @@ def known():
     return model, data, before, found
 
 
+@pytest.mark.slow
 def test_the_model_that_is_given_stays_as_it_is(known):
     model, _, (weights, nodes), _ = known
     assert all((before == after).all() for before, after in zip(weights, model.get_weights(), strict=True))
@@ -80,6 +81,7 @@ def test_training_ends_at_the_latest_after_so_many_updates_and_only_where_it_is_
     assert np.isnan(none.scratch).all() and not none.updates.any() and none.layer == "conv"
 
 
+@pytest.mark.slow
 def test_the_same_seed_trains_the_same_network(known):
     model, data, _, found = known
     options = {"per_class": 8, "folds": 1, "test_per_class": 10, "learning_rate": 0.01}
@@ -185,6 +187,7 @@ def test_the_papers_own_numbers_would_be_seen_and_a_lead_of_a_few_points_would_n
     assert "1,000,000 parameters" in unknown["fig9-few"].measured
 
 
+@pytest.mark.slow
 def test_the_picture_of_fig_9_and_that_there_is_none_without_other_data():
     pictures, labels = coloured(8)
     pixels = np.clip(60 * pictures + 90, 0, 255).astype(np.uint8)

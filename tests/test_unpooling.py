@@ -73,6 +73,7 @@ def test_four_windows_that_share_a_maximum_by_hand(signal, collisions, centre):
     np.testing.assert_array_equal(scattered, expected)
 
 
+@pytest.mark.slow
 def test_a_pool_as_large_as_the_map_needs_no_operation_for_each_of_its_cells():
     maps = tf.constant(noise(0, 2, 40, 30, 3))
     pooled, switches = pooling.max_pool_with_switches(maps, (40, 30))

@@ -61,6 +61,7 @@ def built(variant, units):
     return altered(model, options.get("without", ()), options.get("resize"))
 
 
+@pytest.mark.slow
 def test_the_rows_of_the_table_are_the_networks_that_they_name():
     kernels = {
         variant.slug: {

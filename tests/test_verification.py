@@ -14,6 +14,7 @@ from deconv.deconvnet import layers
 from models.layers import GroupedConv2D, LocalResponseNormalization
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SPECIMENS)
 def test_a_good_mirror_passes(name):
     model = SPECIMENS[name]()
@@ -146,6 +147,7 @@ def test_the_result_is_printed_as_a_table_unless_it_shall_not_be(capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_numbers():
     model = SPECIMENS["same"]()
     one, again, other = (deconv.verify(model, "conv3", seed=seed, show=False) for seed in (3, 3, 4))

@@ -146,6 +146,7 @@ def test_filters_that_are_turned_in_every_fourth_channel_are_noticed_in_a_layer_
     assert found.adjoint_residual > 0.05 and not found.holds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lenet", "overlapping", "alexnet", "grouped", "branching"])
 def test_correct_networks_hold_their_limit(name):
     model = SPECIMENS[name]()
@@ -182,6 +183,7 @@ def test_the_setting_of_tf32_is_named(vgg):
     assert found.tf32 == tf.config.experimental.tensor_float_32_execution_enabled()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["AlexNet", "ZFNet"])
 def test_the_photograph_networks_hold_with_their_normalisation(network):
     keras.utils.set_random_seed(0)

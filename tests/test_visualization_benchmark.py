@@ -2,11 +2,13 @@
 
 import json
 
+import pytest
 from typer.testing import CliRunner
 
 from benchmarks import visualization
 
 
+@pytest.mark.slow
 def test_a_quick_run_counts_channels_and_clocks_both_ways(tmp_path):
     out = tmp_path / "found.json"
     result = CliRunner().invoke(visualization.app, ["--quick", "--repeats", "1", "--out", str(out)])

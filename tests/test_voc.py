@@ -109,6 +109,7 @@ def labels_by_brightest(image_set):
     }
 
 
+@pytest.mark.slow
 def test_voc_2012_teaches_with_train_and_tests_with_validation_for_its_test_images_have_no_labels(voc):
     train, test, everything = (
         datasets.load("tfds:voc/2012", split, data_dir=voc, image_size=(32, 40)) for split in ("train", "test", "all")
