@@ -310,11 +310,11 @@ def test_webp_and_tiff_are_pictures_too_and_other_kinds_are_named_as_left_out(tm
         (tmp_path / name).write_bytes(b"of a telephone")
     images, _, _ = datasets.arrays(folder := datasets.load(tmp_path, "all"))
     assert images[:, 0, 0, 0].tolist() == [10, 20, 30, 40]
-    assert folder.source.endswith("3 images of other formats (.avif, .heic) omitted.")
+    assert folder.source.endswith("3 pictures of other kinds (.avif, .heic) left out.")
     for file in (*tmp_path.glob("*0.*"),):
         file.unlink()
     with pytest.raises(
-        ValueError, match=r"contains no images .*It contains 3 images of other formats .*convert them to PNG"
+        ValueError, match=r"contains no images .*It contains 3 pictures of other kinds .*convert them to PNG"
     ):
         datasets.load(tmp_path, "all")
 

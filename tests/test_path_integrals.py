@@ -107,7 +107,7 @@ def test_no_more_points_exist_at_a_time_than_a_batch_holds_and_each_counts_for_i
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"noise": -0.1}, "noise must be a share .* received -0.1"),
+        ({"noise": -0.1}, "noise must be a number of at least 0, .* received -0.1"),
         ({"noise": np.nan}, "received nan"),
         ({"noise": "much"}, "received 'much'"),
         ({"samples": 0}, "samples must be a whole number of at least 1"),

@@ -70,7 +70,8 @@ def pictures(
     shape = (*(image_size or size), channels or (1 if all_grey else 3))
     chosen = tuple(files[id] for id in ids)
     encoded = stream(chosen, labels[ids], ids.astype(np.int64), shape, fit=image_size is not None)
-    left_out = f" {_in_words(others)} omitted." if others else ""
+    # The source is part of the identity of saved scans: with other words, those of earlier versions would not match.
+    left_out = f" {_in_words(others)} left out." if others else ""
     return ImageSet(
         name=name,
         split=split,
@@ -78,7 +79,7 @@ def pictures(
         class_names=imagenet.readable([image_files.printable(folder) for folder in folder_names]),
         size=len(ids),
         image_shape=shape,
-        source=f"{len(ids):,} of the {len(files):,} images in the folder '{name}', split '{split}'.{left_out}",
+        source=f"{len(ids):,} of the {len(files):,} pictures in the folder '{name}', split '{split}'.{left_out}",
         encoded=encoded,
         files=chosen,
     )
@@ -137,9 +138,9 @@ def _entries(path):
 
 
 def _in_words(others):
-    """Number and formats of omitted images: "3 images of other formats (.avif, .heic)"."""
+    """Number and formats of omitted images: "3 pictures of other kinds (.avif, .heic)"."""
     formats = ", ".join(sorted({file.suffix.lower() for file in others}))
-    return f"{len(others)} {'image' if len(others) == 1 else 'images'} of other formats ({formats})"
+    return f"{len(others)} {'picture' if len(others) == 1 else 'pictures'} of other kinds ({formats})"
 
 
 def _size_and_greyness(files, needs_one_size):
