@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import deconv
 from deconv.datasets.batches import as_batches
-from deconv.graph.elements import class_numbers
+from deconv.graph.dataset_elements import class_numbers
 
 IMAGES = np.random.default_rng(0).standard_normal((11, 9, 8, 2)).astype("float32")
 LABELS = np.arange(11) % 4 + 3

@@ -19,7 +19,7 @@ matplotlib.use("Agg")
 
 import models
 from deconv import datasets, figures
-from deconv.figures import drawing, html_index, origin
+from deconv.figures import drawing, figure_dependencies, html_index
 from deconv.figures import picture as record
 from deconv.figures.fig2_similarity import findings, mean_correlations
 from deconv.figures.fig3 import architecture, architecture_pictures
@@ -88,7 +88,7 @@ def folder_of_pictures(folder):
 
 
 def keys_of(subject):
-    return json.dumps(origin.dependencies_of(subject, record.provenance(subject)))
+    return json.dumps(figure_dependencies.dependencies_of(subject, record.provenance(subject)))
 
 
 def test_another_preprocessing_of_the_same_name_is_another_origin(subject):

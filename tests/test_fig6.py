@@ -18,8 +18,8 @@ from deconv.datasets.image_set import fit_image
 from deconv.figures.fig6 import filter_comparison_pictures
 from deconv.figures.fig6_first_layers import first_layer, second_layer
 from deconv.figures.health import accuracies_of, health_pictures, images_of, resized_to
+from deconv.figures.image_subset import part_of
 from deconv.figures.picture import provenance
-from deconv.figures.subset import part_of
 from deconv.figures.training_runs import Run, read_runs
 
 

@@ -10,7 +10,7 @@ from specimens import LAYERS, SPECIMENS, fill, images
 
 import deconv
 from deconv import graph
-from deconv.graph import rearranging
+from deconv.graph import affine_layers
 from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
 
 
@@ -173,7 +173,7 @@ def test_each_rule_is_the_exact_transpose_of_its_layer(kind, settings):
 
 
 def test_every_rule_of_the_package_is_tried_above_or_among_the_laws_of_layers():
-    others = {*graph.IDLE, *rearranging.COPIES, *rearranging.LINEAR, kl.Normalization}
+    others = {*graph.IDLE, *affine_layers.COPIES, *affine_layers.LINEAR, kl.Normalization}
     assert set(CASES) | others == set(deconv.RULES)
 
 

@@ -10,7 +10,7 @@ from deconv.attribution import rules
 from deconv.attribution.lrp_linear import is_filter, is_sum, linears
 from deconv.attribution.lrp_plan import Plan
 from deconv.deconvnet.recording import POOLS, pool_with_switches
-from deconv.graph import modified_gradients, rearranging
+from deconv.graph import affine_layers, modified_gradients
 from deconv.ops import pooling
 
 
@@ -103,8 +103,8 @@ def _pass_on(step, values, relevances):
     if kind is keras.layers.ZeroPadding2D:
         (top, _), (left, _) = step.layer.padding
         return [relevance[:, top : top + shape[0], left : left + shape[1]]]
-    if rearranging.is_copy(step):
-        return rearranging.transpose(*rearranging.call_of(step), [edge.shape for edge in step.inputs], relevances)
+    if affine_layers.is_copy(step):
+        return affine_layers.transpose(*affine_layers.call_of(step), [edge.shape for edge in step.inputs], relevances)
     return [relevance]
 
 
@@ -124,9 +124,9 @@ def _inside_masks(model_graph, dtype):
         if graph.kind(step.layer) is keras.layers.ZeroPadding2D:
             cells = tf.ones([1, *shape], dtype) if cells is None else cells
             masks[step.output] = tf.pad(cells, [(0, 0), *step.layer.padding, (0, 0)])
-        elif cells is not None and rearranging.is_copy(step):
+        elif cells is not None and affine_layers.is_copy(step):
             if len(step.inputs) == 1:
-                copies = rearranging.forward(*rearranging.call_of(step), [cells])
+                copies = affine_layers.forward(*affine_layers.call_of(step), [cells])
                 masks.update(zip(step.outputs, copies, strict=True))
         elif cells is not None and not _combines_cells(step) and shape == step.output.shape:
             masks[step.output] = cells

@@ -11,7 +11,7 @@ from deconv.attribution import composites, rules
 from deconv.attribution.lrp_linear import SUMS, is_filter, is_sum
 from deconv.deconvnet.recording import POOLS
 from deconv.graph import activation_functions, modified_gradients
-from deconv.graph.rearranging import AFFINE_OPERATIONS, is_copy
+from deconv.graph.affine_layers import AFFINE_OPERATIONS, is_copy
 from deconv.validation import check_channels_last
 
 _AFFINE = (keras.layers.BatchNormalization, keras.layers.Rescaling, keras.layers.Normalization)

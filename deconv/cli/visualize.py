@@ -53,7 +53,7 @@ def _pictures(subject, layer, channels, preset, steps, sizes):
     from deconv import graph
     from deconv.features import visualize
     from deconv.figures import Picture
-    from deconv.figures.subset import part_of
+    from deconv.figures.image_subset import part_of
     from deconv.graph.keras_model import label
     from deconv.graph.model_output import output_step
     from deconv.plotting import pixels

@@ -13,7 +13,15 @@ import tensorflow as tf
 
 from deconv.datasets.sequences import Sequence, check_ends, is_iterated, is_sequence, tensors_of
 from deconv.graph import fingerprint
-from deconv.graph.elements import NOT_THESE, Batch, batch_of, class_numbers, parts_of, skip_images, whole_numbers
+from deconv.graph.dataset_elements import (
+    NOT_THESE,
+    Batch,
+    batch_of,
+    class_numbers,
+    parts_of,
+    skip_images,
+    whole_numbers,
+)
 from deconv.runtime.dtypes import any_array
 
 __all__ = ["Arrays", "Batch", "Stream", "as_batches", "class_numbers", "prefetch", "whole_numbers"]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from deconv.graph import fingerprint
-from deconv.graph.elements import Batch, batch_of, parts_of, skip_images
+from deconv.graph.dataset_elements import Batch, batch_of, parts_of, skip_images
 
 
 class Sequence:

@@ -17,7 +17,7 @@ from deconv import graph
 from deconv.deconvnet import layers
 from deconv.deconvnet.layers import Rectify, Unpool
 from deconv.deconvnet.transpose_layer import TransposeOf
-from deconv.graph import activation_functions, rearranging
+from deconv.graph import activation_functions, affine_layers
 from deconv.graph.effective_weights import kernel_of
 from deconv.graph.keras_model import label
 from deconv.validation import check_channels_last
@@ -130,11 +130,11 @@ def rectify_as_the_layer_does(step: graph.Step) -> list[keras.layers.Layer]:
     return _activation(step)
 
 
-@rule(*rearranging.COPIES, *rearranging.LINEAR)
+@rule(*affine_layers.COPIES, *affine_layers.LINEAR)
 def transpose_as_it_computes(step: graph.Step) -> list[keras.layers.Layer]:
     """Transpose reshaping, cropping, repeating and resizing by differentiating the layer."""
     shapes = [edge.shape for edge in step.inputs]
-    operation, given = rearranging.call_of(step)
+    operation, given = affine_layers.call_of(step)
     return [TransposeOf(operation, given, shapes, **_named(step, "transpose"))]
 
 
@@ -235,7 +235,7 @@ OPERATIONS: dict[str, Rule] = {
     "Cast": identity,
     "ConvertToTensor": identity,
     **dict.fromkeys(("Multiply", "Negative", "Subtract", *_DIVISIONS), scale_operation),
-    **dict.fromkeys(rearranging.COPY_OPERATIONS, transpose_as_it_computes),
+    **dict.fromkeys(affine_layers.COPY_OPERATIONS, transpose_as_it_computes),
 }
 """{class name of a Keras operation that is not a layer: rule}"""
 

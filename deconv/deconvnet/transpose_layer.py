@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from deconv.deconvnet.layers import MirrorLayer
-from deconv.graph.rearranging import transpose
+from deconv.graph.affine_layers import transpose
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @keras.saving.register_keras_serializable("deconv")
 class TransposeOf(MirrorLayer):
-    """Mirror layer of a linear layer or operation (`deconv.graph.rearranging.transpose`).
+    """Mirror layer of a linear layer or operation (`deconv.graph.affine_layers.transpose`).
 
     It is called with the signal, or a list of signals for a layer with several outputs.
 
     Args:
         operation: A Keras layer or operation without variables.
-        given: `(args, kwargs)` of its call, from `deconv.graph.rearranging.call_of`.
+        given: `(args, kwargs)` of its call, from `deconv.graph.affine_layers.call_of`.
         input_shapes: Shapes of its inputs, without the batch.
         **kwargs: Arguments of `keras.layers.Layer`.
     """

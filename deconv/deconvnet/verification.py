@@ -10,8 +10,8 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from deconv import graph
-from deconv.deconvnet.claims import claim_error, claims, factors
 from deconv.deconvnet.mirror import mirror_graph
+from deconv.deconvnet.mirrored_as_checks import claim_error, claims, factors
 from deconv.deconvnet.projection import Deconvnet
 from deconv.deconvnet.selection import select
 from deconv.deconvnet.verification_result import LIMITS, Verification

@@ -32,7 +32,8 @@ class Verification(NamedTuple):
         collision_rate: `{max pooling: share of pooled units whose maximum is also that of another window}`.
         collisions: The policy of the mirror; only `"sum"` is the exact transpose.
         claim_errors: `{layer with mirrored_as: difference from the declared layer}`, for identities and activations
-            (see `deconv.deconvnet.claims`). Zero for contrast normalization, whose own derivative a deconvnet omits.
+            (see `deconv.deconvnet.mirrored_as_checks`). Zero for contrast normalization, whose own derivative a
+            deconvnet omits.
         factors: `{contrast normalization: (smallest, largest) factor by which it scales values of the images}`, which
             the mirror omits.
         dtype: The dtype with the largest rounding error in the layer and the layers below: float16 for a float32

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from deconv.figures.figure_dependencies import dependencies_of, runs_of
 from deconv.figures.html_index import write_index
-from deconv.figures.origin import dependencies_of, runs_of
 from deconv.figures.picture import Picture, provenance, save
 from deconv.figures.registry import ALSO_CALLED, RECIPES
 from deconv.figures.subject import Subject

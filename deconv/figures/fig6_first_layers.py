@@ -14,8 +14,8 @@ from deconv.deconvnet.mirrorable import why_not
 from deconv.deconvnet.projection import Deconvnet
 from deconv.diagnostics.filter_statistics import Filters
 from deconv.diagnostics.layer_health import LayerHealth, health
+from deconv.figures.image_subset import part_of
 from deconv.figures.subject import Subject
-from deconv.figures.subset import part_of
 from deconv.imaging.frequencies import grid_excess
 from deconv.plotting import crop, pixels, signed
 from deconv.runtime.short_repr import short_repr

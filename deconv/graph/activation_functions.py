@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from deconv import graph
+from deconv.graph.affine_layers import AFFINE_OPERATIONS, COPY_OPERATIONS
 from deconv.graph.function_behaviour import (
     CELL,
     EVERYTHING,
@@ -26,7 +27,6 @@ from deconv.graph.function_behaviour import (
     classify_by_calling,
     is_affine,
 )
-from deconv.graph.rearranging import AFFINE_OPERATIONS, COPY_OPERATIONS
 from deconv.graph.settings import Settings, calls, settings
 
 ACTIVATED = (

@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike
 
 from deconv import graph
 from deconv.graph import activation_functions
+from deconv.graph.affine_layers import AFFINE_OPERATIONS
 from deconv.graph.function_behaviour import EVERYTHING
 from deconv.graph.layer_receptive_field import ONE, ReceptiveField, of
-from deconv.graph.rearranging import AFFINE_OPERATIONS
 from deconv.ops.pooling import window_padding
 from deconv.runtime.dtypes import any_array
 from deconv.validation import check_channels_last

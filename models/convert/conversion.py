@@ -12,7 +12,7 @@ import numpy as np
 from models.convert import layout, onnx_file, torch_file
 from models.convert.tables import NETWORKS, Network
 from models.loading import weight_files
-from models.loading.stored import Stored, plain
+from models.loading.declared_arrays import Stored, plain
 
 _TORCH_BEGINS = (b"PK", b"\x80")  # a zip archive since PyTorch 1.6, a pickle before
 _POINTER_BEGINS = b"version https://git-lfs"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.loading.stored import Stored, plain
+from models.loading.declared_arrays import Stored, plain
 
 if TYPE_CHECKING:
     import onnx

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.loading.stored import Stored, check_expansion, plain
+from models.loading.declared_arrays import Stored, check_expansion, plain
 
 if TYPE_CHECKING:
     import torch

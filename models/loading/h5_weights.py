@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.loading.stored import Stored
+from models.loading.declared_arrays import Stored
 
 if TYPE_CHECKING:
     import h5py

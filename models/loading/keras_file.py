@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from models.loading import h5_weights, zip_files
-from models.loading.stored import Stored, check_expansion
+from models.loading.declared_arrays import Stored, check_expansion
 
 if TYPE_CHECKING:
     import h5py

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from models.loading import zip_files
-from models.loading.stored import Stored
+from models.loading.declared_arrays import Stored
 
 _HEADER = 2**14  # bytes; NumPy reads headers of at most 10,000
 _PIECE = 2**20

@@ -19,7 +19,7 @@ from numpy.typing import DTypeLike
 
 from models.loading import h5_weights, keras_file, npz_weights
 from models.loading.atomic_files import replacing
-from models.loading.stored import Stored, check_expansion, plain
+from models.loading.declared_arrays import Stored, check_expansion, plain
 
 SUFFIXES = (".npz", ".keras", ".weights.h5")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from models.loading.stored import check_expansion
+from models.loading.declared_arrays import check_expansion
 
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # Python decompresses the others in whole blocks
 _ENCRYPTED = 0x1
