@@ -25,7 +25,7 @@ from deconv.figures.fig2_similarity import findings, mean_correlations
 from deconv.figures.fig3 import architecture, architecture_pictures
 from deconv.figures.fig7 import covered, occlusion_findings
 from deconv.figures.picture import Picture
-from deconv.figures.published import CLAIMS, Finding, Table, published
+from deconv.figures.published_results import CLAIMS, Finding, Table, published
 from deconv.occlusion.sensitivity import OcclusionMaps
 
 

@@ -158,7 +158,14 @@ def test_words_that_are_riddles_do_not_come_back():
     assert found == []
 
 
-@pytest.mark.parametrize("package", ["deconv", "models", "deconv.attribution", "deconv.datasets", "deconv.embedding"])
+PACKAGES = sorted(
+    str(path.parent.relative_to(ROOT)).replace("/", ".")
+    for folder in ("deconv", "models")
+    for path in (ROOT / folder).rglob("__init__.py")
+)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_no_public_name_is_that_of_a_module_beside_it(package):
     offered = importlib.import_module(package)
     beside = {

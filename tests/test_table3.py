@@ -15,11 +15,11 @@ matplotlib.use("Agg")
 
 from deconv import figures
 from deconv.datasets import ImageSet
-from deconv.figures.published import published
+from deconv.figures.published_results import published
 from deconv.figures.table3 import Ensemble, Row, ensemble_data, error_pictures, mean_probabilities, row_of, wrong
 from deconv.figures.table3_claims import comparison_claims, depth_claims, significantly_lower, standard_error
 from deconv.figures.training_runs import read_runs
-from deconv.plotting.error_bars import error_bars
+from deconv.plotting.error_chart import error_bars
 from models.training.variants import variants
 
 # ---------------------------------------------------------------------------------------------- the yardstick

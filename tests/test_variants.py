@@ -12,7 +12,7 @@ from test_training import ROOT, run_and_look_for_tensorflow, script, stop_after_
 from typer.testing import CliRunner
 
 import models
-from deconv.figures.published import published
+from deconv.figures.published_results import published
 from models import training
 from models.ablation import altered
 from models.training.variants import GROUPS, variants

@@ -8,7 +8,7 @@ from deconv.figures.drawing import chosen, draw
 from deconv.figures.html_index import read_pictures, verdicts, write_index
 from deconv.figures.markdown_report import write_results
 from deconv.figures.picture import Picture, save
-from deconv.figures.published import CLAIMS, Finding, Table, published
+from deconv.figures.published_results import CLAIMS, Finding, Table, published
 from deconv.figures.registry import ALSO_CALLED, GROUPS, RECIPES
 from deconv.figures.subject import Subject
 from deconv.figures.training_runs import Run, read_run, read_runs

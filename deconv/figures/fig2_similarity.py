@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from deconv.figures.published import Finding
+from deconv.figures.published_results import Finding
 
 
 def mean_correlations(tiles: np.ndarray) -> tuple[float, float]:

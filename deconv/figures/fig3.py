@@ -10,7 +10,7 @@ import keras
 
 from deconv import graph
 from deconv.figures.picture import Picture, Table
-from deconv.figures.published import Finding
+from deconv.figures.published_results import Finding
 from deconv.figures.subject import Subject
 from deconv.graph.model_graph import Graph, Step
 from deconv.graph.receptive_field import receptive_fields_below

@@ -13,7 +13,7 @@ from deconv import graph
 from deconv.evolution.callback import FeatureEvolution
 from deconv.evolution.convergence import LEVEL, Evolution, Settling, settling
 from deconv.figures.picture import Picture
-from deconv.figures.published import Finding
+from deconv.figures.published_results import Finding
 from deconv.figures.subject import Subject, in_words
 from deconv.figures.training_runs import Run, read_runs
 from deconv.graph import fingerprint

@@ -13,7 +13,7 @@ from deconv.diagnostics.invariance_measures import linearity, quickness, stabili
 from deconv.diagnostics.layer_choice import hidden_layers
 from deconv.figures.fig5_symmetry import half_turn_data, symmetry_finding
 from deconv.figures.picture import Picture
-from deconv.figures.published import Finding, Table
+from deconv.figures.published_results import Finding, Table
 from deconv.figures.subject import Subject
 from deconv.graph.model_output import output_kind
 from deconv.imaging.affine_transforms import KINDS, transform

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deconv.diagnostics.invariance import invariance
-from deconv.figures.published import Finding
+from deconv.figures.published_results import Finding
 from deconv.figures.subject import Subject
 from deconv.imaging.affine_transforms import transform
 from deconv.runtime.short_repr import short_repr

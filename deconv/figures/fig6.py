@@ -18,7 +18,7 @@ from deconv.figures.fig6_first_layers import (
     first_layer,
 )
 from deconv.figures.picture import Picture
-from deconv.figures.published import Finding, Table
+from deconv.figures.published_results import Finding, Table
 from deconv.figures.subject import Subject
 from deconv.figures.training_runs import read_runs
 from deconv.imaging.frequencies import bands

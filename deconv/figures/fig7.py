@@ -9,7 +9,7 @@ import numpy as np
 from deconv.deconvnet.projection import Deconvnet
 from deconv.figures.fig7_panels import occlusion_panels, panels_caption, panels_title
 from deconv.figures.picture import Picture
-from deconv.figures.published import Finding
+from deconv.figures.published_results import Finding
 from deconv.figures.subject import Subject
 from deconv.occlusion.sensitivity import OcclusionMaps
 from deconv.plotting import GAP, mosaic, occlusion_sheet, pixels

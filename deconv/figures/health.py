@@ -14,7 +14,7 @@ from deconv.datasets.image_set import ImageSet, fit_image
 from deconv.diagnostics.layer_health import LayerHealth, health
 from deconv.figures.image_subset import part_of
 from deconv.figures.picture import Picture
-from deconv.figures.published import Table
+from deconv.figures.published_results import Table
 from deconv.figures.subject import Subject
 from deconv.figures.training_runs import Run, read_runs
 from deconv.plotting.health import health_sheet, regularisation_sheet

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from deconv.figures.published import CLAIMS, Claim, Finding
+from deconv.figures.published_results import CLAIMS, Claim, Finding
 from deconv.runtime.atomic_files import replacing
 from deconv.runtime.json_files import check_kind, check_members, read_object
 

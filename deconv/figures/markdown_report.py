@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deconv.figures.html_index import read_pictures, verdicts
-from deconv.figures.published import Claim, Finding
+from deconv.figures.published_results import Claim, Finding
 from deconv.runtime.atomic_files import replacing
 
 _MADE_OF = ("model", "weights", "data_source", "seed", "deconvnet", "tensorflow", "keras")

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow
 
 import deconv
-from deconv.figures.published import Finding, Table
+from deconv.figures.published_results import Finding, Table
 from deconv.graph import fingerprint
 from deconv.runtime.atomic_files import replacing
 from deconv.runtime.short_repr import short_repr

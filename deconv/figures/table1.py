@@ -11,7 +11,7 @@ import numpy as np
 from deconv import graph
 from deconv.datasets.parts import DIGITS, Parts, read_parts
 from deconv.figures.picture import Picture
-from deconv.figures.published import Finding, Table, published
+from deconv.figures.published_results import Finding, Table, published
 from deconv.figures.subject import Subject
 from deconv.imaging.rectangles import hide
 from deconv.occlusion.correspondence import Correspondence, Distances, correspondence

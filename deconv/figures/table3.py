@@ -12,11 +12,11 @@ import numpy as np
 from deconv import graph
 from deconv.deconvnet.recording import recorder
 from deconv.figures.picture import Picture
-from deconv.figures.published import Table, published
+from deconv.figures.published_results import Table, published
 from deconv.figures.subject import Subject
 from deconv.figures.table3_claims import comparison_claims, depth_claims, standard_error
 from deconv.figures.training_runs import Run, data_of, read_runs
-from deconv.plotting.error_bars import error_bars
+from deconv.plotting.error_chart import error_bars
 from deconv.runtime.short_repr import short_repr
 
 FULL_DEPTH = ("none", "half", "double", "wide", "wide and double")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from deconv.figures.published import Finding
+from deconv.figures.published_results import Finding
 
 if TYPE_CHECKING:
     from deconv.figures.table3 import Ensemble, Row

@@ -9,7 +9,7 @@ import numpy as np
 
 from deconv import graph
 from deconv.figures.picture import Picture
-from deconv.figures.published import Finding, Table, published
+from deconv.figures.published_results import Finding, Table, published
 from deconv.figures.subject import Subject
 from deconv.figures.table6 import precision_pictures, untested
 from deconv.figures.table7 import in_percent, smallest_class, training_classes

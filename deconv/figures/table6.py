@@ -12,7 +12,7 @@ from deconv import graph
 from deconv.datasets.image_set import ImageSet
 from deconv.deconvnet.recording import recorder
 from deconv.figures.picture import Picture
-from deconv.figures.published import Finding, Table, published
+from deconv.figures.published_results import Finding, Table, published
 from deconv.figures.subject import Subject
 from deconv.figures.table7 import training_classes
 from deconv.plotting.probes import precision_chart

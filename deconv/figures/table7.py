@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from deconv import graph
 from deconv.datasets.image_set import ImageSet
 from deconv.figures.picture import Picture
-from deconv.figures.published import Finding, Table, published
+from deconv.figures.published_results import Finding, Table, published
 from deconv.figures.subject import Subject
 from deconv.graph.model_graph import Step
 from deconv.plotting.probes import layer_chart

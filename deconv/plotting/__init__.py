@@ -6,7 +6,7 @@ from deconv.plotting.controls import cascade_chart, controls_chart, controls_she
 from deconv.plotting.correspondence import distance_bars, hidden_sheet
 from deconv.plotting.display import crop, mosaic, pixels, signed
 from deconv.plotting.embedding import embedding_row, embedding_sheet, unit_sheet
-from deconv.plotting.error_bars import error_bars
+from deconv.plotting.error_chart import error_bars
 from deconv.plotting.evolution import evolution_sheet, settling_chart
 from deconv.plotting.explain import explanation_sheet
 from deconv.plotting.feature_maps import feature_map_sheet, network_sheet

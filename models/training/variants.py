@@ -21,7 +21,7 @@ class Variant(NamedTuple):
         place: Its position in the group, from 1.
         slug: Name of its folder.
         name: A short description of what distinguishes it.
-        row: The corresponding row of the paper's Table 3, as in `deconv.figures.published`; "" for none.
+        row: The corresponding row of the paper's Table 3, as in `deconv.figures.published_results`; "" for none.
         change: The change, in terms common to all architectures: `"none"`, `"convolutions"`, `"last dense"` or
             `"dense"` (left out), `"convolutions and dense"`, `"half"`, `"double"` (dense layers), `"wide"`
             (convolutions), `"wide and double"`; in the other groups the slug.
