@@ -245,6 +245,7 @@ def test_the_rules_of_rectifiers_reach_those_that_are_functions(method, written_
     assert np.abs(found - plain).max() > 0.3 * np.abs(plain).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_every_way_to_write_a_rectifier_gives_the_same_pictures(form, written_out):
     found, expected = pictures(network(FORMS[form]())), written_out[1]

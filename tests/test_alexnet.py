@@ -111,6 +111,7 @@ def test_the_sides_that_are_said_to_fit_are_those_of_which_pool5_makes_six(build
         assert (build(input_shape=(side, low, 3), include_top=False).output_shape[1] == 6) == six
 
 
+@pytest.mark.slow
 def test_with_open_sides_alexnet_is_the_same_and_takes_any_image():
     fixed, open_ = models.AlexNet(**SMALL), models.AlexNet(input_shape=(None, None, 3), **SMALL)
     open_.set_weights(fixed.get_weights())
@@ -142,6 +143,7 @@ def test_alexnet_starts_from_the_values_that_bvlc_gives_it():
 # ------------------------------------------------------------------------------------------------------ weights
 
 
+@pytest.mark.slow
 def test_imagenet_weights_are_taken_from_the_cache_in_which_they_once_were_put(tmp_path, monkeypatch):
     source = models.AlexNet(include_top=False)
     arrays = {f"{layer.name}/{w.name}": np.asarray(w) for layer in source.layers for w in layer.weights}

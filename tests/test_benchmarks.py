@@ -72,6 +72,7 @@ def test_projections_of_all_packages_are_equal_and_every_ratio_is_there(quick, n
     assert f"Times as long as {projections.US}" in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["alexnet", "lenet5"])
 def test_occlusion_maps_of_all_packages_are_equal_and_every_ratio_is_there(quick, network):
     content, _ = quick("occlusion")
@@ -110,6 +111,7 @@ def test_importing_is_timed_and_every_script_has_its_help(quick):
     assert all(0 < found["median"] < 10 for found in content["helps"].values())
 
 
+@pytest.mark.slow
 def test_every_json_says_what_it_was_measured_on(quick):
     for name in SCRIPTS:
         content, _ = quick(name)

@@ -43,6 +43,7 @@ def drawn(seed, count, images):
 # ---------------------------------------------------------------------------------------------- copies
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), SIZES)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_crop_that_is_not_resampled_is_a_copy_wherever_it_lies(height, width, channels):
@@ -151,6 +152,7 @@ def test_random_parts_have_the_areas_and_shapes_that_were_asked_for():
     assert (corners >= 0).all() and corners[..., :2].max() == 89
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [60, 89, 113])
 def test_no_crop_reaches_beyond_its_image(side):
     white = np.full((200, 129, 128, 1), 200, np.uint8)  # what lies beyond would be black

@@ -726,7 +726,7 @@ def test_a_set_that_is_not_prepared_is_refused_at_once_with_the_ways_out(tmp_pat
     with pytest.raises(ValueError) as raised:
         datasets.load("mnist", data_dir=tmp_path)
     assert time.monotonic() - started < 20  # most of it the import of TFDS
-    for part in ("'mnist'", str(tmp_path), "--download", "--data-dir", "--dataset mnist-5k"):
+    for part in ("'mnist'", str(tmp_path), "--download", "--data-dir", "or use mnist-5k"):
         assert part in str(raised.value)
     assert not any(tmp_path.iterdir())
 

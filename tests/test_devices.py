@@ -97,6 +97,7 @@ def test_many_threads_at_once_leave_the_setting_as_it_was(before):
     assert not wrong and devices.uses_tf32() == before
 
 
+@pytest.mark.slow
 def test_a_projection_and_verify_compute_without_tf32(monkeypatch):
     model, seen = SPECIMENS["lenet"](), []
     note, call = watched(seen), type(model.get_layer("conv1")).call

@@ -11,7 +11,7 @@ import tensorflow as tf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from keras import layers as kl
-from specimens import SPECIMENS, fill, images
+from specimens import BUILT, SPECIMENS, fill, images
 
 import deconv
 from deconv import graph
@@ -272,6 +272,7 @@ def test_what_is_compiled_follows_training_and_goes_with_its_model():
     gone = weakref.ref(model)
     assert model in compilation._CACHED
     del model
+    BUILT.clear()
     gc.collect()
     assert gone() is None
 

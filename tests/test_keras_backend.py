@@ -74,6 +74,7 @@ def test_nothing_is_loaded_for_a_backend_that_will_not_do_and_commands_answer_in
     assert helped.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_keras_that_was_imported_before_on_another_backend_is_noticed_by_every_part():
     code = (
         "import sys, types\n"

@@ -62,6 +62,7 @@ def slow_spectrum(filters, size=512):
     return np.abs(along)[:, None], np.abs(along)[None], power.sum(axis=-1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["overlapping", "branching", "lenet", "grouped", "nested"])
 def test_activity_is_that_of_all_activations_at_once(name):
     model = SPECIMENS[name]("float64")

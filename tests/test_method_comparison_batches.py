@@ -70,6 +70,7 @@ def at_once(model):
     return explained(model, 600)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 6, 32])
 def test_no_step_of_an_explanation_computes_more_images_at_a_time_and_none_gives_other_numbers(
     model, at_once, batch_size

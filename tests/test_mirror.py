@@ -52,6 +52,7 @@ def guided(model):
     return copy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SPECIMENS)
 def test_every_layer_leads_down_to_what_the_slow_deconvnet_finds(name):
     model = SPECIMENS[name]("float64")
@@ -70,6 +71,7 @@ def test_every_layer_leads_down_to_what_the_slow_deconvnet_finds(name):
             assert_close(found, reference.project(model, pixels, path, signal, collisions), 1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["lenet", "overlapping", "same", "valid_stride2", "dilated", "grouped", "branching", "nested"]
 )

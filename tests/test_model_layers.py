@@ -257,6 +257,7 @@ def test_a_network_comes_back_from_a_keras_file(build, tmp_path):
     np.testing.assert_array_equal(loaded.predict(images, verbose=0), model.predict(images, verbose=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", NETWORKS, ids=lambda build: build.__name__)
 def test_a_network_comes_back_from_an_npz_file_with_and_without_its_top(build, tmp_path):
     sizes = {"input_shape": NETWORKS[build], "units": 5, "classes": 4}

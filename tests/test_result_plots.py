@@ -85,6 +85,7 @@ def test_explanation(model, images):
     check(found.plot(), "gradient", "Explanations of predictions")
 
 
+@pytest.mark.slow
 def test_controls_and_cascade(model, images):
     found = deconv.controls(model, images, "conv")
     check(found.plot(images), "Controls of conv")
@@ -113,6 +114,7 @@ def test_inversion(model, images):
     check(deconv.invert(model, images[:2], "conv", steps=2).plot(images[:2], "conv"), "conv", "Inversion")
 
 
+@pytest.mark.slow
 def test_style_transfer(model):
     coloured = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(3, 3, activation="relu", name="conv")])
     content, style = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3)).astype(np.float32)

@@ -491,6 +491,7 @@ def slow_accuracies(model, images, labels, side):
     return dict(zip(names, hits / len(images), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [3, 8])
 def test_accuracies_are_those_of_a_slow_loop(classes):
     found, (images, labels) = photographs(37, 11, classes)

@@ -5,6 +5,7 @@ import inspect
 from pathlib import Path
 
 import keras
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from keras import layers as kl
@@ -61,6 +62,7 @@ CALLS = {
     "correspondence": lambda m, x, p: deconv.correspondence(m, x[:3], KEEP, ["conv"], fill=128, preprocess=p),
     "health": lambda m, x, p: deconv.health(m, x, ["conv", "hidden"], unseen=x[:9], preprocess=p),
     "invariance": lambda m, x, p: deconv.invariance(m, x[:3], 1, values=[1, 2], layers=["conv"], preprocess=p),
+    "top_sheet": lambda m, x, p: _drawn(deconv.top_sheet(m, x, "conv", k=3, preprocess=p)),
     "top_activations": lambda m, x, p: deconv.top_activations(m, x, ["conv", "hidden"], 3, preprocess=p),
     "embed": lambda m, x, p: deconv.embed(m, (x, LABELS), "hidden", "pca", preprocess=p),
     "embed_units": lambda m, x, p: deconv.embed_units(m, x, "hidden", "pca", clusters=2, preprocess=p),
@@ -72,6 +74,14 @@ CALLS = {
     "transfer": lambda m, x, p: deconv.transfer(m, (x, LABELS), "hidden", [2], scratch=False, **DRAWN, preprocess=p),
     "to_pixel_space": lambda m, x, p: to_pixel_space(x - 128, p),
 }
+
+
+def _drawn(figure):
+    """What the axes of a figure show, as arrays; the figure is closed."""
+    plt.close(figure)
+    return [np.asarray(image.get_array()) for axes in figure.axes for image in axes.images]
+
+
 TENSORS = {"dream", "invert", "optimize", "transfer_style", "visualize"}
 """Whose images are TensorFlow's tensors, which cannot be changed in place."""
 

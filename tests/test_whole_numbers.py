@@ -58,6 +58,7 @@ CALLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 def test_a_model_of_uint8_gives_what_the_same_model_of_floats_gives(models, name):
     found = keras.tree.flatten(CALLS[name](models["uint8"], pixels()))
