@@ -20,6 +20,7 @@ matplotlib.use("Agg")
 import deconv
 import models
 from deconv import datasets, figures
+from deconv.cli import app as commands
 from deconv.figures import picture as picture_module
 from deconv.figures.fig1 import unpooling_data
 from deconv.figures.fig2 import top_data
@@ -220,6 +221,28 @@ def test_a_network_trained_on_pictures_of_ones_own_is_drawn_with_its_own_classes
     assert result.exit_code == 0, result.output
     numbers = json.loads((tmp_path / "out" / "fig7_occlusion.json").read_text(encoding="utf-8"))["numbers"]
     assert {maps["target"] for maps in numbers["images"]} == {0, 1}
+
+
+def test_the_script_and_the_command_are_one_and_have_the_same_options(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(picture_module.save, "__defaults__", (40,))
+    for out, result in {
+        "figures/lenet5": run_here(app, "--dataset", "mnist-5k", "--split", "test", "--only", "fig3"),
+        "other": run_here(
+            commands, "figures", "--images", "mnist-5k", "--split", "test", "--only", "fig3", "--out", "other"
+        ),
+        "third": run_here(
+            commands, "figures", "--split", "test", "--weights", "mnist", "--only", "fig3", "--out", "third"
+        ),
+    }.items():
+        assert result.exit_code == 0 and f"Written: 1 figure and {out}/index.html" in result.stdout, result.output
+    files = [tmp_path / out / "fig3_architecture.json" for out in ("figures/lenet5", "other", "third")]
+    assert len({path.read_text(encoding="utf-8") for path in files}) == 1
+    described = [
+        CliRunner().invoke(one, words).stdout for one, words in ((app, ["--help"]), (commands, ["figures", "--help"]))
+    ]
+    script, command = (set(re.findall(r"--[a-z][a-z-]+", text)) for text in described)
+    assert script == command
 
 
 @pytest.mark.parametrize(

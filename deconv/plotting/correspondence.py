@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from deconv.imaging.nan_mean import nan_mean, nan_mean_and_std
 from deconv.plotting.grids import show_picture
 from deconv.plotting.layer_results import Distances
 from deconv.plotting.plain_text import plain_text, texts
@@ -98,12 +99,11 @@ def distance_bars(
             most = 0.0
             for _, distances, parts, places in bars:
                 samples = [getattr(distances[layer][part], kind) for part in parts]
-                means = [_known(np.mean, values) for values in samples]
-                spreads = [_known(np.std, values) for values in samples]
+                means, spreads = zip(*(nan_mean_and_std(np.ravel(values)) for values in samples), strict=True)
                 ax.barh(places, means, 0.75, color=[colours.get(part, _OF_PARTS) for part in parts], zorder=2)
                 ax.errorbar(means, places, xerr=spreads, fmt="none", ecolor="0.15", capsize=2.5, linewidth=1, zorder=3)
-                draws = [_known(np.mean, draw) for draw in samples[parts.index(band)]]
-                low, high = np.quantile([mean for mean in draws if not np.isnan(mean)] or [0], [0.05, 0.95])
+                draws = nan_mean(samples[parts.index(band)], axis=1)
+                low, high = np.quantile(draws[~np.isnan(draws)] if np.isfinite(draws).any() else [0], [0.05, 0.95])
                 span = [places[0] - 0.5, places[-1] + 0.5]
                 ax.fill_betweenx(span, low, high, color=_OF_RANDOM, alpha=0.25, linewidth=0, zorder=1)
                 most = np.nanmax([most, high, *np.add(means, spreads)])
@@ -122,9 +122,3 @@ def distance_bars(
     fig.legend(handles=handles, loc="outside lower center", ncols=2, fontsize=8)
     fig.suptitle(title)
     return fig
-
-
-def _known(summary: Callable[[np.ndarray], float], values: np.ndarray) -> float:
-    """Apply `summary` (mean or standard deviation) to the values that are not NaN; NaN if all are."""
-    known = values[~np.isnan(values)]
-    return summary(known) if known.size else np.nan

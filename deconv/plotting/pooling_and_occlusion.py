@@ -13,6 +13,7 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 
+from deconv.imaging.nan_mean import nan_mean
 from deconv.plotting.grids import MAPS, bare, show_picture
 from deconv.plotting.layer_results import OcclusionMaps, PoolingComparison
 from deconv.plotting.plain_text import plain_text, texts
@@ -72,7 +73,7 @@ def _pooling_charts(fig: Figure | SubFigure, image: np.ndarray, comparison: Pool
     picture, energy, change = fig.subplots(1, 3, width_ratios=[0.7, 1.5, 1.5])
     show_picture(image, picture, "image")
     places = np.arange(len(comparison.channels))
-    energy.bar(places, 100 * _known_mean(comparison.energy_kept, axis=0), color="0.45")
+    energy.bar(places, 100 * np.nan_to_num(nan_mean(comparison.energy_kept)), color="0.45")
     energy.set_xticks(places, comparison.channels, fontsize=8)
     energy.set(xlabel="channel", ylabel="activation energy kept (%)", ylim=(0, 100))
     energy.set_title(f"mean of {len(comparison.energy_kept)} images", fontsize=9)
@@ -81,7 +82,7 @@ def _pooling_charts(fig: Figure | SubFigure, image: np.ndarray, comparison: Pool
         (comparison.change_after, f"{comparison.after_layer}, after", "tab:blue"),
     ):
         change.plot(comparison.shifts, values, color=color, alpha=0.25, linewidth=0.8)
-        change.plot(comparison.shifts, _known_mean(values, axis=1), color=color, marker="o", label=label)
+        change.plot(comparison.shifts, np.nan_to_num(nan_mean(values, axis=1)), color=color, marker="o", label=label)
     change.set_xticks(comparison.shifts)
     change.set(xlabel="translation of the image (pixels)", ylabel="change of the maps |a' − a| / |a|", ylim=(0, None))
     change.set_title("thin: single channels; bold: mean", fontsize=9)
@@ -218,9 +219,3 @@ def _place_map(
     ax.set(xlim=(-0.5, image_shape[1] - 0.5), ylim=(image_shape[0] - 0.5, -0.5), aspect="equal", facecolor="0.92")
     bare(ax)
     return shown
-
-
-def _known_mean(values: np.ndarray, axis: int) -> np.ndarray:
-    """Mean of the values that are not NaN; 0 if all are, as for the energy of inactive maps."""
-    known = ~np.isnan(values)
-    return np.where(known, values, 0).sum(axis=axis) / np.maximum(known.sum(axis=axis), 1)
