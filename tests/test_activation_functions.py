@@ -154,6 +154,7 @@ def test_a_layer_is_judged_in_its_own_dtype(dtype):
     assert kinds == ["rectifier", "sigmoid"]
 
 
+@pytest.mark.slow
 def test_a_function_is_called_once_and_forgotten_with_its_owner():
     calls, kinds = itertools.count(1), []  # a list would be seen to change, as what the function is set to
 
@@ -236,6 +237,7 @@ def slow_guided(model, rule):
     return pixels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["guided_backprop", "deconvnet"])
 def test_the_rules_of_rectifiers_reach_those_that_are_functions(method, written_out):
     expected = slow_guided(written_out[0], method)

@@ -33,6 +33,7 @@ def photographs(*shape, seed=0):
 # ------------------------------------------------------------------------------------------------- architecture
 
 
+@pytest.mark.slow
 def test_alexnet_is_what_its_table_says(alexnet):
     table = [{key: row[key] for key in row if key != "operation"} for row in networks.table_of(models.AlexNet)]
     measured = networks.table_measured(alexnet, lambda *unit: deconv.receptive_windows(alexnet, *unit))
@@ -56,6 +57,7 @@ def test_alexnet_computes_what_its_paper_writes():
     np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(95, 130, 3), (223, 254, 3)])
 def test_torchvisions_alexnet_computes_what_torchvision_writes(shape):
     if shape[0] < 200 and not hasattr(keras.layers, "AdaptiveAveragePooling2D"):
@@ -157,6 +159,7 @@ def test_imagenet_weights_are_taken_from_the_cache_in_which_they_once_were_put(t
             np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.slow
 @shipped
 def test_the_shipped_network_has_ten_classes_and_a_small_head():
     model = models.AlexNet(weights="imagenette")
@@ -183,6 +186,7 @@ def test_the_shipped_weights_are_those_whose_making_is_recorded():
     assert record["results"]["top1_float16"] >= 0.8
 
 
+@pytest.mark.slow
 @shipped
 def test_the_shipped_network_names_photographs_by_their_classes():
     model = models.AlexNet(weights="imagenette")
@@ -249,6 +253,7 @@ def test_numbers_may_come_from_numpy():
     assert model.output_shape == (None, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".npz", ".weights.h5", ".keras"])
 def test_a_file_says_how_many_classes_and_units_it_is_for(tmp_path, suffix):
     small = models.AlexNet(input_shape=(67, 51, 3), classes=3, units=(6, 5))

@@ -1,6 +1,5 @@
 """Gradients under three rules of the rectifier, Grad-CAM, and what may be explained."""
 
-import functools
 import gc
 import inspect
 import weakref
@@ -30,7 +29,7 @@ PASSED = {
 """What a rectifier passes down, of the signal from above and what it saw itself."""
 
 
-SHARED = functools.cache(lambda name: SPECIMENS[name]())
+SHARED = lambda name: SPECIMENS[name]()  # noqa: E731 -- built once, and again if a test has changed it
 """Specimens that no test changes."""
 
 FEW = {"smooth_grad": {"samples": 3}, "integrated_gradients": {"steps": 4, "tolerance": None}}
@@ -79,6 +78,7 @@ def test_the_gradient_is_the_slope_that_small_steps_measure(name):
     np.testing.assert_allclose((slopes * ways).reshape(12, -1).sum(axis=1), measured, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lenet", "same", "branching"])
 def test_the_three_rules_of_a_rectifier_are_those_of_the_slow_twin(name):
     model, layer = SPECIMENS[name]("float64"), LAYERS[name]
@@ -239,6 +239,7 @@ def counted(model_seed=1):
     return fill(network(*stack, shape=(6, 5, 1)), model_seed)
 
 
+@pytest.mark.slow
 def test_every_method_is_compiled_once_however_many_batches_and_calls_there_are():
     pixels = images(counted(), 7)
     for name in sorted(set(attribution.METHODS) - {"lrp"}):  # which has no rule for Counting

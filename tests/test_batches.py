@@ -276,6 +276,7 @@ def test_single_images_by_number_are_put_together_to_batches():
     assert labels.tolist() == LABELS.tolist() and ids.tolist() == list(range(11)) and sizes == [4, 4, 3]
 
 
+@pytest.mark.slow
 def test_the_data_sets_of_pytorch_are_read_batch_by_batch():
     torch = pytest.importorskip("torch")
     data = torch.utils.data

@@ -84,6 +84,7 @@ def test_occlusion_maps_of_all_packages_are_equal_and_every_ratio_is_there(quick
         assert all(0 < ratio < 1e4 for ratio in cell["ratios"].values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["alexnet", "lenet5"])
 def test_a_scan_finds_what_keras_and_a_sort_find(quick, network):
     found = quick("scan")[0]["networks"][network]

@@ -131,6 +131,7 @@ def written(out, name):
 # ------------------------------------------------------------------------------------------------ what is written
 
 
+@pytest.mark.slow
 def test_projections_are_those_of_the_model_in_the_file_for_the_images_that_the_record_names(here, tmp_path):
     result = asked("project", "--layer", "conv2", "--channel", "4,0-1", "--count", "3", out=tmp_path)
     assert result.exit_code == 0, result.stderr
@@ -148,6 +149,7 @@ def test_projections_are_those_of_the_model_in_the_file_for_the_images_that_the_
     assert told["arguments"]["command"] == "project" and told["arguments"]["channel"] == ["4,0-1"]
 
 
+@pytest.mark.slow
 def test_the_same_seed_writes_the_same_numbers_and_another_seed_draws_other_images(here, tmp_path):
     found = []
     for seed in (3, 4):
@@ -161,6 +163,7 @@ def test_the_same_seed_writes_the_same_numbers_and_another_seed_draws_other_imag
     assert one["image_ids"] != other["image_ids"] and one["labels"] == other["labels"] == [0, 1]
 
 
+@pytest.mark.slow
 def test_the_strongest_units_are_those_of_a_scan_and_a_function_of_the_users_is_a_model_too(here, tmp_path):
     more = ["--layer", "conv1", "--layer", "fc3", "--channel", "0-2", "--k", "2"]
     result = asked("top", *more, model="own_functions:build", preprocess="own_functions:darkened", out=tmp_path)
@@ -201,6 +204,7 @@ def test_occlusion_asks_for_the_class_that_is_named_in_the_picture_that_is_given
     assert occluded(tmp_path / "heads", "own_functions:two_heads") == numbers
 
 
+@pytest.mark.slow
 def test_an_explanation_is_of_the_class_that_the_model_finds_and_its_curves_begin_with_its_probability(here, tmp_path):
     more = ["--method", "gradient", "--method", "deconvnet", "--steps", "4"]
     result = asked("explain", *more, shown="pictures/moss/2.png", out=tmp_path)
@@ -213,6 +217,7 @@ def test_an_explanation_is_of_the_class_that_the_model_finds_and_its_curves_begi
         assert numbers["insertion"][method][-1] == pytest.approx(probabilities.max(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_an_embedding_is_that_of_the_layer_and_comes_with_how_classes_part(here, tmp_path):
     result = asked("embed", "--layer", "fc3", "--method", "pca", "--count", "8", "--seed", "2", out=tmp_path)
     assert result.exit_code == 0, result.stderr

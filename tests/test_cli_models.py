@@ -92,6 +92,7 @@ def test_an_occlusion_map_needs_no_projection_and_has_the_usual_square_and_grey(
     assert "projection of that map" not in told["occlude"]["caption"] and "is left out" in told["occlude"]["caption"]
 
 
+@pytest.mark.slow
 def test_the_strongest_units_of_a_layer_without_a_deconvnet_are_shown_by_their_patches_alone(place, monkeypatch):
     result, told = run(place, monkeypatch, "top", "gelu_above", "--k", "2")
     tops = deconv.top_activations(
@@ -120,6 +121,7 @@ def test_an_explanation_is_of_what_the_first_output_puts_out(model, score, place
     assert numbers["deletion"]["gradient"][0] == pytest.approx(outputs.max(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_images_are_made_for_the_classes_of_the_first_output_and_a_weak_one_is_told(place, monkeypatch):
     result, told = run(place, monkeypatch, "visualize", "two_heads", "--steps", "1")
     numbers = told["visualize_first"]["numbers"]

@@ -420,6 +420,7 @@ def test_layers_5_and_7_are_the_last_pooling_and_what_the_last_dense_layer_sees(
         assert compared_layers(keras.Model(image, end)) == expected
 
 
+@pytest.mark.slow
 def test_the_figure_of_digits_says_what_its_own_numbers_say(digits):
     import models
     from deconv.figures import Subject

@@ -140,6 +140,7 @@ def test_a_random_part_is_resampled_by_the_definition(channels):
         np.testing.assert_allclose(crops[image], resampled(images[image], *part, 10), atol=2e-3)
 
 
+@pytest.mark.slow
 def test_random_parts_have_the_areas_and_shapes_that_were_asked_for():
     corners = np.concatenate([random_resized_crops(places(100, 90, 90), (0, step), 2).numpy() for step in range(10)])
     rows = corners[:, 1, 0, 0] - corners[:, 0, 0, 0] + 1

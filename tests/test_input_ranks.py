@@ -76,6 +76,7 @@ def reshaped(before, *above, shape=(9, 8, 1)):
     return model, keras.Sequential([keras.Input(shape), *layers])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "methods"), [((9, 8), attribution.METHODS), ((72,), ("gradient", "lrp", "deconvnet"))]
 )
@@ -148,7 +149,7 @@ def test_a_unit_of_a_volume_is_named_by_as_many_numbers_as_its_map_has_axes():
         place = np.unravel_index(maps[number].argmax(), (3, 3, 3))
         alone = attribution.gradient(model, images[number : number + 1], 3, "conv", unit=place)
         np.testing.assert_allclose(strongest[number], alone[0], atol=1e-6)
-    with pytest.raises(ValueError, match="position of 3 numbers"):
+    with pytest.raises(ValueError, match="position of 3 ints"):
         attribution.gradient(model, images, 3, "conv", unit=(1, 0))
 
 

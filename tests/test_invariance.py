@@ -441,6 +441,7 @@ def picture(subject):
     plt.close(found.figure)
 
 
+@pytest.mark.slow
 def test_the_numbers_of_the_picture_are_those_of_the_experiment_and_the_same_again(subject, picture):
     numbers = picture.numbers
     pictures = subject.pick(numbers["image_ids"])

@@ -42,6 +42,7 @@ def lenet():
     return models.LeNet5(weights="mnist")
 
 
+@pytest.mark.slow
 def test_conv1_of_lenet5_gives_digits_back_and_deeper_layers_less_and_less_of_them(lenet):
     images, preprocess = digits(5), models.lenet5.preprocess_input
     found = {

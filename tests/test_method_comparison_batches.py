@@ -94,6 +94,7 @@ def test_a_hidden_unit_is_explained_in_batches_too(model):
         np.testing.assert_allclose(found.maps[name], maps, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_arrays_are_as_large_as_the_batch_makes_them(model):
     peaks = {}
     for batch_size in (2, 128):

@@ -274,6 +274,7 @@ def test_a_layer_that_says_it_is_mirrored_as_the_identity_leads_down_what_comes(
     assert_close(net.mirror("own")([own]), net.mirror("conv1")([own]), 1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parent", [GroupedConv2D, LocalResponseNormalization, CeilMaxPooling2D, Faded])
 def test_a_subclass_does_not_inherit_what_its_parent_is_mirrored_as(parent):
     settings = {GroupedConv2D: {"filters": 4, "kernel_size": 3}}.get(parent, {})
@@ -335,6 +336,7 @@ def test_pools_that_round_up_are_compared_with_what_goes_in_as_the_slow_twins_do
         assert found.energy_kept[number, channel] == pytest.approx(squares[chosen].sum() / squares.sum())
 
 
+@pytest.mark.slow
 def test_groups_normalisation_and_pools_that_round_up_are_occluded_as_in_the_naive_double_loop():
     trunk = SPECIMENS["alexnet"]("float64")
     model = keras.Model(trunk.inputs[0], kl.Softmax(dtype="float64", name="classes")(trunk.output))

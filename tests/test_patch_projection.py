@@ -261,6 +261,7 @@ def test_numbers_that_name_no_image_are_refused(numbers, message):
         deconv.Deconvnet(model).project_units(images(model, 3), "conv2", [0, 1], numbers=numbers)
 
 
+@pytest.mark.slow
 def test_a_rule_of_ours_that_the_user_gives_to_a_layer_counts_in_windows_too():
     model = SPECIMENS["branching"]("float64")
     pixels, units = images(model, 3), every_unit(model.get_layer("add").output.shape[1:])

@@ -103,6 +103,7 @@ def test_tex_and_the_users_own_settings_have_no_part_and_stay_as_they_are(tmp_pa
     assert matplotlib.rcParams["text.parse_math"]
 
 
+@pytest.mark.slow
 def test_all_recipes_of_classes_called_so_are_drawn(tmp_path):
     names = tuple(NAMES[:4])
     random = np.random.default_rng(0)

@@ -101,6 +101,7 @@ LAYER = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.tuples(st.integers(9, 14), st.integers(9, 14)), st.lists(LAYER, min_size=1, max_size=3))
 def test_any_stack_of_filters_and_pools_sees_exactly_its_window(size, stack):
@@ -310,6 +311,7 @@ def assert_touches(touched, notices, rectangles, size, gaps):
         np.testing.assert_array_equal(touched, brute)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in SPECIMENS if name != "lenet"])
 def test_a_rectangle_touches_exactly_the_units_in_its_window(name):
     model = SPECIMENS[name]()
@@ -322,6 +324,7 @@ def test_a_rectangle_touches_exactly_the_units_in_its_window(name):
             assert_touches(touched, notices, rectangles, size, gaps)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.tuples(st.integers(9, 14), st.integers(9, 14)), st.lists(LAYER, min_size=1, max_size=3))
 def test_both_directions_say_the_same_of_any_stack(size, stack):

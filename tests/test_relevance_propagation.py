@@ -50,6 +50,7 @@ def of(kind, *args, **kwargs):
 # Laws
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["overlapping", "grouped", "average"])
 def test_lrp_0_is_the_input_times_the_gradient_and_conserves_without_biases(name):
     model = SPECIMENS[name]("float64")
@@ -74,6 +75,7 @@ def test_lrp_0_is_the_input_times_the_gradient_with_biases_too_but_does_not_cons
     assert (np.abs(total(found) - value) > 0.01 * value).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "composite"),
     [
@@ -189,6 +191,7 @@ def test_sums_and_averages_share_out_in_proportion_to_what_comes_in():
     np.testing.assert_allclose(with_bias.maps["joined"][0, 0, :, 0], [1, 1, 1, 1], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_batch_normalisation_after_a_filter_is_merged_into_it_and_elsewhere_lets_pass():
     def built(*head):
         return small(*head, of(kl.ReLU), of(kl.Conv2D, 3, 2, name="conv2"), of(kl.BatchNormalization, name="norm2"))

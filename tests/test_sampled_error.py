@@ -92,6 +92,7 @@ def strided(height, width, seed):
     return fill(keras.Model(image, kl.Dense(3, "softmax", name="classes")(kl.Flatten()(maps))), seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("build", "side", "stride"), [(alexnet_like, (48, 90), 7), (strided, (40, 72), 5)])
 def test_the_stated_error_reaches_the_promised_quantile_of_the_true_errors(build, side, stride):
     stated, quantiles, largest = [], [], []
@@ -115,6 +116,7 @@ def test_the_stated_error_reaches_the_promised_quantile_of_the_true_errors(build
     assert np.median(stated / largest) > 0.8
 
 
+@pytest.mark.slow
 def test_neither_the_approximation_nor_its_stated_error_depends_on_the_batch_size():
     model = alexnet_like(64, 50, 2)
     picture = images(model, 1, seed=3)[0] / 3

@@ -361,6 +361,7 @@ def test_a_scan_of_100_images_is_traced_once_whatever_is_left_for_the_last_batch
         assert counted.calls == before + 1
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_data_set(tmp_path):
     image = keras.Input((16, 15, 1))
     model = keras.Model(image, kl.Conv2D(8, 3, name="conv")(image))

@@ -122,6 +122,7 @@ def test_a_dense_layer_shows_whole_images(monkeypatch):
     assert found.patches.shape == found.projections.shape == (4, 2, 7, 5, 3)
 
 
+@pytest.mark.slow
 def test_sixteen_channels_of_many_are_drawn_with_the_seed(monkeypatch):
     model = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Conv2D(20, 3, name="conv")])
     data = np.random.default_rng(0).random((3, 6, 6, 1))

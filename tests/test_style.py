@@ -176,6 +176,7 @@ def test_paths_are_read_resized_and_cut_to_the_middle(tmp_path):
     np.testing.assert_allclose(arrays.image, even.image, atol=1)
 
 
+@pytest.mark.slow
 def test_content_and_style_may_differ_in_size_and_from_the_model_s():
     found = transfer_style(small(), photograph(26, 21, 3), photograph(17, 31, 3), **SMALL)
     assert found.image.shape == (26, 21, 3)

@@ -184,6 +184,7 @@ def test_pictures_of_the_controls_are_what_each_is_said_to_be(name):
         np.testing.assert_array_equal(weights, kept)
 
 
+@pytest.mark.slow
 def test_controls_are_those_of_their_seed_whatever_the_batch():
     model = SPECIMENS["overlapping"]()
     pixels = images(model, 5)
@@ -327,6 +328,7 @@ def test_what_does_not_fit_a_cascade_is_refused_with_the_reason(changed, message
         cascade(two_channels(), np.zeros((2, 4, 4, 1), np.float32), **given)
 
 
+@pytest.mark.slow
 def test_the_charts_show_the_numbers_of_the_tables():
     model = SPECIMENS["overlapping"]()
     found = controls(model, images(model, 3), "conv3")

@@ -278,6 +278,7 @@ def test_whoever_reads_while_another_writes_and_is_killed_finds_a_whole_state(tm
     assert content(TopK.load(path)) in possible
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.data())
 def test_a_damaged_file_is_refused_by_name_or_its_damage_does_not_matter(tmp_path_factory, data):

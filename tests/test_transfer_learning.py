@@ -59,6 +59,7 @@ def test_the_model_that_is_given_stays_as_it_is(known):
     assert nodes == [len(layer._inbound_nodes) for layer in model.layers]
 
 
+@pytest.mark.slow
 def test_pretrained_is_the_softmax_of_a_probe_on_the_last_hidden_layer(known):
     model, data, _, found = known
     of_probe = probe(model, data, "hidden", (1, 8), folds=2, test_per_class=10, classifiers="softmax", seed=4)

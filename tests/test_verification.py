@@ -27,6 +27,7 @@ def test_a_good_mirror_passes(name):
     assert sorted(name.rsplit("/")[-1] for name in found.switch_replay) == sorted(pools)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lenet", "overlapping", "branching", "nested", "alexnet"])
 def test_the_residual_is_near_the_rounding_error_of_the_dtype(name):
     model = SPECIMENS[name]("float64")

@@ -319,6 +319,7 @@ def caltech(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_caltech_101_has_thirty_training_images_of_each_class_and_the_others_to_test(caltech):
     train, test, everything = (
         datasets.load("tfds:caltech101", split, data_dir=caltech, image_size=(9, 7))

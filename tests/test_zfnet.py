@@ -34,6 +34,7 @@ def test_zfnet_is_what_its_table_says():
     assert model.count_params() == 62_357_608 and "62,357,608 parameters" in models.ZFNet.__doc__
 
 
+@pytest.mark.slow
 def test_zfnet512_is_what_its_table_says(zfnet512):
     table = [{key: row[key] for key in row if key != "operation"} for row in networks.table_of(models.ZFNet512)]
     measured = networks.table_measured(zfnet512, lambda *unit: deconv.receptive_windows(zfnet512, *unit))
@@ -65,6 +66,7 @@ def test_zfnet_computes_what_the_paper_writes(shape):
     np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_with_open_sides_zfnet_is_the_same_and_takes_any_image():
     shape = (209, 238, 3)  # odd and even
     fixed = fill(models.ZFNet(input_shape=shape, **SMALL), seed=1)
@@ -96,6 +98,7 @@ def test_zfnet512_is_its_light_graph_and_gives_its_output(zfnet512):
     np.testing.assert_allclose(given, light.expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_the_shipped_zfnet_has_ten_classes_a_small_head_and_filters_within_the_papers_radius():
     model = models.ZFNet(weights="imagenette")
     assert model.output_shape == (None, 10)
