@@ -1,5 +1,6 @@
 """How the tests share the processors, for which device they are formulated, and what a script here leaves behind."""
 
+import gc
 import os
 
 import pytest
@@ -16,6 +17,13 @@ def pytest_configure(config):
         from deconv.runtime import devices
 
         devices._pretended = True
+
+
+def pytest_collection_finish():
+    """What has been imported is not garbage: the collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5000, 20, 20)
 
 
 @pytest.fixture
@@ -38,4 +46,5 @@ def quickly_compiled(request):
     import tensorflow as tf
 
     off = request.node.get_closest_marker("slow") is None
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": off})
+    if tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False) != off:
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": off})

@@ -122,6 +122,7 @@ def test_an_unaltered_copy_has_all_settings_and_weights_of_its_own():
     np.testing.assert_array_equal(copy(images), model(images))
 
 
+@pytest.mark.slow
 def test_new_weights_are_drawn_as_the_old_ones_and_depend_on_the_seed():
     drawn = []
     for seed in (0, 0, 1):

@@ -149,6 +149,7 @@ def cases(name):
             yield argument, value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 def test_what_is_no_number_is_refused_by_the_name_of_the_argument(name):
     if name in ("embed", "embed_units", "probe", "separation", "transfer"):

@@ -239,6 +239,7 @@ def test_an_embedding_without_scikit_learn_names_the_extra(here, monkeypatch):
     assert not (here / "out").exists()
 
 
+@pytest.mark.slow
 def test_images_made_for_a_channel_are_told_with_the_strongest_of_the_data(here, tmp_path):
     result = asked(
         "visualize", "--layer", "conv2", "--channel", "1,3", "--steps", "3", "--preset", "erhan", out=tmp_path

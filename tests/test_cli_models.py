@@ -75,6 +75,7 @@ def pictures(place, ids):
     return datasets.load(str(place / "pictures"), "all").pick(ids)
 
 
+@pytest.mark.slow
 def test_an_occlusion_map_needs_no_projection_and_has_the_usual_square_and_grey(place, monkeypatch):
     result, told = run(place, monkeypatch, "occlude", "gelu_above", "--count", "1")
     numbers = told["occlude"]["numbers"]
@@ -108,6 +109,7 @@ def test_the_strongest_units_of_a_layer_without_a_deconvnet_are_shown_by_their_p
     assert "the projections of" in told["top_conv1"]["caption"] and "is left out" in told["top_conv2"]["caption"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "score"), [("gelu_above", "score (logit) of '{}'"), ("two_heads", "probability of '{}'")]
 )
@@ -139,6 +141,7 @@ def test_images_are_made_for_the_classes_of_the_first_output_and_a_weak_one_is_t
     assert f"Note: the optimised images of {len(weak)} of 3 classes have lower activations than" in result.stderr
 
 
+@pytest.mark.slow
 def test_images_are_laid_out_by_the_layer_below_the_first_output(place, monkeypatch):
     _, told = run(place, monkeypatch, "embed", "two_heads", "--method", "pca")
     assert "embed_below_first" in told

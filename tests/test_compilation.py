@@ -85,6 +85,7 @@ def test_scores_and_gradients_are_those_of_the_model_as_it_is_now(change):
     assert abs(score(model) - before[0]) > 1e-2 and np.abs(slope(model) - before[1]).max() > 1e-2
 
 
+@pytest.mark.slow
 def test_projections_and_relevances_follow_too():
     model, methods = small(), (attribution.lrp,)
     net = deconv.Deconvnet(model)

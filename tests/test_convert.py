@@ -130,6 +130,7 @@ def test_the_light_graphs_give_their_expected_output_after_conversion(network, s
     np.testing.assert_allclose(model.predict(image, verbose=0), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_random_weights_give_what_onnxruntime_gives_after_conversion(network, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime", reason='needs onnxruntime: pip install ".[test]"')

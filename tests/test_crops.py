@@ -188,6 +188,7 @@ def test_what_becomes_of_an_image_does_not_depend_on_the_others(change):
     assert not np.array_equal(first[1], second[1])
 
 
+@pytest.mark.slow
 def test_a_side_may_change_within_a_dataset():
     images = noise(6, 20, 22, 3)
 

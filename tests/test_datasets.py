@@ -94,6 +94,7 @@ def photograph(number, label):
     return Image.open(folder / f"imagenet_{number:02d}_{label}.jpg")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["test", "all"])
 def test_imagenet_20_is_numbered_and_labelled_as_its_files_are_called(split):
     photographs = datasets.load("imagenet-20", split, image_size=(32, 32))
@@ -654,6 +655,7 @@ def tiny_imagenette(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_imagenette_shows_names_and_tests_on_its_validation_images(tiny_imagenette):
     train, test, everything = (
         datasets.load("imagenette", split, data_dir=tiny_imagenette, image_size=(20, 24))
@@ -685,6 +687,7 @@ def test_photographs_of_several_sizes_come_in_the_same_order_at_every_pass(tiny_
         datasets.arrays(datasets.load("imagenette", "train", data_dir=tiny_imagenette))
 
 
+@pytest.mark.slow
 def test_imagenet_is_made_of_the_archives_that_lie_where_tfds_looks_for_them(tmp_path):
     pytest.importorskip("tensorflow_datasets")
     manual = tmp_path / "downloads" / "manual"

@@ -60,6 +60,7 @@ def test_giving_pixels_back_is_taking_the_others_away_in_the_opposite_order():
     assert np.ptp(found.insertion["one"]) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("unit", "target"), [("max", 2), ("map", 1), ((1, 0), None)])
 def test_curves_are_those_of_a_slow_twin(unit, target):
     model = SPECIMENS["alexnet"]("float64")

@@ -134,6 +134,7 @@ def test_with_the_networks_exchanged_the_claims_about_strides_stay_as_they_are(c
     assert one == other and one["fig6-clipping"] is None
 
 
+@pytest.mark.slow
 def test_alone_a_network_shows_its_filters_and_leaves_the_claims_open(fine):
     picture = drawn(fine, filter_comparison_pictures)["fig6_filters"]
     assert [finding.seen for finding in picture.findings] == [None] * 4

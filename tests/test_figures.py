@@ -118,6 +118,7 @@ def test_the_occlusion_numbers_are_those_of_the_experiment(folder, subject):
     assert numbers["images"][4]["predicted"] == again.predicted.tolist()
 
 
+@pytest.mark.slow
 def test_the_winners_of_fig_2_are_those_of_a_full_sort_and_their_patches_are_cut_where_they_say(subject):
     pixels, _, ids = datasets.arrays(subject.data)
     activations = deconv.activations(subject.model, subject.preprocess(pixels), "conv2")["conv2"]
@@ -498,6 +499,7 @@ def test_filters_are_shown_whatever_size_of_images_the_preprocessing_takes(colou
     np.testing.assert_allclose(shown, plain, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_colour_network_on_grey_images_is_drawn_in_grey(colourful):
     images, labels, ids = datasets.arrays(colourful.data)
     subject = colourful._replace(

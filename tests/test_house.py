@@ -129,6 +129,7 @@ def test_no_function_is_longer_than_60_lines_or_nested_deeper_than_4():
     assert wrong == []
 
 
+@pytest.mark.slow
 def test_every_public_function_has_type_hints():
     wrong = []
     for name, tree in sources():

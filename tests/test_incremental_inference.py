@@ -164,6 +164,7 @@ def wide():
 SETTINGS = {"layer": "conv3", "size": 16, "stride": 8, "fill": 0.5}
 
 
+@pytest.mark.slow
 def test_occlusion_maps_are_recomputed_by_default_and_equal_the_plain_path(wide):
     image = images(wide, 1)[0] / 2
     found, plain = (deconv.occlusion_maps(wide, image, exact=exact, **SETTINGS) for exact in (True, "full"))

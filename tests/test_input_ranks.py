@@ -97,6 +97,7 @@ def test_a_model_that_reshapes_its_input_has_the_maps_of_one_that_does_not(befor
     np.testing.assert_allclose(net.project(flat, "pool", 1), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_explain_of_a_model_of_height_and_width_is_that_of_its_twin_with_channels():
     model, twin = reshaped((9, 8))
     image = np.random.default_rng(0).uniform(0, 255, (9, 8, 1)).astype("float32")

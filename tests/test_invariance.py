@@ -473,6 +473,7 @@ def test_each_image_has_one_curve_in_each_chart_and_a_name(picture, subject):
     ]
 
 
+@pytest.mark.slow
 def test_where_the_network_does_not_know_the_classes_it_is_followed_in_what_it_believes(subject):
     strange = subject._replace(classes=tuple("abcdefghij"))
     (found,) = invariance_pictures(strange)

@@ -119,6 +119,7 @@ def test_a_picture_in_twice_as_many_pixels_is_as_rough():
     assert large == pytest.approx(small, rel=0.05)
 
 
+@pytest.mark.slow
 def test_weights_by_default_are_twice_what_the_layer_lacks(lenet):
     image = digits(1)
     found = {

@@ -287,6 +287,7 @@ def subject():
     return Subject(copy_of_the_image(), "none", data, preprocess, held_out=data)
 
 
+@pytest.mark.slow
 def test_the_chart_of_table_7_shows_the_means_and_its_table_stands_beside_the_papers(subject):
     (picture,) = probe_pictures(subject)
     assert picture.numbers["layers"] == ("same", "mean", "hidden") and picture.numbers["per_class"].tolist() == [12]

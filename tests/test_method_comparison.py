@@ -50,6 +50,7 @@ def test_on_a_linear_model_every_map_is_the_weights_or_what_pixels_contribute():
     assert "grad_cam" in found.left_out and "grad_cam" not in found.maps  # nothing here has a place in a map
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layer", "unit"), [("conv2", "max"), ("conv2", (1, 3)), ("conv2", "map"), (None, "max")])
 def test_every_method_explains_the_unit_that_it_would_explain_alone(layer, unit):
     model = SPECIMENS["lenet"]()

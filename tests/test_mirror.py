@@ -313,6 +313,7 @@ def test_a_pool_that_rounds_up_by_hand():
     assert down[0, ..., 0].tolist() == [[0, 0, 0], [4, 0, 5], [0, 7, 8]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pool", "before"), [("pool1", "norm1"), ("pool2", "conv2")])
 def test_pools_that_round_up_are_compared_with_what_goes_in_as_the_slow_twins_do(pool, before):
     model = SPECIMENS["alexnet"]("float64")

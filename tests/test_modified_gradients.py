@@ -24,6 +24,7 @@ def layered(build, shape=(1, 3, 1)):
     return model, graph.walk(model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(SPECIMENS))
 def test_a_run_computes_what_the_model_computes(name):
     model = SPECIMENS[name]("float64")

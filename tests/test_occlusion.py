@@ -41,6 +41,7 @@ def assert_equals_the_loop(found, loop, target, channel):
     np.testing.assert_allclose(found.activation, sums[..., channel], rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "layer", "size", "stride"),
     [
@@ -112,6 +113,7 @@ def test_a_fill_that_the_dtype_of_the_image_cannot_hold_is_not_bent_into_it(fill
     np.testing.assert_allclose(found.probability, expected.probability, rtol=0, atol=1e-10)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(st.tuples(st.integers(4, 11), st.integers(4, 11)), st.data())
 def test_every_pixel_is_covered_by_squares_inside_the_image_and_few_images_exist_at_once(shape, data):

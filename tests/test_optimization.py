@@ -257,6 +257,7 @@ def test_every_preset_raises_its_units(preset):
     assert (found.scores > found.history[:, 0]).all()
 
 
+@pytest.mark.slow
 def test_another_size_than_the_model_s_own():
     model = models.AlexNet(weights=None)
     settings = {"steps": 1, "transforms": (), "helped_steps": 0, "preprocess": models.alexnet.preprocess_input}

@@ -181,6 +181,7 @@ def test_without_positions_the_strongest_unit_of_the_channel_is_taken():
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_order_of_units_and_the_batch_size_do_not_matter():
     model = SPECIMENS["alexnet"]("float64")
     pixels, net = images(model, 3), deconv.Deconvnet(model)

@@ -178,6 +178,7 @@ def test_a_unit_that_sees_only_padding_has_an_empty_window_through_every_layer_b
     assert deconv.receptive_windows(model, "top", [2, 2]).tolist() == [0, 0, 2, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["overlapping", "same", "dilated", "branching"])
 def test_the_projection_of_a_unit_stays_inside_its_window_and_fills_more_than_its_middle(name):
     model, layer = SPECIMENS[name](), "conv6" if name == "branching" else "conv3"

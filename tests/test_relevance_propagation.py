@@ -173,6 +173,7 @@ def test_the_winner_of_a_max_pool_takes_all_and_a_shared_winner_the_sum():
     assert lrp(model, pixels, unit="map")[0, 0, :, 0].tolist() == [4, 0, 0, 5, 0]
 
 
+@pytest.mark.slow
 def test_sums_and_averages_share_out_in_proportion_to_what_comes_in():
     image = keras.Input((1, 2, 2), dtype="float64")
     twice = of(kl.DepthwiseConv2D, 1, use_bias=False, name="twice")(image)

@@ -73,6 +73,7 @@ def test_feature_maps(model, images):
     check(maps.plot(images[1], 1), "Activation maps of conv")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["translation", "rotation", "scale"])
 def test_invariance(model, images, kind):
     values = {"translation": [-1, 0, 1], "rotation": [0, 90, 180], "scale": [1, 1.5]}[kind]
@@ -80,6 +81,7 @@ def test_invariance(model, images, kind):
     check(found.plot(images[:2]), f"Invariance to {kind}", "class 2", "conv", "hidden")
 
 
+@pytest.mark.slow
 def test_explanation(model, images):
     found = deconv.explain(model, images[0], 1, methods=["gradient", "deconvnet"])
     check(found.plot(), "gradient", "Explanations of predictions")
@@ -106,6 +108,7 @@ def test_probes(model):
     check(found.plot(), "Linear classifiers on 4 images per class", "svm", "hidden")
 
 
+@pytest.mark.slow
 def test_visualization(model):
     check(deconv.visualize(model, "conv", [0, 2], steps=2).plot(), "Optimized images")
 
@@ -127,6 +130,7 @@ def test_relevances(model, images):
     check(found.plot(images[:2], ["first", "second"]), "first", "Relevance")
 
 
+@pytest.mark.slow
 def test_transfer_and_settling_and_embedding():
     random = np.random.default_rng(0)
     accuracy = random.random((3, 2))

@@ -259,6 +259,7 @@ def test_a_disk_that_becomes_full_during_a_scan_is_an_os_error_that_names_the_ch
 # ---------------------------------------------------------------------------------------------- evolutions and figures
 
 
+@pytest.mark.slow
 def test_a_folder_of_evolutions_in_use_by_another_process_is_refused_before_training(tmp_path):
     code = (
         "import sys\nfrom deconv.runtime.atomic_files import Lock\n"

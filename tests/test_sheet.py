@@ -67,6 +67,7 @@ def test_it_shows_what_the_steps_one_by_one_show(monkeypatch, model, data):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["labelled arrays", "stream", "batched stream with ids", "sequence"])
 def test_every_kind_of_data_set_gives_the_same_sheet(monkeypatch, model, data, kind):
     labels, ids = np.arange(12) % 3, np.arange(12)

@@ -67,6 +67,7 @@ def test_gram_matrices_know_nothing_of_places():
 # --------------------------------------------------------------------------------------------------------- losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("average", [False, True])
 def test_losses_are_those_of_the_slow_twin(average):
     model, content, style = small(), photograph(20, 15, 3), photograph(20, 15, 3, seed=1)
@@ -152,6 +153,7 @@ def test_a_digit_takes_the_style_of_another_in_a_network_of_one_colour():
 # -------------------------------------------------------------------------------------------------------- settings
 
 
+@pytest.mark.slow
 def test_layers_by_default_are_five_convolutions_and_the_last_but_one_of_them():
     image = maps = keras.Input((12, 12, 3))
     for number in range(7):

@@ -91,6 +91,7 @@ def test_rate_and_decay_go_through_the_momentum_as_krizhevsky_writes_it():
         np.testing.assert_allclose(variable.numpy(), [weight], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_without_rates_and_decays_it_is_plain_gradient_descent():
     images, labels = examples(6)
     weights, results = None, []
@@ -112,6 +113,7 @@ def test_a_variable_without_a_gradient_stays_as_it_is():
     assert still.numpy().tolist() == [1.0, 2.0] and moved.numpy().tolist() == [0.0, 0.0]
 
 
+@pytest.mark.slow
 def test_the_optimizer_is_saved_with_its_rates_and_decays(tmp_path):
     images, labels = examples(4)
     model = small_net()
@@ -193,6 +195,7 @@ def test_a_grey_level_is_what_it_is_after_preprocessing(name, level):
     assert recipes.grey_level_of(getattr(models, name).preprocess_input) == level
 
 
+@pytest.mark.slow
 def test_a_network_of_smaller_inputs_learns_alike():
     images, labels = examples(6)
     results = []

@@ -263,6 +263,7 @@ def train_on(model, examples, steps):
     return [np.array(weight) for weight in model.get_weights()]
 
 
+@pytest.mark.slow
 def test_a_state_put_back_goes_on_as_if_nothing_had_happened(tmp_path):
     images = np.random.default_rng(0).random((10, 4, 6, 1), np.float32)
     examples = images, np.arange(10)

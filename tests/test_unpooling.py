@@ -27,6 +27,7 @@ def on_both(*args, **kwargs):
     return shifted.numpy(), pooling.unpool(*args, **kwargs).numpy()
 
 
+@pytest.mark.slow
 @law
 @given(
     sizes,
@@ -107,6 +108,7 @@ def test_windows_that_are_not_as_many_as_the_values_are_refused_by_name():
         pooling.unpool(tf.ones((1, 1, 1, 1)), tf.zeros((1, 1, 1, 1), tf.int32), (4, 4, 1), pool_size=2)
 
 
+@pytest.mark.slow
 def test_without_windows_a_gpu_leaves_the_scatter_to_the_cpu():
     with devices.as_on_gpu():
         function = tf.function(lambda *at: deconv.unpool(*at, (4, 4, 1), "max"))

@@ -42,6 +42,7 @@ def unflipped(step):
     return [layers.Rectify(), layers.TransposeConv(*geometry, tied={"kernel": kernel})]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "rules", "adjoint"),
     [

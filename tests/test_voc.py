@@ -144,6 +144,7 @@ def test_a_list_of_classes_alone_makes_zeros_and_ones_and_an_empty_one_zeros():
     assert labels_of(tfds, {"labels": tfds.features.Sequence(tf.int64)}) is None
 
 
+@pytest.mark.slow
 def test_parts_of_a_set_with_several_labels_keep_their_labels_and_know_their_training_images(voc):
     everything = datasets.load("tfds:voc/2012", "all", data_dir=voc)
     labels, _ = everything.listing()
@@ -155,6 +156,7 @@ def test_parts_of_a_set_with_several_labels_keep_their_labels_and_know_their_tra
     assert empty.listing()[0].shape == (0, 20) and datasets.arrays(empty)[1].shape == (0, 20)
 
 
+@pytest.mark.slow
 def test_who_needs_one_label_says_so_in_one_line(voc):
     data = datasets.load("tfds:voc/2012", "all", data_dir=voc)
     message = r"^An image of 'tfds:voc/2012' may belong to several classes, but one label .*see .*average_precisions\.$"

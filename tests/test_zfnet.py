@@ -89,6 +89,7 @@ def test_zfnet512_computes_what_its_graph_says():
     np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_zfnet512_is_its_light_graph_and_gives_its_output(zfnet512):
     # All classes of the light graph have the same weights and probability; the operations say more than the output.
     light = networks.LightGraph("zfnet512")
