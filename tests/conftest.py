@@ -23,7 +23,6 @@ def pytest_collection_finish():
     """What has been imported is not garbage: the collector need not look at it again and again."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(5000, 20, 20)
 
 
 @pytest.fixture
