@@ -249,7 +249,7 @@ def test_the_script_and_the_command_are_one_and_have_the_same_options(tmp_path, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--model", "vgg"], "'vgg'"),
+        (["--model", "vgg"], "zfnet512, a .keras file, or module:function; received 'vgg'"),
         (["--model", "alexnet", "--split", "train"], "'imagenet-20' has no training part"),
         (["--model", "alexnet", "--weights", "imagnet"], "Did you mean 'imagenet'?"),
         (["--seed", "-1"], "--seed must be at least 0 and below 2**32 - 2; received -1"),

@@ -270,7 +270,7 @@ def test_a_compressed_archive_is_not_inflated_by_torch(tmp_path):
     with zipfile.ZipFile(tmp_path / "net.pth", "w", zipfile.ZIP_DEFLATED) as archive:
         for name, value in content.items():
             archive.writestr(name, value)
-    assert "is compressed." in refusal(tmp_path / "net.pth")
+    assert "is compressed. Expected a file written by torch.save" in refusal(tmp_path / "net.pth")
 
 
 # -------------------------------------------------------------------------------------------------- changed files

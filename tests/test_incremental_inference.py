@@ -104,7 +104,7 @@ LAYER = st.tuples(
 
 
 @pytest.mark.slow
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(
     st.tuples(st.integers(9, 14), st.integers(9, 14)),
     st.lists(LAYER, min_size=1, max_size=3),

@@ -263,7 +263,7 @@ def test_windows_of_images_without_channels_or_with_depth_are_refused_by_their_s
     deep = keras.Sequential([start(5, 6, 7, 1), kl.Conv3D(2, 3, name="conv")])
     for model, shape in ((flat, r"\(8, 7\)"), (deep, r"\(5, 6, 7, 1\)")):
         for ask, given in ((deconv.receptive_windows, [0, 0]), (deconv.touched_windows, [0, 0, 1, 1])):
-            with pytest.raises(ValueError, match=f"takes {shape}.*Reshape"):
+            with pytest.raises(ValueError, match=f"Receptive fields need an input of shape .* takes {shape}.*Reshape"):
                 ask(model, "conv", given)
     assert deconv.Deconvnet(flat).project(np.ones((2, 8, 7)), "conv", 0).shape == (2, 8, 7)
 

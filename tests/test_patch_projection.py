@@ -88,7 +88,7 @@ LAYER = st.tuples(
 
 
 @pytest.mark.slow
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(st.tuples(st.integers(9, 14), st.integers(9, 14)), st.lists(LAYER, min_size=1, max_size=3))
 def test_any_stack_of_filters_and_pools_projects_in_windows_as_it_does_whole(size, stack):
     maps = image = keras.Input((*size, 2), dtype="float64")

@@ -34,5 +34,23 @@ def test_an_image_set_decodes_only_these():
 
 
 def test_an_id_that_does_not_exist_is_named():
-    with pytest.raises(ValueError, match="no image with the id 11"):
-        images_by_id(DATA, [0, 11])
+    for source in (DATA, tf.data.Dataset.from_tensor_slices(DATA)):
+        with pytest.raises(ValueError, match="no image with the id 11"):
+            images_by_id(source, [0, 11])
+
+
+def test_of_arrays_only_these_images_are_read():
+    class Recorded:
+        """An array on disk that notes which images are read."""
+
+        shape, dtype, read = DATA.shape, DATA.dtype, []
+
+        def __len__(self):
+            return len(DATA)
+
+        def __getitem__(self, places):
+            self.read += np.ravel(places).tolist()
+            return DATA[places]
+
+    assert np.array_equal(images_by_id((Recorded(), np.arange(11)), [9, 2, 9]), DATA[[9, 2, 9]])
+    assert Recorded.read == [2, 9]

@@ -77,7 +77,8 @@ def figures_command(train: Trainer | None = None) -> Callable:
         """
         check("--runs", runs, runs is None or runs.is_dir(), "an existing folder")
         check("--parts", parts, parts is None or parts.is_file(), "an existing file")
-        check("--weights", weights, weights is None or request.model in NETWORKS, "omitted unless --model is named")
+        is_named = request.model in NETWORKS
+        check("--weights", weights, weights is None or is_named, "omitted unless --model is a named network")
         if more and not only:
             raise ValueError(f"Unexpected argument {more[0]!r}. To choose recipes pass --only {' '.join(more)}.")
         given = {"dataset": request.images, "split": request.split, "transfer": transfer, "weights": weights}

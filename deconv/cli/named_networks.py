@@ -21,6 +21,19 @@ class Network(NamedTuple):
     beside: str | None = None
 
 
+_ALEXNET = Network(
+    build="AlexNet",
+    weights="imagenette",
+    dataset="imagenet-20",
+    split="test",
+    side=227,
+    channels=3,
+    fill=128,
+    square=50,
+    stride=10,
+    contrast=99.5,
+)
+
 NETWORKS = {
     "lenet5": Network(
         build="LeNet5",
@@ -35,56 +48,10 @@ NETWORKS = {
         contrast=100,
         transfer="digits-8x8",
     ),
-    "alexnet": Network(
-        build="AlexNet",
-        weights="imagenette",
-        dataset="imagenet-20",
-        split="test",
-        side=227,
-        channels=3,
-        fill=128,
-        square=50,
-        stride=10,
-        contrast=99.5,
-        beside="zfnet",
-    ),
-    "alexnet_owt": Network(
-        build="AlexNetOWT",
-        weights="imagenet",
-        dataset="imagenet-20",
-        split="test",
-        side=224,
-        channels=3,
-        fill=128,
-        square=50,
-        stride=10,
-        contrast=99.5,
-    ),
-    "zfnet": Network(
-        build="ZFNet",
-        weights="imagenette",
-        dataset="imagenet-20",
-        split="test",
-        side=224,
-        channels=3,
-        fill=128,
-        square=50,
-        stride=10,
-        contrast=99.5,
-        beside="alexnet",
-    ),
-    "zfnet512": Network(
-        build="ZFNet512",
-        weights="imagenet",
-        dataset="imagenet-20",
-        split="test",
-        side=224,
-        channels=3,
-        fill=128,
-        square=50,
-        stride=10,
-        contrast=99.5,
-    ),
+    "alexnet": _ALEXNET._replace(beside="zfnet"),
+    "alexnet_owt": _ALEXNET._replace(build="AlexNetOWT", weights="imagenet", side=224),
+    "zfnet": _ALEXNET._replace(build="ZFNet", side=224, beside="alexnet"),
+    "zfnet512": _ALEXNET._replace(build="ZFNet512", weights="imagenet", side=224),
 }
 
 TRAINED_ON = {

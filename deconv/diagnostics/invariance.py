@@ -16,10 +16,11 @@ from tqdm import tqdm
 from deconv import graph
 from deconv.deconvnet.recording import recorder
 from deconv.diagnostics.layer_choice import hidden_layers
+from deconv.graph.model_output import check_class_outputs
 from deconv.imaging.affine_transforms import check_values, transform
 from deconv.runtime.dtypes import any_array
 from deconv.runtime.short_repr import short_repr
-from deconv.validation import check_finite, check_images, check_positive, check_target, prepare
+from deconv.validation import check_images, check_positive, check_target, prepare
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -220,12 +221,7 @@ class _ForwardPass:
         """Return `{layer: float64 (n, entries)}` and outputs `(n, classes)`."""
         prepared = prepare(images, self._preprocess, self._image.shape, self._image.dtype)
         *features, outputs = (maps.numpy() for maps in self._forward(prepared)[0])
-        if outputs.ndim != 2:
-            raise ValueError(
-                f"The output of the model must be (n, classes), so that a class can be chosen; received "
-                f"{outputs.shape}. Cut the model with keras.Model(model.inputs, ...)."
-            )
-        check_finite(outputs, self._head.name)
+        check_class_outputs(outputs, self._head.name)
         names = (step.name for step in self._steps)
         flat = (maps.reshape(len(maps), -1).astype(np.float64) for maps in features)
         return dict(zip(names, flat, strict=True)), outputs

@@ -85,11 +85,7 @@ def top_pictures(subject: Subject) -> Iterator[Picture]:
             + f" {inactive or 'None'} of the {count_of(count, 'channel')} {'are' if inactive > 1 else 'is'} inactive "
             "in all images."
         )
-        absent = values[:, :, None, None, None] <= 0  # an inactive unit has no patch to show
-        sides = [
-            None if side is None else np.where(absent, np.nan, side) for side in (sheet.projections, sheet.patches)
-        ]
-        correlations.append([(np.nan, np.nan) if side is None else mean_correlations(side) for side in sides])
+        correlations.append([(np.nan, np.nan) if side is None else mean_correlations(side) for side in sheet.tiles])
         numbers: dict[str, Any] = {"silent_channels": inactive, "channels": sheet.channels}
         numbers["left_out"] = {"projections": sheet.reason} if sheet.reason else {}
         numbers |= {name: array[sheet.channels] for name, array in sheet.tops._asdict().items()}

@@ -15,6 +15,7 @@ from deconv import graph
 from deconv.datasets.sampling import check_one_label
 from deconv.imaging.pixel_space import to_pixel_space
 from deconv.plotting import crop, signed
+from deconv.plotting.display import scale_text
 from deconv.validation import preprocessed
 
 _MAPS = (9, 16, 12, 10, 10)
@@ -138,8 +139,7 @@ class Subject(NamedTuple):
     @property
     def scale(self) -> str:
         """Description of the value by which each projection is divided."""
-        whole = self.contrast == 100
-        return "its own largest magnitude" if whole else f"the {self.contrast:g}th percentile of its magnitudes"
+        return scale_text(self.contrast)
 
 
 def in_words(shown: int, count: int) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from deconv import graph
+from deconv.validation import check_finite
 
 Kind = Literal["probability", "score (logit)", "output"]
 
@@ -81,3 +82,17 @@ def _called(step, values):
         lambda leaf: values if isinstance(leaf, graph.Edge) else leaf, (step.args, step.kwargs)
     )
     return graph.call_layer(step, *args, **kwargs)
+
+
+def check_class_outputs(outputs: np.ndarray, layer: str) -> np.ndarray:
+    """Check that outputs of a model are finite and one number per class, and return them.
+
+    Raises:
+        ValueError: If they are not `(n, classes)`, or NaN or infinite.
+    """
+    if outputs.ndim != 2:
+        raise ValueError(
+            f"The output of the model must be (n, classes), so that a class can be chosen; received {outputs.shape}. "
+            "Cut the model with keras.Model(model.inputs, ...)."
+        )
+    return check_finite(outputs, layer)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from deconv import graph
 from deconv.graph.compilation import cached, compile_function
+from deconv.graph.model_output import check_class_outputs
 from deconv.imaging.rectangles import cover
 from deconv.occlusion.incremental_inference import Rectangles, may_save_work, recomputation
 from deconv.validation import check_finite, prepare
@@ -201,12 +202,7 @@ class CompiledModel:
             ValueError: If the output of the model is not `(n, classes)`, or is NaN or infinite.
         """
         outputs, sums, peaks = (maps.numpy() for maps in self._whole(images))
-        if outputs.ndim != 2:
-            raise ValueError(
-                f"The output of the model must be (n, classes), so that a class can be chosen; received "
-                f"{outputs.shape}. Cut the model with keras.Model(model.inputs, ...)."
-            )
-        check_finite(outputs, self.head.name)
+        check_class_outputs(outputs, self.head.name)
         return [outputs, sums, peaks]
 
 

@@ -48,6 +48,11 @@ def signed(
     return 0.5 + 0.5 * np.clip(np.divide(pictures, np.where(np.equal(largest, 0), 1, largest)), -1, 1)
 
 
+def scale_text(percentile: float) -> str:
+    """Describe the value by which `signed` divides each image, for captions and colour bars."""
+    return "its own largest magnitude" if percentile == 100 else f"the {percentile:g}th percentile of its magnitudes"
+
+
 def pixels(images: ArrayLike) -> np.ndarray:
     """Convert images in pixel units (0 to 255) to intensities between 0 and 1."""
     return np.clip(np.asarray(images, np.float64) / 255, 0, 1)

@@ -50,6 +50,13 @@ class TopSheet(NamedTuple):
     def __repr__(self) -> str:
         return short_repr(self)
 
+    @property
+    def tiles(self) -> tuple[np.ndarray | None, np.ndarray]:
+        """`(projections, patches)` with NaN for inactive units, which have no patch to show."""
+        inactive = self.tops.values[self.channels][:, :, None, None, None] <= 0
+        projections = None if self.projections is None else np.where(inactive, np.nan, self.projections)
+        return projections, np.where(inactive, np.nan, self.patches)
+
     def plot(self, title: str | None = None, *, scale: str = "its own largest magnitude") -> Figure:
         """Draw the projections beside the patches (Fig. 2).
 
@@ -63,14 +70,10 @@ class TopSheet(NamedTuple):
         from deconv.plotting import top_sheet  # loads Matplotlib
 
         values = self.tops.values[self.channels]
-        # An inactive channel has no strongest unit, so that its tiles stay empty.
-        inactive = values[:, :, None, None, None] <= 0
-        projections = None if self.projections is None else np.where(inactive, np.nan, self.projections)
         count, k = values.shape
         columns = 2 if self.patches.shape[3] > 90 else 3 if count <= 9 else 4
         return top_sheet(
-            projections,
-            np.where(inactive, np.nan, self.patches),
+            *self.tiles,
             self.channels,
             f"{self.layer}: top {k} activations of each channel" if title is None else title,
             values=values,
@@ -121,14 +124,13 @@ def top_sheets(
     for layer, channels in chosen.items():
         strongest = tops[layer]
         ids, positions, windows = (part[channels] for part in (strongest.ids, strongest.positions, strongest.windows))
-        windows = windows.reshape(-1, 4)
+        windows, positions = windows.reshape(-1, 4), positions.reshape(-1, 2)
         numbers, each = np.searchsorted(wanted, ids.ravel()), np.repeat(channels, ids.shape[1])
         patches, projections = crop(look(images[numbers]), windows), None
         if is_read_twice:
-            where = numbers, *positions.reshape(-1, 2).T, each
+            where = numbers, *positions.T, each
             _check_values(net, inputs, layer, where, strongest.values[channels].ravel())
         if not (reason := why_not(net, layer)):
-            positions = positions.reshape(-1, 2)
             projected = net.project_units(inputs, layer, each, positions, numbers=numbers, **batch_size)
             projections = shown(projected, windows)
             projections = projections.reshape(*ids.shape, *projections.shape[1:])
@@ -197,7 +199,7 @@ def top_sheet(
         ValueError: If an argument is invalid, the layer or a channel does not exist, `images` gives other images the
             second time, or as `top_activations`.
     """
-    from deconv.plotting.display import crop, intensities, signed
+    from deconv.plotting.display import crop, intensities, scale_text, signed
 
     check_seed(seed)
     if percentile is not None and not 0 < check_real("percentile", percentile, 0) <= 100:
@@ -234,5 +236,5 @@ def top_sheet(
     settings: dict[str, Any] = {"preprocess": preprocess, "progress": progress, "batch_size": batch_size}
     settings["is_read_twice"] = not hasattr(images, "pick") and not isinstance(as_batches(images), Arrays)
     (sheet,) = top_sheets(net, images, [layer], k, choose=choose, pick=pick, shown=shown, look=look, **settings)
-    scale = "its own largest magnitude" if contrast() == 100 else f"the {contrast():g}th percentile of its magnitudes"
-    return sheet.plot(f"{sheet.layer} of {model.name}: top {k} activations" if title is None else title, scale=scale)
+    title = f"{sheet.layer} of {model.name}: top {k} activations" if title is None else title
+    return sheet.plot(title, scale=scale_text(contrast()))
