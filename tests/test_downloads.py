@@ -24,6 +24,7 @@ from models.convert.tables import NETWORKS
 from models.loading import resumable_download, weight_files
 from models.loading.exclusive import exclusive
 from models.loading.imagenet_weights import SOURCES, Source, imagenet_weights
+from models.loading.index_weights import INDEX_SOURCES
 
 FILE = "bvlcalexnet-12.onnx"
 CACHED = "deconvnet_alexnet_imagenet.npz"
@@ -367,7 +368,7 @@ def test_without_a_network_the_answer_comes_at_once(server, tmp_path):
 
 
 def test_the_table_names_the_published_files():
-    assert list(SOURCES) == list(NETWORKS)
+    assert {*SOURCES, *INDEX_SOURCES} == {*NETWORKS}
     for source in SOURCES.values():
         assert source.size > 200_000_000 and re.fullmatch("[0-9a-f]{64}", source.sha256)
         assert all(url.startswith("https://") and url.endswith(f"/{source.file}") for url in source.urls)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deconv.cli.named_networks import NETWORKS
+from deconv.cli.named_networks import NETWORKS, build_named, preprocessing_of
 
 if TYPE_CHECKING:
     import keras
@@ -91,11 +91,8 @@ def model_of(text: str, image_size: tuple[int, int] | None = None) -> tuple[kera
     """
     import keras
 
-    import models
-
     if text in NETWORKS:
-        network = NETWORKS[text]
-        return getattr(models, network.build)(weights=network.weights), network.weights
+        return build_named(NETWORKS[text]), NETWORKS[text].weights
     model = _model_from_file(Path(text)) if Path(text).suffix == ".keras" else _model_from_function(text)
     if not isinstance(model, keras.Model):
         raise ValueError(f"--model: {text} must return a keras.Model; it returns {type(model).__name__}.")
@@ -110,12 +107,11 @@ def preprocessing(text: str | None, model: str, dtype: str = "float32") -> Calla
         model: The text of `--model`.
         dtype: Dtype of the model's input; for an integer dtype, pixel values are rounded.
     """
-    import models
     from deconv.runtime.dtypes import is_floating
 
     text = text or (model if model in NETWORKS else "none")
     if text in NETWORKS:
-        return getattr(models, text).preprocess_input
+        return preprocessing_of(NETWORKS[text])
     if text == "none" and not is_floating(dtype):
         return whole_pixels
     return {"none": pixels, "unit": unit}.get(text) or _guarded(text, function_of("--preprocess", text))

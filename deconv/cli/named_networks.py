@@ -1,13 +1,21 @@
 """The named networks and their default images and drawing options. Does not load TensorFlow."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import keras
 
 
 class Network(NamedTuple):
     """Defaults of a network; lengths are in pixels, `fill` is a pixel value. The contrast is a percentile, see
-    `deconv.figures.Subject`. `beside` is another network to compare it with."""
+    `deconv.figures.Subject`. `beside` is another network to compare it with. `module` of `models` holds the
+    preprocessing. Without `include_top` the network ends at its last pooling and has no classes."""
 
     build: str
+    module: str
     weights: str
     dataset: str
     split: str
@@ -19,10 +27,12 @@ class Network(NamedTuple):
     contrast: float
     transfer: str | None = None
     beside: str | None = None
+    include_top: bool = True
 
 
 _ALEXNET = Network(
     build="AlexNet",
+    module="alexnet",
     weights="imagenette",
     dataset="imagenet-20",
     split="test",
@@ -37,6 +47,7 @@ _ALEXNET = Network(
 NETWORKS = {
     "lenet5": Network(
         build="LeNet5",
+        module="lenet5",
         weights="mnist",
         dataset="mnist-5k",
         split="all",
@@ -49,9 +60,18 @@ NETWORKS = {
         transfer="digits-8x8",
     ),
     "alexnet": _ALEXNET._replace(beside="zfnet"),
-    "alexnet_owt": _ALEXNET._replace(build="AlexNetOWT", weights="imagenet", side=224),
-    "zfnet": _ALEXNET._replace(build="ZFNet", side=224, beside="alexnet"),
-    "zfnet512": _ALEXNET._replace(build="ZFNet512", weights="imagenet", side=224),
+    "alexnet-imagenet": _ALEXNET._replace(
+        build="AlexNetOWT",
+        module="alexnet_owt",
+        weights="imagenet-features",
+        side=224,
+        beside="zfnet",
+        include_top=False,
+    ),
+    "alexnet_owt": _ALEXNET._replace(build="AlexNetOWT", module="alexnet_owt", weights="imagenet", side=224),
+    "vgg16": _ALEXNET._replace(build="VGG16", module="vgg16", weights="imagenet-features", side=224, include_top=False),
+    "zfnet": _ALEXNET._replace(build="ZFNet", module="zfnet", side=224, beside="alexnet"),
+    "zfnet512": _ALEXNET._replace(build="ZFNet512", module="zfnet512", weights="imagenet", side=224),
 }
 
 TRAINED_ON = {
@@ -59,5 +79,29 @@ TRAINED_ON = {
     ("mnist", "mnist"): "training",
     ("imagenette", "imagenette"): "training",
     ("imagenet", "imagenet"): "training",
+    ("imagenet-features", "imagenet"): "training",
 }
 """The parts of data sets on which the weights, ours or published ones, were trained."""
+
+
+def build_named(network: Network, **options: Any) -> keras.Model:
+    """Build a named network with its weights.
+
+    Args:
+        network: A value of `NETWORKS`, perhaps with other weights.
+        options: Further arguments of its function in `models`.
+
+    Raises:
+        ValueError, ImportError, ConnectionError, OSError: If the weights cannot be loaded; a one-line message.
+    """
+    import models
+
+    top = {} if network.include_top else {"include_top": False}
+    return getattr(models, network.build)(weights=network.weights, **top, **options)
+
+
+def preprocessing_of(network: Network) -> Callable:
+    """The function that converts pixels 0 to 255 to inputs of a named network."""
+    import models
+
+    return getattr(models, network.module).preprocess_input

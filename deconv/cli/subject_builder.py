@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from deconv.cli.named_networks import NETWORKS, TRAINED_ON, Network
+from deconv.cli.named_networks import NETWORKS, TRAINED_ON, Network, build_named, preprocessing_of
 from deconv.cli.output import load_tensorflow
 
 if TYPE_CHECKING:
@@ -80,7 +80,6 @@ def subject(
     Raises:
         ValueError, ImportError: If weights or data cannot be loaded; the message explains what to do.
     """
-    import models
     from deconv import figures
 
     def load(dataset, split):
@@ -103,7 +102,7 @@ def subject(
         model=model,
         weights=network.weights,
         data=data,
-        preprocess=getattr(models, name).preprocess_input,
+        preprocess=preprocessing_of(network),
         fill=network.fill,
         square=network.square,
         stride=network.stride,
@@ -181,17 +180,14 @@ def _load_or_none(load, dataset, split):
 
 def _build_network(network, data):
     """The network and the names of its classes: those of the data or of its weights."""
-    import models
-
-    build = getattr(models, network.build)
     if network.build == "LeNet5":
         if network.weights == "mnist" and len(data.class_names) != 10:
             raise ValueError(
                 f"LeNet-5's weights have 10 classes; '{network.dataset}' has {len(data.class_names)}. "
                 f"Train with scripts/train_lenet5.py --dataset {network.dataset}, and give --weights FILE."
             )
-        return build(weights=network.weights, classes=len(data.class_names)), None
-    model = build(weights=network.weights)
+        return build_named(network, classes=len(data.class_names)), None
+    model = build_named(network)
     if _names_of(network.weights):
         return model, _names_of(network.weights)
     count = model.output.shape[-1]

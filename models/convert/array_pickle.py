@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 import os
 import re
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import numpy as np
 from models.convert import restricted_pickle
 from models.loading.declared_arrays import Stored, plain
 
-_KINDS = re.compile(r"[fiu][1248]$")
+_KINDS = re.compile(r"(f[248]|[iu][1248])$")
 _DEPTH = 8  # of nested dicts
 
 
@@ -93,9 +94,9 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Stored], None]:
         raise ValueError(f"'{path}' is not a file of NumPy arrays: {error}. Download it again.") from error
 
 
-def _leaves(content: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, _Array]]:
+def _leaves(content: Any, prefix: str = "", above: tuple[int, ...] = ()) -> Iterator[tuple[str, _Array]]:
     """Arrays of nested dicts with their names."""
-    if not isinstance(content, dict) or depth > _DEPTH:
+    if not isinstance(content, dict) or len(above) >= _DEPTH:
         raise ValueError(f"expected dicts of arrays, received {type(content).__name__.strip('_')}")
     for key, value in content.items():
         if not isinstance(key, str):
@@ -103,25 +104,26 @@ def _leaves(content: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[st
         name = f"{prefix}{key}"
         if isinstance(value, _Array):
             yield name, value
+        elif id(value) in (*above, id(content)):
+            raise ValueError(f"its dict '{plain(name)}' contains itself")
         else:
-            yield from _leaves(value, f"{name}/", depth + 1)
+            yield from _leaves(value, f"{name}/", (*above, id(content)))
 
 
 def _stored(name: str, array: _Array) -> Stored:
     """Check the description of an array against its data."""
-    state = array.state if isinstance(array.state, tuple) and len(array.state) == 5 else (None,) * 5
-    version, shape, dtype, by_columns, data = state
-    if version != 1 or not isinstance(dtype, _Dtype) or not isinstance(data, bytes) or not _is_shape(shape):
+    try:
+        version, shape, dtype, by_columns, data = array.state or ()
+        sides = tuple(operator.index(side) for side in shape)
+    except (TypeError, ValueError):
+        version, sides, dtype, by_columns, data = None, (), None, False, b""
+    if version != 1 or not isinstance(dtype, _Dtype) or not isinstance(data, bytes) or any(side < 0 for side in sides):
         raise ValueError(f"its array '{plain(name)}' is not described as NumPy does")
-    if math.prod(shape) * dtype.dtype.itemsize != len(data):
-        raise ValueError(f"its array '{plain(name)}' of shape {shape} is stored in {len(data)} bytes")
-    stored_shape = (shape[3], shape[2], *shape[:2]) if len(shape) == 4 else shape
-    read_array = functools.partial(_read, data, shape, dtype.dtype, bool(by_columns))
-    return Stored(name=name, shape=stored_shape, dtype=dtype.dtype, on_disk=len(data), read=read_array)
-
-
-def _is_shape(shape: object) -> bool:
-    return isinstance(shape, tuple) and len(shape) <= 8 and all(type(side) is int and side >= 0 for side in shape)
+    if math.prod(sides) * dtype.dtype.itemsize != len(data) or len(sides) > 8:
+        raise ValueError(f"its array '{plain(name)}' of shape {plain(sides)} is stored in {len(data)} bytes")
+    shown = (sides[3], sides[2], *sides[:2]) if len(sides) == 4 else sides
+    read_array = functools.partial(_read, data, sides, dtype.dtype, bool(by_columns))
+    return Stored(name=name, shape=shown, dtype=dtype.dtype, on_disk=len(data), read=read_array)
 
 
 def _read(data: bytes, shape: tuple[int, ...], dtype: np.dtype, by_columns: bool) -> np.ndarray:

