@@ -239,14 +239,18 @@ def test_the_page_says_of_every_claim_what_became_of_it(tmp_path):
     assert [picture["name"] for picture in pictures] == ["fig4", "fig5", "zzz"]
     said = {finding.claim: (finding.verdict, name) for _, finding, name in figures.verdicts(pictures)}
     assert list(said) == list(CLAIMS)
-    assert said["fig4-jumps"] == ("seen", "fig4") and said["fig5-output"] == ("not seen", "fig5")
-    assert said["fig5-rotation"] == ("seen", "zzz")  # a picture that could test it beats one that could not
-    assert said["table6-voc"] == ("cannot be tested with this data", None)
+    assert said["fig4-jumps"] == ("confirmed", "fig4") and said["fig5-output"] == ("not confirmed", "fig5")
+    assert said["fig5-rotation"] == ("confirmed", "zzz")  # a picture that could test it beats one that could not
+    assert said["table6-voc"] == ("cannot be tested", None)
     html_index.write_index(tmp_path, "Page")
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     rows = re.findall(r'<tr id="claim-([\w-]+)">.*?<td class="verdict ([\w-]+)">([\w ]+)</td>', page, re.DOTALL)
     assert [row[0] for row in rows] == list(CLAIMS)
-    assert ("fig4-jumps", "seen", "seen") in rows and ("fig5-output", "not-seen", "not seen") in rows
+    assert ("fig4-jumps", "confirmed", "confirmed") in rows and (
+        "fig5-output",
+        "not-confirmed",
+        "not confirmed",
+    ) in rows
     assert "it &lt;moves&gt;" in page and "7 jumps" in page
 
 
@@ -386,11 +390,11 @@ def test_the_page_of_results_sets_the_verdicts_of_several_folders_side_by_side(t
     said = (tmp_path / "r.md").read_text(encoding="utf-8").splitlines()
     claim = CLAIMS["fig4-jumps"].text
     assert said[:3] == ["# Results", "", "Two networks."]
-    assert f"| Fig. 4 | {claim} | seen | not seen |" in said
+    assert f"| Fig. 4 | {claim} | confirmed | not confirmed |" in said
     assert f"| Fig. 5 | {CLAIMS['fig5-output'].text} | – | – |" in said
-    assert f"| Fig. 4 | {claim} | it jumps \\| leaps | seen | True |" in said
+    assert f"| Fig. 4 | {claim} | it jumps \\| leaps | confirmed | True |" in said
     assert "| none | – |" in said and "one seed" in said and "Made of: model: two; seed: 3." in said
-    assert f"| Fig. 5 | {CLAIMS['fig5-output'].text} | – | cannot be tested with this data | no such layer |" in said
+    assert f"| Fig. 5 | {CLAIMS['fig5-output'].text} | – | cannot be tested | no such layer |" in said
     (tmp_path / "none").mkdir()
     with pytest.raises(ValueError, match="There are no figures"):
         figures.write_results(tmp_path / "s.md", {"A": tmp_path / "none"}, "Results")

@@ -17,7 +17,7 @@ PICTURE = {
     "title": "Fig. 2",
     "caption": "c",
     "provenance": {"model": "lenet5"},
-    "findings": [{"claim": "fig2-grouping", "seen": True, "criterion": "k", "measured": "m", "verdict": "seen"}],
+    "findings": [{"claim": "fig2-grouping", "seen": True, "criterion": "k", "measured": "m", "verdict": "confirmed"}],
     "tables": [{"title": "T", "columns": ["a", "b"], "rows": [["x", 1], ["y", None]], "note": ""}],
 }
 FOREIGN = {

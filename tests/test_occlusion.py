@@ -16,8 +16,7 @@ from specimens import SPECIMENS, fill, images
 import deconv
 from deconv.imaging.fills import default_fill
 from deconv.occlusion import sensitivity
-from deconv.occlusion.sensitivity import square_of
-from deconv.occlusion.sliding_window import default_square
+from deconv.occlusion.sliding_window import default_square, square_of
 
 
 def asker(model, layer, preprocess=lambda images: images):

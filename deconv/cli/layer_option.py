@@ -41,6 +41,10 @@ def class_of(subject: Subject, text: str | None) -> int | None:
     names = list(subject.class_names)
     if text is None:
         return None
+    if not names:
+        raise ValueError(
+            f"--target: model '{subject.model.name}' has no class outputs. Omit --target, and name a layer."
+        )
     if text in names:
         return names.index(text)
     if text.isdecimal() and int(text) < len(names):

@@ -65,11 +65,14 @@ def _pictures(subject, layer, target, count, sizes):
         note(left_out(layer, panels.reason))
     shown = None if panels.projections is None else subject.shown(panels.projections)
     texts = [
-        name if subject.class_names[maps.target] == name else f"{name}\n({subject.class_names[maps.target]})"
+        name
+        if maps.target is None or subject.class_names[maps.target] == name
+        else f"{name}\n({subject.class_names[maps.target]})"
         for name, maps in zip(names, panels.maps, strict=True)
     ]
     title = panels_title(subject)
-    figure = occlusion_sheet(pixels(images), panels.maps, shown, texts, subject.class_names, title, score=panels.kind)
+    score = panels.kind or ""
+    figure = occlusion_sheet(pixels(images), panels.maps, shown, texts, subject.class_names, title, score=score)
     if len(images) < 3:  # else the colour bars are too small for their labels
         figure.set_size_inches(*(figure.get_size_inches() * (2.2 - 0.4 * len(images))))
     caption, numbers = panels_caption(subject, panels, "the class at the left"), panels.numbers(subject, labels, ids)

@@ -51,7 +51,7 @@ def requested_subject(request: Request) -> Subject:
         stride=network.stride,
         contrast=network.contrast,
         seed=request.seed,
-        classes=_class_names(request.model, model, data),
+        classes=_class_names(NETWORKS[request.model].weights if request.model in NETWORKS else None, model, data),
         trained_on=TRAINED_ON.get((weights, request.images or network.dataset)),
     )
 
@@ -146,9 +146,11 @@ def _default_network(height, width, channels):
     )
 
 
-def _class_names(name, model, data):
-    """Names of the model's classes; None if they are those of the data."""
-    named = _names_of(NETWORKS[name].weights if name in NETWORKS else None)
+def _class_names(weights, model, data):
+    """Names of the model's classes; None if they are those of the data, none without class outputs."""
+    if len(model.outputs[0].shape) != 2:
+        return ()
+    named = _names_of(weights)
     if named:
         return named
     count = model.outputs[0].shape[-1]
@@ -188,7 +190,5 @@ def _build_network(network, data):
             )
         return build_named(network, classes=len(data.class_names)), None
     model = build_named(network)
-    if _names_of(network.weights):
-        return model, _names_of(network.weights)
-    count = model.output.shape[-1]
-    return model, tuple(data.class_names if count == len(data.class_names) else map(str, range(count)))
+    names = _class_names(network.weights, model, data)
+    return model, tuple(data.class_names) if names is None else names

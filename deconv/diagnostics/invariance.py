@@ -16,11 +16,11 @@ from tqdm import tqdm
 from deconv import graph
 from deconv.deconvnet.recording import recorder
 from deconv.diagnostics.layer_choice import hidden_layers
-from deconv.graph.model_output import check_class_outputs
+from deconv.graph.model_output import check_class_outputs, has_classes, no_classes, output_step
 from deconv.imaging.affine_transforms import check_values, transform
 from deconv.runtime.dtypes import any_array
 from deconv.runtime.short_repr import short_repr
-from deconv.validation import check_images, check_positive, check_target, prepare
+from deconv.validation import check_finite, check_images, check_positive, check_target, prepare
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,26 +31,28 @@ Kind = Literal["translation", "scale", "rotation"]
 class Invariance(NamedTuple):
     """Distances of features and class scores for transformed images.
 
+    For a model without class outputs, such as a network cut below its classifier, all that concerns classes is None.
+
     Attributes:
         kind: `"translation"`, `"scale"` or `"rotation"`.
         values: `(values,)` float64, pixels, factors or degrees.
-        targets: `(images,)` int64, the class whose probability is given, for each image.
+        targets: `(images,)` int64, the class whose probability is given, for each image; or None.
         distances: `{layer: (images, values)}` float64, the Euclidean distance `|f(x') - f(x)|` between all activations
             of the layer for the transformed and the original image.
         norms: `{layer: (images,)}` float64, `|f(x)|`.
-        probability: `(images, values)` float64, the model's output for the target class.
-        predicted: `(images, values)` int64, the argmax of the outputs.
-        untransformed: `(probability, predicted)` of the original images, each `(images,)`.
+        probability: `(images, values)` float64, the model's output for the target class; or None.
+        predicted: `(images, values)` int64, the argmax of the outputs; or None.
+        untransformed: `(probability, predicted)` of the original images, each `(images,)`; or None.
     """
 
     kind: Kind
     values: np.ndarray
-    targets: np.ndarray
+    targets: np.ndarray | None
     distances: dict[str, np.ndarray]
     norms: dict[str, np.ndarray]
-    probability: np.ndarray
-    predicted: np.ndarray
-    untransformed: tuple[np.ndarray, np.ndarray]
+    probability: np.ndarray | None
+    predicted: np.ndarray | None
+    untransformed: tuple[np.ndarray, np.ndarray] | None
 
     def __repr__(self) -> str:
         return short_repr(self)
@@ -71,7 +73,7 @@ class Invariance(NamedTuple):
         Args:
             images: The images of the experiment, `(n, height, width, 1 or 3)` in pixel units, 0 to 255.
             layers: Two layers to draw; None for the first and the last of the experiment.
-            names: One text per image, for the legend; None for the target classes.
+            names: One text per image, for the legend; None for the target classes, or numbers without classes.
             fill: As in the experiment: pixel value outside of the transformed image, or `"edge"`.
             shown: Number of transforms drawn as images, evenly spaced over `values`.
             title: Title of the figure; None for the kind of transform.
@@ -86,14 +88,16 @@ class Invariance(NamedTuple):
         layers = [computed[0], computed[-1]] if layers is None else layers
         values = self.values[np.linspace(0, len(self.values) - 1, min(shown, len(self.values))).round().astype(int)]
         images = np.asarray(images)
+        known = [f"image {number}" for number in range(len(images))] if self.targets is None else None
+        names = names or known or [f"class {target}" for target in self.targets]  # type: ignore[union-attr]
         moved = transform(np.repeat(images, len(values), axis=0), self.kind, np.tile(values, len(images)), fill=fill)
         return invariance_sheet(
             [self],
             [pixels(moved).reshape(len(images), len(values), *moved.shape[1:])],
             [values],
-            [f"class {target}" for target in self.targets] if names is None else names,
+            names,
             [(layer, "distance of features") for layer in layers],
-            [("", "", "")],
+            [("",) * (2 if self.probability is None else 3)],
             f"Invariance to {self.kind}" if title is None else title,
             f"{score} of the target class",
             score,
@@ -138,7 +142,8 @@ def invariance(
     at a time, and the features of twice as many.
 
     Args:
-        model: A functional or Sequential `keras.Model` whose output is `(n, classes)`.
+        model: A functional or Sequential `keras.Model` whose output is `(n, classes)`. With any other output, as of a
+            network cut below its classifier, only distances are measured.
         images: `(n, height, width, channels)`, in pixel units if `preprocess` is given, else as the model expects.
         targets: Class index, one for all images or one for each; None, or None for an image, for the most probable
             class of the original image.
@@ -156,13 +161,15 @@ def invariance(
         `Invariance`. The keys of its layers are the names of their steps in the model graph.
 
     Raises:
-        ValueError: If a transform, the images or a target do not fit, or the model does not have two hidden layers.
+        ValueError: If a transform, the images or a target do not fit, the model does not have two hidden layers, or it
+            has no class outputs and a target is given.
     """
     check_positive("batch_size", batch_size)
     model_graph = graph.walk(model, input_shape)
-    head = next(step for step in model_graph.steps if model_graph.outputs[0] in step.outputs)
+    head = output_step(model_graph) if has_classes(model_graph) else None
     steps = hidden_layers(model_graph) if layers is None else graph.find_all(model_graph, layers)[1]
-    model_graph = graph.subgraph(model_graph, *steps, head)
+    output_shape = model_graph.outputs[0].shape
+    model_graph = graph.subgraph(model_graph, *steps, *([] if head is None else [head]))
     image = model_graph.inputs[0]
     pixels = np.asarray(images) if preprocess is not None else check_images(images, image.shape, image.dtype)
     checked = check_values(kind, default_values(kind, image.shape[0]) if values is None else values)
@@ -170,7 +177,9 @@ def invariance(
     transform(pixels[:1], kind, checked[:1], **options)  # unsuitable options are rejected before any computation
     forward = _ForwardPass(model_graph, steps, head, preprocess)
     requested = _targets_per_image(targets, len(pixels))
-    result = _empty_result(kind, checked, [step.name for step in steps], len(pixels))
+    if head is None and any(target is not None for target in requested):
+        raise no_classes((None, *output_shape))
+    result = _empty_result(kind, checked, [step.name for step in steps], len(pixels), head is not None)
     with tqdm(total=len(pixels) * len(checked), unit=" images", disable=not progress) as bar:
         for first in range(0, len(pixels), batch_size):
             batch = pixels[first : first + batch_size]
@@ -210,19 +219,22 @@ def default_values(kind: Kind, height: int) -> np.ndarray:
 
 
 class _ForwardPass:
-    """Features of layers and class outputs of images, which it preprocesses."""
+    """Features of layers and class outputs of images, which it preprocesses; `head` is None without class outputs."""
 
     def __init__(self, model_graph, steps, head, preprocess):
         self._image, self._steps, self._head = model_graph.inputs[0], steps, head
         self._preprocess = preprocess
-        self._forward = recorder(model_graph, [*steps, head])
+        self._forward = recorder(model_graph, [*steps, *([] if head is None else [head])])
 
     def __call__(self, images):
-        """Return `{layer: float64 (n, entries)}` and outputs `(n, classes)`."""
+        """Return `{layer: float64 (n, entries)}` and outputs `(n, classes)` or None."""
         prepared = prepare(images, self._preprocess, self._image.shape, self._image.dtype)
-        *features, outputs = (maps.numpy() for maps in self._forward(prepared)[0])
-        check_class_outputs(outputs, self._head.name)
-        names = (step.name for step in self._steps)
+        features, outputs = [maps.numpy() for maps in self._forward(prepared)[0]], None
+        if self._head is not None:
+            outputs = check_class_outputs(features.pop(), self._head.name)
+        names = [step.name for step in self._steps]
+        if outputs is None:
+            check_finite(features[-1], names[-1])
         flat = (maps.reshape(len(maps), -1).astype(np.float64) for maps in features)
         return dict(zip(names, flat, strict=True)), outputs
 
@@ -235,25 +247,27 @@ def _targets_per_image(targets, count):
     return requested
 
 
-def _empty_result(kind, values, names, count):
+def _empty_result(kind, values, names, count, is_classifier):
     shape = count, len(values)
     return Invariance(
         kind=kind,
         values=values,
-        targets=np.empty(count, np.int64),
+        targets=np.empty(count, np.int64) if is_classifier else None,
         distances={name: np.empty(shape) for name in names},
         norms={name: np.empty(count) for name in names},
-        probability=np.empty(shape),
-        predicted=np.empty(shape, np.int64),
-        untransformed=(np.empty(count), np.empty(count, np.int64)),
+        probability=np.empty(shape) if is_classifier else None,
+        predicted=np.empty(shape, np.int64) if is_classifier else None,
+        untransformed=(np.empty(count), np.empty(count, np.int64)) if is_classifier else None,
     )
 
 
 def _add_originals(result, first, requested, features, outputs):
     """Write targets, norms and predictions of a batch of original images, whose first has the number `first`."""
-    here = slice(first, first + len(outputs))
+    here = slice(first, first + len(next(iter(features.values()))))
     for name, maps in features.items():
         result.norms[name][here] = np.linalg.norm(maps, axis=1)
+    if outputs is None:
+        return
     probability, predicted = result.untransformed
     predicted[here] = outputs.argmax(axis=1)
     result.targets[here] = [
@@ -270,5 +284,7 @@ def _add_transformed(result, first, number, place, originals, features, outputs)
     """
     for name, maps in features.items():
         result.distances[name][first + number, place] = np.linalg.norm(maps - originals[name][number], axis=1)
+    if outputs is None:
+        return
     result.probability[first + number, place] = outputs[np.arange(len(outputs)), result.targets[first + number]]
     result.predicted[first + number, place] = outputs.argmax(axis=1)

@@ -62,8 +62,11 @@ def stability(found: Invariance) -> tuple[float, float]:
 
     Returns:
         `(kept, unchanged)`: the mean probability of the target class as a share of its mean for the original images,
-        and the share of predictions that are those of the original images. NaN without such values.
+        and the share of predictions that are those of the original images. NaN without such values, or without class
+        outputs.
     """
+    if found.untransformed is None or found.probability is None or found.predicted is None:
+        return np.nan, np.nan
     probability, predicted = found.untransformed
     is_changed = found.offsets != 0
     if not is_changed.any():

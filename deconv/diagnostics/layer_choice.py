@@ -1,4 +1,4 @@
-"""The two layers of Fig. 5: the first layer with filters, and the last hidden layer."""
+"""The two layers of Fig. 5: the first layer with filters, and the last hidden layer or the last layer of features."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import keras
 
 from deconv import graph
 from deconv.graph.model_graph import producer_of
+from deconv.graph.model_output import has_classes, output_step
 
 _PASSED_ON = (*graph.IDLE, keras.layers.Flatten, keras.layers.Reshape, keras.layers.ZeroPadding2D)
 """Layers whose output vector has the same norm as their input: they are no layers of features."""
@@ -18,7 +19,8 @@ def hidden_layers(model_graph: graph.Graph) -> tuple[graph.Step, graph.Step]:
     first hidden layer is therefore the output of the first layer with filters, up to the next layer with filters, fork,
     merge, or conversion of maps to a vector: pool1 of LeNet-5 and AlexNet. This works against the paper's claim, since
     pooling makes maps more invariant. The last hidden layer is the input of the last layer with filters, the
-    classifier. Dropout, flattening and padding do not change distances and are skipped.
+    classifier; in a model without class outputs it is the layer of the outputs. Dropout, flattening and padding do not
+    change distances and are skipped.
 
     Args:
         model_graph: A `Graph`.
@@ -29,11 +31,12 @@ def hidden_layers(model_graph: graph.Graph) -> tuple[graph.Step, graph.Step]:
     Raises:
         ValueError: If the model does not have two hidden layers.
     """
-    head = next(step for step in model_graph.steps if model_graph.outputs[0] in step.outputs)
+    head = output_step(model_graph)
     steps = graph.subgraph(model_graph, head).steps
     filters = [step for step in steps if _has_filters(step)]
     if filters:
-        first, last = _whole_layer(steps, filters[0]), producer_of(model_graph, filters[-1])
+        first = _whole_layer(steps, filters[0])
+        last: graph.Step | None = producer_of(model_graph, filters[-1]) if has_classes(model_graph) else head
         while last is not None and isinstance(last.layer, _PASSED_ON):
             last = producer_of(model_graph, last)
         if len(filters) > 1 and last is not None and last.name != first.name:

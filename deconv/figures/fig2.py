@@ -69,7 +69,7 @@ def sheet_caption(subject: Subject, sheet: TopSheet, which: str) -> str:
 
 def top_pictures(subject: Subject) -> Iterator[Picture]:
     """Draw Fig. 2, one figure per convolutional layer; nothing without such layers."""
-    layers = subject.filters()
+    layers = subject.drawn_filters()
     if not layers:
         return
     correlations = []

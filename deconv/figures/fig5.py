@@ -11,9 +11,10 @@ from deconv import graph
 from deconv.diagnostics.invariance import Invariance, invariance
 from deconv.diagnostics.invariance_measures import linearity, quickness, stability
 from deconv.diagnostics.layer_choice import hidden_layers
+from deconv.figures.fig5_findings import invariance_findings
 from deconv.figures.fig5_symmetry import half_turn_data, symmetry_finding
 from deconv.figures.picture import Picture
-from deconv.figures.published_results import Finding, Table
+from deconv.figures.published_results import Table
 from deconv.figures.subject import Subject
 from deconv.graph.model_output import output_kind
 from deconv.imaging.affine_transforms import KINDS, transform
@@ -26,10 +27,6 @@ SHOWN = {"translation": (-1, 0, 0.5, 1), "scale": (0, 0.25, 0.5, 1), "rotation":
 DRAWN = 5
 """Number of images in the charts of the paper."""
 
-DRAMATIC, STEADY, STRAIGHT = 3, 0.75, 0.9
-"""Thresholds of the claims, for which the paper gives no numbers: a change is dramatic if the first step is three times
-as long as proportional growth gives, steady if 75 % is kept, and nearly proportional if R² is at least 0.9."""
-
 
 def invariance_data(
     subject: Subject, layers: Sequence[str], images: np.ndarray, targets: Sequence[int | None]
@@ -41,7 +38,7 @@ def invariance_data(
 
 
 def invariance_pictures(subject: Subject) -> Iterator[Picture]:
-    """Draw Fig. 5 and its table; nothing if the network has fewer than two hidden layers."""
+    """Draw Fig. 5 and its table, without class outputs for layers only; nothing with fewer than two hidden layers."""
     try:
         layers = [step.name for step in hidden_layers(graph.walk(subject.model))]
     except ValueError:  # fewer than two hidden layers to compare
@@ -49,31 +46,33 @@ def invariance_pictures(subject: Subject) -> Iterator[Picture]:
     images, labels, ids = subject.examples()
     targets = subject.targets(labels)
     experiments = invariance_data(subject, layers, images, targets)
-    turned = half_turn_data(subject, layers[-1])
+    turned = half_turn_data(subject, layers[-1]) if subject.has_classes else None
     measured = {kind: measures(one, layers) for kind, one in experiments.items()}
     drawn = np.sort(np.random.default_rng(subject.seed).permutation(len(images))[:DRAWN])
     title = f"Invariance of {subject.model.name} to vertical translation, scale and rotation"
-    unknown, score = sum(target is None for target in targets), output_kind(graph.walk(subject.model))
+    score = output_kind(graph.walk(subject.model)) if subject.has_classes else None
+    unknown = sum(target is None for target in targets) if score is not None else 0
     transforms = [_shown_transforms(images[drawn], one, subject.fill) for one in experiments.values()]
     tiles, values = zip(*transforms, strict=True)
     names = [subject.data.class_names[labels[place]] for place in drawn]
+    predicted = experiments["translation"].targets
     for number, place in enumerate(drawn):
-        if targets[place] is None:
-            names[number] += f", predicted: {subject.class_names[experiments['translation'].targets[place]]}"
+        if targets[place] is None and predicted is not None:
+            names[number] += f", predicted: {subject.class_names[predicted[place]]}"
     figure = invariance_sheet(
         [_restricted(one, drawn) for one in experiments.values()],
         tiles,
         values,
         names,
-        [*zip(layers, ("first layer", "last hidden layer"), strict=True)],
+        [*zip(layers, ("first layer", "last layer" if score is None else "last hidden layer"), strict=True)],
         [_notes(measured[kind], layers) for kind in experiments],
         title,
         f"{score} of the class" if unknown else f"{score} of the true class",
-        score,
+        score or "",
     )
     numbers: dict[str, Any] = {"layers": layers, "fill": subject.fill, "interpolation": "bilinear"}
     numbers |= {"image_ids": ids, "labels": labels}
-    numbers |= {"drawn": drawn, "measures": measured, "half_turn": turned._asdict()}
+    numbers |= {"drawn": drawn, "measures": measured, "half_turn": None if turned is None else turned._asdict()}
     numbers |= {kind: {**one._asdict(), "relative": one.relative} for kind, one in experiments.items()}
     findings = [
         *invariance_findings(measured, layers, ", of the class that it believes in" if unknown else "", score),
@@ -90,16 +89,21 @@ def invariance_pictures(subject: Subject) -> Iterator[Picture]:
     )
 
 
-def _caption(subject: Subject, layers: Sequence[str], drawn: int, count: int, unknown: int, score: str) -> str:
+def _caption(subject: Subject, layers: Sequence[str], drawn: int, count: int, unknown: int, score: str | None) -> str:
     """Caption of the figure; `unknown` of the `count` images are of a class that the network does not have."""
+    if score is None:
+        last = f"{layers[1]} is the last layer of this network, which has no classifier and no layer 7"
+        of_output = "; charts of the output need a classifier"
+    else:
+        last, of_output = f"{layers[1]} to its layer 7", " for the layers, and means for the output"
     caption = (
         f"After the paper's Fig. 5. {drawn} images of {subject.data.name}, drawn at random, are translated, "
         "scaled about the centre and rotated about the centre, by inverse mapping with bilinear interpolation; the "
         f"area outside of the image has the value {subject.fill:g}. Distances are Euclidean distances between all "
         f"activations of a layer for the image and for the transformed image, not normalised. {layers[0]} corresponds "
-        f"to the paper's layer 1, with its pooling and normalisation if it has them, {layers[1]} to its layer 7. The "
-        f"numbers above the charts and in the findings are medians over {count} images, at most one per class, "
-        "for the layers, and means for the output."
+        f"to the paper's layer 1, with its pooling and normalisation if it has them, {last}. The "
+        f"numbers above the charts and in the findings are medians over {count} images, at most one per class,"
+        f"{of_output}."
     )
     if unknown:
         caption += (
@@ -118,15 +122,16 @@ def measures(found: Invariance, layers: Sequence[str]) -> dict[str, Any]:
 
     Returns:
         Dict: `"step"`, the smallest step; `"in_proportion"`, its fraction of the largest; `"kept"` and `"unchanged"`,
-        the values of `stability`; and `"layers"`, which maps each layer to medians over images: `"quickness"` and
-        `"linearity"` of the distances, `"moved"` (distance at the smallest step as a fraction of `|f(x)|`) and
-        `"half_turn"` (distance at 180 degrees as a fraction of the largest; None if the transform is no rotation).
+        the values of `stability`, None without class outputs; and `"layers"`, which maps each layer to medians over
+        images: `"quickness"` and `"linearity"` of the distances, `"moved"` (distance at the smallest step as a fraction
+        of `|f(x)|`) and `"half_turn"` (distance at 180 degrees as a fraction of the largest; None if the transform is
+        no rotation).
         `stability`, `quickness` and `linearity` are defined in `deconv.diagnostics.invariance_measures`.
     """
     offsets = found.offsets
     sizes = np.abs(offsets)
     step = sizes[sizes > 0].min()
-    kept, unchanged = stability(found)
+    kept, unchanged = (None, None) if found.probability is None else stability(found)
     of_layers = {}
     for layer in layers:
         distances, turned = found.distances[layer], found.values == 180
@@ -147,89 +152,6 @@ def measures(found: Invariance, layers: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def invariance_findings(
-    measured: Mapping[str, dict[str, Any]], layers: Sequence[str], whose: str = "", score: str = "probability"
-) -> list[Finding]:
-    """Test the claims about Fig. 5, except for the one about symmetry.
-
-    Args:
-        measured: `{kind: measures}`.
-        layers: Names of the first and of the last hidden layer.
-        whose: Additional remark on the probabilities.
-        score: Kind of model output; claims about the output are tested for probabilities only.
-
-    Returns:
-        List of `Finding`.
-    """
-    first, last = layers
-    (quick, _), (moved, moved_last), (straight, straight_last) = (
-        [{kind: measured[kind]["layers"][layer][name] for kind in KINDS} for layer in layers]
-        for name in ("quickness", "moved", "linearity")
-    )
-    usual = {kind: measured[kind]["in_proportion"] for kind in KINDS}
-    steps = {
-        "translation": f"{measured['translation']['step']:g} px",
-        "scale": f"a factor of {1 + measured['scale']['step']:g}",
-        "rotation": f"{measured['rotation']['step']:g} degrees",
-    }
-    straight_kinds = ("translation", "scale")
-    return [
-        Finding(
-            "fig5-first-layer",
-            _known(all(quick[kind] >= DRAMATIC * usual[kind] for kind in KINDS), *quick.values()),
-            f"for each of the three transforms {first} moves at the smallest step by at least {DRAMATIC} times the "
-            "share of its largest distance that would be in proportion (median over images)",
-            "; ".join(f"{quick[kind]:.0%} at {steps[kind]}, in proportion {usual[kind]:.0%}" for kind in KINDS),
-        ),
-        Finding(
-            "fig5-last-layer",
-            _known(
-                all(moved_last[kind] < moved[kind] and straight_last[kind] >= STRAIGHT for kind in straight_kinds),
-                *(each[kind] for kind in straight_kinds for each in (moved, moved_last, straight_last)),
-            ),
-            f"for translation and for scale {last} moves at the smallest step by a smaller share of |f(x)| than "
-            f"{first}, and R² of its distance against the size of the transform, on a line through the origin, is "
-            f"{STRAIGHT:g} or more (medians over images)",
-            "; ".join(
-                f"{kind}: {moved_last[kind]:.0%} of |f(x)| at {steps[kind]} ({first} {moved[kind]:.0%}), "
-                f"R² {straight_last[kind]:.2f} ({first} {straight[kind]:.2f})"
-                for kind in straight_kinds
-            ),
-        ),
-        *_output_findings(measured, whose, score),
-    ]
-
-
-def _output_findings(measured: Mapping[str, dict[str, Any]], whose: str, score: str) -> list[Finding]:
-    """Test the claims about the stability of the output."""
-    probable, no_share = score == "probability", f"what the network puts out is no probability: {score}"
-    kinds = ("translation", "scale")
-    retained = {
-        kind: f"{kind}: {values['kept']:.0%} of the probability kept, "
-        f"{values['unchanged']:.0%} of the predictions the same"
-        for kind, values in measured.items()
-    }
-    steady = {kind: min(values["kept"], values["unchanged"]) >= STEADY for kind, values in measured.items()}
-    criterion = (
-        f"over the whole range the mean probability of the class is at least {STEADY:.0%} of that in the images as "
-        f"they are, and at least {STEADY:.0%} of the predictions are the same as there"
-    )
-    return [
-        Finding(
-            "fig5-output",
-            all(steady[kind] for kind in kinds) if probable else None,
-            f"for translation and for scale, {criterion}",
-            "; ".join(retained[kind] for kind in kinds) + whose if probable else no_share,
-        ),
-        Finding(
-            "fig5-rotation",
-            not steady["rotation"] if probable else None,
-            f"it is not so that {criterion}",
-            retained["rotation"] + whose if probable else no_share,
-        ),
-    ]
-
-
 def _table(measured: Mapping[str, dict[str, Any]], layers: Sequence[str], count: int) -> Table:
     rows: list[list[Any]] = []
     for kind in KINDS:
@@ -239,17 +161,14 @@ def _table(measured: Mapping[str, dict[str, Any]], layers: Sequence[str], count:
             names = ("quickness", "linearity", "moved", "half_turn")
             rows.append([f"{kind}, {layer}", *(of_layer[name] for name in names)])
             rows[-1] += of_output if layer == layers[-1] else [None, None]
+    columns = ["transform, layer", "distance at the smallest step / largest", "R² of a line through the origin"]
+    columns += ["distance at the smallest step / |f(x)|", "distance at 180° / largest"]
+    columns += ["probability kept", "predictions unchanged"]
+    if any(measured[kind]["kept"] is None for kind in KINDS):  # no class outputs
+        columns, rows = columns[:-2], [row[:-2] for row in rows]
     return Table(
         "Invariance in numbers",
-        [
-            "transform, layer",
-            "distance at the smallest step / largest",
-            "R² of a line through the origin",
-            "distance at the smallest step / |f(x)|",
-            "distance at 180° / largest",
-            "probability kept",
-            "predictions unchanged",
-        ],
+        columns,
         [[row[0], *(None if number is None else round(number, 3) for number in row[1:])] for row in rows],
         f"Medians over {count} images, for the output means. The smallest steps are "
         f"{measured['translation']['step']:g} pixels, {measured['scale']['step']:g} of the scale and "
@@ -272,17 +191,20 @@ def _shown_transforms(images: np.ndarray, found: Invariance, fill: float) -> tup
 def _restricted(found: Invariance, drawn: np.ndarray) -> Invariance:
     """Restrict an `Invariance` to the given images."""
     parts: dict[str, Any] = {"distances": {layer: distances[drawn] for layer, distances in found.distances.items()}}
-    parts |= {"probability": found.probability[drawn], "predicted": found.predicted[drawn]}
+    if found.probability is not None and found.predicted is not None:
+        parts |= {"probability": found.probability[drawn], "predicted": found.predicted[drawn]}
     return found._replace(**parts)
 
 
 def _notes(measured: dict[str, Any], layers: Sequence[str]) -> list[str]:
-    """Texts above the three charts of one kind of transform."""
+    """Texts above the charts of one kind of transform."""
     notes = []
     for layer in layers:
         one = measured["layers"][layer]
         note = f"smallest step: {one['quickness']:.0%} of the largest distance; R² {one['linearity']:.2f}"
         notes.append(note.replace("-", "−"))
+    if measured["kept"] is None:
+        return notes
     retained = f"mean {measured['kept']:.0%} retained"
     return [*notes, f"{retained}; {measured['unchanged']:.0%} of predictions unchanged"]
 
@@ -290,8 +212,3 @@ def _notes(measured: dict[str, Any], layers: Sequence[str]) -> list[str]:
 def _median(values: np.ndarray) -> float:
     known = values[~np.isnan(values)]
     return float(np.median(known)) if len(known) else np.nan
-
-
-def _known(answer: bool, *numbers: float) -> bool | None:
-    """Return the answer, or None if a number that it depends on is NaN."""
-    return None if np.isnan(numbers).any() else bool(answer)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from deconv.diagnostics.invariance import invariance
-from deconv.figures.published_results import Finding
+from deconv.figures.published_results import NO_CLASSES, Finding
 from deconv.figures.subject import Subject
 from deconv.imaging.affine_transforms import transform
 from deconv.runtime.short_repr import short_repr
@@ -60,6 +60,7 @@ def half_turn_data(subject: Subject, layer: str) -> HalfTurn:
     turned = invariance(
         subject.model, images, subject.targets(labels), "rotation", [180.0], layer, preprocess=subject.preprocess
     )
+    assert turned.untransformed is not None and turned.probability is not None and turned.predicted is not None
     before, predicted = turned.untransformed
     kept = turned.probability[:, 0] / np.maximum(before, np.finfo(np.float64).tiny)
     itself = correlation(images, transform(images, "rotation", 180))
@@ -82,23 +83,25 @@ def correlation(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.divide((first * second).sum(axis=1), scale, out=np.full(len(scale), np.nan), where=scale > 0)
 
 
-def symmetry_finding(turned: HalfTurn, class_names: Sequence[str]) -> Finding:
+def symmetry_finding(turned: HalfTurn | None, class_names: Sequence[str]) -> Finding:
     """Test the claim that the output is stable under rotation of an object with rotational symmetry.
 
     Args:
-        turned: A `HalfTurn`.
+        turned: A `HalfTurn`; None without class outputs.
         class_names: Names of the data's classes.
 
     Returns:
         `Finding`.
     """
-    symmetric = turned.correlation >= SYMMETRIC
-    others = turned.correlation < SYMMETRIC
     criterion = (
         f"after a turn by 180 degrees {STEADY:.0%} or more of the predictions for symmetric images are the same, and "
         f"more than for the others; symmetric are those whose pixels correlate by at least {SYMMETRIC:g} with the "
         f"turned image's, and there are at least {FEWEST} of either sort"
     )
+    if turned is None:
+        return Finding("fig5-symmetry", None, criterion, NO_CLASSES)
+    symmetric = turned.correlation >= SYMMETRIC
+    others = turned.correlation < SYMMETRIC
     best = turned.correlation[~np.isnan(turned.correlation)].max(initial=-1)
     if symmetric.sum() < FEWEST or others.sum() < FEWEST:
         reason = f"{symmetric.sum()} of {len(turned.ids)} images are symmetric; the largest correlation is {best:.2f}"

@@ -9,7 +9,7 @@ import numpy as np
 from deconv.deconvnet.projection import Deconvnet
 from deconv.figures.fig7_panels import occlusion_panels, panels_caption, panels_title
 from deconv.figures.picture import Picture
-from deconv.figures.published_results import Finding
+from deconv.figures.published_results import NO_CLASSES, Finding
 from deconv.figures.subject import Subject
 from deconv.occlusion.sensitivity import OcclusionMaps
 from deconv.plotting import GAP, mosaic, occlusion_sheet, pixels
@@ -25,8 +25,8 @@ def occlusion_pictures(subject: Subject) -> Iterator[Picture]:
         return
     images, labels, ids = subject.examples()
     targets = subject.targets(labels)
-    panels = occlusion_panels(subject, images, targets, subject.filters()[-1])
-    unknown, elsewhere = sum(target is None for target in targets), None
+    panels = occlusion_panels(subject, images, targets, subject.drawn_filters()[-1])
+    unknown, elsewhere = sum(target is None for target in targets) if subject.has_classes else 0, None
     if panels.projections is not None:
         elsewhere = _other_images(subject, panels.net, panels.layer, [maps.channel for maps in panels.maps], ids)
     title = panels_title(subject)
@@ -39,12 +39,19 @@ def occlusion_pictures(subject: Subject) -> Iterator[Picture]:
     )
     truth = [subject.data.class_names[label] for label in labels]
     names = [
-        name if target is not None else f"{name},\npredicted: {subject.class_names[maps.target]}"
+        name if target is not None or maps.target is None else f"{name},\npredicted: {subject.class_names[maps.target]}"
         for name, target, maps in zip(truth, targets, panels.maps, strict=True)
     ]
     shown = None if panels.projections is None else subject.shown(panels.projections)
     figure = occlusion_sheet(
-        pixels(images), panels.maps, shown, names, subject.class_names, title, elsewhere=elsewhere, score=panels.kind
+        pixels(images),
+        panels.maps,
+        shown,
+        names,
+        subject.class_names,
+        title,
+        elsewhere=elsewhere,
+        score=panels.kind or "",
     )
     numbers = panels.numbers(subject, labels, ids)
     findings, numbers["structure"] = occlusion_findings(panels.maps, panels.projections, panels.kind)
@@ -54,7 +61,7 @@ def occlusion_pictures(subject: Subject) -> Iterator[Picture]:
 
 
 def occlusion_findings(
-    found: Sequence[OcclusionMaps], projections: np.ndarray | None, kind: str = "probability"
+    found: Sequence[OcclusionMaps], projections: np.ndarray | None, kind: str | None = "probability"
 ) -> tuple[list[Finding], np.ndarray]:
     """Test the claims about Fig. 7, and correlate each map of (b) with each projection of (c).
 
@@ -62,49 +69,71 @@ def occlusion_findings(
         found: One `OcclusionMaps` per image.
         projections: For each image the projection of its strongest map: `(n, height, width, channels)`; None if the
             layer has no deconvnet.
-        kind: Kind of model output; fractions of the output are meaningful for probabilities only.
+        kind: Kind of model output; fractions of the output are meaningful for probabilities only. None without class
+            outputs.
 
     Returns:
         Findings, and the correlations `(n, n)` between the drop of the activity in one image and the fraction of the
         magnitude of a projection covered by the occluding patch.
     """
-    lows = np.array([maps.probability.min() / maps.unoccluded[0] for maps in found])
-    usual = np.array([np.median(maps.probability) / maps.unoccluded[0] for maps in found])
-    turned = [maps.predicted.flat[maps.probability.argmin()] != maps.unoccluded[1] for maps in found]
-    count, probable = len(found), kind == "probability"
+    count = len(found)
     agreement = np.full((count, count), np.nan)
     if projections is not None:
         agreement = np.array([[_agreement(maps, picture) for picture in projections] for maps in found])
     own, others = np.diag(agreement), agreement[~np.eye(count, dtype=bool)]
     several = count > 1 and projections is not None
-    return [
+    about_object, about_class = _output_findings(found, kind)
+    about_structure = Finding(
+        "fig7-structure",
+        bool(np.nanmean(own) > 0.3 and np.nanmean(own) > np.nanmean(others)) if several else None,
+        "over the positions, the drop of the activity and the covered share of the projection correlate by more "
+        "than 0.3, and more than with the projections of the other images (means)",
+        f"own {np.nanmean(own):.2f}, others {np.nanmean(others):.2f}"
+        if several
+        else ("there is one image" if projections is not None else "the layer has no deconvnet"),
+    )
+    return [about_object, about_structure, about_class], agreement
+
+
+def _output_findings(found: Sequence[OcclusionMaps], kind: str | None) -> tuple[Finding, Finding]:
+    """Test the claims about the class score."""
+    of_object = (
+        "in half of the images or more there is a place at which the probability falls below half of what it is "
+        "uncovered, while at the median position it stays above 90 % (median of the images); where the object is, is "
+        "not known here"
+    )
+    of_class = (
+        "in a third of the images or more, as in one of the paper's three, another class is most probable where the "
+        "probability is lowest"
+    )
+    scores, classes = ([getattr(maps, name) for maps in found] for name in ("probability", "predicted"))
+    if kind is None or any(score is None for score in scores):
+        return Finding("fig7-object", None, of_object, NO_CLASSES), Finding(
+            "fig7-other-class", None, of_class, NO_CLASSES
+        )
+    lows = np.array([score.min() / maps.unoccluded[0] for score, maps in zip(scores, found, strict=True)])
+    usual = np.array([np.median(score) / maps.unoccluded[0] for score, maps in zip(scores, found, strict=True)])
+    turned = [
+        predicted.flat[score.argmin()] != maps.unoccluded[1]
+        for predicted, score, maps in zip(classes, scores, found, strict=True)
+    ]
+    count, probable = len(found), kind == "probability"
+    return (
         Finding(
             "fig7-object",
             bool((lows < 0.5).mean() >= 0.5 and np.median(usual) > 0.9) if probable else None,
-            "in half of the images or more there is a place at which the probability falls below half of what it is "
-            "uncovered, while at the median position it stays above 90 % (median of the images); where the object is, "
-            "is not known here",
+            of_object,
             f"below half in {(lows < 0.5).sum()} of {count} images; median position: {np.median(usual):.0%}"
             if probable
             else f"what the network puts out is no probability: {kind}",
         ),
         Finding(
-            "fig7-structure",
-            bool(np.nanmean(own) > 0.3 and np.nanmean(own) > np.nanmean(others)) if several else None,
-            "over the positions, the drop of the activity and the covered share of the projection correlate by more "
-            "than 0.3, and more than with the projections of the other images (means)",
-            f"own {np.nanmean(own):.2f}, others {np.nanmean(others):.2f}"
-            if several
-            else ("there is one image" if projections is not None else "the layer has no deconvnet"),
-        ),
-        Finding(
             "fig7-other-class",
             bool(np.mean(turned) >= 1 / 3),
-            "in a third of the images or more, as in one of the paper's three, another class is most probable where "
-            "the probability is lowest",
+            of_class,
             f"in {np.sum(turned)} of {count} images",
         ),
-    ], agreement
+    )
 
 
 def covered(maps: OcclusionMaps, picture: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ class Panels(NamedTuple):
         net: The deconvnet.
         projections: `(n, height, width, channels)`, for each image the projection of its strongest map; None if the
             layer has no deconvnet.
-        kind: Kind of model output, as in `deconv.graph.model_output.output_kind`.
+        kind: Kind of model output, as in `deconv.graph.model_output.output_kind`; None without class outputs.
         reason: Why there are no projections; an empty string if there are.
     """
 
@@ -33,7 +33,7 @@ class Panels(NamedTuple):
     maps: list[OcclusionMaps]
     net: Deconvnet
     projections: np.ndarray | None
-    kind: str
+    kind: str | None
     reason: str
 
     def __repr__(self) -> str:
@@ -79,7 +79,8 @@ def occlusion_panels(
         projections = np.concatenate(
             [net.project(inputs[n : n + 1], layer, one.channel, unit="map") for n, one in enumerate(maps)]
         )
-    return Panels(layer=layer, maps=maps, net=net, projections=projections, kind=output_kind(net.graph), reason=reason)
+    kind = output_kind(net.graph) if subject.has_classes else None
+    return Panels(layer=layer, maps=maps, net=net, projections=projections, kind=kind, reason=reason)
 
 
 def panels_title(subject: Subject) -> str:
@@ -99,12 +100,18 @@ def panels_caption(subject: Subject, panels: Panels, of_class: str, elsewhere: s
         of_class: Which class panel (d) shows.
         elsewhere: More about panel (c).
     """
+    of_output = (
+        "(d) and (e) are omitted, because the network has no class outputs."
+        if panels.kind is None
+        else f"(d) {panels.kind} of {of_class}. (e) "
+        f"{'most probable' if panels.kind == 'probability' else 'strongest'} class."
+    )
     return (
         f"A patch of pixel value {subject.fill:g} occludes each position of the image in turn; maps show the result at "
-        "the centre of the patch. (a) the image; the red frame marks the minimum of (d). (b) total activation of the "
-        f"map of {panels.layer} with the strongest unit in the unoccluded image, relative to its value there. "
+        "the centre of the patch. (a) the image; the red frame marks the minimum of "
+        f"{'(b)' if panels.kind is None else '(d)'}. (b) total activation of the map of {panels.layer} with the "
+        "strongest unit in the unoccluded image, relative to its value there. "
         + ("" if panels.reason else f"(c) projection of that map{elsewhere}. ")
-        + f"(d) {panels.kind} of {of_class}. "
-        f"(e) {'most probable' if panels.kind == 'probability' else 'strongest'} class."
+        + of_output
         + (left_out(panels.layer, panels.reason) if panels.reason else "")
     )

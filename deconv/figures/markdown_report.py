@@ -60,7 +60,7 @@ def _decided(rows: Iterable[tuple[Claim, Finding, str | None]]) -> str:
         for claim, finding, picture in rows
         if picture is not None
     ]
-    return table_of(["where", "claim", "seen if", "here", "measured"], decided)
+    return table_of(["where", "claim", "confirmed if", "here", "measured"], decided)
 
 
 def _made_of(pictures: Sequence[dict[str, Any]]) -> str:

@@ -7,6 +7,9 @@ from functools import cache
 from importlib import resources
 from typing import Any, NamedTuple
 
+NO_CLASSES = "the network has no class outputs"
+"""The reason for which some claims cannot be tested with a network without its classifier."""
+
 
 class Claim(NamedTuple):
     """A claim of the paper, in our words, and the figure or table that it belongs to."""
@@ -20,8 +23,8 @@ class Finding(NamedTuple):
 
     Attributes:
         claim: A key of `CLAIMS`.
-        seen: Whether the claim is confirmed; None if it cannot be tested with these data.
-        criterion: Condition for "seen", evaluated by the recipe and not by visual inspection.
+        seen: Whether the claim is confirmed; None if it cannot be tested with this network and data.
+        criterion: Condition for "confirmed", evaluated by the recipe and not by visual inspection.
         measured: The numbers that decided, or the reason why there are none.
     """
 
@@ -33,7 +36,7 @@ class Finding(NamedTuple):
     @property
     def verdict(self) -> str:
         """`seen` in words."""
-        return {True: "seen", False: "not seen", None: "cannot be tested with this data"}[self.seen]
+        return {True: "confirmed", False: "not confirmed", None: "cannot be tested"}[self.seen]
 
 
 class Table(NamedTuple):

@@ -13,10 +13,14 @@ from numpy.typing import ArrayLike
 
 from deconv import graph
 from deconv.datasets.sampling import check_one_label
+from deconv.graph.model_output import has_classes
 from deconv.imaging.pixel_space import to_pixel_space
 from deconv.plotting import crop, signed
 from deconv.plotting.display import scale_text
 from deconv.validation import preprocessed
+
+_MOST_FILTERS = 8
+"""A network of more convolutional layers is represented by some of them."""
 
 _MAPS = (9, 16, 12, 10, 10)
 """Number of maps of layers 1 to 5 shown in the paper's Fig. 2, counted in the figure."""
@@ -26,7 +30,8 @@ class Subject(NamedTuple):
     """A trained model and a data set to analyse it with.
 
     Attributes:
-        model: Functional or Sequential `keras.Model` ending in class probabilities.
+        model: Functional or Sequential `keras.Model` ending in class probabilities, or in the activation maps of a
+            layer: then figures omit what needs classes.
         weights: Origin of the weights, one line.
         data: A `deconv.datasets.ImageSet`: images in pixel units with ids and one label per image.
         preprocess: Preprocessing function: converts a batch of images in pixel units to model input.
@@ -35,7 +40,7 @@ class Subject(NamedTuple):
         stride: Stride of the occluding patch, in pixels.
         contrast: Percentile of a projection's magnitudes that is drawn as white or black; larger values are clipped.
         seed: Seed of all random choices.
-        classes: Names of the model's classes; None if they are those of the data.
+        classes: Names of the model's classes; None if they are those of the data. Ignored without class outputs.
         training: Training images of the model, or None if they are not available.
         held_out: Images of the same kind that the model was not trained on, or None.
         transfer: An `ImageSet` of another kind, for classifiers on the model's features; or None. Its images may have
@@ -66,13 +71,38 @@ class Subject(NamedTuple):
     trained_on: str | None = None
 
     @property
+    def has_classes(self) -> bool:
+        """Whether the model has class outputs; a network without its classifier has none."""
+        return has_classes(graph.walk(self.model))
+
+    @property
     def class_names(self) -> Sequence[str]:
-        """Names of the model's classes."""
+        """Names of the model's classes; none without class outputs."""
+        if not self.has_classes:
+            return ()
         return self.data.class_names if self.classes is None else self.classes
 
     def filters(self) -> list[str]:
         """Names of the convolutional layers, from the lowest to the highest."""
         return [step.name for step in graph.walk(self.model).steps if isinstance(step.layer, keras.layers.Conv2D)]
+
+    def drawn_filters(self) -> list[str]:
+        """Names of the convolutional layers that are drawn, from the lowest to the highest.
+
+        These are all of them in a network of at most eight. A deeper network is represented by the first one, and by
+        the last one of each size of maps. Where batch normalisation follows, the layer drawn is its output: a negative
+        scale would reverse the order of the activations, and an activation function with an upper bound would make the
+        strongest ones equal.
+        """
+        steps = graph.walk(self.model).steps
+        filters = [step for step in steps if isinstance(step.layer, keras.layers.Conv2D)]
+        if len(filters) > _MOST_FILTERS:
+            last_of_size = {step.output.shape[:2]: step for step in filters}
+            filters = [step for step in filters if step is filters[0] or step in last_of_size.values()]
+        normalised = {
+            step.inputs[0]: step.name for step in steps if isinstance(step.layer, keras.layers.BatchNormalization)
+        }
+        return [normalised.get(step.output, step.name) for step in filters]
 
     def pools(self) -> list[str]:
         """Names of the max pooling layers, from the lowest to the highest."""
@@ -90,7 +120,7 @@ class Subject(NamedTuple):
             `(n,)` ints, channel numbers.
         """
         if limit is None:
-            filters = self.filters()
+            filters = self.drawn_filters()
             limit = _MAPS[min(filters.index(layer), len(_MAPS) - 1)] if layer in filters else _MAPS[-1]
         random = np.random.default_rng([self.seed, zlib.crc32(layer.encode())])
         return np.sort(random.choice(count, min(count, limit), replace=False))
@@ -113,6 +143,8 @@ class Subject(NamedTuple):
 
     def targets(self, labels: Iterable[int]) -> list[int | None]:
         """Map each label of the data to the model's class of the same name; None if the model has no such class."""
+        if not self.has_classes:
+            return [None for _ in labels]
         names = list(self.class_names)
         if names == list(self.data.class_names):  # identical classes, even if two of them have the same name
             return [int(label) for label in labels]

@@ -75,7 +75,7 @@ def _having(networks: _Networks, *changes: str) -> dict[str, Mapping[str, Row]]:
 
 
 def _finding(claim: str, criterion: str, cases: Sequence[tuple[bool, str]], lacking: str) -> Finding:
-    """Finding that is "seen" if it holds in all cases; a case is `(whether it holds, its numbers as text)`."""
+    """Finding that is "confirmed" if it holds in all cases; a case is `(whether it holds, its numbers as text)`."""
     if not cases:
         return Finding(claim, None, criterion, lacking)
     return Finding(claim, all(holds for holds, _ in cases), criterion, " ".join(text for _, text in cases))

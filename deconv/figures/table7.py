@@ -98,6 +98,8 @@ def smallest_class(data: ImageSet) -> int:
 
 def training_classes(subject: Subject, data: ImageSet) -> str:
     """Sentence that states whether the network was trained on the classes of `data`."""
+    if not subject.has_classes:
+        return "Whether the network was trained on these classes is not known here."
     if set(data.class_names) <= set(subject.class_names):
         return "The network itself was trained on these classes."
     return "The network was trained on other classes."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import keras
@@ -25,6 +26,14 @@ def output_step(model_graph: graph.Graph) -> graph.Step:
     With several outputs this need not be the last step.
     """
     return next(step for step in model_graph.steps if model_graph.outputs[0] in step.outputs)
+
+
+def has_classes(model_graph: graph.Graph) -> bool:
+    """Return whether the model's first output is one number per class.
+
+    Outputs of any other shape, such as the activation maps of a network without its classifier, have no classes.
+    """
+    return len(model_graph.outputs[0].shape) == 1
 
 
 def output_kind(model_graph: graph.Graph) -> Kind:
@@ -91,8 +100,13 @@ def check_class_outputs(outputs: np.ndarray, layer: str) -> np.ndarray:
         ValueError: If they are not `(n, classes)`, or NaN or infinite.
     """
     if outputs.ndim != 2:
-        raise ValueError(
-            f"The output of the model must be (n, classes), so that a class can be chosen; received {outputs.shape}. "
-            "Cut the model with keras.Model(model.inputs, ...)."
-        )
+        raise no_classes(outputs.shape)
     return check_finite(outputs, layer)
+
+
+def no_classes(shape: Sequence[int | None]) -> ValueError:
+    """The error for a class, or class outputs, of a model whose output has another shape than `(n, classes)`."""
+    return ValueError(
+        f"The output of the model must be (n, classes), so that a class can be chosen; received {tuple(shape)}. "
+        "Cut the model with keras.Model(model.inputs, ...)."
+    )

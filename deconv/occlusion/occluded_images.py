@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from deconv import graph
 from deconv.graph.compilation import cached, compile_function
-from deconv.graph.model_output import check_class_outputs
+from deconv.graph.model_output import check_class_outputs, has_classes, no_classes, output_step
 from deconv.imaging.rectangles import cover
 from deconv.occlusion.incremental_inference import Rectangles, may_save_work, recomputation
 from deconv.validation import check_finite, prepare
@@ -30,7 +30,7 @@ class ForwardPlan(NamedTuple):
 
     Attributes:
         forward: Function of ints `(n,)`, numbers of positions, that returns the class outputs `(n, classes)` and the
-            sums of the watched map `(n,)`.
+            sums of the watched map `(n,)`. For a model without classes the first is to be ignored.
         order: Ints `(positions,)`, the order in which the positions are best computed.
         is_approximate: Whether the results are approximations.
     """
@@ -135,20 +135,29 @@ class CompiledModel:
     It refers to the layers of the model and not to the model itself, so that it can be cached with the model.
 
     Args:
-        model: A functional or Sequential `keras.Model` whose output is `(n, classes)`.
+        model: A functional or Sequential `keras.Model`.
         layer: The watched layer: name, path or index; None for the layer of the class outputs.
         input_shape: `(height, width, channels)` for a model with an undefined input size.
 
+    Raises:
+        ValueError: If the model has no class outputs and no layer is watched.
+
     Attributes:
         graph: The model graph, up to the watched layer and the class outputs.
-        head: The step of the class outputs.
+        output_shape: Shape of the output of the model.
+        has_classes: Whether the model has class outputs. If not, it is computed up to the watched layer only.
+        head: The step of the class outputs; without classes the watched layer.
     """
 
     def __init__(self, model: keras.Model, layer: str | int | None, input_shape: Sequence[int] | None) -> None:
         model_graph = graph.walk(model, input_shape)
-        self._output = model_graph.outputs[0]
-        self.head = next(step for step in model_graph.steps if self._output in step.outputs)
-        self._watched = self.head if layer is None else graph.find(model_graph, layer)
+        self.has_classes = has_classes(model_graph)
+        self.output_shape = (None, *model_graph.outputs[0].shape)
+        if layer is None and not self.has_classes:
+            raise no_classes(self.output_shape)
+        self._watched = output_step(model_graph) if layer is None else graph.find(model_graph, layer)
+        self.head = output_step(model_graph) if self.has_classes else self._watched
+        self._output = model_graph.outputs[0] if self.has_classes else self._watched.output
         self.graph = graph.subgraph(model_graph, self._watched, self.head)
         self._rectangles: tuple[tuple[bytes, float | None], Rectangles] | None = None
 
@@ -199,10 +208,10 @@ class CompiledModel:
             `[outputs (n, classes), sum of each watched map (n, channels), maximum of each watched map (n, channels)]`.
 
         Raises:
-            ValueError: If the output of the model is not `(n, classes)`, or is NaN or infinite.
+            ValueError: If an output is NaN or infinite.
         """
         outputs, sums, peaks = (maps.numpy() for maps in self._whole(images))
-        check_class_outputs(outputs, self.head.name)
+        (check_class_outputs if self.has_classes else check_finite)(outputs, self.head.name)
         return [outputs, sums, peaks]
 
 

@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
+from deconv.graph.model_output import no_classes
 from deconv.imaging.fills import fill_of
 from deconv.imaging.rectangles import cover
 from deconv.occlusion.occluded_images import ForwardPlan, OccludedImages, compiled
 from deconv.occlusion.sampled_error import largest_error
-from deconv.occlusion.sliding_window import Squares, default_square, starts
+from deconv.occlusion.sliding_window import Squares, square_of, starts
 from deconv.runtime.dtypes import array_of
 from deconv.runtime.short_repr import short_repr
-from deconv.validation import check_channel, check_pair, check_positive, check_target
+from deconv.validation import check_channel, check_positive, check_target
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,15 +32,16 @@ class OcclusionMaps(NamedTuple):
     """Class scores and activations at each position of the occluding patch, in a grid of positions.
 
     Attributes:
-        probability: `(rows, columns)`, the model's output for the target class (Fig. 7d).
-        predicted: `(rows, columns)` int64, the most probable class, the argmax of the outputs (Fig. 7e).
+        probability: `(rows, columns)`, the model's output for the target class (Fig. 7d); None for a model without
+            class outputs, such as a network cut below its classifier.
+        predicted: `(rows, columns)` int64, the most probable class, the argmax of the outputs (Fig. 7e); None likewise.
         activation: `(rows, columns)`, the sum over the watched map of the layer (Fig. 7b); None without a layer.
         tops, lefts: `(rows,)` and `(columns,)` ints, first row and first column of the patch at each position, in
             pixels.
         size: `(height, width)` of the patch in pixels.
-        target: The class whose probability is given.
+        target: The class whose probability is given; None for a model without class outputs.
         channel: The channel whose activation is given; None without a layer.
-        unoccluded: `(probability, predicted, activation)` of the unoccluded image.
+        unoccluded: `(probability, predicted, activation)` of the unoccluded image, each None where it is not given.
         error: With `growth`, an estimate of the largest error of `probability` that it causes; else None. It is
             measured at up to 64 positions: 32 drawn at random over the grid, and the neighbours of the worst. The
             random ones make it at least the 0.9 quantile of the errors of all positions with a probability of 97 %
@@ -48,15 +50,15 @@ class OcclusionMaps(NamedTuple):
         activation_error: The same for `activation`, at the same positions; None without a layer.
     """
 
-    probability: np.ndarray
-    predicted: np.ndarray
+    probability: np.ndarray | None
+    predicted: np.ndarray | None
     activation: np.ndarray | None
     tops: np.ndarray
     lefts: np.ndarray
     size: tuple[int, int]
-    target: int
+    target: int | None
     channel: int | None
-    unoccluded: tuple[float, int, float | None]
+    unoccluded: tuple[float | None, int | None, float | None]
     error: float | None = None
     activation_error: float | None = None
 
@@ -86,15 +88,20 @@ class OcclusionMaps(NamedTuple):
         """
         from deconv.plotting import occlusion_sheet, pixels, signed
 
+        shown = None if projection is None else signed(projection[None])
+        if self.predicted is None or self.target is None:
+            return occlusion_sheet(pixels(image)[None], [self], shown, ["image"], (), title)
         if class_names is None:
             class_names = [str(number) for number in range(max(self.predicted.max(), self.target) + 1)]
-        shown = None if projection is None else signed(projection[None])
         name = class_names[self.target]
         return occlusion_sheet(pixels(image)[None], [self], shown, [name], class_names, title, score=score)
 
 
 class _Scores(NamedTuple):
-    """Results at all positions of the patch, `(positions,)` each; see `OcclusionMaps`."""
+    """Results at all positions of the patch, `(positions,)` each; see `OcclusionMaps`.
+
+    For a model without class outputs, `probability` and `predicted` are not defined.
+    """
 
     probability: np.ndarray
     predicted: np.ndarray
@@ -128,10 +135,11 @@ def occlusion_maps(
     remain valid when the model is trained, and are compiled anew when its graph changes.
 
     Args:
-        model: A functional or Sequential `keras.Model` whose output is `(n, classes)`.
+        model: A functional or Sequential `keras.Model` whose output is `(n, classes)`. With any other output, as of a
+            network cut below its classifier, only the activations of `layer` are given.
         image: `(height, width, channels)`, in pixel units if `preprocess` is given, else as the model expects.
         target: Class index; None for the most probable class of the unoccluded image.
-        layer: Name, path or index of the layer whose map is watched; None for none.
+        layer: Name, path or index of the layer whose map is watched; None for none. Required without class outputs.
         size: Side of the patch in pixels, or `(height, width)`; None for a quarter of the shorter side of the image.
         stride: Step in pixels, or `(down, right)`, at most `size`; None for about a twentieth of the shorter side of
             the image (`deconv.occlusion.sliding_window.default_square`).
@@ -154,7 +162,8 @@ def occlusion_maps(
         `OcclusionMaps`.
 
     Raises:
-        ValueError: If the patch is larger than the image, the stride skips pixels, or anything does not fit the model.
+        ValueError: If the patch is larger than the image, the stride skips pixels, or anything does not fit the model,
+            such as a target for a model without class outputs.
     """
     _check_options(batch_size, exact, growth)
     pixels = array_of("image", image)
@@ -168,8 +177,7 @@ def occlusion_maps(
     occluded = OccludedImages(network, pixels, fill_value, preprocess, grid.size)
 
     outputs, sums, peaks = network.forward(occluded.prepared)
-    best = int(outputs[0].argmax())
-    followed = best if target is None else check_target(target, outputs.shape[1])
+    best, followed = _target(network, outputs, target)
     watched = None if layer is None else _watched_channel(peaks[0], channel, layer)
     plan = occluded.plan(corners, watched or 0, exact, growth)
     empty = _Scores(*(np.empty(len(corners), dtype) for dtype in (outputs.dtype, np.int64, sums.dtype)))
@@ -179,8 +187,8 @@ def occlusion_maps(
         error, activation_error = _errors(occluded, corners, watched or 0, followed, scores, grid, batch_size)
     shape = len(grid.tops), len(grid.lefts)
     return OcclusionMaps(
-        probability=scores.probability.reshape(shape),
-        predicted=scores.predicted.reshape(shape),
+        probability=None if followed is None else scores.probability.reshape(shape),
+        predicted=None if followed is None else scores.predicted.reshape(shape),
         activation=None if watched is None else scores.activation.reshape(shape),
         tops=grid.tops,
         lefts=grid.lefts,
@@ -188,11 +196,11 @@ def occlusion_maps(
         target=followed,
         channel=watched,
         unoccluded=(
-            float(outputs[0, followed]),
+            None if followed is None else float(outputs[0, followed]),
             best,
             None if watched is None else float(sums[0, watched]),
         ),
-        error=error,
+        error=None if followed is None else error,
         activation_error=None if watched is None else activation_error,
     )
 
@@ -227,26 +235,6 @@ def occlusion_scores(
     return np.concatenate(scores).reshape(len(grid.tops), len(grid.lefts)), grid
 
 
-def square_of(
-    image_shape: Sequence[int],
-    size: int | Sequence[int] | None = None,
-    stride: int | Sequence[int] | None = None,
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return size and stride of the occluding patch as pairs of ints.
-
-    Args:
-        image_shape: `(height, width)`, or `(height, width, channels)`.
-        size, stride: As for `occlusion_maps`; None for the values of `default_square`.
-
-    Raises:
-        ValueError: If size or stride is neither a positive int nor a pair of them.
-    """
-    side, step = default_square(image_shape)
-    rows, columns = check_pair("size", side if size is None else size)
-    default_stride = min(step, rows), min(step, columns)
-    return (rows, columns), default_stride if stride is None else check_pair("stride", stride)
-
-
 def _check_options(batch_size, exact, growth):
     check_positive("batch_size", batch_size)
     if exact is not True and exact != "full":
@@ -264,18 +252,29 @@ def _positions(image_shape, size, stride):
     return Squares(tops, lefts, size), np.stack([tops[row], lefts[column]], axis=1)
 
 
+def _target(network, outputs, target):
+    """The most probable class of the unoccluded image and the class to follow; `(None, None)` without class outputs."""
+    if not network.has_classes:
+        if target is not None:
+            raise no_classes(network.output_shape)
+        return None, None
+    best = int(outputs[0].argmax())
+    return best, best if target is None else check_target(target, outputs.shape[1])
+
+
 def _watched_channel(peaks, channel, layer):
     """The channel that was chosen, else the one with the strongest unit."""
     return int(np.argmax(peaks)) if channel is None else check_channel(channel, len(peaks), layer)
 
 
-def _scores(plan: ForwardPlan, target: int, scores: _Scores, batch_size: int, progress: bool | None) -> _Scores:
+def _scores(plan: ForwardPlan, target: int | None, scores: _Scores, batch_size: int, progress: bool | None) -> _Scores:
     """Compute all positions in batches, in the order of the plan, into the given arrays."""
     bar = {"disable": None, "delay": _PROGRESS_DELAY} if progress is None else {"disable": not progress}
     for first in tqdm(range(0, len(plan.order), batch_size), unit=" batches", **bar):
         part = plan.order[first : first + batch_size]
         outputs, scores.activation[part] = plan.forward(part)
-        scores.probability[part], scores.predicted[part] = outputs[:, target], outputs.argmax(axis=1)
+        if target is not None:
+            scores.probability[part], scores.predicted[part] = outputs[:, target], outputs.argmax(axis=1)
     return scores
 
 
@@ -285,8 +284,10 @@ def _errors(occluded, corners, watched, target, scores, grid, batch_size):
     def errors_at(numbers):
         parts = [numbers[first : first + batch_size] for first in range(0, len(numbers), batch_size)]
         outputs, sums = zip(*(occluded.forward(corners[part], watched) for part in parts), strict=True)
-        of_probability = np.concatenate(outputs)[:, target] - scores.probability[numbers]
         of_activation = np.concatenate(sums) - scores.activation[numbers]
+        if target is None:
+            return np.abs(np.stack([np.zeros_like(of_activation), of_activation], axis=1))
+        of_probability = np.concatenate(outputs)[:, target] - scores.probability[numbers]
         return np.abs(np.stack([of_probability, of_activation], axis=1))
 
     error, activation_error = largest_error((len(grid.tops), len(grid.lefts)), errors_at)

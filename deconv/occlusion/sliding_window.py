@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from deconv.imaging.rectangles import axis_masks
 from deconv.runtime.dtypes import any_array, array_of
+from deconv.validation import check_pair
 
 if TYPE_CHECKING:
     from deconv.occlusion.sensitivity import OcclusionMaps
@@ -26,6 +27,26 @@ def default_square(image_shape: Sequence[int]) -> tuple[int, int]:
     """
     shorter = min(image_shape[:2])
     return min(shorter, max(2, round(0.25 * shorter))), max(1, shorter // 22)
+
+
+def square_of(
+    image_shape: Sequence[int],
+    size: int | Sequence[int] | None = None,
+    stride: int | Sequence[int] | None = None,
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return size and stride of the occluding patch as pairs of ints.
+
+    Args:
+        image_shape: `(height, width)`, or `(height, width, channels)`.
+        size, stride: As for `deconv.occlusion_maps`; None for the values of `default_square`.
+
+    Raises:
+        ValueError: If size or stride is neither a positive int nor a pair of them.
+    """
+    side, step = default_square(image_shape)
+    rows, columns = check_pair("size", side if size is None else size)
+    default_stride = min(step, rows), min(step, columns)
+    return (rows, columns), default_stride if stride is None else check_pair("stride", stride)
 
 
 class Squares(NamedTuple):

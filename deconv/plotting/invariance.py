@@ -40,13 +40,15 @@ def invariance_sheet(
 ) -> Figure:
     """Draw one row per kind of transform: the images, the distances of two layers, the class probability (Fig. 5).
 
+    The column of the class probability is omitted for a model without class outputs.
+
     Args:
         found: Sequence of `Invariance`, one per row, of the same images and layers.
         pictures: For each row `(images, shown, height, width, 1 or 3)` intensities between 0 and 1.
         shown: For each row the transform values of these images.
         names: One text per image, for the legend.
         layers: Two pairs `(name, description)`. The distances of one layer share their scale in all rows.
-        notes: For each row three texts, written above the charts.
+        notes: For each row one text per chart, written above it.
         title: Title of the figure.
         probability: Title of the last column.
         score: Kind of model output (`deconv.graph.model_output.output_kind`); only a probability gets an axis from 0
@@ -57,16 +59,19 @@ def invariance_sheet(
     """
     count, columns, height, width = pictures[0].shape[:4]
     tall = min(1.25, max(0.5, count * height / (columns * width)))
-    size = 16.5, len(found) * (3.4 * tall + 0.75) + 1.3
+    has_classes = all(experiment.probability is not None for experiment in found)
+    charts = len(layers) + has_classes
+    size = 16.5 * (1.05 + charts) / 4.05, len(found) * (3.4 * tall + 0.75) + 1.3
     fig, axes = plt.subplots(
-        len(found), 4, figsize=size, squeeze=False, layout="constrained", width_ratios=[1.05, 1, 1, 1]
+        len(found), 1 + charts, figsize=size, squeeze=False, layout="constrained", width_ratios=[1.05, *[1] * charts]
     )
     colours = color_sequences["tab10"]
     lines = []
     for row, experiment, tiles, values, texts_above in zip(axes, found, pictures, shown, notes, strict=True):
         label, written = AXES[experiment.kind]
         _tiles(row[0], tiles, [_written(written, value) for value in values], colours)
-        curves = [*(experiment.distances[layer] for layer, _ in layers), experiment.probability]
+        curves = [experiment.distances[layer] for layer, _ in layers]
+        curves += [] if experiment.probability is None else [experiment.probability]
         for ax, curve, note in zip(row[1:], curves, texts_above, strict=True):
             style: dict[str, Any] = {"linewidth": 1.4, "marker": ".", "markersize": 4}
             lines = [
@@ -82,13 +87,14 @@ def invariance_sheet(
                 ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         for ax in row[1:3]:
             ax.set_ylabel("Euclidean distance |f(x') − f(x)|")
-        row[3].set(ylabel=score, **({"ylim": (-0.03, 1.03)} if score == "probability" else {}))
+        for ax in row[3:]:
+            ax.set(ylabel=score, **({"ylim": (-0.03, 1.03)} if score == "probability" else {}))
     for place in (1, 2):
         top = max(experiment.distances[layers[place - 1][0]].max() for experiment in found)
         for ax in axes[:, place]:
             ax.set_ylim(-0.03 * (top or 1), 1.06 * (top or 1))
     heads = ("images", *(f"{layer}, {what}" for layer, what in layers), probability)
-    for ax, head in zip(axes[0], texts(heads), strict=True):
+    for ax, head in zip(axes[0], texts(heads[: 1 + charts]), strict=True):
         ax.annotate(
             head, (0.5, 1), (0, 24), xycoords="axes fraction", textcoords="offset points", ha="center", fontsize=11
         )

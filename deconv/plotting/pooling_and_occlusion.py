@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -103,6 +103,8 @@ def occlusion_sheet(
 ) -> Figure:
     """Draw one row per image: the image, the projection of its strongest map, three occlusion maps (Fig. 7).
 
+    For a model without class outputs, (d) and (e) are omitted.
+
     Args:
         images: `(n, height, width, 1 or 3)` intensities between 0 and 1.
         maps: One `OcclusionMaps` per image. Without the activations of a layer in all of them, (b) is omitted.
@@ -120,48 +122,77 @@ def occlusion_sheet(
         The Matplotlib figure.
     """
     height, width = images.shape[1:3]
-    has_layer = all(found.activation is not None for found in maps)
-    heads = (
-        f"(a) image, patch with\nthe lowest {score}",
-        *(("(b) activation of its\nstrongest map, ratio",) if has_layer else ()),
-        *(() if projections is None else ("(c) projection\nof that map",)),
-        *(() if elsewhere is None else ("(c) the same map\nin other images",)),
-        f"(d) {score} of\nthe class at the left",
-        f"(e) {'most probable' if score == 'probability' else 'strongest'}\nclass",
-    )
-    places_of_maps = (*((1,) if has_layer else ()), len(heads) - 2, len(heads) - 1)
-    size = (1.9 * len(heads), 1.62 * len(images) * height / width + 1.5)
-    fig, axes = plt.subplots(len(images), len(heads), figsize=size, squeeze=False, layout="constrained")
-    known, places = _coloured_classes([found.predicted for found in maps], len(class_names))
-    colours = plt.get_cmap("tab10" if len(known) <= 10 else "tab20").resampled(len(known))
-    ratios = [_activation_ratio(found) for found in maps] if has_layer else []
-    most = max([1.0, *(ratio.max() for ratio in ratios)])
-    limits: tuple[float, float] = (0, 1) if score == "probability" else _limits([found.probability for found in maps])
-    settings = [("viridis", *limits), (colours, -0.5, len(known) - 0.5)]
-    settings = [("viridis", 0, most), *settings] if has_layer else settings
-    rows = zip(axes, images, maps, names, places, strict=True)
-    for number, (row, image, found, name, predicted) in enumerate(rows):
-        _draw_image(row[0], image, found, name)
-        after_maps = len(places_of_maps) - 1
+    columns = _columns(maps, projections is not None, elsewhere is not None, score)
+    size = (1.9 * len(columns), 1.62 * len(images) * height / width + 1.5)
+    fig, axes = plt.subplots(len(images), len(columns), figsize=size, squeeze=False, layout="constrained")
+    drawn = _colour_scales(maps, columns, class_names, score)
+    bars: dict[str, QuadMesh] = {}
+    for number, (row, image, found, name) in enumerate(zip(axes, images, maps, names, strict=True)):
+        ax_of = dict(zip(columns, row, strict=True))
+        _draw_image(ax_of["image"], image, found, name)
         if projections is not None:
-            show_picture(projections[number], row[after_maps])
+            show_picture(projections[number], ax_of["projection"])
         if elsewhere is not None:
-            show_picture(elsewhere[number], row[places_of_maps[-2] - 1])
-        if has_layer:
-            row[2 if projections is not None else 1].set_ylabel(f"ch. {found.channel}", fontsize=7)
-        values = [*ratios[number : number + 1], found.probability, predicted]
-        drawn = [
-            _place_map(row[place], found, one, (height, width), cmap=colour_map, vmin=lowest, vmax=highest)
-            for place, one, (colour_map, lowest, highest) in zip(places_of_maps, values, settings, strict=True)
-        ]
-    for ax, name in zip(axes[0], heads, strict=True):
-        ax.set_title(name, fontsize=9)
-    last = "class; light grey: another class" if any(np.isnan(predicted).any() for predicted in places) else "class"
-    for place, shown, label in zip(places_of_maps, drawn, ("ratio", score, last)[-len(drawn) :], strict=True):
-        bar = fig.colorbar(shown, ax=axes[:, place], location="bottom", label=label, fraction=0.02, aspect=12, pad=0.01)
-    _name_classes(bar, [class_names[number] for number in known])
+            show_picture(elsewhere[number], ax_of["elsewhere"])
+        if "activation" in columns:
+            beside = ax_of["activation" if projections is None else "projection"]
+            beside.set_ylabel(f"ch. {found.channel}", fontsize=7)
+        for column, (values, scale) in drawn.items():
+            bars[column] = _place_map(ax_of[column], found, values[number], (height, width), **scale)
+    for ax, head in zip(axes[0], columns.values(), strict=True):
+        ax.set_title(head, fontsize=9)
+    labels = {"activation": "ratio", "score": score, "class": "class"}
+    if "class" in drawn and any(np.isnan(classes).any() for classes in drawn["class"][0]):
+        labels["class"] += "; light grey: another class"
+    for place, column in enumerate(columns):
+        if column in bars:
+            settings: dict[str, Any] = {"location": "bottom", "fraction": 0.02, "aspect": 12, "pad": 0.01}
+            bar = fig.colorbar(bars[column], ax=axes[:, place], label=labels[column], **settings)
+    if "class" in columns:
+        known, _ = _coloured_classes(_known([found.predicted for found in maps]), len(class_names))
+        _name_classes(bar, [class_names[number] for number in known])
     fig.suptitle(title)
     return fig
+
+
+def _columns(maps: Sequence[OcclusionMaps], has_projections: bool, has_others: bool, score: str) -> dict[str, str]:
+    """Columns of the figure in order, each with its heading."""
+    has_classes = all(found.probability is not None for found in maps)
+    columns = {"image": f"(a) image, patch with\nthe lowest {score if has_classes else 'activation'}"}
+    if all(found.activation is not None for found in maps):
+        columns["activation"] = "(b) activation of its\nstrongest map, ratio"
+    if has_projections:
+        columns["projection"] = "(c) projection\nof that map"
+    if has_others:
+        columns["elsewhere"] = "(c) the same map\nin other images"
+    if has_classes:
+        columns["score"] = f"(d) {score} of\nthe class at the left"
+        columns["class"] = f"(e) {'most probable' if score == 'probability' else 'strongest'}\nclass"
+    return columns
+
+
+def _colour_scales(
+    maps: Sequence[OcclusionMaps], columns: Mapping[str, str], class_names: Sequence[str], score: str
+) -> dict[str, tuple[Sequence[np.ndarray], dict[str, Any]]]:
+    """For each column of maps, the values of every row and the colour scale that the rows share."""
+    scales: dict[str, tuple[Sequence[np.ndarray], dict[str, Any]]] = {}
+    if "activation" in columns:
+        ratios = [_activation_ratio(found) for found in maps]
+        most = max([1.0, *(ratio.max() for ratio in ratios)])
+        scales["activation"] = ratios, {"cmap": "viridis", "vmin": 0, "vmax": most}
+    if "class" in columns:
+        scores = _known([found.probability for found in maps])
+        limits = (0, 1) if score == "probability" else _limits(scores)
+        scales["score"] = scores, {"cmap": "viridis", "vmin": limits[0], "vmax": limits[1]}
+        known, places = _coloured_classes(_known([found.predicted for found in maps]), len(class_names))
+        colours = plt.get_cmap("tab10" if len(known) <= 10 else "tab20").resampled(len(known))
+        scales["class"] = places, {"cmap": colours, "vmin": -0.5, "vmax": len(known) - 0.5}
+    return scales
+
+
+def _known(arrays: Sequence[np.ndarray | None]) -> list[np.ndarray]:
+    """The arrays that are not None."""
+    return [array for array in arrays if array is not None]
 
 
 def _activation_ratio(found: OcclusionMaps) -> np.ndarray:
@@ -173,9 +204,12 @@ def _activation_ratio(found: OcclusionMaps) -> np.ndarray:
 
 
 def _draw_image(ax: Axes, image: np.ndarray, found: OcclusionMaps, name: str) -> None:
-    """Draw an image with a frame at the position of the patch where the class score is lowest."""
+    """Draw an image with a frame at the patch where the class score, or else the activation, is lowest."""
     show_picture(image, ax)
-    row, column = np.unravel_index(found.probability.argmin(), found.probability.shape)
+    values = found.activation if found.probability is None else found.probability
+    if values is None:
+        raise ValueError("occlusion_sheet needs occlusion maps of a class score or of a layer.")
+    row, column = np.unravel_index(values.argmin(), values.shape)
     corner = found.lefts[column] - 0.5, found.tops[row] - 0.5
     ax.add_patch(Rectangle(corner, found.size[1], found.size[0], fill=False, edgecolor="tab:red", linewidth=1.2))
     ax.set_ylabel(texts([name])[0], rotation=0, ha="right", va="center")
