@@ -2,11 +2,12 @@
 
 Writes into --out every figure as PNG and PDF, with a JSON file of its numbers and its provenance, and index.html, which
 shows all figures beside the results and claims of the paper. Finished figures are kept when the command runs again.
-The options are those of `python -m deconv figures`; beyond it, the small networks that some figures of LeNet-5 compare
-are trained where they are missing.
+The options are those of `python -m deconv figures`. The small networks that some figures of LeNet-5 compare are read
+from the package; --train trains them instead, those that are missing in OUT/runs.
 
 \b
   make_figures.py                                       all figures of LeNet-5 on digits
+  make_figures.py --train --only fig4                   one figure, of a network that is trained for it
   make_figures.py --model alexnet --only fig5 fig7      two figures of AlexNet on photographs
   make_figures.py --model alexnet --images imagenette --data-dir DIR
 """

@@ -25,10 +25,10 @@ from deconv.figures import picture as picture_module
 from deconv.figures.fig1 import unpooling_data
 from deconv.figures.fig2 import top_data
 from deconv.figures.picture import provenance, weights_hash
+from deconv.probing import training_from_scratch
 from deconv.runtime.atomic_files import replacing
 from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
 from models.loading import weight_files
-from models.training import variants
 from scripts import train_variants
 from scripts.make_figures import app
 
@@ -44,37 +44,40 @@ def subject():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """What LeNet-5 can be asked, from one command, with runs of two epochs. Fig. 9 and the ablation, which need the
-    longest training, are in `test_transfer` and `test_table3`."""
-    base = tmp_path_factory.mktemp("figures")
-    out, runs = base / "new" / "folder", base / "runs"
-    every = variants.variants
+    """What LeNet-5 can be asked, from one command, with the runs of the package: nothing is trained."""
+    out = tmp_path_factory.mktemp("figures") / "new" / "folder"
 
-    def two_of_a_group(*given, **options):
-        return tuple(one for one in every(*given, **options) if one.slug in ("as-it-is", "plain", "all"))
+    def refuse(*given, **options):
+        raise AssertionError("a network was trained")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(variants, "variants", two_of_a_group)
         patch.setattr(picture_module.save, "__defaults__", (40,))  # small images are drawn quickly
-        groups = ["--group", "evolution", "--group", "regularisation"]
-        result = run_here(train_variants.app, "--epochs", 2, "--out", runs, *groups)
-        assert result.exit_code == 0, result.output
-        asked = [recipe for recipe in figures.RECIPES if recipe not in ("transfer", "table3")]
-        result = run_here(app, "--out", out, "--split", "test", "--runs", runs, "--only", *asked)
+        patch.setattr(train_variants, "train", refuse)
+        patch.setattr(training_from_scratch.Trainer, "train", refuse)
+        result = run_here(app, "--out", out, "--split", "test")
     assert result.exit_code == 0, result.output
     assert "index.html" in result.stdout and "No figures" not in result.stdout
+    assert "Runs: those of the package, with float16 weights (ablation, evolution, regularisation)." in result.stdout
     return out
 
 
 @pytest.mark.slow
-def test_runs_that_are_not_given_are_trained(tmp_path, monkeypatch):
+def test_a_missing_run_is_trained_if_asked(tmp_path, monkeypatch):
     load = datasets.load
     monkeypatch.setattr(datasets, "load", lambda *given, **options: load(*given, **options).shard(40, 0))
     monkeypatch.chdir(tmp_path)
-    result = run_here(app, "--only", "fig4", "--out", "out")
+    result = run_here(app, "--train", "--only", "fig4", "--out", "out")
     assert result.exit_code == 0 and "evolution, 1 of 1: as it is\n" in result.stdout, result.output
-    numbers = json.loads((tmp_path / "out" / "fig4_conv1.json").read_text(encoding="utf-8"))["numbers"]
-    assert numbers["epochs"] == [1, 2, 5, 10, 20, 30, 40, 64]
+    about = json.loads((tmp_path / "out" / "fig4_conv1.json").read_text(encoding="utf-8"))
+    assert about["numbers"]["epochs"] == [1, 2, 5, 10, 20, 30, 40, 64]
+    assert "packed" not in about["provenance"]["runs"]["evolution/as-it-is"]
+
+
+def test_the_command_does_not_train_runs_and_says_what_does(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run_here(commands, "figures", "--train", "--only", "table3", "--out", "out")
+    assert result.exit_code == 2 and "--train cannot train the runs of Figs. 4, 6, Tables 2, 3" in result.stderr
+    assert "scripts/make_figures.py --train, or pass --only transfer" in result.stderr and not [*tmp_path.iterdir()]
 
 
 def pictures_in(folder):
@@ -90,6 +93,7 @@ def test_one_command_writes_every_picture_its_numbers_and_a_page_that_shows_them
     assert {"fig8_seven", "table1_correspondence", "table7_layers"} <= names
     assert {f"activations_{layer}" for layer in ("conv1", "pool1", "conv2", "pool2", "fc3", "fc4")} <= names
     assert {"pooling_pool1", "pooling_pool2", "activations_predictions", "filters"} <= names
+    assert {"table2_errors", "table3_errors", "fig9_transfer", "health_regularisation"} <= names
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
     page = (folder / "index.html").read_text(encoding="utf-8")
     linked = set(re.findall(r'(?:src|href)="([^"#]+)"', page))
@@ -107,6 +111,16 @@ def test_every_picture_says_what_it_was_made_of(folder, subject):
         assert about["provenance"] == provenance(subject)
         assert bool(runs) == path.stem.startswith(("fig4", "fig6", "health", "table2", "table3"))
         assert all(run["arguments"] and run["data"]["train_size"] and run["weights_sha256"] for run in runs.values())
+        assert all(run["packed"] == "float16" for run in runs.values())
+
+
+@pytest.mark.slow
+def test_fig_9_is_drawn_from_the_results_of_the_package(folder):
+    about = json.loads((folder / "fig9_transfer.json").read_text(encoding="utf-8"))
+    stored = Path(models.__file__).parent / "weights" / "lenet5_runs" / "transfer.json"
+    results = json.loads(stored.read_text(encoding="utf-8"))["results"]
+    np.testing.assert_allclose(about["numbers"]["scratch"], results["scratch"], rtol=1e-4)
+    assert about["numbers"]["updates"] == results["updates"] and "of an earlier training; --train" in about["caption"]
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """A new softmax on given features against the same network from random weights."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -9,23 +11,24 @@ from specimens import LAYERS, SPECIMENS, images
 
 import deconv
 from deconv import datasets, graph
+from deconv.figures.stored_transfer import training_of
 from deconv.figures.subject import Subject
-from deconv.figures.table4 import _findings, transfer_pictures
+from deconv.figures.table4 import _findings, transfer_data, transfer_pictures
 from deconv.graph.keras_model import label
 from deconv.probing.linear_probes import probe
 from deconv.probing.training_from_scratch import _order, fresh
 from deconv.probing.transfer_learning import Transfer, transfer
 
 
-def small(dropout=0.25):
-    """A network of a convolution and a hidden layer of 8, with dropout below its softmax over two classes."""
+def small(dropout=0.25, seed=0, hidden=8):
+    """A network of a convolution and a hidden layer, with dropout below its softmax over two classes."""
     image = keras.Input((5, 4, 3))
     maps = kl.Conv2D(6, 3, activation="relu", name="conv", kernel_initializer="he_normal")(image)
-    vector = kl.Dense(8, "relu", name="hidden", kernel_initializer="he_normal")(kl.Flatten(name="flat")(maps))
+    vector = kl.Dense(hidden, "relu", name="hidden", kernel_initializer="he_normal")(kl.Flatten(name="flat")(maps))
     vector = kl.Dropout(dropout, name="drop")(vector)
     model = keras.Model(image, kl.Dense(2, "softmax", name="top")(vector), name="small")
     for number, weight in enumerate(model.weights):
-        weight.assign(np.random.default_rng(number).normal(0, 0.3, weight.shape))
+        weight.assign(np.random.default_rng(seed + number).normal(0, 0.3, weight.shape))
     return model
 
 
@@ -205,3 +208,46 @@ def test_the_picture_of_fig_9_and_that_there_is_none_without_other_data():
     ours, *papers = picture.tables
     assert [row[0] for row in ours.rows] == ["from scratch", "pre-trained"] and len(papers) == 3
     assert "The network itself was trained on these classes" in picture.caption
+    assert "--train" not in picture.caption
+    (without,) = transfer_pictures(subject._replace(transfer=data, scratch=False))
+    assert np.isnan(without.numbers["scratch"]).all() and "made up" in without.numbers["data_source"]
+    assert "were not trained; --train trains them." in without.caption and without.findings[0].seen is None
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A subject and a file with results of networks from random weights that fits it."""
+    pixels = np.clip(60 * coloured(8)[0] + 90, 0, 255).astype(np.uint8)
+    stream = tf.data.Dataset.from_tensor_slices((pixels, np.repeat(np.int32([0, 1, 2]), 8), np.arange(24)))
+    data = datasets.ImageSet("colours", "all", stream, ("r", "g", "b"), 24, (5, 4, 3), "made up")
+    prepare = lambda batch: np.asarray(batch, "float32") / 60 - 1.5  # noqa: E731
+    subject = Subject(small(), "none", data, prepare, transfer=data, scratch=tmp_path / "transfer.json")
+    results = {"scratch": [[0.5] * 5], "updates": [[20] * 5], "loss": [[0.25] * 5]}
+    record = {"training": training_of(subject, np.array([1])), "results": results}
+    subject.scratch.write_text(json.dumps(record), encoding="utf-8")
+    return subject
+
+
+def test_stored_results_are_used_if_they_are_of_the_same_training(stored):
+    found, said = transfer_data(stored, np.array([1]))
+    assert (found.scratch == 0.5).all() and (found.updates == 20).all() and (found.loss == 0.25).all()
+    assert found.updates.dtype == np.int64 and "are of an earlier training; --train trains them again." in said
+    other_weights = stored._replace(model=small(seed=4))
+    assert (transfer_data(other_weights, np.array([1]))[0].scratch == 0.5).all()  # they start from random weights
+    for other, per_class in (
+        (stored._replace(seed=1), 1),
+        (stored, 2),
+        (stored._replace(preprocess=lambda batch: np.asarray(batch, "float32") / 50), 1),
+        (stored._replace(transfer=stored.transfer.shard(2, 0)), 1),
+        (stored._replace(model=small(hidden=7)), 1),
+    ):
+        found, said = transfer_data(other, np.array([per_class]))
+        assert np.isnan(found.scratch).all() and "were not trained; --train" in said
+
+
+@pytest.mark.parametrize("results", [{}, {"scratch": [[1]], "updates": [[1]], "loss": [[1]]}, {"scratch": 1}])
+def test_stored_results_of_another_form_are_one_line(stored, results):
+    record = json.loads(stored.scratch.read_text(encoding="utf-8")) | {"results": results}
+    stored.scratch.write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"transfer\.json' holds no results of networks from random weights"):
+        transfer_data(stored, np.array([1]))

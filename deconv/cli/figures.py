@@ -38,8 +38,16 @@ TransferData = Annotated[
 Runs = Annotated[
     Path | None,
     typer.Option(
-        help="Output folder of scripts/train_variants.py, for Figs. 4, 6 and Table 3 [default: none; make_figures.py "
-        "trains those of lenet5]."
+        help="Output folder of scripts/train_variants.py, for Figs. 4, 6, Tables 2, 3 and health [default: for lenet5 "
+        "on its default images, runs that the package contains]."
+    ),
+]
+Train = Annotated[
+    bool,
+    typer.Option(
+        "--train",
+        help="Train the networks that figures compare instead of reading stored ones, which takes minutes: from random "
+        "weights for Fig. 9, and, with make_figures.py, the runs of lenet5 that are missing in OUT/runs.",
     ),
 ]
 Parts = Annotated[
@@ -47,11 +55,11 @@ Parts = Annotated[
 ]
 
 
-def figures_command(train: Trainer | None = None) -> Callable:
-    """The command, and how it gets the training runs that Figs. 4, 6 and Table 3 of LeNet-5 compare.
+def figures_command(trainer: Trainer | None = None) -> Callable:
+    """The command, and how `--train` trains the runs that Figs. 4, 6 and Table 3 of LeNet-5 compare.
 
     Args:
-        train: Function that trains missing runs; without one, figures without runs are omitted.
+        trainer: Function that trains missing runs; without one, `--train` is refused for these figures.
     """
 
     @command
@@ -62,6 +70,7 @@ def figures_command(train: Trainer | None = None) -> Callable:
         only: Only = None,
         transfer: TransferData = None,
         runs: Runs = None,
+        train: Train = False,
         parts: Parts = None,
         anew: Annotated[bool, typer.Option("--anew", help="Draw finished figures again.")] = False,
     ):
@@ -83,7 +92,8 @@ def figures_command(train: Trainer | None = None) -> Callable:
             raise ValueError(f"Unexpected argument {more[0]!r}. To choose recipes pass --only {' '.join(more)}.")
         given = {"dataset": request.images, "split": request.split, "transfer": transfer, "weights": weights}
         try:
-            _draw(request, given, {"runs": runs, "parts": parts}, [*(only or ()), *(more or ())], anew, train)
+            paths = {"runs": runs, "parts": parts}
+            _draw(request, given, paths, [*(only or ()), *(more or ())], anew, train, trainer)
         except KeyboardInterrupt:
             there = any(request.out.glob("*.json"))
             finished = f"; the finished figures are in {printable(request.out)}, and the same command continues"
@@ -92,14 +102,14 @@ def figures_command(train: Trainer | None = None) -> Callable:
     return figures
 
 
-def standalone(train: Trainer, text: str) -> typer.Typer:
+def standalone(trainer: Trainer, text: str) -> typer.Typer:
     """An application with this command alone, whose `--out` is `figures/MODEL` by default.
 
     Args:
-        train: See `figures_command`.
+        trainer: See `figures_command`.
         text: Help text.
     """
-    run = figures_command(train)
+    run = figures_command(trainer)
     signature = inspect.signature(run)
 
     def main(**given):
@@ -117,7 +127,7 @@ def standalone(train: Trainer, text: str) -> typer.Typer:
     return app
 
 
-def _draw(request, given, paths, recipes, anew, train):
+def _draw(request, given, paths, recipes, anew, train, trainer):
     started = time.perf_counter()
     load_tensorflow()
     from deconv import figures
@@ -126,11 +136,11 @@ def _draw(request, given, paths, recipes, anew, train):
 
     recipes = figures.chosen(recipes)
     training.make_repeatable(request.seed)  # some recipes train
-    subject = _subject(request, recipes, given, paths)
+    subject = _subject(request, recipes, given, paths)._replace(scratch=train or _stored_runs() / "transfer.json")
     groups = sorted({group for recipe in recipes for group in figures.GROUPS.get(recipe, ())})
     is_default = request.model == "lenet5" and request.images in (None, NETWORKS["lenet5"].dataset)
-    if train is not None and groups and is_default and subject.runs is None:
-        subject = subject._replace(runs=train(groups, request.out / "runs", request.seed))
+    if groups and is_default and subject.runs is None:
+        subject = subject._replace(runs=_runs(request, groups, train, trainer))
     typer.echo(f"{subject.model.name} on {subject.data.source}")
     drawn = figures.draw(subject, request.out, recipes, anew=anew, progress=in_terminal())
     empty = [recipe for recipe, names in drawn.items() if not names]
@@ -138,6 +148,26 @@ def _draw(request, given, paths, recipes, anew, train):
         typer.echo(f"No figures for this network and data: {', '.join(empty)}.")
     written, seconds = count_of(sum(map(len, drawn.values())), "figure"), time.perf_counter() - started
     typer.echo(f"Written: {written} and {printable(request.out / 'index.html')}, in {seconds:.0f} s")
+
+
+def _stored_runs():
+    """Folder of the packed runs of LeNet-5 that the package contains, see `scripts/pack_runs.py`."""
+    import models
+
+    return Path(models.__file__).parent / "weights" / "lenet5_runs"
+
+
+def _runs(request, groups, train, trainer):
+    """Folder of the runs of LeNet-5: those of the package, or trained ones."""
+    if not train:
+        typer.echo(f"Runs: those of the package, with float16 weights ({', '.join(groups)}). --train trains them anew.")
+        return _stored_runs()
+    if trainer is None:
+        raise ValueError(
+            "--train cannot train the runs of Figs. 4, 6, Tables 2, 3 and health here. Use scripts/make_figures.py "
+            "--train, or pass --only transfer, or --runs FOLDER."
+        )
+    return trainer(groups, request.out / "runs", request.seed)
 
 
 def _subject(request, recipes, given, paths):

@@ -97,7 +97,7 @@ class FeatureEvolution(keras.callbacks.Callback):
     @classmethod
     def from_checkpoints(
         cls,
-        checkpoints: Mapping[int, str | os.PathLike],
+        checkpoints: Mapping[int, str | os.PathLike | Callable[[], keras.Model]],
         dataset: Any,
         layers: str | int | Sequence[str | int] | None = None,
         channels: int | Sequence[int] | Mapping[str, int | Sequence[int]] = 6,
@@ -107,7 +107,8 @@ class FeatureEvolution(keras.callbacks.Callback):
 
         Args:
             checkpoints: `{epoch: file}`, files that `model.save` has written, such as `scripts/train_lenet5.py` leaves
-                them. The packages that define custom layers must have been imported.
+                them, or functions without arguments that load a model. The packages that define custom layers must
+                have been imported.
             dataset, layers, channels, options: As for the callback, without `epochs`.
 
         Returns:
@@ -115,7 +116,9 @@ class FeatureEvolution(keras.callbacks.Callback):
         """
         evolution = cls(dataset, layers, channels, sorted(checkpoints), **options)
         for epoch in evolution.epochs:
-            evolution.feed(checkpoints[epoch], epoch)
+            checkpoint = checkpoints[epoch]
+            # `_load` keeps the weights of a loaded model only, so that nothing is compiled anew
+            evolution.feed(evolution._load(checkpoint) if callable(checkpoint) else checkpoint, epoch)
         return evolution
 
     @property
@@ -189,19 +192,13 @@ class FeatureEvolution(keras.callbacks.Callback):
 
     def _load(self, file):
         """A saved model. Of all but the first only the weights are used, so that nothing is compiled anew."""
-        try:
-            model = keras.saving.load_model(file, compile=False)
-        except (OSError, ValueError, TypeError) as error:
-            raise ValueError(
-                f"'{file}' cannot be read as a saved model ({reason(error)}). Save it with "
-                "model.save('epoch_001.keras'), and import the package that defines its layers."
-            ) from error
+        model = file() if callable(file) else _read(file)
         if self._checkpoint_model is None or self._units is None or self._units.net.model is not self._checkpoint_model:
             self._checkpoint_model = model
             return model
         model_graph = graph.walk(model, self.input_shape)
         model_graph = graph.subgraph(model_graph, *(graph.find(model_graph, name) for name in self._units.channels))
-        self._check_architecture(model_graph, file)
+        self._check_architecture(model_graph, model.name if callable(file) else file)
         for compiled, loaded in zip(self._units.model_graph.steps, model_graph.steps, strict=True):
             if isinstance(compiled.layer, keras.layers.Layer):
                 compiled.layer.set_weights(loaded.layer.get_weights())
@@ -234,6 +231,17 @@ class FeatureEvolution(keras.callbacks.Callback):
                     _write_summary(f"evolution/{layer}", png, size, epoch)
         if self._writer is not None:
             self._writer.flush()
+
+
+def _read(file):
+    """A model from a file that `model.save` has written."""
+    try:
+        return keras.saving.load_model(file, compile=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"'{file}' cannot be read as a saved model ({reason(error)}). Save it with "
+            "model.save('epoch_001.keras'), and import the package that defines its layers."
+        ) from error
 
 
 def _check_epochs(epochs: int | Sequence[int]) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,7 +70,8 @@ def evolution_data(subject: Subject) -> Development | None:
     counts = {layer: graph.find(model_graph, layer).output.shape[-1] for layer in layers}
     channels: dict[str, Any] = {layer: subject.channels(layer, count, MEASURED) for layer, count in counts.items()}
     data = subject.data if subject.training is None else subject.training
-    scanned = FeatureEvolution.from_checkpoints(run.checkpoints, data, layers, channels, preprocess=subject.preprocess)
+    checkpoints = {epoch: functools.partial(run.model, epoch) for epoch in run.checkpoints}
+    scanned = FeatureEvolution.from_checkpoints(checkpoints, data, layers, channels, preprocess=subject.preprocess)
     evolutions = scanned.evolutions
     settlings = {layer: settling(evolution) for layer, evolution in evolutions.items()}
     return Development(run=run, data=data, evolutions=evolutions, settlings=settlings, counts=counts)

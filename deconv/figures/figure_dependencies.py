@@ -43,8 +43,10 @@ def dependencies_of(subject: Subject, about: dict[str, Any]) -> list:
         [*_network(other.model), _data(other.data), *_preprocessing(other.preprocess, other.data)]
         for other in subject.others
     ]
+    scratch = subject.scratch if isinstance(subject.scratch, bool) else _sha256(subject.scratch)
     versions = [_version(package) for package in _PACKAGES]
-    return [about, _code(), *_network(subject.model), options, [_data(data) for data in sets], parts, others, versions]
+    data = [_data(one) for one in sets]
+    return [about, _code(), *_network(subject.model), options, data, parts, others, scratch, versions]
 
 
 def runs_of(subject: Subject, recipe: str) -> tuple[dict[str, Any], list]:
@@ -52,6 +54,7 @@ def runs_of(subject: Subject, recipe: str) -> tuple[dict[str, Any], list]:
 
     Returns:
         `({group/name: part of its record}, files)`: the first for the provenance, the second to detect changed files.
+        The dtype of the weights is included for packed runs, such as those that the package contains.
     """
     if subject.runs is None:
         return {}, []
@@ -60,6 +63,7 @@ def runs_of(subject: Subject, recipe: str) -> tuple[dict[str, Any], list]:
     records = {
         f"{group}/{run.model_file.parent.name}": {name: run.record[name] for name in members if name in run.record}
         | {"weights_sha256": run.record["results"].get("weights_sha256")}
+        | ({"packed": run.record["packed"]["dtype"]} if "packed" in run.record else {})
         for group, runs in groups.items()
         for run in runs
     }
@@ -95,6 +99,10 @@ def _data(data: Any) -> list | None:
         return None
     known = [data.source, [int(side) for side in data.image_shape], content_of(data), list(data.class_names)]
     return [*known, hashlib.sha256(repr([_stat(file) for file in data.files]).encode()).hexdigest()]
+
+
+def _sha256(file: str | os.PathLike) -> str:
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 def _stat(file: str | os.PathLike) -> list:

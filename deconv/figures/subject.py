@@ -47,6 +47,9 @@ class Subject(NamedTuple):
             several labels, as in Table 6.
         runs: Folder with groups of trained networks to compare, `evolution`, `regularisation`, `ablation`; or None.
         parts: CSV file with the rectangles of object parts to occlude, see `deconv.correspondence`; or None.
+        scratch: Networks from random weights, for comparison in Fig. 9: True to train them, False to omit them, or a
+            JSON file with their results from an earlier training, which is used if it is of the same layers, images,
+            settings and seed.
         trained_on: Images that the model (not necessarily the runs) was trained on: `"training"`, `"both"` (`training`
             and `held_out`), or None if unknown or neither.
         others: Subjects of other trained networks to compare with this one, as in Fig. 6.
@@ -69,6 +72,7 @@ class Subject(NamedTuple):
     parts: Path | None = None
     others: tuple[Subject, ...] = ()
     trained_on: str | None = None
+    scratch: bool | Path = True
 
     @property
     def has_classes(self) -> bool:

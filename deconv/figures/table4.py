@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from deconv import graph
+from deconv.datasets.image_set import ImageSet
 from deconv.figures.picture import Picture
 from deconv.figures.published_results import Finding, Table, published
+from deconv.figures.stored_transfer import stored_transfer, training_of
 from deconv.figures.subject import Subject
 from deconv.figures.table6 import precision_pictures, untested
 from deconv.figures.table7 import in_percent, smallest_class, training_classes
@@ -20,6 +22,12 @@ from deconv.probing.transfer_learning import Transfer, last_hidden, transfer
 _SIZES = (1, 2, 3, 6, 10, 15, 30, 45, 60)
 _MOST_PARAMETERS = 1_000_000
 """Maximum number of parameters for training from random weights; larger networks would take hours, not minutes."""
+_TOO_LARGE = (
+    f"a network of more than {_MOST_PARAMETERS:,} parameters is not trained from random weights here, which would take "
+    "hours; deconv.probing.transfer_learning.transfer(..., scratch=True) does it"
+)
+STORED = "The results of the latter are of an earlier training; --train trains them again."
+UNTRAINED = "Networks from random weights were not trained; --train trains them."
 
 
 def transfer_pictures(subject: Subject) -> Iterator[Picture]:
@@ -33,19 +41,12 @@ def transfer_pictures(subject: Subject) -> Iterator[Picture]:
     if data.several:
         yield from precision_pictures(subject)
         return
-    sizes = _sizes(smallest_class(data))
+    sizes = sizes_of(data)
     if not len(sizes):
         return
-    small = subject.model.count_params() < _MOST_PARAMETERS
-    options: dict[str, Any] = {"scratch": small, "preprocess": subject.preprocess, "seed": subject.seed}
-    found = transfer(subject.model, data, per_class=sizes, **options)
+    found, beside = transfer_data(subject, sizes)
     folds = found.pretrained.shape[1]
     title = f"Features of {subject.model.name} on {data.name}, by training images per class"
-    beside = (
-        "; for comparison, the same layers trained from random weights on the same images until they fit them."
-        if small
-        else "."
-    )
     caption = (
         f"After the paper's Fig. 9 and its Tables 4 and 5. A new softmax on {found.layer} of the unchanged network is "
         f"trained on {len(found.classes)} classes of {data.name}{beside} Mean accuracy of the classes on other images; "
@@ -62,9 +63,45 @@ def transfer_pictures(subject: Subject) -> Iterator[Picture]:
         caption=caption,
         figure=figure,
         numbers=numbers,
-        findings=list(_findings(found)),
+        findings=list(_findings(found, _TOO_LARGE if subject.model.count_params() >= _MOST_PARAMETERS else UNTRAINED)),
         tables=tables,
     )
+
+
+def sizes_of(data: ImageSet) -> np.ndarray:
+    """Numbers of training images per class that Fig. 9 compares, `(sizes,)` ints; empty if there are too few images."""
+    return _sizes(smallest_class(data))
+
+
+def transfer_data(subject: Subject, per_class: np.ndarray) -> tuple[Transfer, str]:
+    """Compute accuracies by images per class; those of networks from random weights as `subject.scratch` says.
+
+    Args:
+        subject: A `Subject` with transfer data of one label per image.
+        per_class: `(sizes,)` ints, numbers of training images per class.
+
+    Returns:
+        `(Transfer, end of a sentence about the networks from random weights)`.
+
+    Raises:
+        ValueError: If `subject.scratch` is a file that cannot be read.
+    """
+    small = subject.model.count_params() < _MOST_PARAMETERS
+    trains = small and subject.scratch is True
+    options: dict[str, Any] = {"scratch": trains, "preprocess": subject.preprocess, "seed": subject.seed}
+    found = transfer(subject.model, subject.transfer, per_class=per_class, **options)
+    if not small:
+        return found, "."
+    beside = "; for comparison, the same layers trained from random weights on the same images until they fit them."
+    if not trains:
+        stored = None
+        if not isinstance(subject.scratch, bool):
+            stored = stored_transfer(subject.scratch, training_of(subject, per_class), found)
+        if stored is None:
+            return found, f". {UNTRAINED}"
+        found = stored
+        beside += f" {STORED}"
+    return found, beside
 
 
 def _sizes(smallest: int) -> np.ndarray:
@@ -86,19 +123,19 @@ def _cell(accuracy: np.ndarray) -> str | None:
     return in_percent(accuracy) if np.isfinite(accuracy).all() else None
 
 
-def _findings(found: Transfer) -> Iterator[Finding]:
-    yield _by_far(found)
-    yield _few(found)
+def _findings(found: Transfer, missing: str = _TOO_LARGE) -> Iterator[Finding]:
+    yield _by_far(found, missing)
+    yield _few(found, missing)
     yield untested()
 
 
-def _by_far(found: Transfer) -> Finding:
+def _by_far(found: Transfer, missing: str) -> Finding:
     criterion = (
         "at every number of images per class from 15 (or at the largest) pre-trained features make at most half of "
         "the errors, as in all rows of the paper, and lead by more than two standard deviations over the folds"
     )
     if np.isnan(found.scratch).all():
-        return Finding("table4-transfer", None, criterion, _TOO_LARGE)
+        return Finding("table4-transfer", None, criterion, missing)
     shown = np.flatnonzero(found.per_class >= min(15, found.per_class[-1]))
     lead = found.pretrained - found.scratch
     errors = (1 - found.pretrained.mean(axis=1)) / np.maximum(1 - found.scratch.mean(axis=1), 1e-9)
@@ -115,13 +152,13 @@ def _by_far(found: Transfer) -> Finding:
     )
 
 
-def _few(found: Transfer) -> Finding:
+def _few(found: Transfer, missing: str) -> Finding:
     criterion = (
         "pre-trained features need at most a tenth of the images per class (the paper's: 6 of 60) to beat the network "
         "trained from random weights on the most"
     )
     if np.isnan(found.scratch).all():
-        return Finding("fig9-few", None, criterion, _TOO_LARGE)
+        return Finding("fig9-few", None, criterion, missing)
     most, rival = int(found.per_class[-1]), found.scratch[-1].mean()
     mean = found.pretrained.mean(axis=1)
     enough = found.per_class[mean > rival]
@@ -133,9 +170,3 @@ def _few(found: Transfer) -> Finding:
         f"from random weights with {most} per class {in_percent(found.scratch[-1])} %: {reached} features, which have "
         + ", ".join(f"{100 * value:.1f} % with {size}" for size, value in zip(found.per_class, mean, strict=True)),
     )
-
-
-_TOO_LARGE = (
-    f"a network of more than {_MOST_PARAMETERS:,} parameters is not trained from random weights here, which would take "
-    "hours; deconv.probing.transfer_learning.transfer(..., scratch=True) does it"
-)

@@ -1,4 +1,4 @@
-"""Trained networks to compare, read from folders written by `scripts/train_variants.py` and other training scripts."""
+"""Trained networks to compare, read from folders of the training scripts, or packed by `scripts/pack_runs.py`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from deconv.figures.packed_networks import check_packed, load_packed
 from deconv.runtime.error_messages import reason
 from deconv.runtime.json_files import check_kind, check_members, read_object
 from deconv.runtime.short_repr import short_repr
@@ -26,8 +27,9 @@ class Run(NamedTuple):
 
     Attributes:
         name: Short description that distinguishes the network.
-        record: Content of `training.json`: `arguments`, `data`, `versions`, `results`, and `variant` for a variant.
-        model_file: File of the trained network.
+        record: Content of `training.json`: `arguments`, `data`, `versions`, `results`, `variant` for a variant, and
+            `packed` for a packed run.
+        model_file: File of the trained network: `.keras`, or `.npz` of a packed run.
         checkpoints: `{epoch: file}`, in ascending order.
     """
 
@@ -39,18 +41,22 @@ class Run(NamedTuple):
     def __repr__(self) -> str:
         return short_repr(self)
 
-    def model(self) -> keras.Model:
+    def model(self, epoch: int | None = None) -> keras.Model:
         """Load the network. Layer classes that are not part of Keras must have been imported.
+
+        Args:
+            epoch: The epoch of a checkpoint; None for the end of the training.
 
         Raises:
             ValueError: If the file cannot be read.
         """
+        file = self.model_file if epoch is None else self.checkpoints[epoch]
+        if "packed" in self.record:
+            return load_packed(file, self.record["packed"])
         try:
-            return keras.saving.load_model(self.model_file, compile=False)
+            return keras.saving.load_model(file, compile=False)
         except (OSError, ValueError, TypeError) as error:
-            raise ValueError(
-                f"The network '{self.model_file}' cannot be read ({reason(error)}). Train it again."
-            ) from None
+            raise ValueError(f"The network '{file}' cannot be read ({reason(error)}). Train it again.") from None
 
 
 def data_of(run: Run) -> dict[str, Any]:
@@ -85,13 +91,18 @@ def read_run(folder: str | os.PathLike) -> Run | None:
             f"'{record_file}' is not a valid record of a training run: {error} Train the network again."
         ) from None
     results, variant = record.get("results"), record.setdefault("variant", {})
+    name = variant.get("name", record_file.parent.name)
+    if results is not None and "packed" in record:
+        packed = record["packed"]
+        ordered = sorted((int(epoch), record_file.with_name(file)) for epoch, file in packed["checkpoints"].items())
+        return Run(name, record, record_file.with_name(packed["model"]), dict(ordered))
     models = [file for file in sorted(record_file.parent.glob("*.keras")) if not file.name.startswith(".")]
     if results is None or not models:
         return None
     files = sorted(record_file.parent.glob("checkpoints/epoch_*.keras"))
     numbered = {file.stem.removeprefix("epoch_"): file for file in files}
     checkpoints = {int(number): file for number, file in numbered.items() if number.isdecimal()}
-    return Run(variant.get("name", record_file.parent.name), record, models[0], checkpoints)
+    return Run(name, record, models[0], checkpoints)
 
 
 def _check_record(record: dict[str, Any]) -> None:
@@ -106,6 +117,8 @@ def _check_record(record: dict[str, Any]) -> None:
             members = record.get(part, {})
             check_members(members)
             check_members(members, **{name: kind for name, kind in kinds.items() if name in members})
+        if "packed" in record:
+            check_packed(record["packed"])
     except ValueError as error:
         raise ValueError(f"{error}.") from None
 
