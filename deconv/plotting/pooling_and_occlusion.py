@@ -11,12 +11,16 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from deconv.imaging.nan_mean import nan_mean
 from deconv.plotting.grids import MAPS, bare, show_picture
 from deconv.plotting.layer_results import OcclusionMaps, PoolingComparison
 from deconv.plotting.plain_text import plain_text, texts
+
+_SPACE = 0.08
+"""Space between the maps of a row, as a fraction of their width."""
 
 
 @plain_text
@@ -45,28 +49,44 @@ def pooling_sheet(
     cell = min(1.6, 15 / channels)
     fig = plt.figure(figsize=(max(9, cell * channels + 1.8), cell * 5 + 4.0), layout="constrained")
     maps, charts = fig.subfigures(2, 1, squeeze=False, height_ratios=[cell * 5 + 0.6, 3.2])[:, 0]
-    axes = maps.subplots(5, channels, squeeze=False)
+    axes = maps.subplots(5, 1)  # one for each row: as many as there are maps would take most of the time of drawing
     names = ("before\npooling", "switches", "after\npooling", "projection\nbefore pooling", "projection\nafter pooling")
-    for row, name in zip(axes, names, strict=True):
-        row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+    for ax, tiles in zip(axes[:3], (before, before, after), strict=True):
+        drawn = _draw_row(ax, np.moveaxis(tiles, -1, 0), {"cmap": MAPS, "vmin": 0, "vmax": top})
+    for ax, tiles in zip(axes[3:], projections, strict=True):
+        grey: dict[str, Any] = {"cmap": "gray"} if tiles.shape[-1] == 1 else {}
+        _draw_row(ax, tiles.squeeze(-1) if grey else tiles, {"vmin": 0, "vmax": 1, **grey})
+    for ax, name in zip(axes, names, strict=True):
+        ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     for place in range(channels):
-        column = axes[:, place]
-        for ax, shown in ((column[0], before), (column[1], before), (column[2], after)):
-            drawn = ax.imshow(shown[..., place], cmap=MAPS, vmin=0, vmax=top)
-            bare(ax)
         active = after[..., place].ravel() != 0
         rows, columns = np.divmod(comparison.switches[number, ..., place].ravel()[active], before.shape[1])
-        column[1].plot(
-            columns, rows, ".", color="cyan", markersize=min(6, 55 * cell / before.shape[0]), markeredgewidth=0
+        axes[1].plot(
+            place * (1 + _SPACE) + (columns + 0.5) / before.shape[1],
+            (rows + 0.5) / before.shape[1],
+            ".",
+            color="cyan",
+            markersize=min(6, 55 * cell / before.shape[0]),
+            markeredgewidth=0,
         )
-        name = comparison.channels[place]
-        column[0].set_title(f"channel {name}" if channels < 9 else name, fontsize=9)
-        for ax, side in zip(column[3:], projections, strict=True):
-            show_picture(side[place], ax)
+    texts_above = [f"channel {channel}" if channels < 9 else str(channel) for channel in comparison.channels]
+    axes[0].set_xticks([place * (1 + _SPACE) + 0.5 for place in range(channels)], texts_above, fontsize=9)
+    axes[0].tick_params(length=0, labeltop=True, labelbottom=False)
     maps.colorbar(drawn, ax=axes[:3], label="activation", fraction=0.012, pad=0.01)
     _pooling_charts(charts, image, comparison)
     fig.suptitle(title)
     return fig
+
+
+def _draw_row(ax: Axes, tiles: np.ndarray, scale: dict[str, Any]) -> AxesImage:
+    """Draw tiles `(n, height, width)` or `(n, height, width, 3)` side by side, each one unit wide."""
+    tall = tiles.shape[1] / tiles.shape[2]
+    for place, tile in enumerate(tiles):
+        left = place * (1 + _SPACE)
+        drawn = ax.imshow(tile, extent=(left, left + 1, tall, 0), **scale)
+    ax.set(xlim=(0, left + 1), ylim=(tall, 0))
+    bare(ax)
+    return drawn
 
 
 def _pooling_charts(fig: Figure | SubFigure, image: np.ndarray, comparison: PoolingComparison) -> None:
