@@ -17,7 +17,7 @@ import deconv
 from deconv import graph
 from deconv.graph import compilation
 from deconv.imaging.rectangles import cover
-from deconv.occlusion.incremental_inference import Rectangles, recomputation, windowed_steps
+from deconv.occlusion.incremental_inference import MOST_STEPS, Rectangles, may_save_work, recomputation, windowed_steps
 from deconv.occlusion.sliding_window import starts
 from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
 
@@ -294,3 +294,14 @@ def test_ways_that_there_are_not_are_refused(settings, message):
     model = SPECIMENS["lenet"]()
     with pytest.raises(ValueError, match=re.escape(message)):
         deconv.occlusion_maps(model, images(model, 1)[0], **settings)
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(MOST_STEPS, True), (MOST_STEPS + 1, False)])
+def test_a_network_that_would_compile_for_a_minute_runs_full_passes(steps, expected):
+    maps = image = keras.Input((64, 64, 4))
+    for _ in range(steps // 2):
+        maps = kl.ReLU()(kl.Conv2D(8, 5, padding="same")(maps))
+    maps = kl.Conv2D(8, 5, padding="same")(maps) if steps % 2 else maps
+    walked = graph.walk(keras.Model(image, kl.Dense(2)(kl.Flatten()(maps))))
+    assert len(windowed_steps(walked)) == steps
+    assert may_save_work(walked) is expected

@@ -24,6 +24,10 @@ from deconv.ops import crops
 OVERHEAD = 150_000
 """Estimated cost of cutting windows for one step and one position, without memory traffic, in multiplications."""
 
+MOST_STEPS = 100
+"""Networks with more steps on windows run full passes. For EfficientNet-Lite0, with 143, compilation takes a minute,
+and the positions then take as long as full passes."""
+
 
 class Rectangles:
     """Rectangles of the maps of a model graph that occluding patches change.
@@ -81,7 +85,8 @@ class Rectangles:
 def may_save_work(model_graph: graph.Graph) -> bool:
     """Return whether incremental inference could be less work than a full forward pass, even for tiny rectangles."""
     full = sum(cost(step, step.output.shape[:-1]) for step in model_graph.steps)
-    return OVERHEAD * len(windowed_steps(model_graph)) < full
+    count = len(windowed_steps(model_graph))
+    return count <= MOST_STEPS and OVERHEAD * count < full
 
 
 def windowed_steps(model_graph: graph.Graph) -> list[graph.Step]:

@@ -131,7 +131,8 @@ def occlusion_maps(
     position does, so that every pixel is covered. At most `batch_size` occluded images exist at a time.
 
     Only the rectangle of each map that the patch changes is recomputed, wherever that is less work than a full forward
-    pass; the results are the same up to rounding. The compiled functions are cached as long as the model exists. They
+    pass; the results are the same up to rounding. Networks of more than a hundred layers run full passes, because such
+    a pass takes a minute to compile for them. The compiled functions are cached as long as the model exists. They
     remain valid when the model is trained, and are compiled anew when its graph changes.
 
     Args:
