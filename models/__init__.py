@@ -16,7 +16,7 @@ from models import keras_backend
 
 keras_backend.check()  # must precede the definition of layers
 
-from models import alexnet, alexnet_owt, lenet5, vgg16, zfnet, zfnet512
+from models import alexnet, alexnet_owt, imgclsmob, lenet5, vgg16, zfnet, zfnet512
 from models.alexnet import AlexNet
 from models.alexnet_owt import AlexNetOWT
 from models.lenet5 import LeNet5
@@ -33,6 +33,7 @@ __all__ = [
     "ZFNet512",
     "alexnet",
     "alexnet_owt",
+    "imgclsmob",
     "lenet5",
     "vgg16",
     "zfnet",

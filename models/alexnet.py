@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 
-from models import classifier_head, preprocessing
+from models import classifier_head, imgclsmob, preprocessing
 from models.imagenet import decode_predictions
 from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormalization
 from models.loading import validation, weight_files
@@ -42,13 +42,14 @@ _KNOWN = {
 
 def AlexNet(
     weights: str | os.PathLike | None = None,
-    input_shape: Sequence[int | None] = (227, 227, 3),
+    input_shape: Sequence[int | None] | None = None,
     classes: int | None = None,
     units: int | Sequence[int] | None = None,
     dropout: float = 0.5,
     include_top: bool = True,
     classifier_activation: str | Callable | None = "softmax",
     name: str = "alexnet",
+    geometry: Literal["bvlc", "imgclsmob"] = "bvlc",
 ) -> keras.Model:
     """AlexNet: five convolutions, two of them normalised before pooling, three dense layers; 60,965,224 parameters.
 
@@ -80,15 +81,17 @@ def AlexNet(
             ten classes and small dense layers, trained by `scripts/train_alexnet.py` (described in
             `models/weights/alexnet_imagenette.json`); `None` for random values, distributed as BVLC's; or the path of a
             `.keras`, `.weights.h5` or `.npz` file. With `include_top=False` only the convolutions are read from it.
-        input_shape: `(height, width, channels)`, at least 51 x 51; or `(None, None, channels)`: a layer `grid` before
-            fc6 then resamples the output of pool5 to 6 x 6. Named weights with their dense layers need sides of 211 to
-            242, for which the output of pool5 is 6 x 6, or open ones.
+        input_shape: `(height, width, channels)`, by default 227 x 227 x 3, at least 51 x 51; or `(None, None,
+            channels)`: a layer `grid` before fc6 then resamples the output of pool5 to 6 x 6. Named weights with their
+            dense layers need sides of 211 to 242, for which the output of pool5 is 6 x 6, or open ones.
         classes: Number of classes; by default that of the weights (also of a file), 1000 without weights.
         units: Sizes of fc6 and fc7, one number for both or a pair; by default those of the weights, 4096 without.
         dropout: Share of fc6 and of fc7 that is dropped in training, in [0, 1). With 0 there are no Dropout layers.
         include_top: With `False` the network ends at pool5.
         classifier_activation: Activation of the last layer; `None` gives logits. It is float32 under mixed precision.
         name: Name of the model.
+        geometry: `"bvlc"`, the table above, or `"imgclsmob"`: without groups, 224 x 224, described in
+            `models.imgclsmob`, with `weights="imagenet"` and `preprocess_input` of its own.
 
     Returns:
         A functional `keras.Model`, not compiled.
@@ -97,6 +100,22 @@ def AlexNet(
         ValueError: If an argument is out of range, or `weights` is unknown, unreadable, or does not fit.
         ImportError, ConnectionError, OSError: If `"imagenet"` cannot be fetched: see `models.loading.imagenet_weights`.
     """
+    if geometry not in ("bvlc", "imgclsmob"):
+        raise ValueError(f"AlexNet: `geometry` must be 'bvlc' or 'imgclsmob', received {geometry!r}.")
+    if geometry == "imgclsmob":
+        return imgclsmob.build(
+            "alexnet",
+            "AlexNet",
+            weights=weights,
+            input_shape=(224, 224, 3) if input_shape is None else input_shape,
+            classes=classes,
+            units=units,
+            dropout=dropout,
+            include_top=include_top,
+            classifier_activation=classifier_activation,
+            name=name,
+        )
+    input_shape = (227, 227, 3) if input_shape is None else input_shape
     input_shape = validation.check_input_shape("AlexNet", input_shape, _SMALLEST_SIDE, open_sides=True)
     weights = validation.check_weights("AlexNet", weights, _KNOWN)
     known = _KNOWN[weights if isinstance(weights, str) else "imagenet"]

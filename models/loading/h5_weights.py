@@ -128,10 +128,10 @@ def groups(root: h5py.File) -> tuple[dict[str, list[Stored]], dict[str, str]]:
         if address in visited:
             continue
         visited.add(address)
-        members = {key: _member(group, key, f"{path}/{key}".strip("/")) for key in group}
+        members = {key: member_of(group, key, f"{path}/{key}".strip("/")) for key in group}
         if path.rpartition("/")[2] == "vars":
             datasets = {key: member for key, member in members.items() if isinstance(member, h5py.Dataset)}
-            weights[path] = [_stored(f"{path}/{key}", datasets[key]) for key in _ordered(datasets)]
+            weights[path] = [stored_dataset(f"{path}/{key}", datasets[key]) for key in _ordered(datasets)]
             name = group.attrs.get("name")
             if isinstance(name, str):
                 names[path] = name
@@ -166,8 +166,17 @@ def by_layer(weights: Mapping[str, list[Stored]], names: Mapping[str, str]) -> d
     return layers
 
 
-def _member(group: h5py.Group, key: str, path: str) -> h5py.Group | h5py.Dataset:
-    """A member of a group, unless it is a link."""
+def member_of(group: h5py.Group, key: str, path: str) -> h5py.Group | h5py.Dataset:
+    """A member of a group, unless it is a link.
+
+    Args:
+        group: The group.
+        key: Name of the member.
+        path: Path of the member in the file, for the message.
+
+    Raises:
+        ValueError: If it is a link.
+    """
     import h5py
 
     link = group.get(key, getlink=True)
@@ -190,8 +199,16 @@ def _ordered(datasets: Mapping[str, h5py.Dataset]) -> list[str]:
     return numbers if set(numbers) == set(datasets) else list(datasets)
 
 
-def _stored(name: str, dataset: h5py.Dataset) -> Stored:
-    """The declared properties of a dataset, if all its data are in this file and readable without plugins."""
+def stored_dataset(name: str, dataset: h5py.Dataset) -> Stored:
+    """The declared properties of a dataset, if all its data are in this file and readable without plugins.
+
+    Args:
+        name: Name for messages.
+        dataset: The dataset; its file must be open when `Stored.read` is called.
+
+    Raises:
+        ValueError: If not.
+    """
     import h5py
 
     plan = dataset.id.get_create_plist()

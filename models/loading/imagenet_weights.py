@@ -4,13 +4,15 @@ They are not published in a format that Keras reads. Only the converted file is 
 """
 
 import errno
+import hashlib
 import shutil
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 from models import convert
 from models.loading import weight_cache
-from models.loading.resumable_download import fetch
+from models.loading.resumable_download import declared_size, fetch
 
 
 class Source(NamedTuple):
@@ -19,14 +21,21 @@ class Source(NamedTuple):
     Attributes:
         file: Its name.
         urls: Its addresses, the most reliable first.
-        size: In bytes.
-        sha256: In hexadecimal digits.
+        size: In bytes; None if it is not known.
+        sha256: In hexadecimal digits; None if only `sha1` is known.
+        sha1: SHA-1 of the only `.h5` file in an archive, in hexadecimal digits.
     """
 
     file: str
     urls: tuple[str, ...]
-    size: int
-    sha256: str
+    size: int | None
+    sha256: str | None
+    sha1: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The hash of the weights."""
+        return self.sha256 or self.sha1
 
 
 def _model_zoo(path: str) -> tuple[str, ...]:
@@ -35,6 +44,12 @@ def _model_zoo(path: str) -> tuple[str, ...]:
         f"https://huggingface.co/onnxmodelzoo/legacy_models/resolve/main/validated/vision/classification/{path}",
         f"https://media.githubusercontent.com/media/onnx/models/main/validated/vision/classification/{path}",
     )
+
+
+def _imgclsmob(name: str, release: str, sha1: str) -> Source:
+    """A network of imgclsmob (MIT), whose file name contains its top-1 error and the hash of the unzipped file."""
+    file = f"{name}-{sha1[:8]}.tf2.h5.zip"
+    return Source(file, (f"https://github.com/osmr/imgclsmob/releases/download/{release}/{file}",), None, None, sha1)
 
 
 SOURCES = {
@@ -56,6 +71,9 @@ SOURCES = {
         349_005_501,
         "c975ca6a24c0a2e1584c6f82667e0ac9c06084fc7769d267f71b4a154d1f1c72",
     ),
+    "alexnet_imgclsmob": _imgclsmob("alexnet-1609", "v0.0.481", "8ae4618efdb64d4b2b74fc4346ff917b3d51e3b2"),
+    "zfnet_imgclsmob": _imgclsmob("zfnet-1717", "v0.0.422", "9500db3008e9ca8bc8f8de8101ec760e5ac8c05a"),
+    "zfnetb_imgclsmob": _imgclsmob("zfnetb-1480", "v0.0.422", "47533f6a367312c8b2f56202aeae0be366013116"),
 }
 
 
@@ -66,7 +84,7 @@ def imagenet_weights(network: str, source: Source | None = None, progress: bool 
     download is resumed. If several processes call this at the same time, one of them downloads.
 
     Args:
-        network: `"alexnet"`, `"alexnet_owt"` or `"zfnet512"`.
+        network: A key of `SOURCES`.
         source: A `Source` to use instead of the published one.
         progress: Whether to show a progress bar.
 
@@ -84,7 +102,7 @@ def imagenet_weights(network: str, source: Source | None = None, progress: bool 
         raise ValueError(f"There are no ImageNet weights for {network!r}: expected one of {', '.join(SOURCES)}.")
     source = source or SOURCES[network]
     path = weight_cache.cache_folder() / f"deconvnet_{network}_imagenet.npz"
-    note = convert.note_of(network, source.sha256)
+    note = convert.note_of(network, source.digest)
     if not weight_cache.is_complete(path, note):
         convert.require_reader(source.file)
 
@@ -95,22 +113,52 @@ def imagenet_weights(network: str, source: Source | None = None, progress: bool 
 
 
 def _download(path: Path, network: str, source: Source, progress: bool) -> None:
-    """Download and convert the weights, if there is enough disk space for both files."""
+    """Download and convert the weights, if there is enough disk space for all files."""
     download = path.with_name(f"{source.file}.partial")
     present = download.stat().st_size if download.exists() else 0
-    needed = source.size - present + source.size  # the converted file is about as large
-    free = shutil.disk_usage(path.parent).free
+    size = declared_size(source.urls) if source.size is None else source.size
+    copies = 1 if source.sha1 == "" else 2  # the unzipped and the converted file are about as large
+    needed, free = size - present + copies * size, shutil.disk_usage(path.parent).free
     if free < needed:
         space = f"{needed / 2**20:,.0f} MiB are needed, {free / 2**20:,.0f} MiB are free"
         raise OSError(errno.ENOSPC, f"the disk is too full: {space}")
-    fetch(source.urls, download, source.size, source.sha256, progress)
-    convert.save(convert.convert(download, network), path)
+    fetch(source.urls, download, size, source.sha256, progress)
+    if source.sha1:
+        _convert_archive(download, path, network, source)
+    else:
+        convert.save(convert.convert(download, network), path)
     download.unlink()
+
+
+def _convert_archive(download: Path, path: Path, network: str, source: Source) -> None:
+    """Unzip, check and convert the weights in an archive; an archive of others is removed."""
+    with tempfile.TemporaryDirectory(prefix=".unzipped-", dir=path.parent) as folder:
+        try:
+            weights = convert.unzipped(download, Path(folder))
+            received = _sha1(weights)
+            if received != source.sha1:
+                raise ValueError(
+                    f"The downloaded file is not the published one: the SHA-1 of its weights is {received}, expected "
+                    f"{source.sha1}. The file was removed; the next call downloads it from the beginning."
+                )
+        except ValueError:
+            download.unlink()
+            raise
+        convert.save(convert.convert(weights, network), path, digest=source.sha1)
+
+
+def _sha1(path: Path) -> str:
+    digest = hashlib.sha1(usedforsecurity=False)
+    with open(path, "rb") as file:
+        while piece := file.read(2**20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def _by_hand(path: Path, source: Source) -> str:
     """How to obtain the weights without the download."""
+    size = "" if source.size is None else f" ({source.size:,} bytes)"
     return (
-        f"Alternatively download {source.file} ({source.size:,} bytes) by other means, and run "
+        f"Alternatively download {source.file}{size} by other means, and run "
         f"python scripts/convert_weights.py {source.file} '{path}'"
     )

@@ -10,6 +10,7 @@ import re
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -52,7 +53,7 @@ def fetch(
     urls: Sequence[str],
     path: str | os.PathLike,
     size: int,
-    sha256: str,
+    sha256: str | None,
     progress: bool = True,
     pause: float = 1.0,
     slowest: float = SLOWEST,
@@ -65,7 +66,7 @@ def fetch(
         path: The file to write. Downloaded data are kept after any failure, so that the download can be resumed, unless
             the complete file has another hash.
         size: Size of the whole file, in bytes.
-        sha256: SHA-256 of the whole file, in hexadecimal digits.
+        sha256: SHA-256 of the whole file, in hexadecimal digits; None for a zip archive whose hash is not known.
         progress: Whether to show a progress bar.
         pause: Seconds to wait before the second try, twice as long before the third.
         slowest: Bytes per second. The next address is tried if a download stays below for `patience` seconds.
@@ -105,7 +106,31 @@ def fetch(
     raise ConnectionError(f"The download failed. {' '.join(failures)}{rest}")
 
 
-def _download_rest(url: str, path: Path, size: int, sha256: str, progress: bool, pace: _Pace) -> None:
+def declared_size(urls: Sequence[str]) -> int:
+    """Size in bytes of a published file, as the first server that answers declares it.
+
+    Args:
+        urls: Addresses of the same file.
+
+    Raises:
+        ConnectionError: If no server answers, or none declares a size.
+    """
+    failures = []
+    for url in urls:
+        try:
+            with _response(url, 0) as response:
+                _begin(response, 0, None)
+                length = response.headers.get("Content-Length", "")
+            if re.fullmatch("[0-9]{1,18}", length):
+                return int(length)
+            reason = "the server does not declare the size of the file"
+        except (_TemporaryFailure, _PermanentFailure) as failure:
+            reason = str(failure)
+        failures.append(f"{url}: {reason}.")
+    raise ConnectionError(f"The download failed. {' '.join(failures)}")
+
+
+def _download_rest(url: str, path: Path, size: int, sha256: str | None, progress: bool, pace: _Pace) -> None:
     """Request the missing part once."""
     if _length(path) > size:
         path.unlink()
@@ -157,7 +182,7 @@ def _response(url: str, present: int) -> http.client.HTTPResponse:
         raise _PermanentFailure(f"the server's answer is invalid ({_described(error)})") from error
 
 
-def _begin(response: http.client.HTTPResponse, present: int, size: int) -> int:
+def _begin(response: http.client.HTTPResponse, present: int, size: int | None) -> int:
     """The offset at which this response begins: 0 if the server does not support resuming."""
     headers = response.headers
     if response.status not in (200, 206):
@@ -176,7 +201,7 @@ def _begin(response: http.client.HTTPResponse, present: int, size: int) -> int:
         return present
     if not re.fullmatch("[0-9]{1,18}", declared):
         raise _PermanentFailure(f"the server declares {declared!r:.60} as the size of the file")
-    if int(declared) != size:
+    if size is not None and int(declared) != size:
         raise _PermanentFailure(f"the server's file has {int(declared):,} bytes, expected {size:,}")
     return present
 
@@ -233,8 +258,13 @@ def _write(file: IO[bytes], piece: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
-def _verify(path: Path, sha256: str) -> None:
-    """Check the hash of a file, and remove the file if it is another."""
+def _verify(path: Path, sha256: str | None) -> None:
+    """Check the hash of a file, or that it is a complete archive, and remove the file if it is another."""
+    if sha256 is None:
+        if not zipfile.is_zipfile(path):
+            path.unlink()
+            raise _WrongFile("The downloaded file is not a complete zip archive")
+        return
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while piece := file.read(_PIECE):
