@@ -71,6 +71,7 @@ NETWORKS = {
     "alexnet_owt": _ALEXNET._replace(build="AlexNetOWT", module="alexnet_owt", weights="imagenet", side=224),
     "vgg16": _ALEXNET._replace(build="VGG16", module="vgg16", weights="imagenet-features", side=224, include_top=False),
     "zfnet": _ALEXNET._replace(build="ZFNet", module="zfnet", side=224, beside="alexnet"),
+    "zfnet-imagenet": _ALEXNET._replace(build="ZFNet", module="imgclsmob", weights="imagenet", side=224),
     "zfnet512": _ALEXNET._replace(build="ZFNet512", module="zfnet512", weights="imagenet", side=224),
 }
 
