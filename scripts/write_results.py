@@ -2,6 +2,7 @@
 
 \b
   write_results.py "LeNet-5 on MNIST=figures/lenet5" "AlexNet on Imagenette=figures/alexnet" --out results.md
+  write_results.py "ZFNet=figures/zfnet" --keep results.md --against "AlexNet on Imagenette" --out results.md
 """
 
 import sys
@@ -22,6 +23,8 @@ def main(
     out: Annotated[Path, typer.Option(help="The Markdown file.")] = Path("results.md"),
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "Results compared with the claims of the paper",
     text: Annotated[str, typer.Option(help="Text below the heading.")] = "",
+    keep: Annotated[Path | None, typer.Option(help="Page of this script whose columns are kept.")] = None,
+    against: Annotated[str | None, typer.Option(help="Column with which the verdicts are compared.")] = None,
 ):
     folder_of: dict[str, str] = {}
     for argument in folders:
@@ -33,12 +36,13 @@ def main(
                 f"There is no folder '{folder}'. Pass NAME=FOLDER with an output folder of make_figures.py."
             )
         folder_of[name] = folder
+    command_line.check("--keep", keep, keep is None or keep.is_file(), "an existing file")
     command_line.check("--out", out, not out.is_dir(), "the name of a file")
     from deconv import figures
 
     try:
         with command_line.output_folder(out.parent):
-            figures.write_results(out, folder_of, title, text)
+            figures.write_results(out, folder_of, title, text, keep=keep, against=against)
     except (ValueError, OSError) as error:
         command_line.fail(error)
     typer.echo(f"Written: {out}")

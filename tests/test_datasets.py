@@ -193,6 +193,7 @@ def test_a_class_of_imagenet_has_the_name_that_other_tables_give_its_index(label
 
 def test_only_labels_that_are_all_wordnet_ids_are_replaced():
     assert imagenet.readable(["n03888257", "n01440764", "n99999999"]) == ("parachute", "tench", "n99999999")
+    assert imagenet.readable(["000_n01440764", "7_n99999999"]) == ("tench", "n99999999")
     assert imagenet.readable(["n01440764", "cat"]) == ("n01440764", "cat")
     assert imagenet.readable([]) == ()
 

@@ -395,6 +395,19 @@ def test_the_page_of_results_sets_the_verdicts_of_several_folders_side_by_side(t
     assert f"| Fig. 4 | {claim} | it jumps \\| leaps | confirmed | True |" in said
     assert "| none | – |" in said and "one seed" in said and "Made of: model: two; seed: 3." in said
     assert f"| Fig. 5 | {CLAIMS['fig5-output'].text} | – | cannot be tested | no such layer |" in said
+    folders, options = {"B": tmp_path / "one"}, {"keep": tmp_path / "r.md", "against": "A"}
+    figures.write_results(tmp_path / "kept.md", folders, "Results", "Two networks.", **options)
+    again = (tmp_path / "kept.md").read_text(encoding="utf-8").splitlines()
+    assert f"| Fig. 4 | {claim} | confirmed | confirmed |" in again and again.count("## B") == again.count("## A") == 1
+    assert "- B: 1 confirmed, 0 not confirmed, 30 cannot be tested. Other than for A: none." in again
+    figures.write_results(tmp_path / "kept.md", {"C": tmp_path / "two"}, "Results", **options)
+    changed = (tmp_path / "kept.md").read_text(encoding="utf-8")
+    assert f"Other than for A: Fig. 4, {claim.rstrip('.')}: confirmed → not confirmed." in changed
+    (tmp_path / "other.md").write_text("# No results\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="is not a page of results"):
+        figures.write_results(tmp_path / "s.md", folders, "Results", keep=tmp_path / "other.md")
+    with pytest.raises(ValueError, match="There is no column 'D'"):
+        figures.write_results(tmp_path / "s.md", folders, "Results", against="D")
     (tmp_path / "none").mkdir()
     with pytest.raises(ValueError, match="There are no figures"):
         figures.write_results(tmp_path / "s.md", {"A": tmp_path / "none"}, "Results")

@@ -30,7 +30,7 @@ def pictures(
     If the sub-folders are `train` and `test` (or `validation`, or `val`), these are the splits. Otherwise every
     fifth image of each class, in alphabetical order, is a test image. The id of an image is its index in the list of
     all images (split `"all"`), so it identifies the same image in every split.
-    Classes named by WordNet ids (`n01440764`) are shown with their readable names ("tench").
+    Classes named by WordNet ids (`n01440764`, `000_n01440764`) are shown with their readable names ("tench").
     This function reads the headers only. `deconv.imaging.image_files` describes the handling of the EXIF orientation,
     16 bits, transparency and frames. Images of other formats (heic, avif, ...) are omitted, which the set's `source`
     states. Folders and files whose names begin with a dot are ignored.

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-_WNID = re.compile(r"n\d{8}")
+_WNID = re.compile(r"(?:\d+_)?(n\d{8})")
+"""A WordNet id, possibly after the number of the class: `n01440764`, `000_n01440764`."""
 
 
 @functools.cache
@@ -35,10 +36,11 @@ def readable(labels: Iterable[str]) -> tuple[str, ...]:
         labels: Texts, one for each class.
 
     Returns:
-        A tuple of the same length. If all labels are WordNet ids, those of the 1,000 classes are replaced by their
-        names and the others kept; otherwise all are kept.
+        A tuple of the same length. If all labels are WordNet ids, possibly after a number (`000_n01440764`), those of
+        the 1,000 classes are replaced by their names and the others kept; otherwise all are kept.
     """
     labels = tuple(labels)
-    if not all(_WNID.fullmatch(label) for label in labels):
+    found = [_WNID.fullmatch(label) for label in labels]
+    if not all(found):
         return labels
-    return tuple(_names().get(label, label) for label in labels)
+    return tuple(_names().get(match[1], match[1]) for match in found if match is not None)

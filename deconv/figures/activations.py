@@ -13,10 +13,17 @@ from deconv.plotting import activation_sheet, pixels, unit_strips
 
 
 def activation_pictures(subject: Subject) -> Iterator[Picture]:
-    """Draw the activation maps of every layer with weights and every max pooling, one figure per layer."""
+    """Draw the activation maps of every layer with weights and every max pooling, one figure per layer.
+
+    Of the layers with maps of a deep network, only those of `Subject.drawn_filters` and the poolings are drawn.
+    """
     images, labels, ids = subject.examples()
     names = [subject.data.class_names[label] for label in labels]
     steps = [step for step in graph.walk(subject.model).steps if step.layer.weights or step.name in subject.pools()]
+    drawn = subject.drawn_filters()
+    if len(drawn) < len(subject.filters()):
+        drawn += subject.pools()
+        steps = [step for step in steps if step.name in drawn or len(step.output.shape) < 3]
     recorded = activations(subject.model, subject.prepared(images), [step.name for step in steps])
     for layer, maps in recorded.items():
         title = f"{layer} of {subject.model.name}: activations for one image of each of {len(images)} classes"
@@ -24,8 +31,8 @@ def activation_pictures(subject: Subject) -> Iterator[Picture]:
         rows = f"Rows: one image of each of {len(images)} classes of {subject.data.name}. "
         if maps.ndim == 4:
             channels = subject.channels(layer, maps.shape[-1], 32)
-            drawn, size = in_words(len(channels), maps.shape[-1]), "×".join(map(str, maps.shape[1:3]))
-            caption = rows + f"Columns: {drawn}, maps of {size}, on one scale."
+            which, size = in_words(len(channels), maps.shape[-1]), "×".join(map(str, maps.shape[1:3]))
+            caption = rows + f"Columns: {which}, maps of {size}, on one scale."
             numbers |= {"channels": channels, "activations": maps[..., channels]}
             figure = activation_sheet(pixels(images), numbers["activations"], names, title, channels)
         else:
