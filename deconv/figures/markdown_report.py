@@ -90,7 +90,7 @@ def kept(page: str, name: str) -> tuple[dict[str, list[str]], dict[str, str]]:
 
 
 def _summary(columns: Mapping[str, Sequence[str]], against: str | None, compared: Sequence[str]) -> str:
-    """For each column the number of claims of each verdict; for those compared the claims that differ from `against`."""
+    """Count the verdicts of each column, and list for those compared the claims that differ from `against`."""
     lines = []
     for name, found in columns.items():
         counts = [sum(verdict == each for verdict in found) for each in ("confirmed", "not confirmed", "–")]
