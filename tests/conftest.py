@@ -36,14 +36,26 @@ def as_before():
         config.disable_op_determinism()
 
 
-@pytest.fixture(autouse=True)
-def quickly_compiled(request):
-    """Without TensorFlow's optimiser of graphs, which takes longer than what a small network computes.
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Without what takes longer than the small networks of the tests compute, except in tests marked `as_users`.
 
-    Slow tests run with it, as users do.
+    That is TensorFlow's optimiser of graphs, and the layout of a figure that is saved. Before fixtures of any scope.
     """
     import tensorflow as tf
+    from matplotlib.figure import Figure
 
-    off = request.node.get_closest_marker("slow") is None
-    if tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False) != off:
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": off})
+    SAVE.setdefault("whole", Figure.savefig)
+    as_users = item.get_closest_marker("as_users") is not None
+    Figure.savefig = SAVE["whole"] if as_users else quickly_saved
+    if tf.config.optimizer.get_experimental_options().get("disable_meta_optimizer", False) == as_users:
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not as_users})
+
+
+SAVE = {}
+"""Matplotlib's `Figure.savefig`."""
+
+
+def quickly_saved(figure, *given, **settings):
+    figure.set_layout_engine("none")
+    return SAVE["whole"](figure, *given, **settings)

@@ -63,7 +63,7 @@ def test_every_layer_leads_down_to_what_the_slow_deconvnet_finds(name):
     for path in paths:
         signal = outputs[path].copy()
         signal[2:] = one_unit(signal[2:], channel=1)  # the first two images: whole maps; the others: one unit
-        for collisions in ("sum", "last", "max"):
+        for collisions in ("sum", "last", "max") if path == paths[-1] else ("sum",):
             mirror = deconv.mirror(model, path, collisions=collisions)
             pools = [entry.name.removesuffix("_switches").replace(".", "/") for entry in mirror.inputs[1:]]
             found = mirror([signal, *(switches[pool] for pool in pools)])

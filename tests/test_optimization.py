@@ -339,7 +339,7 @@ def test_made_to_order_is_stronger_than_the_strongest_of_5000_digits():
     raised = []
     for layer, maps in values.items():
         strongest = maps.reshape(-1, maps.shape[-1]).max(axis=0)
-        alive = np.flatnonzero(strongest > 0)
+        alive = np.flatnonzero(strongest > 0)[:: 1 if layer in ("conv1", "conv2", "predictions") else 6]
         made = visualize(model, layer, alive, preprocess=preprocess_input, batch_size=64)
         raised.append(made.scores > strongest[alive])
         assert layer != "predictions" or raised[-1].all()

