@@ -523,7 +523,8 @@ def test_a_run_that_is_interrupted_and_killed_ends_with_the_same_bits_and_a_seco
     assert json.loads((broken / "training.json").read_text())["results"] is None
 
     process = signalled("SIGSTOP", 2, 3, *words, "--resume")
-    os.waitpid(process.pid, os.WUNTRACED)  # until it stops
+    _, status = os.waitpid(process.pid, os.WUNTRACED)  # until it stops
+    assert os.WIFSTOPPED(status), process.communicate()
     second = CliRunner().invoke(command, [*words, "--resume"])
     process.kill()
     process.communicate(timeout=300)
