@@ -514,7 +514,7 @@ def digits(tmp_path_factory):
 def test_a_run_that_is_interrupted_and_killed_ends_with_the_same_bits_and_a_second_one_is_refused(
     tmp_path, command, monkeypatch, digits
 ):
-    arguments = ("--dataset", digits, "--epochs", 3, "--every", 4, "--dropout", 0.3, "--batch-size", 32, "--seed", 3)
+    arguments = ("--dataset", digits, "--epochs", 3, "--every", 2, "--dropout", 0.3, "--batch-size", 16, "--seed", 3)
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     assert "Test accuracy" in trained(command, *arguments, "--out", straight)
 
