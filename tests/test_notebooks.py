@@ -24,7 +24,6 @@ SMALLER = {
         ("STEPS, STEPS_OF_ALEXNET = 128, 40", "STEPS, STEPS_OF_ALEXNET = 4, 2"),
         ('"regularizers": ()}', '"regularizers": (), "steps": 4}'),
         ("preset=name, **seen", "preset=name, steps=4, **seen"),
-        ("steps=64", "steps=4"),
         ("steps=200", "steps=4"),
     ],
     "06_attribution_and_controls": [
