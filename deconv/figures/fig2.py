@@ -73,7 +73,7 @@ def top_pictures(subject: Subject) -> Iterator[Picture]:
     if not layers:
         return
     correlations = []
-    for layer, sheet in zip(layers, top_data(subject, layers), strict=True):
+    for layer, sheet in zip(layers, top_data(subject, layers, batch_size=subject.batch_size), strict=True):
         count, k = sheet.tops.ids.shape
         values = sheet.tops.values[sheet.channels]
         inactive = int((sheet.tops.values[:, 0] <= 0).sum())

@@ -34,6 +34,7 @@ def invariance_data(
     """Run the three experiments on the same images and return `{kind: Invariance}`."""
     kinds: tuple[Any, ...] = KINDS
     options: dict[str, Any] = {"layers": layers, "fill": subject.fill, "preprocess": subject.preprocess}
+    options["batch_size"] = subject.batch_size
     return {kind: invariance(subject.model, images, targets, kind, **options) for kind in kinds}
 
 
@@ -164,15 +165,15 @@ def _table(measured: Mapping[str, dict[str, Any]], layers: Sequence[str], count:
     columns = ["transform, layer", "distance at the smallest step / largest", "R² of a line through the origin"]
     columns += ["distance at the smallest step / |f(x)|", "distance at 180° / largest"]
     columns += ["probability kept", "predictions unchanged"]
-    of_output = ", for the output means"
+    also = ", for the output means"
     if any(measured[kind]["kept"] is None for kind in KINDS):  # no class outputs
-        of_output = ""
+        also = ""
         columns, rows = columns[:-2], [row[:-2] for row in rows]
     return Table(
         "Invariance in numbers",
         columns,
         [[row[0], *(None if number is None else round(number, 3) for number in row[1:])] for row in rows],
-        f"Medians over {count} images{of_output}. The smallest steps are "
+        f"Medians over {count} images{also}. The smallest steps are "
         f"{measured['translation']['step']:g} pixels, {measured['scale']['step']:g} of the scale and "
         f"{measured['rotation']['step']:g}°. The paper prints no such numbers.",
     )

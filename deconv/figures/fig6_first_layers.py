@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -113,7 +113,8 @@ def filter_comparison_data(subject: Subject, strides: Sequence[int] | None = Non
     if first is None:
         return None
     data = part_of(subject.data, subject.seed)
-    layer_health = health(subject.model, data, first.name, preprocess=subject.preprocess)[first.name]
+    options: dict[str, Any] = {"preprocess": subject.preprocess, "batch_size": subject.batch_size}
+    layer_health = health(subject.model, data, first.name, **options)[first.name]
     layers = subject.filters()
     second = None
     if len(layers) > 1 and not why_not(Deconvnet(subject.model), layers[1]):
@@ -130,7 +131,8 @@ def filter_comparison_data(subject: Subject, strides: Sequence[int] | None = Non
 
 def second_layer(subject: Subject, data: ImageSet, layer: str, strides: Sequence[int]) -> SecondLayer:
     """`SecondLayer` of a subject's network, computed on the images of `data`."""
-    tops = top_activations(subject.model, data, layer, 1, preprocess=subject.preprocess)[layer]
+    options: dict[str, Any] = {"preprocess": subject.preprocess, "batch_size": subject.batch_size}
+    tops = top_activations(subject.model, data, layer, 1, **options)[layer]
     channels = subject.channels(layer, len(tops.ids), MEASURED)
     ids, positions, windows = tops.ids[channels, 0], tops.positions[channels, 0], tops.windows[channels, 0]
     wanted, numbers = np.unique(ids, return_inverse=True)

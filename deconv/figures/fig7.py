@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ def occlusion_pictures(subject: Subject) -> Iterator[Picture]:
         return
     images, labels, ids = subject.examples()
     targets = subject.targets(labels)
-    panels = occlusion_panels(subject, images, targets, subject.drawn_filters()[-1])
+    panels = occlusion_panels(subject, images, targets, subject.drawn_filters()[-1], batch_size=subject.batch_size)
     unknown, elsewhere = sum(target is None for target in targets) if subject.has_classes else 0, None
     if panels.projections is not None:
         elsewhere = _other_images(subject, panels.net, panels.layer, [maps.channel for maps in panels.maps], ids)
@@ -157,7 +158,8 @@ def _other_images(
     subject: Subject, net: Deconvnet, layer: str, channels: Sequence[int | None], ids: np.ndarray
 ) -> list[np.ndarray]:
     """For each image a mosaic of projections of the map's strongest units in other images, cropped to their windows."""
-    tops = top_activations(subject.model, subject.data, layer, _ELSEWHERE + 1, preprocess=subject.preprocess)[layer]
+    options: dict[str, Any] = {"preprocess": subject.preprocess, "batch_size": subject.batch_size}
+    tops = top_activations(subject.model, subject.data, layer, _ELSEWHERE + 1, **options)[layer]
     mosaics = []
     for channel, own in zip(channels, ids, strict=True):
         assert channel is not None  # the maps are recorded with a layer

@@ -112,6 +112,7 @@ def health_of(
     """`deconv.health` of a network with the subject's preprocessing; images are resized to its input if necessary."""
     shape = graph.walk(model).inputs[0].shape
     others = None if unseen is None else resized_to(unseen, shape)
+    options = {"batch_size": subject.batch_size, **options}
     options |= {"preprocess": subject.preprocess, "rare": _RARE, "alike": _ALIKE}
     return health(model, resized_to(seen, shape), unseen=others, **options)
 

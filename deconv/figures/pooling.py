@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,8 @@ def pooling_pictures(subject: Subject) -> Iterator[Picture]:
             continue
         count = graph.find(model_graph, pool).output.shape[-1]
         channels = subject.channels(pool, count, 16)
-        comparison = compare_pooling(subject.model, inputs, pool, channels, fill=subject.background())
+        options: dict[str, Any] = {"fill": subject.background(), "batch_size": min(32, subject.batch_size)}
+        comparison = compare_pooling(subject.model, inputs, pool, channels, **options)
         shared = collision_rate(comparison.switches)
         title = f"{comparison.before_layer} before and after {pool} of {subject.model.name}"
         caption = (

@@ -19,6 +19,9 @@ from deconv.plotting import crop, signed
 from deconv.plotting.display import scale_text
 from deconv.validation import preprocessed
 
+_VALUES = 8e7
+"""Maximum number of values of the largest activation map of a batch."""
+
 _MOST_FILTERS = 8
 """A network of more convolutional layers is represented by some of them."""
 
@@ -85,6 +88,12 @@ class Subject(NamedTuple):
         if not self.has_classes:
             return ()
         return self.data.class_names if self.classes is None else self.classes
+
+    @property
+    def batch_size(self) -> int:
+        """Number of images computed at a time: 64, or fewer if the network has large maps, to bound the memory."""
+        largest = max(int(np.prod(step.output.shape)) for step in graph.walk(self.model).steps)
+        return int(max(1, min(64, _VALUES // largest)))
 
     def filters(self) -> list[str]:
         """Names of the convolutional layers, from the lowest to the highest."""

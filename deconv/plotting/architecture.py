@@ -46,7 +46,9 @@ def architecture_sheet(image: Sequence[int], stages: Sequence[Stage], title: str
             for order, shape in enumerate(shapes):
                 colour = "image" if name == "image" else "units" if len(shape) == 1 else "later" if order else "maps"
                 left = _block(ax, left, shape, _COLOURS[colour]) + 0.1
-            ax.text(2.0 * place + 0.12, -0.25, *texts([name]), weight="bold", fontsize=11, va="top")
+            ax.text(
+                2.0 * place + 0.12, -0.25, *texts([name]), weight="bold", fontsize=min(11, 165 / len(name)), va="top"
+            )
             ax.text(2.0 * place + 0.12, -0.62, "\n".join(texts(lines)), fontsize=8.5, va="top", linespacing=1.3)
     fig.suptitle(title)
     return fig
