@@ -16,9 +16,10 @@ from models import keras_backend
 
 keras_backend.check()  # must precede the definition of layers
 
-from models import alexnet, alexnet_owt, imgclsmob, lenet5, vgg16, zfnet, zfnet512
+from models import alexnet, alexnet_owt, efficientnet_lite0, imgclsmob, lenet5, vgg16, zfnet, zfnet512
 from models.alexnet import AlexNet
 from models.alexnet_owt import AlexNetOWT
+from models.efficientnet_lite0 import EfficientNetLite0
 from models.lenet5 import LeNet5
 from models.vgg16 import VGG16
 from models.zfnet import ZFNet
@@ -28,11 +29,13 @@ __all__ = [
     "VGG16",
     "AlexNet",
     "AlexNetOWT",
+    "EfficientNetLite0",
     "LeNet5",
     "ZFNet",
     "ZFNet512",
     "alexnet",
     "alexnet_owt",
+    "efficientnet_lite0",
     "imgclsmob",
     "lenet5",
     "vgg16",

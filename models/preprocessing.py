@@ -1,7 +1,7 @@
 """Convert photographs to network inputs and back: channel order and means, in one table.
 
-All conventions subtract the mean colour of ImageNet's training images. Published values differ in the third digit; each
-network keeps the mean with which it is used.
+All conventions except EfficientNet-Lite's subtract the mean colour of ImageNet's training images. Published values
+differ in the third digit; each network keeps the mean with which it is used.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class Convention(NamedTuple):
 
 
 CONVENTIONS = {
+    # (x - 127) / 128, as efficientnet_lite_builder.py of tensorflow/tpu has it (MEAN_RGB, STDDEV_RGB).
+    "efficientnet_lite": Convention("RGB", (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)),
     # Caffe reads images with OpenCV, whose channels are blue, green, red. BVLC trained AlexNet on crops minus the same
     # crops of a mean image; Caffe's own classification example subtracts the mean pixel instead.
     "caffe": Convention("BGR", (104.00699, 116.66877, 122.67891)),

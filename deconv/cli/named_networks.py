@@ -69,6 +69,9 @@ NETWORKS = {
         include_top=False,
     ),
     "alexnet_owt": _ALEXNET._replace(build="AlexNetOWT", module="alexnet_owt", weights="imagenet", side=224),
+    "efficientnet-lite0": _ALEXNET._replace(
+        build="EfficientNetLite0", module="efficientnet_lite0", weights="imagenet", side=224
+    ),
     "vgg16": _ALEXNET._replace(build="VGG16", module="vgg16", weights="imagenet-features", side=224, include_top=False),
     "zfnet": _ALEXNET._replace(build="ZFNet", module="zfnet", side=224, beside="alexnet"),
     "zfnet-imagenet": _ALEXNET._replace(build="ZFNet", module="imgclsmob", weights="imagenet", side=224),

@@ -15,6 +15,7 @@ from models.loading import weight_files
 from models.loading.declared_arrays import Stored, plain
 
 _TORCH_BEGINS = (b"PK", b"\x80")  # a zip archive since PyTorch 1.6, a pickle before
+_STATISTICS = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 _POINTER_BEGINS = b"version https://git-lfs"
 
 
@@ -45,7 +46,7 @@ def convert(path: str | os.PathLike, network: str | None = None) -> Converted:
         `Converted`.
 
     Raises:
-        ImportError: If `onnx` or `torch`, whichever the file needs, is not installed.
+        ImportError: If the file needs `onnx`, and it is not installed.
         ValueError: If there is no such file or network, or the file is damaged, contains something else, lacks a
             tensor, or has one of another shape, of another type, or with values that are not finite.
     """
@@ -109,16 +110,13 @@ def require_reader(file_name: str) -> None:
     """Check that the package that reads a file is installed, before the file is downloaded.
 
     Args:
-        file_name: Its name: files that end in `.onnx` need `onnx`, in `.ckpt`, `.h5` and `.zip` no other package, all
-            others `torch`.
+        file_name: Its name: files that end in `.onnx` need `onnx`, all others none.
 
     Raises:
         ImportError: If it is not; the message says how to install it.
     """
-    if file_name.endswith((".ckpt", ".h5", ".zip")):
-        return
-    reader: ModuleType = onnx_file if file_name.endswith(".onnx") else torch_file
-    reader.require()
+    if file_name.endswith(".onnx"):
+        onnx_file.require()
 
 
 def _recognised(path: str | os.PathLike, tensors: Mapping[str, Stored]) -> str:
@@ -144,8 +142,13 @@ def _words(order: Sequence[str]) -> str:
     return " ".join(order[:20]) + (" and more" if len(order) > 20 else "")
 
 
+def _first_kernel(network: Network) -> tuple[str, tuple[int | str, ...]]:
+    """Name and shape of the kernel of its first layer."""
+    return next(iter(network.kernels.values()))
+
+
 def _described(network: Network) -> str:
-    in_file, shape = next(iter(network.kernels.values()))
+    in_file, shape = _first_kernel(network)
     return f"{network.title} ('{network.names[0].format(in_file)}' {shape})"
 
 
@@ -162,21 +165,27 @@ def _arrays(path: str | os.PathLike, tensors: Mapping[str, Stored], network: Net
     """The weights of a network by our names, in Keras's layout."""
     sizes: dict[str, int] = {}
     arrays: dict[str, np.ndarray] = {}
-    flattened = False
+    flattened = network.grid is None
     for layer, (in_file, expected) in network.kernels.items():
         kernel_name, bias_name = (name.format(in_file) for name in network.names)
         kernel = _tensor(path, tensors, kernel_name, layer, expected, sizes)
         outputs = expected[-1:] if network.in_keras_layout else expected[:1]
-        bias = _tensor(path, tensors, bias_name, layer, outputs, sizes)
         if network.in_keras_layout and kernel.ndim == 2:
             kernel = np.transpose(kernel)
-        if kernel.ndim == 4:
+        if layer in network.depthwise:
+            kernel = layout.depthwise_kernel(kernel)
+        elif kernel.ndim == 4:
             kernel = kernel if network.in_keras_layout else layout.convolution_kernel(kernel)
-        elif not flattened:
+        elif not flattened and network.grid is not None:
             kernel, flattened = layout.dense_kernel_after_flattening(kernel, network.grid), True
         else:
             kernel = layout.dense_kernel(kernel)
-        arrays[f"{layer}/kernel"], arrays[f"{layer}/bias"] = np.ascontiguousarray(kernel), bias
+        arrays[f"{layer}/kernel"] = np.ascontiguousarray(kernel)
+        if layer == "predictions" or not network.normalisations:
+            arrays[f"{layer}/bias"] = _tensor(path, tensors, bias_name, layer, outputs, sizes)
+    for layer, (in_file, channels) in network.normalisations.items():
+        for ours, theirs in _STATISTICS.items():
+            arrays[f"{layer}/{ours}"] = _tensor(path, tensors, f"{in_file}.{theirs}", layer, (channels,), sizes)
     return arrays
 
 

