@@ -116,6 +116,14 @@ def chain(count, *, normalised=False):
     return keras.Model(image, x)
 
 
+def test_maps_whose_activations_are_summed_are_those_after_the_activation_function(subject):
+    image = keras.Input((8, 8, 3))
+    x = kl.ReLU(6, name="relu")(kl.BatchNormalization(name="norm")(kl.Conv2D(2, 3, name="conv")(image)))
+    model = keras.Model(image, kl.Conv2D(2, 3, activation="relu", name="last")(x))
+    assert subject._replace(model=model).active_filters() == ["relu", "last"]
+    assert subject._replace(model=model).drawn_filters() == ["norm", "last"]
+
+
 def test_of_a_deep_network_the_first_convolution_and_the_last_of_each_size_are_drawn(subject):
     assert subject._replace(model=chain(8)).drawn_filters() == [f"conv{number}" for number in range(8)]
     assert subject._replace(model=chain(10)).drawn_filters() == ["conv0", "conv2", "conv5", "conv8", "conv9"]

@@ -26,7 +26,7 @@ def occlusion_pictures(subject: Subject) -> Iterator[Picture]:
         return
     images, labels, ids = subject.examples()
     targets = subject.targets(labels)
-    panels = occlusion_panels(subject, images, targets, subject.drawn_filters()[-1], batch_size=subject.batch_size)
+    panels = occlusion_panels(subject, images, targets, subject.active_filters()[-1], batch_size=subject.batch_size)
     unknown, elsewhere = sum(target is None for target in targets) if subject.has_classes else 0, None
     if panels.projections is not None:
         elsewhere = _other_images(subject, panels.net, panels.layer, [maps.channel for maps in panels.maps], ids)

@@ -41,6 +41,7 @@ def health_pictures(subject: Subject, **options: Any) -> Iterator[Picture]:
 
 
 def _of_one(subject: Subject, seen: ImageSet, unseen: ImageSet | None, options: dict[str, Any]) -> Picture:
+    options = {"layers": subject.examined_layers(), **options}
     layers: Mapping[Any, LayerHealth] = health_of(subject, subject.model, seen, unseen, **options)
     title = f"Health of {subject.model.name}, layer by layer"
     known, both = subject.trained_on is not None and subject.training is not None, subject.trained_on == "both"

@@ -107,15 +107,40 @@ class Subject(NamedTuple):
         scale would reverse the order of the activations, and an activation function with an upper bound would make the
         strongest ones equal.
         """
+        return [normalised or step.name for step, normalised, _ in self._chosen_filters()]
+
+    def active_filters(self) -> list[str]:
+        """As `drawn_filters`, but after the activation function where it is a layer of its own.
+
+        Sums and shares of the activations of a map have a meaning only where they are not negative.
+        """
+        return [active or normalised or step.name for step, normalised, active in self._chosen_filters()]
+
+    def examined_layers(self) -> list[str] | None:
+        """Layers of a deep network whose statistics are drawn: filters and active maps; None for all layers."""
+        if len(self.filters()) <= _MOST_FILTERS:
+            return None
+        wanted = {*(step.name for step, *_ in self._chosen_filters()), *self.active_filters()}
+        steps = graph.walk(self.model).steps
+        return [step.name for step in steps if step.name in wanted or isinstance(step.layer, keras.layers.Dense)]
+
+    def _chosen_filters(self) -> list[tuple[graph.Step, str | None, str | None]]:
+        """The convolutions of `drawn_filters`, each with the names of its batch normalisation and activation layers."""
         steps = graph.walk(self.model).steps
         filters = [step for step in steps if isinstance(step.layer, keras.layers.Conv2D)]
         if len(filters) > _MOST_FILTERS:
-            last_of_size = {step.output.shape[:2]: step for step in filters}
-            filters = [step for step in filters if step is filters[0] or step in last_of_size.values()]
-        normalised = {
-            step.inputs[0]: step.name for step in steps if isinstance(step.layer, keras.layers.BatchNormalization)
-        }
-        return [normalised.get(step.output, step.name) for step in filters]
+            last_of_size = {step.output.shape[:2]: step.name for step in filters}
+            filters = [step for step in filters if step is filters[0] or step.name in last_of_size.values()]
+
+        def follower(step, kind):
+            return next((one for one in steps if isinstance(one.layer, kind) and step.output in one.inputs), None)
+
+        chosen = []
+        for step in filters:
+            normalised = follower(step, keras.layers.BatchNormalization)
+            active = follower(normalised or step, (keras.layers.Activation, keras.layers.ReLU))
+            chosen.append((step, normalised and normalised.name, active and active.name))
+        return chosen
 
     def pools(self) -> list[str]:
         """Names of the max pooling layers, from the lowest to the highest."""
