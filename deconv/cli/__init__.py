@@ -2,7 +2,7 @@
 
 import typer
 
-from deconv.cli import controls, embed, explain, figures, health, occlude, project, top, verify, visualize
+from deconv.cli import controls, embed, evaluate, explain, figures, health, occlude, project, top, verify, visualize
 
 app = typer.Typer(
     add_completion=False,
@@ -11,8 +11,8 @@ app = typer.Typer(
     no_args_is_help=True,
     help="""Show what every layer of a convolutional network responds to.
 
-Every command takes --model and --images, and writes its figures (PNG and PDF) into --out, with a JSON file of their
-numbers and provenance. The defaults are LeNet-5 and the 5,000 digits of mnist-5k.
+Every command takes --model and --images. All but evaluate write their figures (PNG and PDF) into --out, with a JSON
+file of their numbers and provenance. The defaults are LeNet-5 and the 5,000 digits of mnist-5k.
 
 \b
   python -m deconv project --layer conv2 --channel 0-5
@@ -30,6 +30,7 @@ _COMMANDS = (
     (explain.explain, "Attribution maps by all methods, with deletion and insertion."),
     (controls.controls, "Projections compared with control conditions."),
     (embed.embed, "Images in a plane by a layer's activations; class separation."),
+    (evaluate.evaluate, "Top-1 and top-5 accuracy on labelled images."),
     (health.health, "Dead and repeated filters, co-adaptation, overfitting."),
     (verify.verify, "Check of a deconvnet against independent derivations."),
     (figures.figures, "The figures and tables of Zeiler & Fergus."),

@@ -33,7 +33,7 @@ def explain(
 
     \b
       python -m deconv explain
-      python -m deconv explain --model alexnet --images photograph.jpg --target "golf ball"
+      python -m deconv explain --model efficientnet-lite0 --images photograph.jpg --target "golf ball"
       python -m deconv explain --layer conv2 --target 7 --method gradient --method deconvnet
     """
     check("--count", count, count >= 1, "at least 1")

@@ -35,7 +35,7 @@ def occlude(
     \b
       python -m deconv occlude
       python -m deconv occlude --images digit.png --target 7 --size 6
-      python -m deconv occlude --model alexnet --count 1 --layer conv5
+      python -m deconv occlude --model efficientnet-lite0 --count 1 --layer block5c_add
     """
     check("--count", count, count >= 1, "at least 1")
     check("--size", size, size is None or size >= 1, "at least 1")

@@ -19,9 +19,10 @@ class Request(NamedTuple):
         str,
         typer.Option(
             metavar="MODEL",
-            help="A named network: lenet5, alexnet, zfnet, or alexnet_owt, zfnet512 (their weights are downloaded); a "
-            ".keras file, read in Keras's safe mode; or module:function in the current folder, which returns a "
-            "keras.Model.",
+            help="A named network: lenet5, alexnet, zfnet (weights included); alexnet-imagenet, vgg16, "
+            "efficientnet-lite0 (weights from the package index); alexnet_owt, zfnet512, zfnet-imagenet (weights "
+            "downloaded); a .keras file, read in Keras's safe mode; or module:function in the current folder, which "
+            "returns a keras.Model.",
         ),
     ] = "lenet5"
     images: Annotated[

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-_WNID = re.compile(r"(?:\d+_)?(n\d{8})")
+_WNID = re.compile(r"(?<![a-zA-Z0-9])n\d{8}(?![a-zA-Z0-9])")
 """A WordNet id, possibly after the number of the class: `n01440764`, `000_n01440764`."""
 
 
@@ -33,14 +33,14 @@ def readable(labels: Iterable[str]) -> tuple[str, ...]:
     """Replace WordNet ids by readable names.
 
     Args:
-        labels: Texts, one for each class.
+        labels: Texts, one for each class: `"n01440764"`, or with other words beside the id, `"000_n01440764"`.
 
     Returns:
-        A tuple of the same length. If all labels are WordNet ids, possibly after a number (`000_n01440764`), those of
-        the 1,000 classes are replaced by their names and the others kept; otherwise all are kept.
+        A tuple of the same length. If all labels contain one WordNet id each, those of the 1,000 classes are replaced
+        by their names and the others by the id; otherwise all are kept.
     """
     labels = tuple(labels)
-    found = [_WNID.fullmatch(label) for label in labels]
-    if not all(found):
+    ids = [_WNID.findall(label) for label in labels]
+    if not all(len(found) == 1 for found in ids):
         return labels
-    return tuple(_names().get(match[1], match[1]) for match in found if match is not None)
+    return tuple(_names().get(found[0], found[0]) for found in ids)
