@@ -43,6 +43,11 @@ def explain(
     size = batches(batch_size)
     subject = requested_subject(request)
     if layer is None:
+        if not subject.has_classes:
+            raise ValueError(
+                f"--layer: model '{subject.model.name}' has no class outputs to explain. Name a layer, or choose a "
+                "network that has them, for example --model alexnet."
+            )
         number = class_of(subject, target)
     else:
         layer, number = layers_of(subject, [layer])[0], None if target is None else int(target)

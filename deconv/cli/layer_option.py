@@ -43,7 +43,8 @@ def class_of(subject: Subject, text: str | None) -> int | None:
         return None
     if not names:
         raise ValueError(
-            f"--target: model '{subject.model.name}' has no class outputs. Omit --target, and name a layer."
+            f"--target: model '{subject.model.name}' has no class outputs. Omit --target, and name a layer, or choose "
+            "a network that has them, for example --model alexnet."
         )
     if text in names:
         return names.index(text)

@@ -12,6 +12,7 @@ import operator
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,15 @@ import numpy as np
 from models.convert import restricted_pickle
 from models.loading.declared_arrays import Stored, plain
 
-_KINDS = re.compile(r"(f[248]|[iu][1248])$")
+_KINDS = re.compile(r"f[248]|[iu][1248]")
 _DEPTH = 8  # of nested dicts
 
 
 class _Dtype:
     """Stand-in for `numpy.dtype`."""
 
-    def __init__(self, kind: object, *_: object) -> None:
-        if not (isinstance(kind, str) and _KINDS.match(kind)):
+    def __init__(self, kind: object = None, *_: object) -> None:
+        if not (isinstance(kind, str) and _KINDS.fullmatch(kind)):
             raise restricted_pickle.NotAllowed("it holds an array that is not of plain numbers")
         self.kind, self.order = kind, "<"
 
@@ -93,29 +94,26 @@ def read(path: str | os.PathLike) -> tuple[dict[str, Stored], None]:
             executed.
     """
     try:
-        with open(path, "rb") as file:
-            content = restricted_pickle.load(file, _ALLOWED)
-            if file.read(1):
-                raise ValueError("data follow its arrays")
-        return {name: _stored(name, array) for name, array in _leaves(content)}, None
+        content = restricted_pickle.load(Path(path).read_bytes(), _ALLOWED)
+        return {name: _stored(name, array) for name, array in _leaves(content, "", set())}, None
     except ValueError as error:
         raise ValueError(f"'{path}' is not a file of NumPy arrays: {error}. Download it again.") from error
 
 
-def _leaves(content: Any, prefix: str = "", above: tuple[int, ...] = ()) -> Iterator[tuple[str, _Array]]:
-    """Arrays of nested dicts with their names."""
-    if not isinstance(content, dict) or len(above) >= _DEPTH:
+def _leaves(content: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str, _Array]]:
+    """Arrays of nested dicts with their names. No dict may occur twice, or a small file could have endless names."""
+    if not isinstance(content, dict):
         raise ValueError(f"expected dicts of arrays, received {type(content).__name__.strip('_')}")
+    if id(content) in seen or prefix.count("/") >= _DEPTH:
+        raise ValueError(f"its dict '{plain(prefix)}' occurs twice, or is nested too deeply")
+    seen.add(id(content))
     for key, value in content.items():
         if not isinstance(key, str):
             raise ValueError(f"expected names as keys, received {type(key).__name__}")
-        name = f"{prefix}{key}"
         if isinstance(value, _Array):
-            yield name, value
-        elif id(value) in (*above, id(content)):
-            raise ValueError(f"its dict '{plain(name)}' contains itself")
+            yield f"{prefix}{key}", value
         else:
-            yield from _leaves(value, f"{name}/", (*above, id(content)))
+            yield from _leaves(value, f"{prefix}{key}/", seen)
 
 
 def _stored(name: str, array: _Array) -> Stored:
