@@ -9,6 +9,7 @@ import reference
 import models
 
 
+@pytest.mark.slow
 def test_vgg16_computes_what_its_paper_writes():
     model = models.VGG16(input_shape=(32, 36, 3), include_top=False)
     reference_layers = keras.applications.VGG16(weights=None, input_shape=(32, 36, 3), include_top=False).layers[1:]
