@@ -46,7 +46,7 @@ def explain(
         if not subject.has_classes:
             raise ValueError(
                 f"--layer: model '{subject.model.name}' has no class outputs to explain. Name a layer, or choose a "
-                "network that has them, for example --model alexnet."
+                "network that has them, for example --model efficientnet-lite0."
             )
         number = class_of(subject, target)
     else:

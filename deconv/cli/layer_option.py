@@ -44,7 +44,7 @@ def class_of(subject: Subject, text: str | None) -> int | None:
     if not names:
         raise ValueError(
             f"--target: model '{subject.model.name}' has no class outputs. Omit --target, and name a layer, or choose "
-            "a network that has them, for example --model alexnet."
+            "a network that has them, for example --model efficientnet-lite0."
         )
     if text in names:
         return names.index(text)
