@@ -103,18 +103,8 @@ def AlexNet(
     if geometry not in ("bvlc", "imgclsmob"):
         raise ValueError(f"AlexNet: `geometry` must be 'bvlc' or 'imgclsmob', received {geometry!r}.")
     if geometry == "imgclsmob":
-        return imgclsmob.build(
-            "alexnet",
-            "AlexNet",
-            weights=weights,
-            input_shape=(224, 224, 3) if input_shape is None else input_shape,
-            classes=classes,
-            units=units,
-            dropout=dropout,
-            include_top=include_top,
-            classifier_activation=classifier_activation,
-            name=name,
-        )
+        sizes = input_shape or (224, 224, 3), classes, units, dropout
+        return imgclsmob.build("alexnet", "AlexNet", weights, *sizes, include_top, classifier_activation, name)
     input_shape = (227, 227, 3) if input_shape is None else input_shape
     input_shape = validation.check_input_shape("AlexNet", input_shape, _SMALLEST_SIDE, open_sides=True)
     weights = validation.check_weights("AlexNet", weights, _KNOWN)

@@ -60,7 +60,6 @@ _GEOMETRY = {
 def build(
     network: Literal["alexnet", "zfnet", "zfnetb"],
     title: str,
-    *,
     weights: str | os.PathLike | None,
     input_shape: Sequence[int | None],
     classes: int | None,

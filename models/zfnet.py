@@ -112,17 +112,9 @@ def ZFNet(
             f"published for the paper's geometry); received geometry={geometry!r}, weights={weights!r}."
         )
     if geometry == "imgclsmob" or is_imagenet:
+        sizes = input_shape, classes, units, dropout
         return imgclsmob.build(
-            "zfnetb" if wide else "zfnet",
-            "ZFNet",
-            weights=weights,
-            input_shape=input_shape,
-            classes=classes,
-            units=units,
-            dropout=dropout,
-            include_top=include_top,
-            classifier_activation=classifier_activation,
-            name=name,
+            "zfnetb" if wide else "zfnet", "ZFNet", weights, *sizes, include_top, classifier_activation, name
         )
     input_shape = validation.check_input_shape("ZFNet", input_shape, _SMALLEST_SIDE, open_sides=True)
     weights = validation.check_weights("ZFNet", weights, _KNOWN)
