@@ -129,21 +129,8 @@ def ZFNet(
         validation.check_known("ZFNet", weights, known, input_shape, include_top, classes=classes, units=units)
     weights = validation.file_of(weights, _KNOWN, "zfnet")
 
-    paddings = [(0, 1 if side is None else (side - 7) % 2) for side in input_shape[:2]]
-    filters = (512, 1024, 512) if wide else (384, 384, 256)
-    x = image = keras.Input(input_shape, name="image")
-    x = keras.layers.ZeroPadding2D(paddings, data_format="channels_last", name="pad1")(x)
-    x = keras.layers.Conv2D(96, 7, strides=2, data_format="channels_last", **_relu(), name="conv1")(x)
-    x = CeilMaxPooling2D(3, 2, data_format="channels_last", name="pool1")(x)
-    x = LocalResponseNormalization(name="norm1")(x)
-    x = keras.layers.Conv2D(256, 5, strides=2, data_format="channels_last", **_relu(), name="conv2")(x)
-    x = CeilMaxPooling2D(3, 2, data_format="channels_last", name="pool2")(x)
-    x = LocalResponseNormalization(name="norm2")(x)
-    for layer, count in zip(("3", "4", "5"), filters, strict=True):
-        x = keras.layers.Conv2D(count, 3, padding="same", data_format="channels_last", **_relu(), name=f"conv{layer}")(
-            x
-        )
-    x = CeilMaxPooling2D(3, 2, data_format="channels_last", name="pool5")(x)
+    image = keras.Input(input_shape, name="image")
+    x = _features(image, (512, 1024, 512) if wide else (384, 384, 256))
     if include_top:
         if None in x.shape[1:3]:
             x = keras.layers.Resizing(6, 6, data_format="channels_last", name="grid")(x)
@@ -159,6 +146,23 @@ def ZFNet(
     if weights is not None:
         weight_files.load(model, weights, beside=() if include_top else classifier_head.LAYERS)
     return model
+
+
+def _features(image: keras.KerasTensor, filters: tuple[int, int, int]) -> keras.KerasTensor:
+    """The convolutions, poolings and normalisations; `filters` are those of conv3, conv4 and conv5."""
+    paddings = [(0, 1 if side is None else (side - 7) % 2) for side in image.shape[1:3]]
+    x = keras.layers.ZeroPadding2D(paddings, data_format="channels_last", name="pad1")(image)
+    x = keras.layers.Conv2D(96, 7, strides=2, data_format="channels_last", **_relu(), name="conv1")(x)
+    x = CeilMaxPooling2D(3, 2, data_format="channels_last", name="pool1")(x)
+    x = LocalResponseNormalization(name="norm1")(x)
+    x = keras.layers.Conv2D(256, 5, strides=2, data_format="channels_last", **_relu(), name="conv2")(x)
+    x = CeilMaxPooling2D(3, 2, data_format="channels_last", name="pool2")(x)
+    x = LocalResponseNormalization(name="norm2")(x)
+    for layer, count in zip(("3", "4", "5"), filters, strict=True):
+        x = keras.layers.Conv2D(count, 3, padding="same", data_format="channels_last", **_relu(), name=f"conv{layer}")(
+            x
+        )
+    return CeilMaxPooling2D(3, 2, data_format="channels_last", name="pool5")(x)
 
 
 def preprocess_input(images: ArrayLike | tf.Tensor) -> np.ndarray | tf.Tensor:

@@ -110,25 +110,36 @@ class _Machine:
         """
         if name in _CONSTANTS:
             self.stack.append(_CONSTANTS[name]())
-        elif name in _ARGUMENTS:
-            self.stack.append(argument)
-        elif name in ("BINPUT", "LONG_BINPUT"):
-            self.memo[argument] = self.top()
-        elif name in ("BINGET", "LONG_BINGET"):
-            self.stack.append(self.remembered(argument))
-        elif name == "GLOBAL":
-            self.stack.append(_named(argument))
-        elif name == "MARK":
-            self.marks.append(len(self.stack))
-        elif name == "TUPLE":
-            self.stack.append(tuple(self.pop_to_mark()))
-        elif name in _TUPLES:
+            return
+        if name in _TUPLES:
             items = [self.pop() for _ in range(_TUPLES[name])]
             self.stack.append(tuple(reversed(items)))
-        elif name in _CHANGES:
+            return
+        if name in _CHANGES:
             _CHANGES[name](self)
+            return
+        if name in ("BINPUT", "LONG_BINPUT"):
+            self.memo[argument] = self.top()
+        elif name == "MARK":
+            self.marks.append(len(self.stack))
         elif name != "PROTO":
-            raise ValueError(f"its operation {name} is not allowed")
+            self.stack.append(self.value(name, argument))
+
+    def value(self, name: str, argument: Any) -> Any:
+        """The value that an operation puts on the stack.
+
+        Raises:
+            ValueError: If it is not allowed.
+        """
+        if name in _ARGUMENTS:
+            return argument
+        if name in ("BINGET", "LONG_BINGET"):
+            return self.remembered(argument)
+        if name == "GLOBAL":
+            return _named(argument)
+        if name == "TUPLE":
+            return tuple(self.pop_to_mark())
+        raise ValueError(f"its operation {name} is not allowed")
 
     def top(self) -> Any:
         """The uppermost value."""
