@@ -10,8 +10,11 @@ https://github.com/osmr/imgclsmob. It differs from the paper's and from BVLC's:
 - where the last pooling window would not be complete, maps are padded with one zero on every side, so that the windows
   begin one cell before the map.
 
-Images are resized to 256 pixels on their shorter side, of which the central 224 x 224 are taken, divided by 255, and
-standardised with ImageNet's mean and deviation (`tf2cv/models/model_store.py`: scale 0.875; README of `tf2cv`).
+The paper's network (Fig. 3 there) pools first and normalises afterwards; `models.zfnet` builds it.
+
+The weights were evaluated on images resized to 256 pixels on their shorter side, that is 224 / 0.875, of which the
+central 224 x 224 were taken, divided by 255, and standardised with ImageNet's mean and deviation (`eval_tf2.py` and
+`tensorflow2/datasets/imagenet1k_cls_dataset.py` of imgclsmob). `preprocess_input` does the last two.
 """
 
 from __future__ import annotations

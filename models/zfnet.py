@@ -19,7 +19,7 @@ import keras
 from models import classifier_head, imgclsmob, preprocessing
 from models.imagenet import decode_predictions
 from models.layers import CeilMaxPooling2D, LocalResponseNormalization
-from models.loading import validation, weight_files
+from models.loading import validation, weight_cache, weight_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,6 +118,7 @@ def ZFNet(
         )
     input_shape = validation.check_input_shape("ZFNet", input_shape, _SMALLEST_SIDE, open_sides=True)
     weights = validation.check_weights("ZFNet", weights, _KNOWN)
+    _check_origin(weights)
     known = _KNOWN[weights] if isinstance(weights, str) else _DEFAULT
     classes, units = validation.sizes("ZFNet", weights, known, classes, units)
     dropout = validation.check_rate("ZFNet", "dropout", dropout)
@@ -193,6 +194,15 @@ def to_pixels(images: ArrayLike | tf.Tensor) -> np.ndarray:
         ValueError: If `images` does not have three channels.
     """
     return preprocessing.to_pixels(images, "zfnet")
+
+
+def _check_origin(weights: str | Path | None) -> None:
+    """Refuse converted weights of imgclsmob's ZFNet: they have the shapes of the paper's and would not work in it."""
+    if isinstance(weights, Path) and "_imgclsmob converted" in weight_cache.note_in(weights):
+        raise ValueError(
+            f"ZFNet: the weights in '{weights}' are those of imgclsmob's ZFNet, received the geometry of the paper. "
+            "Pass geometry='imgclsmob'."
+        )
 
 
 def _relu() -> dict[str, Any]:

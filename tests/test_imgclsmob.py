@@ -13,6 +13,7 @@ import tensorflow as tf
 from typer.testing import CliRunner
 
 import deconv
+from deconv.cli.named_networks import NETWORKS, build_named, preprocessing_of
 from models import convert, imgclsmob
 from models.alexnet import AlexNet
 from models.layers import LocalResponseNormalization
@@ -78,6 +79,7 @@ def test_maps_have_the_sizes_of_the_published_networks(name, sides):
     assert tuple(shapes) == sides and model.output.shape[1:] == (6, 6, 256)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BUILD)
 def test_the_mirror_is_the_exact_transpose(name):
     model = BUILD[name](input_shape=(75, 80, 3), include_top=False)
@@ -132,6 +134,27 @@ def test_the_script_converts_an_archive_and_names_its_origin(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["net.npz", "net.tf2.h5", "net.tf2.h5.zip"]
 
 
+def test_converted_weights_are_refused_by_the_geometry_of_the_paper(tmp_path):
+    write_file(tmp_path / "net.h5")
+    convert.save(convert.convert(tmp_path / "net.h5"), tmp_path / "net.npz")
+    with pytest.raises(ValueError, match=r"are those of imgclsmob's ZFNet.*Pass geometry='imgclsmob'"):
+        ZFNet(weights=tmp_path / "net.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "filters"),
+    [("alexnet-imgclsmob", 11, 384), ("zfnet-imagenet", 7, 384), ("zfnet-wide-imagenet", 7, 1024)],
+)
+def test_the_named_networks_are_the_published_ones(name, side, filters):
+    network = NETWORKS[name]
+    assert network.weights == "imagenet" and network.side == 224
+    geometry = {"geometry": "imgclsmob"}  # which weights="imagenet" implies
+    model = build_named(network._replace(weights=None), **geometry, units=8)
+    assert model.input_shape == (None, 224, 224, 3) and "pad_pool1" in [layer.name for layer in model.layers]
+    assert model.get_layer("conv1").kernel_size == (side, side) and model.get_layer("conv4").filters == filters
+    assert preprocessing_of(network) is imgclsmob.preprocess_input
+
+
 def external_link(file):
     file["features"]["net"].move("conv1", "moved")
     file["features"]["net"]["conv1"] = h5py.ExternalLink("/etc/passwd", "/")
@@ -184,3 +207,9 @@ def test_a_cut_file_and_an_archive_of_other_things_are_refused(tmp_path):
         archive.writestr("readme.txt", "nothing")
     with pytest.raises(ValueError, match=r"holds 0 files that end in \.h5, expected one"):
         convert.unzipped(tmp_path / "other.zip", tmp_path)
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("net.h5", bytes(2**26 + 1))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"its member 'net.h5' would take 64 MiB and is stored in 0"):
+        convert.unzipped(tmp_path / "bomb.zip", tmp_path / "empty")
+    assert not list((tmp_path / "empty").iterdir())

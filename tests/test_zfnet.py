@@ -134,7 +134,12 @@ def test_zfnet_starts_from_the_values_of_the_paper(build):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"weights": "imagenet"}, r"no public ImageNet weights .* similar .* models.ZFNet512\(weights='imagenet'\)"),
+        (
+            {"weights": "imagenet", "geometry": "paper"},
+            r"weights='imagenet' only 'imgclsmob' .* received geometry='paper'",
+        ),
+        ({"weights": "imagenet"}, "are for 1000 classes, received classes=4"),
+        ({"geometry": "bvlc"}, "`geometry` must be 'paper' or 'imgclsmob'.* received geometry='bvlc'"),
         ({"weights": "mnist"}, "ZFNet has no weights 'mnist'. Expected 'imagenette', None, or the path of a"),
         ({"weights": 3}, "`weights` must be 'imagenette', None, or a path, received 3"),
         ({"weights": "missing.npz"}, "There is no weights file 'missing.npz'"),

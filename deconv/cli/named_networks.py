@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 class Network(NamedTuple):
     """Defaults of a network; lengths are in pixels, `fill` is a pixel value. The contrast is a percentile, see
     `deconv.figures.Subject`. `beside` is another network to compare it with. `module` of `models` holds the
-    preprocessing. Without `include_top` the network ends at its last pooling and has no classes."""
+    preprocessing. Without `include_top` the network ends at its last pooling and has no classes. `options` are further
+    arguments of its function."""
 
     build: str
     module: str
@@ -28,6 +29,7 @@ class Network(NamedTuple):
     transfer: str | None = None
     beside: str | None = None
     include_top: bool = True
+    options: tuple[tuple[str, Any], ...] = ()
 
 
 _ALEXNET = Network(
@@ -68,6 +70,9 @@ NETWORKS = {
         beside="zfnet",
         include_top=False,
     ),
+    "alexnet-imgclsmob": _ALEXNET._replace(
+        module="imgclsmob", weights="imagenet", side=224, options=(("geometry", "imgclsmob"),)
+    ),
     "alexnet_owt": _ALEXNET._replace(build="AlexNetOWT", module="alexnet_owt", weights="imagenet", side=224),
     "efficientnet-lite0": _ALEXNET._replace(
         build="EfficientNetLite0", module="efficientnet_lite0", weights="imagenet", side=224
@@ -75,6 +80,9 @@ NETWORKS = {
     "vgg16": _ALEXNET._replace(build="VGG16", module="vgg16", weights="imagenet-features", side=224, include_top=False),
     "zfnet": _ALEXNET._replace(build="ZFNet", module="zfnet", side=224, beside="alexnet"),
     "zfnet-imagenet": _ALEXNET._replace(build="ZFNet", module="imgclsmob", weights="imagenet", side=224),
+    "zfnet-wide-imagenet": _ALEXNET._replace(
+        build="ZFNet", module="imgclsmob", weights="imagenet", side=224, options=(("wide", True),)
+    ),
     "zfnet512": _ALEXNET._replace(build="ZFNet512", module="zfnet512", weights="imagenet", side=224),
 }
 
@@ -100,8 +108,10 @@ def build_named(network: Network, **options: Any) -> keras.Model:
     """
     import models
 
-    top = {} if network.include_top else {"include_top": False}
-    return getattr(models, network.build)(weights=network.weights, **top, **options)
+    options = {**dict(network.options), **options}
+    if not network.include_top:
+        options["include_top"] = False
+    return getattr(models, network.build)(weights=network.weights, **options)
 
 
 def preprocessing_of(network: Network) -> Callable:

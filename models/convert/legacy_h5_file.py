@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.loading import h5_weights, zip_files
-from models.loading.declared_arrays import Stored, plain
+from models.loading.declared_arrays import Stored, check_expansion, plain
 
 if TYPE_CHECKING:
     import h5py
@@ -52,7 +52,8 @@ def unzipped(path: Path, folder: Path) -> Path:
     """Write the only `.h5` member of an archive to a folder, and return its path.
 
     Raises:
-        ValueError: If the archive is damaged, or does not hold exactly one such member.
+        ValueError: If the archive is damaged, does not hold exactly one such member, or the member would be far larger
+            than its compressed data.
         OSError: If the file cannot be written.
     """
     try:
@@ -66,6 +67,7 @@ def unzipped(path: Path, folder: Path) -> Path:
 
 
 def _inflate(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> Path:
+    check_expansion(f"its member '{plain(member.filename)}'", member.file_size, member.compress_size)
     target = folder / Path(member.filename).name
     left = member.file_size
     with zip_files.inflated(archive, member) as source, open(target, "wb") as file:

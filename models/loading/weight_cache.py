@@ -31,6 +31,19 @@ def is_complete(path: str | os.PathLike, note: str) -> bool:
         return False
 
 
+def note_in(path: str | os.PathLike) -> str:
+    """The comment of a `.npz` file, see `models.convert.note_of`; empty if it has none or is not such a file.
+
+    Args:
+        path: The file; it may be missing.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.comment.decode(errors="replace")
+    except (OSError, zipfile.BadZipFile, ValueError):
+        return ""
+
+
 def cached(path: Path, note: str, file: str, make: Callable[[], None], by_hand: str) -> Path:
     """A file of converted weights, made where it is missing. Other processes wait for the one that makes it.
 
