@@ -78,6 +78,17 @@ def test_target_and_channel_are_by_default_the_strongest_of_the_image_as_it_is()
     np.testing.assert_allclose(found.unoccluded, as_it_is, rtol=1e-10)
 
 
+def test_of_channels_that_saturate_the_one_with_the_largest_total_is_followed():
+    image = keras.Input((8, 8, 1))
+    kernel = np.array([[[[100.0, 100.0, 1.0]]]])
+    maps = keras.layers.Conv2D(3, 1, activation="relu6", name="conv")(image)
+    model = keras.Model(image, keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(maps)))
+    model.get_layer("conv").set_weights([kernel, np.array([-50.0, 0.0, 0.0])])
+    pixels = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8, 1)
+    found = deconv.occlusion_maps(model, pixels, layer="conv", size=3, stride=2)
+    assert found.channel == 1  # channels 0 and 1 both reach 6, the latter in more places
+
+
 @pytest.mark.parametrize("kind", ["number", "one per channel", "mean image"])
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_fill_is_in_pixel_units_before_preprocessing(kind, dtype):

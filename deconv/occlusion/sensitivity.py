@@ -179,7 +179,7 @@ def occlusion_maps(
 
     outputs, sums, peaks = network.forward(occluded.prepared)
     best, followed = _target(network, outputs, target)
-    watched = None if layer is None else _watched_channel(peaks[0], channel, layer)
+    watched = None if layer is None else _watched_channel(peaks[0], sums[0], channel, layer)
     plan = occluded.plan(corners, watched or 0, exact, growth)
     empty = _Scores(*(np.empty(len(corners), dtype) for dtype in (outputs.dtype, np.int64, sums.dtype)))
     scores = _scores(plan, followed, empty, batch_size, progress)
@@ -263,9 +263,14 @@ def _target(network, outputs, target):
     return best, best if target is None else check_target(target, outputs.shape[1])
 
 
-def _watched_channel(peaks, channel, layer):
-    """The channel that was chosen, else the one with the strongest unit."""
-    return int(np.argmax(peaks)) if channel is None else check_channel(channel, len(peaks), layer)
+def _watched_channel(peaks, sums, channel, layer):
+    """The channel that was chosen, else the one with the strongest unit.
+
+    Of several with equally strong units, as under ReLU6, it is the one with the largest total activation.
+    """
+    if channel is not None:
+        return check_channel(channel, len(peaks), layer)
+    return int(np.where(peaks == peaks.max(), sums, -np.inf).argmax())
 
 
 def _scores(plan: ForwardPlan, target: int | None, scores: _Scores, batch_size: int, progress: bool | None) -> _Scores:

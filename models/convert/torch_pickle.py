@@ -292,9 +292,7 @@ _CALLS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor_v3": _dense_of_type,
     "torch._utils._rebuild_parameter": _parameter,
     "torch._utils._rebuild_sparse_tensor": lambda layout, data: Tensor(_sizes(data[2]), "unknown", "sparse"),
-    "torch._utils._rebuild_qtensor": lambda storage, offset, shape, *rest: Tensor(
-        _sizes(shape), "unknown", "quantized"
-    ),
+    "torch._utils._rebuild_qtensor": lambda _storage, _offset, shape, *_: Tensor(_sizes(shape), "unknown", "quantized"),
     "torch._utils._rebuild_meta_tensor_no_storage": lambda dtype, shape, *rest: Tensor(
         _sizes(shape), _constant(dtype), "without values (a meta tensor)"
     ),
