@@ -21,9 +21,15 @@ SMALLER = {
         ("epochs=5", "epochs=2"),
     ],
     "05_feature_visualization": [
-        ("STEPS, STEPS_OF_ALEXNET = 128, 40", "STEPS, STEPS_OF_ALEXNET = 4, 2"),
+        ("STEPS_OF_STYLE = 64, 40, 60", "STEPS_OF_STYLE = 4, 1, 2"),
+        ("SIDE = 128", "SIDE = 64"),
         ('"regularizers": ()}', '"regularizers": (), "steps": 4}'),
-        ("preset=name, **seen", "preset=name, steps=4, **seen"),
+        ("preset=name, **to_lenet", "preset=name, steps=4, **to_lenet"),
+        ('{"conv2": 72, "conv3": 112, "conv4": 144, "conv5": 176}', '{"conv5": 64}'),
+        ('{"conv3": 88, "conv5": 128}', '{"conv5": 64}'),
+        ('("photographs", "yosinski-1", "erhan")', '("photographs", "erhan")'),
+        ("size=(128, 128), steps=40", "size=(64, 64), steps=1"),
+        ('{"block3_conv3": 48, "block4_conv3": 72, "block5_conv3": 104}', '{"block3_conv3": 32}'),
         ("steps=200", "steps=4"),
     ],
     "06_attribution_and_controls": [
