@@ -46,6 +46,7 @@ from .evolution.callback import FeatureEvolution as FeatureEvolution
 from .evolution.convergence import Evolution as Evolution
 from .evolution.convergence import Settling as Settling
 from .evolution.convergence import settling as settling
+from .explorer.site import explore as explore
 from .features import Inversion as Inversion
 from .features import StyleTransfer as StyleTransfer
 from .features import Visualization as Visualization
@@ -119,6 +120,7 @@ __all__: list[str] = [
     "embed_units",
     "energy_kept",
     "explain",
+    "explore",
     "feature_maps",
     "health",
     "identity",

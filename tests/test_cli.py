@@ -25,7 +25,7 @@ from models.layers import CeilMaxPooling2D, GroupedConv2D, LocalResponseNormaliz
 ROOT = Path(__file__).resolve().parent.parent
 SIDES = 20, 18
 COMMANDS = ("project", "top", "occlude", "visualize", "explain", "controls")
-COMMANDS += ("embed", "evaluate", "health", "verify", "figures")
+COMMANDS += ("embed", "evaluate", "explore", "health", "verify", "figures")
 
 OWN = """
 import keras

@@ -2,7 +2,20 @@
 
 import typer
 
-from deconv.cli import controls, embed, evaluate, explain, figures, health, occlude, project, top, verify, visualize
+from deconv.cli import (
+    controls,
+    embed,
+    evaluate,
+    explain,
+    explore,
+    figures,
+    health,
+    occlude,
+    project,
+    top,
+    verify,
+    visualize,
+)
 
 app = typer.Typer(
     add_completion=False,
@@ -28,6 +41,7 @@ _COMMANDS = (
     (occlude.occlude, "Class score while parts of an image are occluded."),
     (visualize.visualize, "Images optimised to activate a unit or a class."),
     (explain.explain, "Attribution maps by all methods, with deletion and insertion."),
+    (explore.explore, "A web site with a page for every unit of every layer."),
     (controls.controls, "Projections compared with control conditions."),
     (embed.embed, "Images in a plane by a layer's activations; class separation."),
     (evaluate.evaluate, "Top-1 and top-5 accuracy on labelled images."),

@@ -22,12 +22,18 @@ def kept_dtype(*dtypes: Any) -> str:
     return "float32" if all(dtype.is_floating and dtype.size <= 4 for dtype in kinds) else "float64"
 
 
-def finder(model_graph: graph.Graph, steps: Sequence[graph.Step]) -> Callable[..., tuple[tf.Tensor, ...]]:
+def finder(
+    model_graph: graph.Graph,
+    steps: Sequence[graph.Step],
+    more: Callable[[list[tf.Tensor]], Sequence[tf.Tensor]] | None = None,
+) -> Callable[..., tuple[tf.Tensor, ...]]:
     """Compile the network together with the search for candidates.
 
     Args:
         model_graph: A `Graph` with one input.
         steps: The steps to observe. Their channels are numbered consecutively, in the order of the steps.
+        more: Function from the maps of the steps, `(n, rows, columns, channels)` each, to further tensors to return; or
+            None.
 
     Returns:
         A function of a batch, traced once for any number of images. Its arguments are
@@ -43,7 +49,8 @@ def finder(model_graph: graph.Graph, steps: Sequence[graph.Step]) -> Callable[..
           stronger than the weakest stored unit of its channel, or equal with a smaller id, and among the strongest
           units of the batch that can enter;
         - their activations `(p,)`;
-        - their positions, int64 `(p,)`, in row-major order; the first position if several are equal.
+        - their positions, int64 `(p,)`, in row-major order; the first position if several are equal;
+        - the tensors of `more`.
     """
     dtype = kept_dtype(*(step.output.dtype for step in steps))
     counts = [step.output.shape[-1] for step in steps]
@@ -69,7 +76,8 @@ def finder(model_graph: graph.Graph, steps: Sequence[graph.Step]) -> Callable[..
         layers = zip(maps, of_rows, maxima, tf.split(enters, counts), strict=True)
         places = tf.concat([_places(*layer) for layer in layers], axis=0)
         pairs = tf.where(enters)
-        return tf.reduce_all(tf.math.is_finite(strongest), axis=1), pairs, tf.gather_nd(strongest, pairs), places
+        is_finite = tf.reduce_all(tf.math.is_finite(strongest), axis=1)
+        return is_finite, pairs, tf.gather_nd(strongest, pairs), places, *(more(maps) if more else ())
 
     image, channels = model_graph.inputs[0], sum(counts)
     return compile_function(

@@ -52,7 +52,7 @@ def save(path: str | os.PathLike, about: Mapping[str, Any], arrays: Mapping[str,
 
     Args:
         path: The file; no suffix is added to its name.
-        about: Description of the arrays, serializable as JSON.
+        about: Description of the arrays, serializable as JSON; its `format`, if any, names another kind of state.
         arrays: `{name: array}`.
 
     Raises:
@@ -64,13 +64,14 @@ def save(path: str | os.PathLike, about: Mapping[str, Any], arrays: Mapping[str,
 
 
 @contextmanager
-def reading(path: str | os.PathLike) -> Iterator[tuple[dict[str, Any], dict[str, np.ndarray]]]:
+def reading(path: str | os.PathLike, format: str = FORMAT) -> Iterator[tuple[dict[str, Any], dict[str, np.ndarray]]]:
     """Context manager that reads what `save` has written: `with reading(path) as (about, arrays):`.
 
     Errors inside the block, where the state is built, count as errors of the file.
 
     Args:
         path: The file.
+        format: The expected kind of state.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -81,8 +82,8 @@ def reading(path: str | os.PathLike) -> Iterator[tuple[dict[str, Any], dict[str,
     try:
         arrays = read_arrays(place, lambda declared: _check_declared(declared, place.stat().st_size))
         about = parse_object(str(arrays["about"]), format=str, version=int)
-        if (about["format"], about["version"]) != (FORMAT, VERSION):
-            raise ValueError(f"it is '{about['format']}', version {about['version']}; expected '{FORMAT}', {VERSION}")
+        if (about["format"], about["version"]) != (format, VERSION):
+            raise ValueError(f"it is '{about['format']}', version {about['version']}; expected '{format}', {VERSION}")
         yield about, arrays
     except FileNotFoundError:
         raise

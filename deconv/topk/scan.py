@@ -112,7 +112,7 @@ def top_activations(
         if state.complete:
             source.check_first()
         else:
-            batches = _prepared(source.batches(batch_size, after=state.images), preprocess, below.inputs[0])
+            batches = prepared_batches(source.batches(batch_size, after=state.images), preprocess, below.inputs[0])
             find = finder(below, [graph.find(model_graph, layer) for layer in state.maps])
             with tqdm(unit=" images", initial=state.images, disable=not progress) as bar:
                 _scan(find, state, source, batches, path, save_every, bar)
@@ -125,8 +125,10 @@ def _saved(path: Path, new: TopK) -> TopK:
     return TopK.load(path, like=new) if path.exists() else new
 
 
-def _prepared(batches: Any, preprocess: Callable[..., Any] | None, image: graph.Edge) -> Generator[Any, None, None]:
-    """Batches with preprocessed images."""
+def prepared_batches(
+    batches: Any, preprocess: Callable[..., Any] | None, image: graph.Edge
+) -> Generator[Any, None, None]:
+    """Yield batches with preprocessed images; `image` is the input of the model graph."""
     # Closed explicitly: the traceback of an error may hold the generator until exit, when TensorFlow cannot end it.
     with closing(batches):
         for batch in batches:
@@ -147,7 +149,7 @@ def _scan(
     try:
         with closing(prefetch(batches)) as batches:
             for batch in batches:
-                _process(find, state, batch)
+                process_batch(find, state, batch)
                 first = {} if source.first is None else {"first image": source.first}
                 state.sources = [Source(state.sources[0].identity | first, batch.stop, False)]
                 bar.update(len(batch.ids))
@@ -163,8 +165,20 @@ def _scan(
             state.save(path)
 
 
-def _process(find: Callable[..., Any], state: TopK, batch: Any) -> None:
-    """Enter the candidates of a batch into the rankings of a state."""
+def process_batch(find: Callable[..., Any], state: TopK, batch: Any) -> list[np.ndarray]:
+    """Enter the candidates of a batch into the rankings of a state.
+
+    Args:
+        find: A function of `deconv.topk.candidates.finder`.
+        state: The state.
+        batch: A `Batch` of preprocessed images.
+
+    Returns:
+        The further arrays that `find` returns.
+
+    Raises:
+        ValueError: If an activation is NaN or infinite.
+    """
     names, rankings = list(state.maps), state.rankings.values()
     starts = np.cumsum([0, *(len(ranking.ids) for ranking in rankings)])
     last_values, last_ids = map(np.concatenate, zip(*(last(ranking, state.k) for ranking in rankings), strict=True))
@@ -172,10 +186,11 @@ def _process(find: Callable[..., Any], state: TopK, batch: Any) -> None:
     # If an image occurs several times, more than k candidates may be needed to find k different images.
     most = min(state.k, count) if len(np.unique(batch.ids)) == count else count
     candidates = find(batch.images, batch.ids, last_values, last_ids, np.int32(most))
-    finite, pairs, values, places = (part.numpy() for part in candidates)
+    finite, pairs, values, places, *more = (part.numpy() for part in candidates)
     if not finite.all():
         check_finite(np.array(np.nan), names[np.searchsorted(starts, np.argmin(finite), "right") - 1])
     bounds = np.searchsorted(pairs[:, 0], starts)
     for layer, first, part in zip(names, starts, map(slice, bounds, bounds[1:]), strict=False):
         channels, images = pairs[part].T
         state.enter(layer, channels - first, values[part], batch.ids[images], batch.labels[images], places[part])
+    return more
