@@ -35,7 +35,7 @@ SMALLER = {
     "06_attribution_and_controls": [
         (
             "steps=16,\n    random_orders=3",
-            'steps=4,\n    random_orders=1, methods=["smooth_grad", "integrated_gradients", "deconvnet"]',
+            'steps=4,\n    random_orders=1, runs=1, methods=["smooth_grad", "integrated_gradients", "deconvnet"]',
         ),
         (
             '{"samples": 10}, "integrated_gradients": {"steps": 16',
