@@ -70,6 +70,7 @@ CALLS = {
     "embed": (deconv.embed, {"model": model, "dataset": (X, LABELS), "layer": "conv", "method": "pca"}),
     "embed_units": (deconv.embed_units, {"model": model, "dataset": X, "layer": "conv", "method": "pca"}),
     "energy_kept": (deconv.energy_kept, {"before": X, "switches": np.zeros((8, 4, 3, 2), int)}),
+    "explore": (deconv.explore, {"model": model, "dataset": X, "out": "site", "layers": ["conv"]}),
     "explain": (deconv.explain, {"model": model, "image": X[0], "target": 1, "methods": ["gradient"]}),
     "feature_maps": (deconv.feature_maps, {"model": model, "images": X[:2], "layers": "conv"}),
     "FeatureEvolution": (evolution, {"dataset": X, "layers": ["conv"]}),
@@ -130,6 +131,7 @@ OTHERS = """
     windowed show options classifiers scaling scratch unseen randomise aligned masks importance pooled response
     objective transforms regularizers parametrization preset before rectify at folder tensorboard patches maps
     checkpoint average_pooling content_layers style_layers pool self start squash return_arrived title
+    out about attribution visualize class_names label_names
 """.split()  # noqa: SIM905
 """Arguments that are no numbers."""
 

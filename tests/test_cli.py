@@ -440,7 +440,8 @@ def test_a_few_images_are_of_as_many_classes_as_there_are_then_a_second_of_each(
 
 
 def test_classes_are_asked_for_by_number_or_name_and_a_wrong_name_gets_the_nearest(here):
-    subject = deconv.figures.Subject(None, "", datasets.load("pictures", "all"), None)
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
+    subject = deconv.figures.Subject(model, "", datasets.load("pictures", "all"), None)
     assert [layer_option.class_of(subject, text) for text in ("ruby", "0", None)] == [1, 0, None]
     with pytest.raises(ValueError, match=r"received 'rubi'.*Did you mean 'ruby'"):
         layer_option.class_of(subject, "rubi")

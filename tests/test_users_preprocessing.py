@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import tempfile
 from pathlib import Path
 
 import keras
@@ -59,6 +60,7 @@ CALLS = {
     "explain a unit": lambda m, x, p: deconv.explain(
         m, x[0], 1, "conv", ["occlusion"], steps=3, random_orders=2, runs=1, preprocess=p
     )[:4],
+    "explore": lambda m, x, p: _data_of_a_site(m, x, p),
     "correspondence": lambda m, x, p: deconv.correspondence(m, x[:3], KEEP, ["conv"], fill=128, preprocess=p),
     "health": lambda m, x, p: deconv.health(m, x, ["conv", "hidden"], unseen=x[:9], preprocess=p),
     "invariance": lambda m, x, p: deconv.invariance(m, x[:3], 1, values=[1, 2], layers=["conv"], preprocess=p),
@@ -80,6 +82,13 @@ def _drawn(figure):
     """What the axes of a figure show, as arrays; the figure is closed."""
     plt.close(figure)
     return [np.asarray(image.get_array()) for axes in figure.axes for image in axes.images]
+
+
+def _data_of_a_site(model, images, preprocess):
+    """The content of the data files of an explorer."""
+    with tempfile.TemporaryDirectory() as folder:
+        deconv.explore(model, images, folder, "conv", k=3, image_count=2, preprocess=preprocess)
+        return [np.frombuffer(file.read_bytes(), np.uint8) for file in sorted(Path(folder, "data").glob("*.js"))]
 
 
 TENSORS = {"dream", "invert", "optimize", "transfer_style", "visualize"}

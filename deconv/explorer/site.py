@@ -102,7 +102,7 @@ def explore(
     check_positive("batch_size", batch_size)
     check_positive("image_count", image_count)
     check_seed(seed)
-    _check_options(attribution, contrast)
+    _check_options(attribution, contrast, fill, image_ids)
     model_graph = graph.walk(model)
     names = _layers(model, model_graph, layers)
     labels = tuple(map(str, getattr(dataset, "class_names", ()) if label_names is None else label_names))
@@ -135,13 +135,25 @@ def explore(
     return site / "index.html"
 
 
-def _check_options(attribution, contrast):
+def _check_options(attribution, contrast, fill, image_ids):
     from deconv.attribution import METHODS
 
     if attribution is not None and attribution not in METHODS:
         raise ValueError(f"attribution must be one of {', '.join(METHODS)}, or None; received {attribution!r}.")
     if contrast is not None and not 0 < check_real("contrast", contrast, 0) <= 100:
         raise ValueError(f"contrast must be above 0 and at most 100; received {contrast!r}.")
+    if fill is not None:
+        check_real("fill", fill)
+    if image_ids is not None and not _are_ids(image_ids):
+        raise ValueError(f"image_ids must be a sequence of ids, which are whole numbers; received {image_ids!r}.")
+
+
+def _are_ids(given: Any) -> bool:
+    try:
+        ids = np.asarray(given)
+    except ValueError:  # lists of unequal lengths
+        return False
+    return ids.size > 0 and ids.dtype.kind in "iu"
 
 
 def _layers(model: keras.Model, model_graph: graph.Graph, layers: Any) -> list[str]:
