@@ -10,7 +10,6 @@ import signal
 import sys
 
 import keras
-import tensorflow as tf
 
 
 def fit_until(name, epoch, step):
@@ -30,6 +29,5 @@ def fit_until(name, epoch, step):
 
 if __name__ == "__main__":
     name, epoch, step, *sys.argv = sys.argv[1:]
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})  # as in the tests' own process
     keras.Model.fit = fit_until(name, int(epoch), int(step))
     runpy.run_path(sys.argv[0], run_name="__main__")

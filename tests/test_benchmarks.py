@@ -108,7 +108,8 @@ def test_importing_is_timed_and_every_script_has_its_help(quick):
     content, _ = quick("startup")
     assert 0 < content["added"]["by a clock inside"] < 5
     trains = {"train_alexnet", "train_lenet5", "train_variants"}
-    assert set(content["helps"]) == {"convert_weights", "make_figures", "write_results", *trains}
+    others = {"convert_weights", "make_figures", "pack_runs", "readme_pictures", "write_results"}
+    assert set(content["helps"]) == {*others, *trains}
     assert all(0 < found["median"] < 10 for found in content["helps"].values())
 
 

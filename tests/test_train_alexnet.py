@@ -694,6 +694,7 @@ def test_an_altered_network_is_trained_saved_and_measured(scenes, command, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.as_users
 def test_a_growing_run_that_is_interrupted_and_killed_ends_with_the_same_bits(scenes, command, tmp_path, monkeypatch):
     narrow = [word for layer in ("conv3", "conv4", "fc7") for word in ("--without", layer)]
     narrow += [word for layer in (1, 2, 5) for word in ("--resize", f"conv{layer}=8")]

@@ -510,6 +510,7 @@ def digits(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.as_users
 @pytest.mark.usefixtures("as_before")
 def test_a_run_that_is_interrupted_and_killed_ends_with_the_same_bits_and_a_second_one_is_refused(
     tmp_path, command, monkeypatch, digits
