@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import keras
 
-from models import classifier_head, preprocessing
+from models import classifier_head
+from models.alexnet_owt import preprocess_input, to_pixels
 from models.imagenet import decode_predictions
 from models.layers import LocalResponseNormalization
 from models.loading import validation, weight_files
@@ -33,9 +34,6 @@ from models.loading import validation, weight_files
 if TYPE_CHECKING:
     import os
 
-    import numpy as np
-    import tensorflow as tf
-    from numpy.typing import ArrayLike
 
 __all__ = ["build", "decode_predictions", "preprocess_input", "to_pixels"]
 
@@ -138,33 +136,3 @@ def _pool(x: keras.KerasTensor, number: int) -> keras.KerasTensor:
     if any(paddings):
         x = keras.layers.ZeroPadding2D(paddings, data_format="channels_last", name=f"pad_pool{number}")(x)
     return keras.layers.MaxPooling2D(3, 2, data_format="channels_last", name=f"pool{number}")(x)
-
-
-def preprocess_input(images: ArrayLike | tf.Tensor) -> np.ndarray | tf.Tensor:
-    """Convert photographs to inputs of imgclsmob's networks: standardised RGB.
-
-    Args:
-        images: RGB pixel values in [0, 255], any number type: an array or a tensor `(..., 3)`.
-
-    Returns:
-        float32 of the same shape, see `models.preprocessing.preprocess`.
-
-    Raises:
-        ValueError: If `images` does not have three channels, or is not numeric.
-    """
-    return preprocessing.preprocess(images, "torch")
-
-
-def to_pixels(images: ArrayLike | tf.Tensor) -> np.ndarray:
-    """Inverse of `preprocess_input`, for display.
-
-    Args:
-        images: Array or tensor `(..., 3)`, inputs of the network.
-
-    Returns:
-        RGB pixels of the same shape, uint8, see `models.preprocessing.to_pixels`.
-
-    Raises:
-        ValueError: If `images` does not have three channels.
-    """
-    return preprocessing.to_pixels(images, "torch")

@@ -8,18 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import keras
 
-from models import preprocessing
+from models.alexnet_owt import preprocess_input, to_pixels
 from models.imagenet import decode_predictions
 from models.loading import validation, weight_files
-
-if TYPE_CHECKING:
-    import numpy as np
-    import tensorflow as tf
-    from numpy.typing import ArrayLike
 
 __all__ = ["VGG16", "decode_predictions", "preprocess_input", "to_pixels"]
 
@@ -85,33 +79,3 @@ def VGG16(
     if file is not None:
         weight_files.load(model, file, beside=() if include_top else _TOP)
     return model
-
-
-def preprocess_input(images: ArrayLike | tf.Tensor) -> np.ndarray | tf.Tensor:
-    """Convert photographs to inputs of torchvision's networks: standardised RGB.
-
-    Args:
-        images: RGB pixel values in [0, 255], any number type: an array or a tensor `(..., 3)`.
-
-    Returns:
-        float32 of the same shape, see `models.preprocessing.preprocess`.
-
-    Raises:
-        ValueError: If `images` does not have three channels, or is not numeric.
-    """
-    return preprocessing.preprocess(images, "torch")
-
-
-def to_pixels(images: ArrayLike | tf.Tensor) -> np.ndarray:
-    """Inverse of `preprocess_input`, for display.
-
-    Args:
-        images: Array or tensor `(..., 3)`, inputs of the network.
-
-    Returns:
-        RGB pixels of the same shape, uint8, see `models.preprocessing.to_pixels`.
-
-    Raises:
-        ValueError: If `images` does not have three channels.
-    """
-    return preprocessing.to_pixels(images, "torch")

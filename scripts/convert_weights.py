@@ -7,7 +7,6 @@ models.EfficientNetLite0 or models.VGG16; imgclsmob's for models.ZFNet or models
 code in SOURCE is executed.
 """
 
-import hashlib
 import os
 import sys
 import tempfile
@@ -60,13 +59,16 @@ def _convert(source: Path, out: Path, network: str | None, dtype: str) -> None:
     """Convert the file, and report its origin and size."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from models import convert
+    from models.loading.digests import digest_of
     from models.loading.imagenet_weights import SOURCES
     from models.loading.index_weights import INDEX_SOURCES
 
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         weights = convert.unzipped(source, Path(folder)) if source.suffix == ".zip" else source
         converted = convert.convert(weights, network)
-        digest = _sha1(weights) if SOURCES.get(converted.network, SOURCES["alexnet"]).sha1 else converted.sha256
+        digest = (
+            digest_of(weights, "sha1") if SOURCES.get(converted.network, SOURCES["alexnet"]).sha1 else converted.sha256
+        )
     convert.save(converted, out, dtype, digest=digest)
     published = {name: (each.file, each.digest) for name, each in SOURCES.items()}
     published |= {name: (Path(each.member).name, each.sha256) for name, each in INDEX_SOURCES.items()}
@@ -79,10 +81,6 @@ def _convert(source: Path, out: Path, network: str | None, dtype: str) -> None:
         f"{numbers:,} numbers in {len(layers)} layers of {convert.NETWORKS[converted.network].title}, "
         f"written to '{out}' as {dtype}."
     )
-
-
-def _sha1(path: Path) -> str:
-    return hashlib.sha1(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ They are not published in a format that Keras reads. Only the converted file is 
 """
 
 import errno
-import hashlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 from models import convert
 from models.loading import weight_cache
+from models.loading.digests import digest_of
 from models.loading.resumable_download import declared_size, fetch
 
 
@@ -135,7 +135,7 @@ def _convert_archive(download: Path, path: Path, network: str, source: Source) -
     with tempfile.TemporaryDirectory(prefix=".unzipped-", dir=path.parent) as folder:
         try:
             weights = convert.unzipped(download, Path(folder))
-            received = _sha1(weights)
+            received = digest_of(weights, "sha1")
             if received != source.sha1:
                 raise ValueError(
                     f"The downloaded file is not the published one: the SHA-1 of its weights is {received}, expected "
@@ -145,14 +145,6 @@ def _convert_archive(download: Path, path: Path, network: str, source: Source) -
             download.unlink()
             raise
         convert.save(convert.convert(weights, network), path, digest=source.sha1)
-
-
-def _sha1(path: Path) -> str:
-    digest = hashlib.sha1(usedforsecurity=False)
-    with open(path, "rb") as file:
-        while piece := file.read(2**20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _by_hand(path: Path, source: Source) -> str:

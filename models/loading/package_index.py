@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import importlib.util
 import os
 import subprocess
@@ -13,6 +12,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from models.loading.digests import digest_of
 
 _FULL = ("No space left on device", "Errno 28")
 _OTHER_HASH = ("DO NOT MATCH THE HASHES", "HashMismatch")
@@ -81,7 +82,7 @@ def downloaded(distribution: Distribution, folder: str | os.PathLike) -> Iterato
         path = Path(temporary, distribution.file)
         if not path.is_file():
             raise ConnectionError(f"The package index does not have {distribution.file}.")
-        if _sha256(path) != distribution.sha256:
+        if digest_of(path) != distribution.sha256:
             raise ValueError(_other_file(distribution))
         yield path
 
@@ -117,11 +118,3 @@ def _other_file(distribution: Distribution) -> str:
         f"The package index has another {distribution.file} than the published one: its SHA-256 is not "
         f"{distribution.sha256}."
     )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while piece := file.read(2**20):
-            digest.update(piece)
-    return digest.hexdigest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import http.client
 import os
 import re
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from tqdm import tqdm
+
+from models.loading.digests import digest_of
 
 TRIES = 3  # for each address, on temporary errors
 TIMEOUT = 30  # seconds without data
@@ -265,14 +266,11 @@ def _verify(path: Path, sha256: str | None) -> None:
             path.unlink()
             raise _WrongFile("The downloaded file is not a complete zip archive")
         return
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-    if digest.hexdigest() != sha256:
+    received = digest_of(path)
+    if received != sha256:
         path.unlink()
         raise _WrongFile(
-            f"The downloaded file is not the published one: expected SHA-256 {sha256}, received {digest.hexdigest()}"
+            f"The downloaded file is not the published one: expected SHA-256 {sha256}, received {received}"
         )
 
 
