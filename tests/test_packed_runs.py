@@ -131,9 +131,9 @@ def test_a_file_that_is_not_that_of_the_record_is_one_line_that_names_it(packed,
         record_file.write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(
         ValueError, match=r"^The network '.*lenet5\.npz' cannot be read \(.*Install the package"
-    ) as told:
+    ) as raised:
         read_run(packed).model()
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -150,9 +150,9 @@ def test_a_packed_record_of_another_form_is_refused(packed, change, message):
     record = json.loads((packed / "training.json").read_text(encoding="utf-8"))
     record["packed"] |= change
     (packed / "training.json").write_text(json.dumps(record), encoding="utf-8")
-    with pytest.raises(ValueError, match="is not a valid record of a training run") as told:
+    with pytest.raises(ValueError, match="is not a valid record of a training run") as raised:
         read_run(packed)
-    assert message in str(told.value)
+    assert message in str(raised.value)
 
 
 def test_a_run_that_float16_makes_worse_and_a_folder_without_runs_are_refused(folder, tmp_path):
